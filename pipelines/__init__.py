@@ -1,0 +1,1 @@
+"""Raw files -> one prepared data set: a folder of parquet and npz."""
