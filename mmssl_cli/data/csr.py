@@ -1,0 +1,79 @@
+"""Which items belong to which user, as two tensors: the compressed sparse rows of a 0/1 matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CSR:
+    """A 0/1 matrix by rows: row ``r`` holds the columns ``indices[indptr[r]:indptr[r + 1]]``, ascending.
+
+    Attributes:
+        indptr: int64 [rows + 1], starts at 0 and ends at the number of entries.
+        indices: int64 [entries], the column of each entry.
+    """
+
+    indptr: Tensor
+    indices: Tensor
+
+    @classmethod
+    def from_pairs(cls, pairs: np.ndarray | Tensor | Sequence[tuple[int, int]], num_rows: int) -> CSR:
+        """Build from (row, column) pairs in any order.
+
+        Args:
+            pairs: integers [n, 2]; a pair given twice is kept twice.
+            num_rows: rows of the matrix; rows without a pair are empty.
+
+        Raises:
+            ValueError: a row outside ``0 .. num_rows - 1`` or a negative column.
+        """
+        table = torch.as_tensor(pairs, dtype=torch.int64).reshape(-1, 2)
+        rows, columns = table[:, 0], table[:, 1]
+        if len(table) and (int(rows.min()) < 0 or int(rows.max()) >= num_rows or int(columns.min()) < 0):
+            raise ValueError(f"expected rows in 0..{num_rows - 1} and columns of at least 0")
+        columns, order = torch.sort(columns, stable=True)
+        rows, by_row = torch.sort(rows[order], stable=True)
+        return cls(_starts(torch.bincount(rows, minlength=num_rows)), columns[by_row])
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the matrix, empty ones included."""
+        return len(self.indptr) - 1
+
+    def __len__(self) -> int:
+        """Entries of the matrix."""
+        return len(self.indices)
+
+    def row(self, index: int) -> Tensor:
+        """The columns of one row, ascending, int64."""
+        return self.indices[int(self.indptr[index]) : int(self.indptr[index + 1])]
+
+    def degrees(self) -> Tensor:
+        """Entries of each row, int64 [rows]."""
+        return self.indptr[1:] - self.indptr[:-1]
+
+    def row_of_each(self) -> Tensor:
+        """The row of every entry, int64 [entries], beside ``indices``."""
+        rows = torch.arange(self.num_rows, device=self.indptr.device)
+        return torch.repeat_interleave(rows, self.degrees(), output_size=len(self.indices))
+
+    def select(self, rows: Tensor) -> CSR:
+        """The given rows (int64 [n], repeats allowed), in the given order, as a matrix of n rows."""
+        lengths = self.indptr[rows + 1] - self.indptr[rows]
+        indptr = _starts(lengths)
+        shift = torch.repeat_interleave(self.indptr[rows] - indptr[:-1], lengths)
+        return CSR(indptr, self.indices[torch.arange(len(shift), device=shift.device) + shift])
+
+    def to(self, device: torch.device | str) -> CSR:
+        """The same matrix on another device."""
+        return CSR(self.indptr.to(device), self.indices.to(device))
+
+
+def _starts(lengths: Tensor) -> Tensor:
+    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])

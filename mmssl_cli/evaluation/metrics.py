@@ -1,0 +1,111 @@
+"""Recall, Precision and NDCG at K of ranked lists, a value a user (Sec. 4.1.2 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmssl_cli.data.csr import CSR
+from mmssl_cli.evaluation.ranking import rank_topk
+from pipelines.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmssl_cli.data.interactions import InteractionData
+
+KS = (10, 20, 50)
+
+
+def per_user_metrics(topk: Tensor, relevant: CSR, ks: Sequence[int] = KS) -> dict[str, np.ndarray]:
+    """Recall@K, Precision@K and NDCG@K of each user.
+
+    With h the hits among the first K and r the relevant items of a user: recall = h / r, precision = h / K and
+    ndcg = DCG / ideal DCG, where a hit at rank j (from 1) counts 1 / log2(j + 1) and the ideal list has its
+    min(K, r) first places relevant.
+
+    Args:
+        topk: int64 [n, at least max(ks)] ranked items, best first; -1 is an empty place.
+        relevant: the relevant items of the same n users, at least one each.
+        ks: cut-offs K.
+
+    Returns:
+        ``{"recall@20": float64 [n], ...}``, in the order recall, precision, ndcg, each by rising K.
+
+    Raises:
+        ValueError: the lists are shorter than a K, or a user has no relevant item.
+    """
+    if max(ks) > topk.shape[1] or min(ks) < 1:
+        raise ValueError(f"expected cut-offs from 1 to {topk.shape[1]} (the length of the lists), got {tuple(ks)}")
+    counts = relevant.degrees()
+    if len(counts) != len(topk) or bool((counts == 0).any()):
+        raise ValueError("expected at least one relevant item for each ranked list")
+    hits = _hits(topk, relevant).double()
+    discount = 1 / torch.log2(torch.arange(2, topk.shape[1] + 2, dtype=torch.float64, device=topk.device))
+    found, gain, ideal = hits.cumsum(1), (hits * discount).cumsum(1), discount.cumsum(0)
+    values: dict[str, Tensor] = {}
+    for name in ("recall", "precision", "ndcg"):
+        for k in sorted(set(ks)):
+            if name == "ndcg":
+                value = gain[:, k - 1] / ideal[counts.clamp(max=k) - 1]
+            else:
+                value = found[:, k - 1] / (counts if name == "recall" else k)
+            values[f"{name}@{k}"] = value
+    return {name: value.cpu().numpy() for name, value in values.items()}
+
+
+def _hits(topk: Tensor, relevant: CSR) -> Tensor:
+    """Whether each ranked item is relevant, bool [n, K]: one search among the sorted (user, item) keys."""
+    width = int(torch.maximum(topk.max(), relevant.indices.max())) + 2 if len(topk) else 1
+    keys = relevant.row_of_each() * width + relevant.indices + 1
+    # The shift by one keeps the empty place (-1) of a user apart from the items of the user before.
+    wanted = torch.arange(len(topk), device=topk.device).unsqueeze(1) * width + topk + 1
+    at = torch.searchsorted(keys, wanted).clamp(max=max(len(keys) - 1, 0))
+    return keys[at] == wanted
+
+
+def mean_metrics(per_user: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The mean over users of each metric."""
+    return {name: float(np.mean(values)) for name, values in per_user.items()}
+
+
+def evaluate(
+    users: Tensor,
+    items: Tensor,
+    data: InteractionData,
+    split: Literal["validation", "test"] = "test",
+    ks: Sequence[int] = KS,
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """All-rank evaluation: every item but the user's training items is a candidate (Sec. 4.1.2).
+
+    Args:
+        users: user embeddings [U, d].
+        items: item embeddings [I, d].
+        data: the data set; only users with an item in ``split`` count.
+        split: the split whose items are to be found.
+        ks: cut-offs K, at most the number of items.
+
+    Returns:
+        The mean of each metric over the users, and a table with a row a user: ``user`` and ``train_degree``
+        (int32) and a float64 column a metric.
+
+    Raises:
+        InputError: a K is above the number of items, or the split is empty.
+        MmsslError: an embedding is not finite.
+    """
+    import pandas as pd
+
+    wanted: CSR = getattr(data, split)
+    wanted, train = wanted.to(items.device), data.train.to(items.device)
+    user_ids = wanted.degrees().nonzero().squeeze(1)
+    if not len(user_ids):
+        raise InputError(f"No user of data set {data.name!r} has an item in its {split} split; nothing to evaluate.")
+    topk = rank_topk(users, items, user_ids, max(ks), masked=train)
+    values = per_user_metrics(topk, wanted.select(user_ids), ks)
+    degrees = train.degrees()[user_ids].cpu().numpy().astype(np.int32)
+    columns = {"user": user_ids.cpu().numpy().astype(np.int32), "train_degree": degrees, **values}
+    return mean_metrics(values), pd.DataFrame(columns)

@@ -1,0 +1,120 @@
+"""The best K of all items for each user, in blocks of users: exact, and the same on every device.
+
+A block of scores is one matrix product. Training items are struck out by one scatter and ``torch.topk`` takes the
+best. It promises no order among equal scores, so the rows where equal scores matter, which are few, are put right
+afterwards: the lower item index comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmssl_cli.data.csr import CSR
+from pipelines.errors import InputError, MmsslError
+
+BLOCK_BYTES = 64 * 2**20
+NO_ITEM = -1
+
+
+def rank_topk(
+    users: Tensor, items: Tensor, user_ids: Tensor, k: int, masked: CSR | None = None, block_size: int | None = None
+) -> Tensor:
+    """The ``k`` items of the highest inner product with each user, best first; ties by the lower item index.
+
+    Args:
+        users: user embeddings [U, d].
+        items: item embeddings [I, d], on the same device.
+        user_ids: int64 [n], the users to rank for.
+        k: items a user.
+        masked: items of each of the U users that may not appear (the training items).
+        block_size: users ranked at once; by default as many as keep a block of scores near 64 MB.
+
+    Returns:
+        int64 [n, k] item indices; -1 where a user has fewer than ``k`` items that are not masked.
+
+    Raises:
+        InputError: ``k`` is below 1 or above the number of items.
+        MmsslError: an embedding is not finite, or so large that scores overflow.
+    """
+    blocks = [best for best, _ in ranked_blocks(users, items, user_ids, k, masked, block_size)]
+    return torch.cat(blocks) if blocks else user_ids.new_empty((0, k))
+
+
+def ranked_blocks(
+    users: Tensor, items: Tensor, user_ids: Tensor, k: int, masked: CSR | None = None, block_size: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """As ``rank_topk``, a block of users at a time: item indices [b, k] and their scores [b, k] (-inf beside -1)."""
+    num_items = len(items)
+    if not 1 <= k <= num_items:
+        raise InputError(f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}.")
+    users, items = _as_scorable(users), _as_scorable(items)
+    _check_finite(users, items)
+    size = block_size or max(1, BLOCK_BYTES // (num_items * users.element_size()))
+    transposed = items.T
+    for ids in torch.split(user_ids, size):
+        scores = users[ids] @ transposed
+        if masked is not None:
+            _strike_out(scores, masked.select(ids))
+        yield _topk_lowest_index_first(scores, k)
+
+
+def _as_scorable(embeddings: Tensor) -> Tensor:
+    # Half precision would tie unequal items, so scores are at least float32.
+    detached = embeddings.detach()
+    return detached if detached.dtype in (torch.float32, torch.float64) else detached.float()
+
+
+def _check_finite(users: Tensor, items: Tensor) -> None:
+    # |<u, i>| <= |u| |i|: one look at the norms covers every score, overflow included.
+    for name, embeddings in (("user", users), ("item", items)):
+        bad = (~embeddings.isfinite()).any(1).sum()
+        if bad:
+            raise MmsslError(
+                f"The embeddings of {int(bad)} of {len(embeddings)} {name}s are not finite, so they cannot be ranked; "
+                "the model diverged: train it again with a lower learning rate."
+            )
+    if not len(users):
+        return
+    largest = users.double().norm(dim=1).max() * items.double().norm(dim=1).max()
+    if largest >= torch.finfo(users.dtype).max:
+        raise MmsslError(
+            f"The embeddings are so large (a score may reach {float(largest):.2g}) that scores overflow; "
+            "the model diverged: train it again with a lower learning rate."
+        )
+
+
+def _strike_out(scores: Tensor, masked: CSR) -> None:
+    flat = masked.row_of_each() * scores.shape[1] + masked.indices
+    scores.view(-1).index_fill_(0, flat, float("-inf"))
+
+
+def _topk_lowest_index_first(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    # One value more than asked for: it tells whether the k-th ties with an item left out.
+    values, best = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1)
+    ties = (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > float("-inf"))
+    if values.shape[1] > k:
+        _redo_cut_ties(scores, values, best, ties[:, k - 1].nonzero().squeeze(1), k)
+    values, best = values[:, :k].contiguous(), best[:, :k].contiguous()
+    rows = ties.any(1).nonzero().squeeze(1)
+    if len(rows):
+        by_index, order = best[rows].sort(dim=1)
+        values[rows], order = values[rows].gather(1, order).sort(dim=1, descending=True, stable=True)
+        best[rows] = by_index.gather(1, order)
+    best.masked_fill_(values == float("-inf"), NO_ITEM)
+    return best, values
+
+
+def _redo_cut_ties(scores: Tensor, values: Tensor, best: Tensor, rows: Tensor, k: int) -> None:
+    """Where equal scores lie on both sides of the cut, take the lowest indices of them, in place."""
+    if not len(rows):
+        return
+    tied = scores[rows]
+    cut = values[rows, k - 1].unsqueeze(1)
+    better, equal = tied > cut, tied == cut
+    wanted = k - better.sum(1, keepdim=True)
+    taken = better | (equal & (equal.cumsum(1, dtype=torch.int32) <= wanted))
+    best[rows, :k] = taken.nonzero()[:, 1].view(len(rows), k)
+    values[rows, :k] = tied.gather(1, best[rows, :k])
