@@ -59,7 +59,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; put it in the place of ``path`` on success, remove it on failure.
+    """Yield a temporary folder beside ``path``; moved into its place on success, removed on failure.
 
     Raises:
         InputError: the folder cannot be written.
@@ -114,3 +114,10 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, whole or not at all."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_problem(path: Path, problem: OSError) -> InputError:
+    """The sentence for a failed read of ``path``."""
+    if isinstance(problem, FileNotFoundError):
+        return InputError(f"Cannot read {path}: there is no such file.")
+    return InputError(f"Cannot read {path}: {problem.strerror or problem}.")

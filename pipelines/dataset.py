@@ -1,0 +1,214 @@
+"""A prepared data set in memory, and what makes one valid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.errors import InputError, UsageError
+
+SPLITS = ("train", "validation", "test")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Features:
+    """The feature rows of one modality.
+
+    values: float16 or float32 [items, dim], a zero row where an item has no content of this modality.
+    present: bool [items], whether an item has content of this modality.
+    encoder: what made the values, as plain JSON values.
+    """
+
+    values: np.ndarray
+    present: np.ndarray
+    encoder: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """One data set as every model sees it.
+
+    users: columns user (0 .. users - 1, in order), id (the original one).
+    items: columns item (0 .. items - 1, in order), id and, where known, title, text, image (an address, or a
+        path inside the prepared folder).
+    interactions: columns user, item, split (train, validation or test) and, where known, timestamp.
+    features: modality name -> Features.
+    settings: how it was prepared; sources: raw file -> sha256.
+    """
+
+    name: str
+    users: pd.DataFrame
+    items: pd.DataFrame
+    interactions: pd.DataFrame
+    features: dict[str, Features] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def num_users(self) -> int:
+        return len(self.users)
+
+    @property
+    def num_items(self) -> int:
+        return len(self.items)
+
+    def pairs(self, split: str) -> np.ndarray:
+        """The (user, item) pairs of a split, int64 [n, 2], sorted by user, then item."""
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+        rows = self.interactions.loc[self.interactions["split"] == split, ["user", "item"]]
+        pairs: np.ndarray = rows.to_numpy(dtype=np.int64)
+        return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+    def counts(self) -> dict[str, int]:
+        """How many users, items and interactions of each split there are."""
+        splits = self.interactions["split"].value_counts()
+        return {
+            "users": self.num_users,
+            "items": self.num_items,
+            **{split: int(splits.get(split, 0)) for split in SPLITS},
+        }
+
+
+def check_name(kind: str, name: str) -> str:
+    """Return ``name`` if it can name a ``kind`` ("data set", "modality") and a file; else UsageError."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a {kind}: use up to 100 letters, digits, dots, dashes and underscores, "
+            "beginning with a letter or a digit."
+        )
+    return name
+
+
+def cold_users(train: np.ndarray, held_out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The users of each held-out split who have no training pair; every array of pairs is [n, 2]."""
+    trained = np.unique(train[:, 0])
+    return {split: np.setdiff1d(pairs[:, 0], trained) for split, pairs in held_out.items()}
+
+
+def cold_users_sentence(cold: Mapping[str, np.ndarray], ids: pd.Series) -> str:
+    """What is wrong with data whose held-out splits have users without training pairs, and the way out."""
+    everyone = np.unique(np.concatenate(list(cold.values())))
+    each = ", ".join(f"{len(users):,} in {split}" for split, users in cold.items())
+    return (
+        f"{len(everyone):,} users have validation or test interactions but none in training ({each}; first "
+        f"ids {first(ids.iloc[everyone])}); prepare with --cold-users keep to evaluate them all the same, or "
+        "--cold-users drop to leave their held-out interactions out"
+    )
+
+
+def first(values: Iterable[Any], limit: int = 5) -> str:
+    """The first few of ``values``, for a sentence."""
+    known = list(values)
+    return ", ".join(str(value) for value in known[:limit]) + (", ..." if len(known) > limit else "")
+
+
+def validate(dataset: PreparedDataset) -> None:
+    """Check that a data set can be trained and evaluated on.
+
+    Raises:
+        InputError: the first thing that is wrong, with counts and the first offending ids.
+    """
+    try:
+        check_name("data set", dataset.name)
+        for name, features in dataset.features.items():
+            check_name("modality", name)
+            _check_features(dataset, name, features)
+        _check_ids("user", dataset.users)
+        _check_ids("item", dataset.items)
+        _check_interactions(dataset)
+    except (InputError, UsageError) as problem:
+        raise InputError(f'Data set "{dataset.name}": {problem}') from None
+
+
+def _check_ids(kind: str, table: pd.DataFrame) -> None:
+    if not len(table):
+        raise InputError(f"there are no {kind}s; at least one is needed.")
+    if not np.array_equal(table[kind].to_numpy(), np.arange(len(table))):
+        raise InputError(f"the {kind}s are not numbered 0 to {len(table) - 1:,} in order.")
+    if table["id"].isna().any():
+        raise InputError(f"{int(table['id'].isna().sum()):,} {kind}s have no original id.")
+    repeated = table.loc[table["id"].duplicated(), "id"]
+    if len(repeated):
+        raise InputError(f"{len(repeated):,} {kind} ids occur more than once (first {first(repeated)}).")
+
+
+def _check_interactions(dataset: PreparedDataset) -> None:
+    table = dataset.interactions
+    for kind, known in (("user", dataset.num_users), ("item", dataset.num_items)):
+        numbers = table[kind].to_numpy()
+        if not np.issubdtype(numbers.dtype, np.integer):
+            raise InputError(f"the {kind} numbers of the interactions are {numbers.dtype}, not integers.")
+        outside = np.unique(numbers[(numbers < 0) | (numbers >= known)])
+        if len(outside):
+            raise InputError(
+                f"{len(outside):,} {kind} numbers of the interactions are out of range (first "
+                f"{first(outside)}); there are {known:,} {kind}s, numbered from 0."
+            )
+    strange = table.loc[~table["split"].isin(SPLITS), "split"].unique()
+    if len(strange):
+        raise InputError(f"unknown split {first(strange)}; expected train, validation or test.")
+    for split, count in dataset.counts().items():
+        if count == 0:
+            raise InputError(f"the {split} split is empty; each of the three splits needs interactions.")
+    _check_repeated(dataset)
+    if dataset.settings.get("cold_users") != "keep":
+        pairs = {split: dataset.pairs(split) for split in SPLITS}
+        cold = cold_users(pairs.pop("train"), pairs)
+        if any(len(users) for users in cold.values()):
+            raise InputError(cold_users_sentence(cold, dataset.users["id"]) + ".")
+
+
+def _check_repeated(dataset: PreparedDataset) -> None:
+    table = dataset.interactions
+    both = table["user"].to_numpy(np.int64) * dataset.num_items + table["item"].to_numpy(np.int64)
+    order = np.argsort(both, kind="stable")
+    later = order[1:][both[order[1:]] == both[order[:-1]]]
+    if not len(later):
+        return
+    row = table.iloc[later[0]]
+    pair = table[(table["user"] == row["user"]) & (table["item"] == row["item"])]
+    splits = list(dict.fromkeys(pair["split"]))
+    user, item = dataset.users["id"].iloc[row["user"]], dataset.items["id"].iloc[row["item"]]
+    where = f"in {' and '.join(splits)}" if len(splits) > 1 else f"{len(pair)} times in {splits[0]}"
+    raise InputError(
+        f"{len(later):,} interactions are repeated, the first one of user {user} with item {item}, {where}; "
+        "list each pair of user and item once, in one split."
+    )
+
+
+def _check_features(dataset: PreparedDataset, name: str, features: Features) -> None:
+    values, present = features.values, features.present
+    if values.dtype not in (np.float16, np.float32):
+        raise InputError(f'modality "{name}" holds {values.dtype} values; expected float16 or float32.')
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise InputError(f'modality "{name}" has shape {values.shape}; expected one row of numbers an item.')
+    if len(values) != dataset.num_items:
+        raise InputError(
+            f'modality "{name}" has {len(values):,} feature rows for {dataset.num_items:,} items; '
+            "expected exactly one row an item."
+        )
+    if present.dtype != np.bool_ or present.shape != (dataset.num_items,):
+        raise InputError(
+            f'the presence mask of modality "{name}" is {present.dtype} {present.shape}; '
+            f"expected bool ({dataset.num_items},)."
+        )
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        ids = dataset.items["id"].to_numpy()[~finite]
+        raise InputError(
+            f'modality "{name}" has NaN or infinite features for {len(ids):,} items '
+            f"(first ids {first(ids)}); replace them, or use a zero row for an item without content."
+        )
+    stray = np.flatnonzero(values[~present].any(axis=1))
+    if len(stray):
+        raise InputError(
+            f'modality "{name}" has features other than zero for {len(stray):,} items marked as absent '
+            f"(first ids {first(dataset.items['id'].to_numpy()[~present][stray])})."
+        )
