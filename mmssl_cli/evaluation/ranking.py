@@ -1,8 +1,8 @@
-"""The best K of all items for each user, in blocks of users: exact, and the same on every device.
+"""The best K of all items for each user, in blocks of users: exact, with equal scores in a fixed order.
 
-A block of scores is one matrix product. Training items are struck out by one scatter and ``torch.topk`` takes the
-best. It promises no order among equal scores, so the rows where equal scores matter, which are few, are put right
-afterwards: the lower item index comes first.
+A block of scores is one matrix product. Training items are struck out by one scatter and ``torch.topk`` takes
+the best. It promises no order among equal scores, so the rows where equal scores matter, which are few, are
+put right afterwards: the lower item index comes first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ NO_ITEM = -1
 
 
 def rank_topk(
-    users: Tensor, items: Tensor, user_ids: Tensor, k: int, masked: CSR | None = None, block_size: int | None = None
+    users: Tensor,
+    items: Tensor,
+    user_ids: Tensor,
+    k: int,
+    masked: CSR | None = None,
+    block_size: int | None = None,
 ) -> Tensor:
     """The ``k`` items of the highest inner product with each user, best first; ties by the lower item index.
 
@@ -44,12 +49,19 @@ def rank_topk(
 
 
 def ranked_blocks(
-    users: Tensor, items: Tensor, user_ids: Tensor, k: int, masked: CSR | None = None, block_size: int | None = None
+    users: Tensor,
+    items: Tensor,
+    user_ids: Tensor,
+    k: int,
+    masked: CSR | None = None,
+    block_size: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """As ``rank_topk``, a block of users at a time: item indices [b, k] and their scores [b, k] (-inf beside -1)."""
+    """As ``rank_topk``, a block of users at a time: items [b, k] and their scores [b, k] (-inf beside -1)."""
     num_items = len(items)
     if not 1 <= k <= num_items:
-        raise InputError(f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}.")
+        raise InputError(
+            f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}."
+        )
     users, items = _as_scorable(users), _as_scorable(items)
     _check_finite(users, items)
     size = block_size or max(1, BLOCK_BYTES // (num_items * users.element_size()))
@@ -73,8 +85,8 @@ def _check_finite(users: Tensor, items: Tensor) -> None:
         bad = (~embeddings.isfinite()).any(1).sum()
         if bad:
             raise MmsslError(
-                f"The embeddings of {int(bad)} of {len(embeddings)} {name}s are not finite, so they cannot be ranked; "
-                "the model diverged: train it again with a lower learning rate."
+                f"The embeddings of {int(bad)} of {len(embeddings)} {name}s are not finite, so they cannot be "
+                "ranked; the model diverged: train it again with a lower learning rate."
             )
     if not len(users):
         return
