@@ -1,0 +1,110 @@
+"""Training triples (user, positive item, negative item), drawn a whole epoch at a time on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmssl_cli.data.csr import CSR
+from pipelines.errors import InputError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A step's triples: int64 [B] each."""
+
+    users: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+
+class TripleSampler:
+    """Draws an epoch's triples; every batch has the same size.
+
+    An epoch has ceil(training interactions / batch size) steps. ``user_sampling`` is ``interaction`` (a random
+    order of all interactions; the last batch is filled up from the start of that order) or ``user`` (users evenly,
+    each of a batch distinct, then one of their items at random). Negatives are never training items of the user.
+
+    Raises:
+        InputError: no user has both a training item and an item left to be a negative.
+    """
+
+    def __init__(self, train: CSR, num_items: int, batch_size: int, user_sampling: str, negative_sampler: str) -> None:
+        self.num_items = num_items
+        self.user_sampling = user_sampling
+        self.negative_sampler = negative_sampler
+        degrees = train.degrees()
+        usable = (degrees > 0) & (degrees < num_items)
+        self.train = train
+        self.active_users = torch.nonzero(usable).squeeze(1)
+        keep = usable[train.row_of_each()]
+        self.pair_users = train.row_of_each()[keep]
+        self.pair_items = train.indices[keep]
+        if not len(self.pair_users):
+            raise InputError(
+                "No user has a training item and an item left over to contrast it with; expected at least one."
+            )
+        self.keys = train.row_of_each() * num_items + train.indices
+        pool = len(self.pair_users) if user_sampling == "interaction" else len(self.active_users)
+        self.batch_size = min(batch_size, pool)
+        self.steps = -(-len(self.pair_users) // batch_size)
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+        """The batches of one epoch."""
+        users, positives = self._positives(generator)
+        negatives = self._negatives(users, generator)
+        size = self.batch_size
+        for start in range(0, self.steps * size, size):
+            part = slice(start, start + size)
+            yield Batch(users[part], positives[part], negatives[part])
+
+    def _positives(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        needed = self.steps * self.batch_size
+        device = self.pair_users.device
+        if self.user_sampling == "interaction":
+            order = torch.randperm(len(self.pair_users), generator=generator, device=device)
+            order = torch.cat([order, order])[:needed]
+            return self.pair_users[order], self.pair_items[order]
+        # A batch never crosses from one shuffle of the users into the next, so that its users are distinct.
+        a_shuffle = len(self.active_users) // self.batch_size * self.batch_size
+        shuffles = [
+            torch.randperm(len(self.active_users), generator=generator, device=device)[:a_shuffle]
+            for _ in range(-(-needed // a_shuffle))
+        ]
+        users = self.active_users[torch.cat(shuffles)[:needed]]
+        starts, degrees = self.train.indptr[users], self.train.degrees()[users]
+        # float64: a float32 fraction times a degree above 2**24 could reach the degree itself.
+        fraction = torch.rand(needed, generator=generator, device=device, dtype=torch.float64)
+        return users, self.train.indices[starts + (fraction * degrees).long()]
+
+    def _negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
+        negatives = self._draw(len(users), generator)
+        rejected = torch.nonzero(self._observed(users, negatives)).squeeze(1)
+        for attempt in range(1000):
+            if not len(rejected):
+                return negatives
+            # Popular items can be all that a heavy user has seen: give up on popularity after a while.
+            negatives[rejected] = self._draw(len(rejected), generator, even=attempt > 20)
+            rejected = rejected[self._observed(users[rejected], negatives[rejected])]
+        for at in rejected.tolist():  # users who have nearly every item
+            left = torch.ones(self.num_items, dtype=torch.bool, device=users.device)
+            left[self.train.row(int(users[at]))] = False
+            choices = torch.nonzero(left).squeeze(1)
+            pick = torch.randint(len(choices), (1,), generator=generator, device=users.device)
+            negatives[at] = choices[pick].squeeze()
+        return negatives
+
+    def _draw(self, count: int, generator: torch.Generator, even: bool = False) -> Tensor:
+        device = self.keys.device
+        if self.negative_sampler == "uniform" or even:
+            return torch.randint(self.num_items, (count,), generator=generator, device=device)
+        picks = torch.randint(len(self.train.indices), (count,), generator=generator, device=device)
+        return self.train.indices[picks]
+
+    def _observed(self, users: Tensor, items: Tensor) -> Tensor:
+        wanted = users * self.num_items + items
+        at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
+        return self.keys[at] == wanted

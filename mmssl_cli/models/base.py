@@ -1,0 +1,85 @@
+"""What a recommender is, and the pieces that several of them share."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mmssl_cli.config import TrainSettings
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+
+
+class Recommender(nn.Module):
+    """Learns user and item embeddings whose inner product ranks the items for a user.
+
+    A model with parts that a second optimiser trains (an adversary) lists their names in ``adversary_modules`` and
+    keeps that optimiser in ``adversary_optimizer``; it steps it inside ``training_step``.
+    """
+
+    adversary_modules: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
+        super().__init__()
+        self.num_users, self.num_items = data.num_users, data.num_items
+        self.adversary_optimizer: torch.optim.Optimizer | None = None
+        #: Scalars worth logging that are no part of the loss, as of the last ``training_step``; detached.
+        self.monitored: dict[str, Tensor] = {}
+
+    def represent(self) -> tuple[Tensor, Tensor]:
+        """Final user [U, d] and item [I, d] embeddings."""
+        raise TypeError(f"{type(self).__name__} must define represent()")
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Named loss terms of a batch, already weighted: the trainer adds them up and steps its optimiser."""
+        raise TypeError(f"{type(self).__name__} must define training_step()")
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the steps of an epoch, which count from 1; for what is refreshed on a schedule."""
+
+    def main_parameters(self) -> list[nn.Parameter]:
+        """The parameters that the trainer's optimiser updates."""
+        return [p for name, p in self.named_parameters() if name.split(".")[0] not in self.adversary_modules]
+
+
+def embedding(rows: int, dim: int) -> nn.Parameter:
+    """Xavier-initialised embeddings [rows, dim] (Glorot and Bengio, AISTATS 2010)."""
+    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, dim)))
+
+
+def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """Eq. 14: mean of -log sigmoid(y_up - y_un) over a batch of embeddings [B, d] each."""
+    return nn.functional.softplus((users * (negatives - positives)).sum(dim=1)).mean()
+
+
+def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: float) -> Tensor:
+    """Softmax over the items of the batch: each user's positive [B, d] against all the batch's positives.
+
+    A positive of the same item or user elsewhere in the batch is no negative: ``items`` and rows are compared by the
+    caller through ``items`` (int64 [B]).
+    """
+    users = nn.functional.normalize(users, dim=1)
+    positives = nn.functional.normalize(positives, dim=1)
+    logits = users @ positives.T / temperature
+    same = items.unsqueeze(0) == items.unsqueeze(1)
+    same.fill_diagonal_(False)
+    logits = logits.masked_fill(same, -torch.inf)
+    return nn.functional.cross_entropy(logits, torch.arange(len(items), device=items.device))
+
+
+def ranking_terms(
+    settings: TrainSettings, users: Tensor, items: Tensor, batch: Batch, layer0: tuple[Tensor, Tensor]
+) -> dict[str, Tensor]:
+    """The ranking loss of a batch on final embeddings [U, d], [I, d], and the L2 term on its own ``layer0`` rows."""
+    u, p = users[batch.users], items[batch.positives]
+    if settings.loss == "softmax":
+        terms = {"softmax": softmax_loss(u, p, batch.positives, settings.softmax_temperature)}
+    else:
+        terms = {"bpr": bpr_loss(u, p, items[batch.negatives])}
+    if settings.l2_weight:
+        rows = (layer0[0][batch.users], layer0[1][batch.positives], layer0[1][batch.negatives])
+        squares = torch.stack([row.square().sum() for row in rows]).sum()
+        terms["l2"] = settings.l2_weight * squares / (2 * len(batch.users))
+    return terms

@@ -1,0 +1,126 @@
+"""Adversarial self-augmentation (ASL): Eq. 5 to 7 around the generator and the discriminator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize, softmax
+
+from mmssl_cli.data.csr import CSR
+from mmssl_cli.models.mmssl.discriminator import Discriminator
+
+
+@dataclass(frozen=True)
+class AdversarySettings:
+    """What the adversary needs to know; the names are those of the settings of MMSSL."""
+
+    gumbel_temperature: float
+    gumbel_scale: float
+    zeta: float
+    gradient_penalty: float
+    discriminator_lr: float
+    discriminator_hidden: int
+    discriminator_dropout: float
+    discriminator_steps: int
+    gumbel_transform: bool = True
+
+
+class AdversarialSelfAugmentation(nn.Module):
+    """Trains a discriminator to tell observed rows from generated ones, and the generator to be taken for observed.
+
+    A module of its own, so that other models can take it (Table 5): it needs the training interactions and, at each
+    step, thin factors of the generated rows and the final embeddings.
+    """
+
+    def __init__(self, train: CSR, num_items: int, settings: AdversarySettings) -> None:
+        super().__init__()
+        self.train_items = train
+        self.settings = settings
+        self.discriminator = Discriminator(
+            num_items, settings.discriminator_hidden, settings.discriminator_dropout
+        )
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Adam for the discriminator, with the moments that WGAN-GP uses."""
+        parameters = self.discriminator.parameters()
+        return torch.optim.Adam(parameters, lr=self.settings.discriminator_lr, betas=(0.5, 0.9))
+
+    def discriminator_step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        users: Tensor,
+        generated: list[tuple[Tensor, Tensor]],
+        final: tuple[Tensor, Tensor],
+    ) -> dict[str, Tensor]:
+        """Update the discriminator on the rows of some users (int64 [B]); nothing flows back to the generator.
+
+        Args:
+            generated: normalised features (f_u of these users [B, d], f_i [I, d]) for each modality (Eq. 3).
+            final: normalised final embeddings (h_u of these users [B, d], h_i [I, d]) for Eq. 5.
+
+        Returns:
+            Detached scalars: the objective, and the gap D(observed) - D(generated).
+        """
+        generated = [(u.detach(), i.detach()) for u, i in generated]
+        final = (final[0].detach(), final[1].detach())
+        observed = self.transformed_rows(users)
+        for _ in range(self.settings.discriminator_steps):
+            objective, gap = self.objective(users, observed, generated, final)
+            optimizer.zero_grad(set_to_none=True)
+            objective.backward()
+            optimizer.step()
+        return {"discriminator": objective.detach(), "discriminator gap": gap.detach()}
+
+    def objective(
+        self, users: Tensor, observed: Tensor | None, generated: list[tuple[Tensor, Tensor]], final: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Eq. 7 for the discriminator: D(generated) - D(observed) + lambda_1 x penalty, and the gap of the first two."""
+        d = self.discriminator
+        real = self._first_layer_of_observed(users, observed) + self.settings.zeta * d.of_product(*final)
+        fakes = [d.of_product(*factors) for factors in generated]
+        # One pass over all rows: batch statistics of their own would hide how observed and generated rows differ.
+        verdicts = d.judge(torch.cat([real, *fakes])).split(len(real))
+        gap = verdicts[0].mean() - torch.stack([v.mean() for v in verdicts[1:]]).mean()
+        if not self.settings.gradient_penalty:
+            return -gap, gap
+        # The first layer is linear: that of an interpolated row is the interpolation of the first layers.
+        share = torch.rand(len(fakes), len(real), 1, device=real.device)
+        mixed = torch.cat([s * real + (1 - s) * fake for s, fake in zip(share, fakes, strict=True)])
+        return -gap + self.settings.gradient_penalty * d.gradient_penalty(mixed), gap
+
+    def generator_loss(self, generated: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Eq. 7 for the generator: -D(generated), averaged over rows and modalities; D itself is held fixed."""
+        d = self.discriminator
+        training = d.training
+        d.eval()
+        d.requires_grad_(False)
+        verdict = d.judge(torch.cat([d.of_product(*factors) for factors in generated])).mean()
+        d.requires_grad_(True)
+        d.train(training)
+        return -verdict
+
+    @torch.no_grad()
+    def transformed_rows(self, users: Tensor) -> Tensor | None:
+        """Eq. 5, first term: Gumbel softmax of the observed rows, dense [B, I]; None without the transform (w/o-GT)."""
+        if not self.settings.gumbel_transform:
+            return None
+        rows = torch.rand(len(users), self.discriminator.first.in_features, device=users.device)
+        # In place, since this is the one dense block of a step: rows = (A + scale * g) / tau.
+        rows.log_().neg_().log_().mul_(-self.settings.gumbel_scale / self.settings.gumbel_temperature)
+        chosen = self.train_items.select(users)
+        at = chosen.row_of_each() * rows.shape[1] + chosen.indices
+        rows.view(-1)[at] += 1 / self.settings.gumbel_temperature
+        return softmax(rows, dim=1)
+
+    def _first_layer_of_observed(self, users: Tensor, observed: Tensor | None) -> Tensor:
+        if observed is not None:
+            return self.discriminator.of_rows(observed)
+        chosen = self.train_items.select(users)
+        return self.discriminator.of_entries(chosen.row_of_each(), chosen.indices, len(users))
+
+
+def thin_factors(users: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Row-normalised factors of the rows of ``users`` (int64 [B]): from [U, d], [I, d] to [B, d], [I, d]."""
+    return [(normalize(u[users], dim=1), normalize(i, dim=1)) for u, i in pairs]

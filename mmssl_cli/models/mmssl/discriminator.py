@@ -1,0 +1,63 @@
+"""The graph structure discriminator: Eq. 4 and the gradient penalty of Eq. 7.
+
+Its input is a whole row over the items, yet no batch x items block is formed for a row that is a product of thin
+factors: with a = l R^T the first layer is W a = l (R^T W^T). The width of the layers does not depend on the items.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Discriminator(nn.Module):
+    """Two layers of linear, LeakyReLU, batch normalisation and dropout, then one output through a sigmoid (Eq. 4)."""
+
+    def __init__(self, num_items: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(num_items, hidden)
+        self.rest = nn.Sequential(
+            nn.LeakyReLU(0.2),
+            nn.BatchNorm1d(hidden),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.LeakyReLU(0.2),
+            nn.BatchNorm1d(hidden),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, 1),
+            nn.Sigmoid(),
+        )
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        """First-layer output [n, hidden], less its bias, of dense rows [n, I]."""
+        return rows @ self.first.weight.T
+
+    def of_product(self, left: Tensor, right: Tensor) -> Tensor:
+        """First-layer output [n, hidden], less its bias, of the rows left @ right.T: [n, d] and [I, d]."""
+        return left @ (self.first.weight @ right).T
+
+    def of_entries(self, row_of_each: Tensor, columns: Tensor, num_rows: int) -> Tensor:
+        """First-layer output [n, hidden], less its bias, of sparse 0/1 rows: int64 [entries] rows and columns."""
+        empty = self.first.weight.new_zeros(num_rows, self.first.out_features)
+        return empty.index_add(0, row_of_each, self.first.weight.T[columns])
+
+    def judge(self, first_layer: Tensor) -> Tensor:
+        """D [n] in (0, 1) from first-layer outputs less their bias [n, hidden]; near 1 for observed rows."""
+        return self.rest(first_layer + self.first.bias).squeeze(1)
+
+    def gradient_penalty(self, first_layer: Tensor) -> Tensor:
+        """Eq. 7: mean of (|dD/da| - 1)^2 at rows given by their first-layer outputs [n, hidden].
+
+        With v = dD/dz at the first layer z = W a, |dD/da|^2 = |W^T v|^2 = v^T (W W^T) v. Dropout is off and batch
+        normalisation uses its running statistics, so that a row's gradient is its own.
+        """
+        training = self.training
+        self.eval()
+        # The rows depend on W only through z here, and dD/da depends on z: both paths keep their gradient.
+        at = first_layer if first_layer.requires_grad else first_layer.detach().requires_grad_()
+        (v,) = torch.autograd.grad(self.judge(at).sum(), at, create_graph=True)
+        self.train(training)
+        gram = self.first.weight @ self.first.weight.T
+        squared = ((v @ gram) * v).sum(dim=1)
+        # The root has no derivative at 0, which saturated sigmoids reach.
+        return (torch.sqrt(squared + 1e-12) - 1).square().mean()

@@ -1,0 +1,48 @@
+"""Modality-aware views and their fusion: Eq. 8 and 9, and layer 0 of Eq. 10."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from mmssl_cli.data.graph import BipartiteGraph
+
+
+def modality_graphs(neighbours: Tensor, num_items: int, adjacency: str) -> list[BipartiteGraph]:
+    """Eq. 8: one graph a modality from each user's nearest items, int64 [M, U, k]."""
+    num_users, k = neighbours.shape[1:]
+    users = torch.arange(num_users, device=neighbours.device).repeat_interleave(k)
+    return [
+        BipartiteGraph.from_edges(users, items.reshape(-1), num_users, num_items, adjacency) for items in neighbours
+    ]
+
+
+class ModalityAttention(nn.Module):
+    """Multi-head attention across the modalities of one node, then their mean (Eq. 9).
+
+    The softmax runs over the other modality m' for each head; a head weighs its own d/H columns of the values, which
+    are not projected; the heads are concatenated.
+    """
+
+    def __init__(self, embedding_dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Parameter(nn.init.xavier_uniform_(torch.empty(embedding_dim, embedding_dim)))
+        self.key = nn.Parameter(nn.init.xavier_uniform_(torch.empty(embedding_dim, embedding_dim)))
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Fuse views [M, N, d] into [N, d]."""
+        m, n, d = views.shape
+        split = (m, n, self.heads, d // self.heads)
+        queries, keys = (views @ self.query).view(split), (views @ self.key).view(split)
+        # M is two or three: sums of elementwise products beat many tiny matrix products.
+        scores = torch.stack([(query * keys).sum(dim=3) for query in queries]) / split[3] ** 0.5
+        # The mean over m of the attended values is the values under the mean of the weights.
+        weights = scores.softmax(dim=1).mean(dim=0)
+        return (weights.unsqueeze(3) * views.view(split)).sum(dim=0).reshape(n, d)
+
+
+def layer_zero(embeddings: Tensor, fused: Tensor, eta: float) -> Tensor:
+    """Eq. 10: E + eta x the row-normalised modality-aware embeddings, [N, d]."""
+    return embeddings + eta * normalize(fused, dim=1)

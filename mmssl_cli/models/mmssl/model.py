@@ -1,0 +1,138 @@
+"""MMSSL (Wei et al., Multi-Modal Self-Supervised Learning for Recommendation, WWW 2023): Eq. 12 to 14, Algorithm 1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+
+from mmssl_cli.config import MMSSLSettings
+from mmssl_cli.data.graph import BipartiteGraph
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import Recommender, embedding, ranking_terms
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
+from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast, first_occurrences
+from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graphs
+from mmssl_cli.models.mmssl.generator import RelationGenerator
+
+
+class MMSSL(Recommender):
+    """The whole model; with no modality it is plain propagation of embeddings over the interaction graph."""
+
+    adversary_modules = ("adversary",)
+
+    def __init__(self, data: InteractionData, settings: MMSSLSettings) -> None:
+        super().__init__(data, settings)
+        self.settings = settings
+        self.users = embedding(data.num_users, settings.embedding_dim)
+        self.items = embedding(data.num_items, settings.embedding_dim)
+        self.graph = BipartiteGraph.from_edges(
+            data.train.row_of_each(), data.train.indices, data.num_users, data.num_items, settings.adjacency
+        )
+        self.generator = RelationGenerator(data, self.graph, settings.embedding_dim, settings.dropout)
+        self.attention = ModalityAttention(settings.embedding_dim, settings.heads)
+        self.num_modalities = len(data.features)
+        variant = settings.variant
+        self.contrasts = self.num_modalities > 0 and variant != "w/o-CL" and settings.contrast_weight > 0
+        self.generates = self.num_modalities > 0 and variant != "w/o-ASL" and settings.adversarial_weight > 0
+        self.adversary: AdversarialSelfAugmentation | None = None
+        if self.generates and variant != "r/p-GAE":
+            fields = {
+                name: getattr(settings, name)
+                for name in AdversarySettings.__dataclass_fields__
+                if name != "gumbel_transform"
+            }
+            adversary = AdversarySettings(**fields, gumbel_transform=variant != "w/o-GT")
+            self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, adversary)
+            self.adversary_optimizer = self.adversary.make_optimizer()
+        k = min(settings.graph_topk, data.num_items)
+        self.register_buffer("neighbours", torch.zeros(self.num_modalities, data.num_users, k, dtype=torch.int64))
+        self.modality_graphs: list[BipartiteGraph] | None = None
+        self.register_load_state_dict_post_hook(lambda model, _: model.forget_graphs())
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Refresh the modality graphs from the generated relations when their schedule says so (Eq. 8)."""
+        if self.num_modalities and (epoch - 1) % self.settings.graph_refresh == 0:
+            self.neighbours = self.generator.neighbours(self.neighbours.shape[2])
+            self.forget_graphs()
+
+    def forget_graphs(self) -> None:
+        """Rebuild the modality graphs from ``neighbours`` when they are needed next."""
+        self.modality_graphs = None
+
+    def views(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Eq. 8: modality-aware embeddings e_u^m [U, d] and e_i^m [I, d] for each modality."""
+        if self.modality_graphs is None:
+            self.modality_graphs = modality_graphs(self.neighbours, self.num_items, self.settings.adjacency)
+        graphs = self.modality_graphs
+        return [g.users_from(self.items) for g in graphs], [g.items_from(self.users) for g in graphs]
+
+    def represent(self) -> tuple[Tensor, Tensor]:
+        """Eq. 12: final embeddings h_u [U, d] and h_i [I, d]."""
+        if not self.num_modalities:
+            return self.graph.propagate(self.users, self.items, self.settings.layers)
+        user_views, item_views = self.views()
+        return self._final(user_views, item_views, self.generator() if self.settings.omega else [])
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Algorithm 1 for a batch: the discriminator's update, then the terms of Eq. 13."""
+        settings = self.settings
+        user_views, item_views = self.views() if self.num_modalities else ([], [])
+        features = self.generator() if settings.omega or self.generates else []
+        users, items = self._final(user_views, item_views, features)
+        terms = ranking_terms(settings, users, items, batch, (self.users, self.items))
+        if self.contrasts:
+            terms["contrast"] = settings.contrast_weight * self._contrast(users, user_views, batch)
+        if self.generates:
+            generated = thin_factors(batch.users, features)
+            if self.adversary is None:
+                loss = reconstruction_loss(generated, batch, settings.contrast_temperature)
+                terms["autoencoder"] = settings.adversarial_weight * loss
+            else:
+                (final,) = thin_factors(batch.users, [(users, items)])
+                optimizer = self.adversary_optimizer
+                assert optimizer is not None
+                self.monitored = self.adversary.discriminator_step(optimizer, batch.users, generated, final)
+                terms["adversarial"] = settings.adversarial_weight * self.adversary.generator_loss(generated)
+        return terms
+
+    def _final(
+        self, user_views: list[Tensor], item_views: list[Tensor], features: list[tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        users, items = self.users, self.items
+        if user_views:
+            users = layer_zero(users, self.attention(torch.stack(user_views)), self.settings.eta)
+            items = layer_zero(items, self.attention(torch.stack(item_views)), self.settings.eta)
+        users, items = self.graph.propagate(users, items, self.settings.layers)
+        if self.settings.omega:
+            for of_users, of_items in features:
+                users = users + self.settings.omega * normalize(of_users, dim=1)
+                items = items + self.settings.omega * normalize(of_items, dim=1)
+        return users, items
+
+    def _contrast(self, users: Tensor, views: list[Tensor], batch: Batch) -> Tensor:
+        temperature = self.settings.contrast_temperature
+        if self.settings.contrast_users == "all":
+            return cross_modal_contrast(users, views, temperature)
+        counted = first_occurrences(batch.users, self.num_users)
+        return cross_modal_contrast(users[batch.users], [view[batch.users] for view in views], temperature, counted)
+
+
+def reconstruction_loss(generated: list[tuple[Tensor, Tensor]], batch: Batch, temperature: float) -> Tensor:
+    """The graph auto-encoder of r/p-GAE: generated relations (Eq. 3) as logits of the observed interactions.
+
+    Binary cross-entropy over the batch's positives and negatives, averaged over modalities; the cosine over
+    ``temperature`` is the logit.
+
+    Args:
+        generated: normalised factors (of the batch's users [B, d], of all items [I, d]) for each modality.
+    """
+    pairs = torch.cat([batch.positives, batch.negatives])
+    target = torch.zeros(len(pairs), device=pairs.device)
+    target[: len(batch.positives)] = 1
+    losses = [
+        binary_cross_entropy_with_logits((users.repeat(2, 1) * items[pairs]).sum(dim=1) / temperature, target)
+        for users, items in generated
+    ]
+    return torch.stack(losses).mean()

@@ -1,0 +1,29 @@
+"""The models by name: where each one's class is, imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from mmssl_cli.config import TrainSettings, settings_class
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.models.base import Recommender
+
+MODELS: dict[str, str] = {
+    "mmssl": "mmssl_cli.models.mmssl.model:MMSSL",
+    "lightgcn": "mmssl_cli.models.lightgcn:LightGCN",
+    "mf": "mmssl_cli.models.mf:MF",
+}
+
+
+def build_model(data: InteractionData, settings: TrainSettings) -> Recommender:
+    """The model that the settings name, with fresh parameters, on the device of the data.
+
+    Raises:
+        UsageError: there is no such model, or its settings do not fit the data.
+    """
+    settings_class(settings.model)
+    module, _, name = MODELS[settings.model].partition(":")
+    model_class: Callable[[InteractionData, TrainSettings], Recommender]
+    model_class = getattr(importlib.import_module(module), name)
+    return model_class(data, settings).to(data.train.indices.device)
