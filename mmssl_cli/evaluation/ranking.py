@@ -85,7 +85,7 @@ def _check_finite(users: Tensor, items: Tensor) -> None:
         bad = (~embeddings.isfinite()).any(1).sum()
         if bad:
             raise MmsslError(
-                f"The embeddings of {int(bad)} of {len(embeddings)} {name}s are not finite, so they cannot be "
+                f"The embeddings of {int(bad)} of {len(embeddings)} {name}s are not finite and cannot be "
                 "ranked; the model diverged: train it again with a lower learning rate."
             )
     if not len(users):
