@@ -88,14 +88,15 @@ def write_prepared(
 
 
 def _check_ours(folder: Path) -> None:
-    """Never take away a folder that no preparation wrote."""
-    if not folder.is_dir():
+    """Never take away what no preparation wrote."""
+    if not folder.exists():
         return
-    others = sorted(path.name for path in folder.iterdir() if path.name not in _OURS)
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    others = held if MANIFEST not in held else [name for name in held if name not in _OURS]
     if others:
         raise InputError(
-            f"{folder} holds files that are no part of a prepared data set ({first(others, 3)}) and would be "
-            "lost; choose another name or --data-dir."
+            f"{folder} holds what is no part of a prepared data set ({first(others, 3)}) and would be lost; "
+            "remove it, or choose another name or --data-dir."
         )
 
 
@@ -129,7 +130,7 @@ def read_prepared(
     Args:
         folder: ``<data_dir>/<name>``.
         modalities: the ones to read; None reads all, an empty sequence none.
-        check: compare every file that is read with its hash in the manifest. The contents are validated
+        check: compare every file that is read with its hash in the manifest. Sizes and contents are checked
             in any case.
 
     Raises:
@@ -174,15 +175,13 @@ def check_files(
             raise InputError(f"{path} is missing; {again}.")
         if not path.resolve().is_relative_to(folder.resolve()):
             raise InputError(f"{path} leads out of its folder; it is not safe to read.")
-        if hashes and not _same(path, entry):
-            raise InputError(f"{path} is not the file that was prepared (its checksum differs); {again}.")
-
-
-def _same(path: Path, entry: FileEntry) -> bool:
-    try:
-        return path.stat().st_size == entry.bytes and sha256_of(path) == entry.sha256
-    except OSError as problem:
-        raise read_problem(path, problem) from problem
+        try:
+            differs = "size" if path.stat().st_size != entry.bytes else ""
+            differs = differs or ("checksum" if hashes and sha256_of(path) != entry.sha256 else "")
+        except OSError as problem:
+            raise read_problem(path, problem) from problem
+        if differs:
+            raise InputError(f"{path} is not the file that was prepared (its {differs} differs); {again}.")
 
 
 def _check_agreement(dataset: PreparedDataset, manifest: Manifest) -> None:

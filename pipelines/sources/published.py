@@ -53,12 +53,23 @@ def raw_files(folder: Path) -> list[Path]:
     return [*splits, *sorted(folder.glob("*_feat.npy")), *items]
 
 
+def source_hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of the layout."""
+    return {path.name: sha256_of(path) for path in raw_files(folder)}
+
+
+def published_settings(modalities: Mapping[str, str], cold: ColdUsers) -> dict[str, Any]:
+    """The settings that the manifest records of this source."""
+    return {"source": "published", "cold_users": cold, "modalities": dict(sorted(modalities.items()))}
+
+
 def read_published(
     name: str,
     folder: Path,
     *,
     modalities: Mapping[str, str] = MODALITIES,
     cold: ColdUsers = "refuse",
+    sources: Mapping[str, str] | None = None,
 ) -> PreparedDataset:
     """Read a folder of the published layout.
 
@@ -68,6 +79,7 @@ def read_published(
         modalities: feature file -> modality; another ``<kind>_feat.npy`` becomes modality ``<kind>``.
         cold: what to do with users whose held-out interactions come without any in training: ``refuse`` the
             data, ``keep`` them, or ``drop`` those held-out interactions (the users keep their numbers).
+        sources: what :func:`source_hashes` gave, where it was asked before.
 
     Raises:
         InputError: a file is missing, damaged or not valid.
@@ -91,8 +103,8 @@ def read_published(
         items=_numbered(num_items) if table is None else table,
         interactions=_apply_policy(name, interactions, users["id"], cold),
         features=_name_features(folder, arrays, modalities),
-        settings={"source": "published", "cold_users": cold, "modalities": dict(sorted(modalities.items()))},
-        sources={path.name: sha256_of(path) for path in files},
+        settings=published_settings(modalities, cold),
+        sources=source_hashes(folder) if sources is None else dict(sources),
     )
 
 
@@ -204,7 +216,7 @@ def _read_items(path: Path) -> pd.DataFrame:
     table = _numbered(len(rows)).assign(id=[row[id_column] or None for row in ordered])
     for column, source in (("title", "title"), ("image", "imUrl")):
         if source in columns:
-            table[column] = pd.Series([row[source] or None for row in ordered], dtype="str")
+            table[column] = pd.Series([row[source] or None for row in ordered], dtype=object)
     return table
 
 

@@ -1,0 +1,153 @@
+"""datasets.toml as typed entries: what exists, where it comes from, how it is prepared."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from pipelines.dataset import check_name
+from pipelines.errors import InputError, UsageError, nearest
+from pipelines.files import read_problem
+from pipelines.manifest import MANIFEST
+from pipelines.sources.published import MODALITIES, ColdUsers
+
+FILE = "datasets.toml"
+ENVIRONMENT = "MMSSL_DATASET"
+
+FeatureFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+_feat\.npy$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PaperNumbers(_Table):
+    """A data set as the paper's Table 1 describes it."""
+
+    users: int
+    items: int
+    interactions: int
+    counting: Literal["train", "train + test"]
+    """The splits that ``interactions`` covers."""
+    sparsity: float
+    """In percent."""
+    modalities: dict[str, int]
+    """Modality -> dimensions."""
+
+
+class DatasetEntry(_Table):
+    """One data set of datasets.toml."""
+
+    title: str
+    source: Literal["demo", "published"]
+    modalities: dict[FeatureFile, str] = Field(default_factory=lambda: dict(MODALITIES))
+    """Raw feature file -> modality."""
+    cold_users: ColdUsers = "refuse"
+    """What to do with users who have held-out interactions but none in training."""
+    paper: PaperNumbers | None = None
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The known data sets, in the order of the files, and the one that is meant when none is named."""
+
+    entries: dict[str, DatasetEntry]
+    default: str
+
+
+def shipped_file() -> Path:
+    """The datasets.toml of this installation: inside the package, or beside it in a checkout."""
+    packaged = Path(__file__).with_name(FILE)
+    return packaged if packaged.is_file() else Path(__file__).parents[1] / FILE
+
+
+def load_catalog() -> Catalog:
+    """The shipped catalog, with what a datasets.toml in the working directory adds or replaces.
+
+    Raises:
+        InputError: a file is not valid TOML, or an entry is not what it should be.
+    """
+    entries, default = _read(shipped_file())
+    own = Path(FILE)
+    if own.is_file() and not own.samefile(shipped_file()):
+        added, preferred = _read(own)
+        entries, default = entries | added, preferred or default
+    if default not in entries:
+        raise InputError(
+            f"{FILE} has the default {default!r}, which it does not list: {nearest(default, entries)}"
+        )
+    return Catalog(entries, default)
+
+
+def _read(path: Path) -> tuple[dict[str, DatasetEntry], str]:
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+    except ValueError as problem:
+        raise InputError(f"{path} is not valid TOML ({problem}).") from problem
+    tables, default = raw.pop("datasets", {}), raw.pop("default", "")
+    if raw:
+        raise InputError(
+            f"{path} has the unknown key {next(iter(raw))!r}; expected default and [datasets.NAME]."
+        )
+    if not isinstance(tables, dict) or not isinstance(default, str):
+        raise InputError(f"{path} should hold default = NAME and tables [datasets.NAME].")
+    return {name: _entry(path, name, table) for name, table in tables.items()}, default
+
+
+def _entry(path: Path, name: str, table: Any) -> DatasetEntry:
+    try:
+        check_name("data set", name)
+        entry = DatasetEntry.model_validate(_underscored(table))
+        for modality in entry.modalities.values():
+            check_name("modality", modality)
+    except UsageError as problem:
+        raise InputError(f"{path}: {problem}") from None
+    except ValidationError as problem:
+        error = problem.errors()[0]
+        key = ".".join(str(part) for part in error["loc"])
+        reason = error["msg"]
+        if error["type"] == "extra_forbidden":
+            known = (PaperNumbers if key.startswith("paper.") else DatasetEntry).model_fields
+            reason = f"unknown key; {nearest(str(error['loc'][-1]), known)}"
+        raise InputError(f"{path}: [datasets.{name}] {key or 'is wrong'}: {reason}") from None
+    return entry
+
+
+def _underscored(table: Any) -> Any:
+    """Keys may be written with dashes, as flags are."""
+    if not isinstance(table, Mapping):
+        return table
+    return {key.replace("-", "_"): value for key, value in table.items()}
+
+
+def prepared_names(data_dir: Path) -> list[str]:
+    """The names of the folders of ``data_dir`` that hold a manifest, sound or not."""
+    if not data_dir.is_dir():
+        return []
+    return sorted(
+        folder.name
+        for folder in data_dir.iterdir()
+        if not folder.name.startswith(".") and (folder / MANIFEST).is_file()
+    )
+
+
+def resolve_dataset(name: str | None = None, data_dir: Path = Path("data")) -> str:
+    """The data set that is meant: ``name``, else $MMSSL_DATASET, else the default of datasets.toml.
+
+    Raises:
+        UsageError: neither the catalog nor ``data_dir`` has a data set of that name.
+    """
+    catalog = load_catalog()
+    chosen = name or os.environ.get(ENVIRONMENT) or catalog.default
+    known = {*catalog.entries, *prepared_names(data_dir)}
+    if chosen not in known:
+        raise UsageError(f"There is no data set {chosen!r}: {nearest(chosen, known)}")
+    return chosen
