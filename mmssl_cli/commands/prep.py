@@ -40,8 +40,8 @@ def prep(
 ) -> None:
     """Prepare a data set: raw files, or a generator, to one checked folder that every model reads.
 
-    `demo` is generated. Any other data set is read from a folder of the published layout: train.json, val.json
-    and test.json (user -> list of items), image_feat.npy, audio_feat.npy, text_feat.npy (any of them may be
+    `demo` is generated. Any other data set is read from a folder of the published layout: train.json,
+    val.json and test.json (user -> list of items), image_feat.npy, audio_feat.npy, text_feat.npy (any may be
     absent) and items.csv (optional). A new NAME with --from prepares your own data in that layout.
 
     Example: mmssl prep demo

@@ -1,0 +1,143 @@
+"""`mmssl datasets`: what is known, what is prepared, and how it compares with the paper's Table 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pipelines.catalog import DatasetEntry
+
+CAPTION = (
+    "* is the default. Interactions are counted three ways: all splits, training alone, and training + test. "
+    "The paper's number stands in the column that it counts; sparsity is of that count, else of all."
+)
+_STATUS = {"prepared": "ready", "not prepared": "-", "damaged": "damaged"}
+
+
+def datasets(
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+) -> None:
+    """List the data sets of datasets.toml and those prepared, beside the paper's Table 1.
+
+    For each: ready (prepared) or not, users, items, interactions, sparsity, modalities with their dimensions;
+    below it, what the paper states. Every file of a prepared data set is compared with its checksum.
+
+    Example: mmssl datasets --json
+    """
+    records = list_datasets(data_dir)
+    if as_json:
+        import json
+
+        print(json.dumps(records, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    table = _table(records)
+    # Numbers are never cut: a pipe has no width, and a narrow terminal breaks the lines.
+    unbounded = console.options.update(width=10_000)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
+    for record in records:
+        if record["reason"]:
+            console.print(f"{record['name']} is damaged: {record['reason']}", markup=False, soft_wrap=True)
+    console.print(CAPTION, style="dim", soft_wrap=not console.is_terminal)
+
+
+def list_datasets(data_dir: Path) -> list[dict[str, Any]]:
+    """Each data set of the catalog, then each other prepared folder, as plain values."""
+    from pipelines.catalog import load_catalog, prepared_names
+
+    catalog = load_catalog()
+    others = [name for name in prepared_names(data_dir) if name not in catalog.entries]
+    return [
+        {
+            "name": name,
+            "title": entry.title if entry else "your own",
+            "default": name == catalog.default,
+            **_prepared(data_dir / name, entry),
+            "paper": entry.paper.model_dump() if entry and entry.paper else None,
+        }
+        for name, entry in [*catalog.entries.items(), *((name, None) for name in others)]
+    ]
+
+
+def _prepared(folder: Path, entry: DatasetEntry | None) -> dict[str, Any]:
+    """What a prepared folder holds; the counts are None where it is missing or damaged."""
+    from pipelines.errors import InputError
+    from pipelines.manifest import read_manifest
+    from pipelines.prepared import check_files
+
+    record: dict[str, Any] = {
+        "status": "not prepared",
+        "reason": None,
+        "folder": str(folder),
+        **dict.fromkeys(("users", "items", "interactions", "sparsity_percent", "modalities", "digest")),
+    }
+    if not folder.exists():
+        return record
+    try:
+        manifest = read_manifest(folder)
+        check_files(folder, manifest)
+    except InputError as problem:
+        return record | {"status": "damaged", "reason": str(problem)}
+    counts = manifest.counts
+    interactions = {
+        "all": counts.interactions,
+        "train": counts.train,
+        "validation": counts.validation,
+        "test": counts.test,
+        "train + test": counts.train + counts.test,
+    }
+    counted = interactions[entry.paper.counting if entry and entry.paper else "all"]
+    return record | {
+        "status": "prepared",
+        "users": counts.users,
+        "items": counts.items,
+        "interactions": interactions,
+        "sparsity_percent": round(100 * counts.sparsity(counted), 3),
+        "modalities": {name: modality.dim for name, modality in manifest.modalities.items()},
+        "digest": manifest.digest,
+    }
+
+
+def _table(records: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("Data set")
+    table.add_column("Status")
+    for column in ("Users", "Items", "All", "Train", "Train +\ntest", "Sparse"):
+        table.add_column(column, justify="right")
+    table.add_column("Modalities")
+    for record in records:
+        name = record["name"] + (" *" if record["default"] else "")
+        table.add_row(Text(name), _STATUS[record["status"]], *_numbers(record, record["interactions"] or {}))
+        if paper := record["paper"]:
+            numbers = paper | {"sparsity_percent": paper["sparsity"]}
+            row = _numbers(numbers, {paper["counting"]: paper["interactions"]})
+            table.add_row("", "paper", *row, style="dim")
+    return table
+
+
+def _numbers(record: dict[str, Any], interactions: dict[str, int]) -> list[str]:
+    counted = [interactions.get(column) for column in ("all", "train", "train + test")]
+    numbers = [record["users"], record["items"], *counted]
+    sparsity = record["sparsity_percent"]
+    modalities = record["modalities"]
+    return [
+        *("" if number is None else f"{number:,}" for number in numbers),
+        "" if sparsity is None else f"{sparsity:.3f}%",
+        ""
+        if modalities is None
+        else "\n".join(f"{name} {dim}" for name, dim in modalities.items()) or "none",
+    ]
