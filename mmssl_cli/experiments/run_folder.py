@@ -73,14 +73,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, runs_dir: Path, run_id: str, config: str) -> RunFolder:
-        """Make a folder that holds ``config`` (TOML text); ``-2``, ``-3``, ... is added to an id that is taken.
+        """Make a folder that holds ``config`` (TOML text); an id that is taken gets ``-2``, ``-3``, ...
 
         Raises:
             UsageError: the id is not a plain name.
             InputError: the folder cannot be written.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_id) or run_id == "latest":
-            raise UsageError(f"A run cannot be called {run_id!r}; use letters, digits and '._-'.")
+            raise UsageError(f"A run cannot be called {run_id!r}: use letters, digits, . _ and -.")
         path = runs_dir / run_id
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)

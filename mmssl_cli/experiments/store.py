@@ -73,7 +73,7 @@ def summarize(path: Path) -> RunSummary:
     try:
         config, provenance = run.read_config()
         started = _timestamp(provenance.get("started"), started)
-        known = {key: str(config.get(key, "")) for key in ("model", "variant", "dataset")}
+        known: dict[str, Any] = {key: str(config.get(key, "")) for key in ("model", "variant", "dataset")}
         seed = config["seed"] if isinstance(config.get("seed"), int) else None
         return RunSummary(run.id, path, started=started, seed=seed, **known, **_progress(run))
     except InputError as problem:

@@ -1,0 +1,86 @@
+"""Tables for the terminal: test metrics of one run or several, and the published numbers beside them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mmssl_cli.reporting.published import published_results
+
+METRICS = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
+_COMPARED = ("recall@20", "precision@20", "ndcg@20")
+
+
+def new_table(title: str = "") -> Table:
+    """An empty table in the style of all of ours."""
+    return Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+
+
+def show(*tables: Table) -> None:
+    """Print to standard output; numbers are never cut (a pipe has no width, a narrow terminal breaks lines)."""
+    console = Console(highlight=False)
+    unbounded = console.options.update(width=10_000)
+    for table in tables:
+        console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+        console.print(table)
+
+
+def metrics_table(runs: Sequence[Mapping[str, float]], title: str = "") -> Table:
+    """Metrics by K: of one run, or the mean ± sample standard deviation of several.
+
+    Args:
+        runs: ``{"recall@20": value, ...}`` of each run; a metric that a run lacks is left out of the mean.
+        title: over the table.
+    """
+    names = {name for run in runs for name in run}
+    metrics = [metric for metric in METRICS if any(name.startswith(f"{metric}@") for name in names)]
+    table = new_table(title)
+    table.add_column("K", justify="right")
+    for metric in metrics:
+        table.add_column(METRICS[metric], justify="right")
+    for k in sorted({int(name.partition("@")[2]) for name in names}):
+        table.add_row(str(k), *(mean_and_deviation(_values(runs, f"{metric}@{k}")) for metric in metrics))
+    return table
+
+
+def comparison_table(dataset: str, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Table | None:
+    """Our results among the published ones of a data set, by rising Recall@20; None where none are known.
+
+    Args:
+        dataset: its name, as the published tables have it.
+        ours: label -> the test metrics of each run under that label.
+    """
+    published = published_results(dataset)
+    if not published:
+        return None
+    rows = [(result.model, [result.metrics], result.source, "") for result in published]
+    for label, runs in ours.items():
+        source = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
+        rows.append((label, [dict(run) for run in runs], source, "bold"))
+    rows.sort(key=lambda row: statistics.fmean(_values(row[1], "recall@20") or [0.0]))
+    table = new_table(f"Test metrics on {dataset}, beside published ones")
+    table.add_column("Model")
+    for name in _COMPARED:
+        metric, _, k = name.partition("@")
+        table.add_column(f"{METRICS[metric]}@{k}", justify="right")
+    table.add_column("Source")
+    for label, results, source, style in rows:
+        cells = [mean_and_deviation(_values(results, name)) for name in _COMPARED]
+        table.add_row(Text(label), *cells, source, style=style)
+    return table
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """``0.1094`` of one value, ``0.1094 ± 0.0021`` (sample standard deviation) of several, ``-`` of none."""
+    if not values:
+        return "-"
+    mean = f"{statistics.fmean(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.4f}"
+
+
+def _values(runs: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    return [run[name] for run in runs if name in run]
