@@ -1,0 +1,128 @@
+"""The `mmssl` command: a table of subcommands that are imported only when they run, and the errors a user sees.
+
+`mmssl --help` must answer at once, so nothing here may import torch, pandas or anything else that is heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from mmssl_cli import __version__
+from mmssl_cli.commands.options import Verbosity, accepts_verbosity, choose_verbosity, verbosity
+from mmssl_cli.problems import explain
+
+# name -> (where the function is, what `mmssl --help` says of it)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "prep": ("mmssl_cli.commands.prep:prep", "Prepare a data set: raw files to one checked folder."),
+    "datasets": ("mmssl_cli.commands.datasets:datasets", "List the data sets, prepared or not, with their sizes."),
+    "train": ("mmssl_cli.commands.train:train", "Train a model and report its test metrics."),
+    "evaluate": ("mmssl_cli.commands.evaluate:evaluate", "Evaluate the model of a run again."),
+    "recommend": ("mmssl_cli.commands.recommend:recommend", "Recommend items to one user or to all."),
+    "runs": ("mmssl_cli.commands.runs:runs", "List the runs, newest first."),
+    "models": ("mmssl_cli.commands.models:models", "List the models, their papers and settings."),
+}
+
+
+class LazyCommand(TyperCommand):
+    """A subcommand known by its name and one line of help; its module is imported when it is called."""
+
+    def __init__(self, name: str, target: str, summary: str) -> None:
+        super().__init__(name, help=summary, short_help=summary)
+        self._target = target
+
+    def load(self) -> TyperCommand:
+        """Import the module and build the real command."""
+        module, _, function = self._target.partition(":")
+        single = typer.Typer(add_completion=False)
+        single.command(self.name)(accepts_verbosity(getattr(importlib.import_module(module), function)))
+        command = typer.main.get_command(single)
+        assert isinstance(command, TyperCommand)
+        return command
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Parse with the real command: its context leads to it from here on, in help and completion also."""
+        return self.load().make_context(info_name, args, parent=parent, **extra)
+
+
+class LazyGroup(TyperGroup):
+    """The group of all subcommands, and the one place where errors become a sentence and an exit code."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (target, summary) in COMMANDS.items():
+            self.add_command(LazyCommand(name, target, summary))
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run; with ``standalone_mode`` (the default) end the process with the exit code."""
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        choose_verbosity(Verbosity.NORMAL)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except Exception as problem:
+            _fail(problem)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand; an interrupt, even while it is being imported, ends with a line and code 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+def _fail(problem: Exception) -> NoReturn:
+    """Print the sentence of an error on standard error and end with its exit code."""
+    if verbosity() is Verbosity.VERBOSE and not isinstance(problem, typer.TyperException):
+        import traceback
+
+        traceback.print_exception(problem)
+    sentence, code = explain(problem)
+    if sentence:
+        from rich.console import Console
+        from rich.text import Text
+
+        line = Text.assemble(("Error: ", "bold red"), sentence)
+        Console(stderr=True, soft_wrap=True, highlight=False).print(line)
+    sys.exit(code)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"mmssl {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="mmssl",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: mmssl train --dataset demo",
+)
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and stop.", callback=_show_version, is_eager=True)
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more; show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,
+) -> None:
+    """Experiments in multi-modal recommendation: prepare data, train models, evaluate them and recommend."""
+    choose_verbosity(Verbosity.of(verbose=verbose, quiet=quiet))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The entry point of the `mmssl` script: run the command line and exit with its code (0, 1, 2 or 130)."""
+    app(args=arguments, prog_name="mmssl")
+    raise AssertionError("the command line ends the process")  # pragma: no cover

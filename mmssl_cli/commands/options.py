@@ -1,0 +1,171 @@
+"""Options that several commands share, and the flags that are made from the settings classes."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable
+from enum import IntEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import typer
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", envvar="MMSSL_DATA_DIR", help="Folder of the prepared data sets.")
+]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="MMSSL_RUNS_DIR", help="Folder of the runs.")]
+DEFAULT_DATA_DIR = Path("data")
+DEFAULT_RUNS_DIR = Path("runs")
+
+
+class Verbosity(IntEnum):
+    """How much a command says."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
+    @classmethod
+    def of(cls, *, verbose: bool, quiet: bool) -> Verbosity:
+        """The verbosity of the two flags; ``verbose`` wins."""
+        return cls.VERBOSE if verbose else cls.QUIET if quiet else cls.NORMAL
+
+
+_chosen = Verbosity.NORMAL
+
+
+def verbosity() -> Verbosity:
+    """What `-v` and `-q` of this command line ask for."""
+    return _chosen
+
+
+def choose_verbosity(level: Verbosity) -> None:
+    """Set what :func:`verbosity` answers."""
+    global _chosen
+    _chosen = level
+
+
+def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command take `-v` and `-q` after its name also, not only before."""
+    signature = inspect.signature(function, eval_str=True)
+
+    @wraps(function)
+    def command(*, verbose: bool = False, quiet: bool = False, **arguments: Any) -> Any:
+        if verbose or quiet:
+            choose_verbosity(Verbosity.of(verbose=verbose, quiet=quiet))
+        return function(**arguments)
+
+    extra = [
+        _flag("verbose", bool, typer.Option("--verbose", "-v", help="Say more; show tracebacks."), False),
+        _flag("quiet", bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors."), False),
+    ]
+    parameters = [*signature.parameters.values(), *extra]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def accepts_settings(function: Function) -> Function:
+    """Give a command one flag for every field of the settings classes, in place of its ``**flags``.
+
+    A flag is ``None`` where it is not given. All but switches arrive as text: the settings classes parse and
+    check them, as they do the values of a TOML file.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    function.__signature__ = signature.replace(parameters=[*own, *settings_flags()])  # type: ignore[attr-defined]
+    return function
+
+
+def settings_flags() -> list[inspect.Parameter]:
+    """One keyword parameter for each field of any model's settings, the common ones first."""
+    from mmssl_cli.config import SETTINGS
+
+    flags: dict[str, inspect.Parameter] = {}
+    depth = max(len(cls.__mro__) for cls in SETTINGS.values())
+    # By generation, so that the fields of all models stand before those of a few, and these before one model's.
+    for generation in range(depth):
+        for cls in SETTINGS.values():
+            ancestors = [a for a in reversed(cls.__mro__) if a.__module__ == cls.__module__]
+            for ancestor in ancestors[generation : generation + 1]:
+                for name in ancestor.__annotations__:
+                    if name in cls.model_fields and name not in flags:
+                        flags[name] = _settings_flag(name, ancestor.model_fields[name], _panel(ancestor))
+    return list(flags.values())
+
+
+def _panel(cls: type) -> str:
+    from mmssl_cli.config import SETTINGS, TrainSettings
+
+    if cls is TrainSettings:
+        return "Training"
+    models = ", ".join(name for name, settings in SETTINGS.items() if issubclass(settings, cls))
+    title = cls.__name__.removesuffix("Settings")
+    return title if cls in SETTINGS.values() else f"{title} models ({models})"
+
+
+def _settings_flag(name: str, field: Any, panel: str) -> inspect.Parameter:
+    from rich.markup import escape
+
+    kind = _without_none(field.annotation)
+    flag = f"--{name.replace('_', '-')}"
+    help = escape(field.description or "")
+    if field.default is not None and kind is not bool:
+        help += f" [dim]{escape(f'[default: {_shown(field.default)}]')}[/dim]"
+    if kind is bool:
+        default = "on" if field.default else "off"
+        help += f" [dim]{escape(f'[default: {default}]')}[/dim]"
+        option = typer.Option(f"{flag}/--no-{flag[2:]}", help=help, rich_help_panel=panel)
+        return _flag(name, bool | None, option, None)
+    choices = _choices(name, kind)
+    option = typer.Option(
+        flag,
+        help=help,
+        rich_help_panel=panel,
+        metavar=f"<{'|'.join(choices)}>" if choices else _metavar(kind, field.metadata),
+        autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)]) if choices else None,
+    )
+    return _flag(name, str | None, option, None)
+
+
+def _flag(name: str, annotation: Any, option: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[annotation, option], default=default
+    )
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in {Union, types.UnionType}:
+        kept = [part for part in get_args(annotation) if part is not type(None)]
+        return kept[0] if len(kept) == 1 else annotation
+    return annotation
+
+
+def _choices(name: str, kind: Any) -> tuple[str, ...]:
+    from mmssl_cli.config import SETTINGS
+
+    if name == "model":
+        return tuple(SETTINGS)
+    return tuple(str(choice) for choice in get_args(kind)) if get_origin(kind) is Literal else ()
+
+
+def _metavar(kind: Any, limits: list[Any]) -> str:
+    if get_origin(kind) is tuple:
+        element = {int: "int", float: "float"}.get(get_args(kind)[0], "name")
+        return f"<{element},...>"
+    label = {int: "int", float: "float", str: "name"}.get(kind, "value")
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    shown = [
+        f"{sign}{getattr(limit, attribute)}"
+        for attribute, sign in signs.items()
+        for limit in limits
+        if getattr(limit, attribute, None) is not None
+    ]
+    return f"<{' '.join([label, *shown])}>"
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,51 @@
+"""What the command line says of an error: one sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import typer
+
+from pipelines.errors import MmsslError
+
+
+def explain(problem: Exception) -> tuple[str, int]:
+    """The sentence for an error (empty where silence is right) and the exit code.
+
+    Codes: 2 for a wrong command line or setting, 1 for everything else.
+    """
+    if isinstance(problem, MmsslError):
+        return str(problem), problem.exit_code
+    if isinstance(problem, typer.TyperException):
+        return _of_command_line(problem)
+    if isinstance(problem, typer.Abort):
+        return "Aborted.", 1
+    if isinstance(problem, BrokenPipeError):
+        return "", 1
+    if isinstance(problem, OSError):
+        return _of_system(problem), 1
+    # torch's own error is recognised by its name: importing torch to ask would take a second.
+    if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
+        return "Memory ran out; try a smaller --batch-size or --embedding-dim, or --device cpu.", 1
+    what = f"{type(problem).__name__}: {problem}".rstrip(": ")
+    return f"This is a bug in mmssl ({what}); run the command with -v and report what it prints.", 1
+
+
+def _of_command_line(problem: typer.TyperException) -> tuple[str, int]:
+    if type(problem).__name__ == "NoArgsIsHelpError":  # the help has been printed already
+        return "", problem.exit_code
+    context = getattr(problem, "ctx", None)
+    sentence = problem.format_message()
+    if possible := getattr(problem, "possibilities", None):
+        sentence = f"{problem.message}; did you mean {' or '.join(sorted(possible))}?"
+    advice = f" Try '{context.command_path} --help'." if context is not None else ""
+    return f"{sentence}{'' if sentence[-1] in '.?!' else '.'}{advice}", problem.exit_code
+
+
+def _of_system(problem: OSError) -> str:
+    where = f" {Path(problem.filename)}" if problem.filename else ""
+    if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"Cannot write{where}: the disk is full; free some space and run the command again."
+    reason = (problem.strerror or str(problem) or type(problem).__name__).rstrip(".")
+    return f"Cannot use{where}: {reason[0].lower()}{reason[1:]}." if where else f"{reason}."
