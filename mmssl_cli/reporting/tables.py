@@ -20,12 +20,18 @@ def new_table(title: str = "") -> Table:
     return Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
 
 
-def show(*tables: Table) -> None:
-    """Print to standard output; numbers are never cut (a pipe has no width, a narrow terminal breaks lines)."""
+def show(*tables: Table, wrap: bool = False) -> None:
+    """Print to standard output. Nothing is cut: a pipe has no width, and a narrow terminal breaks lines.
+
+    Args:
+        tables: printed one after the other.
+        wrap: fold the cells to the width of a terminal; for tables of text.
+    """
     console = Console(highlight=False)
     unbounded = console.options.update(width=10_000)
     for table in tables:
-        console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+        if not (wrap and console.is_terminal):
+            console.width = max(console.width, console.measure(table, options=unbounded).maximum)
         console.print(table)
 
 

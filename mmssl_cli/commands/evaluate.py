@@ -1,0 +1,113 @@
+"""`mmssl evaluate`: the metrics of a trained run, computed again from its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir
+from pipelines.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from mmssl_cli.experiments.store import RunFolder
+
+_SPLITS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+
+
+def evaluate(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id, start of an id, path, or `latest`.")],
+    split: Annotated[
+        str, typer.Option("--split", metavar="<test|validation>", help="The items to be found.")
+    ] = "test",
+    ks: Annotated[
+        str | None, typer.Option("--ks", metavar="<int,...>", help="Cut-offs K; by default those of the run.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write the metrics of each user to this parquet file."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Evaluate the model of a run again: every item is ranked for each user, training items left out.
+
+    RUN may be `latest`. Test metrics stand beside those published for the data set, where there are any.
+
+    Example: mmssl evaluate latest --ks 5,20 --out per_user.parquet
+    """
+    from mmssl_cli.experiments.store import resolve_run
+
+    chosen = next((known for known in _SPLITS if known == split), None)
+    if chosen is None:
+        raise UsageError(f"There is no split {split!r} to evaluate on: {nearest(split, _SPLITS)}")
+    cutoffs = None if ks is None else parse_ks(ks)
+    answer = _evaluate(resolve_run(run, runs_dir), chosen, cutoffs, out, data_dir)
+    if as_json:
+        import json
+
+        print(json.dumps(answer, indent=2))
+        return
+    _show(answer)
+
+
+def parse_ks(text: str) -> tuple[int, ...]:
+    """Cut-offs of a flag such as ``10,20,50``, ascending.
+
+    Raises:
+        UsageError: they are not whole numbers of at least 1.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise UsageError(f"ks cannot be {text!r}: expected cut-offs of at least 1, such as 10,20,50.")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _evaluate(
+    run: RunFolder,
+    split: Literal["validation", "test"],
+    ks: tuple[int, ...] | None,
+    out: Path | None,
+    data_dir: Path,
+) -> dict[str, Any]:
+    import torch
+
+    from mmssl_cli.evaluation.metrics import evaluate as evaluate_embeddings
+    from mmssl_cli.experiments.parquet import write_table
+    from mmssl_cli.training.trainer import load_model
+
+    model, data, settings = load_model(run.path, data_dir)
+    model.eval()
+    with torch.inference_mode():
+        users, items = model.represent()
+        means, per_user = evaluate_embeddings(users, items, data, split, ks or settings.ks)
+    if out is not None:
+        write_table(out, per_user)
+    return {
+        "run": run.id,
+        "model": settings.model,
+        "variant": getattr(settings, "variant", None),
+        "dataset": settings.dataset,
+        "split": split,
+        "users": len(per_user),
+        "metrics": means,
+        "per_user": str(out) if out is not None else None,
+    }
+
+
+def _show(answer: dict[str, Any]) -> None:
+    from mmssl_cli.reporting.tables import comparison_table, metrics_table, show
+
+    where = f"{answer['dataset']}, {answer['split']}, {answer['users']:,} users, run {answer['run']}"
+    show(metrics_table([answer["metrics"]], title=where))
+    variant = answer["variant"]
+    label = f"{answer['model']} ({variant})" if variant not in (None, "full") else answer["model"]
+    comparable = answer["split"] == "test" and "recall@20" in answer["metrics"]
+    table = comparison_table(answer["dataset"], {label: [answer["metrics"]]}) if comparable else None
+    if table is not None:
+        print()
+        show(table)
+    if answer["per_user"]:
+        print(f"\nMetrics of each user: {answer['per_user']}")

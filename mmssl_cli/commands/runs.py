@@ -1,0 +1,73 @@
+"""`mmssl runs`: what has been trained, newest first."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmssl_cli.commands.options import DEFAULT_RUNS_DIR, RunsDir
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mmssl_cli.experiments.store import RunSummary
+
+
+def runs(
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+) -> None:
+    """List the runs, newest first, with their metrics. A run that cannot be read is listed as damaged.
+
+    Example: mmssl runs --json
+    """
+    from mmssl_cli.experiments.store import list_runs
+
+    found = list_runs(runs_dir)
+    if as_json:
+        import json
+
+        print(json.dumps([_plain(run) for run in found], indent=2))
+        return
+    if not found:
+        print(f"{runs_dir} holds no runs; `mmssl train` makes one.")
+        return
+    from mmssl_cli.reporting.tables import show
+
+    show(_table(found))
+    for run in found:
+        if run.problem:
+            print(f"{run.id} is damaged: {run.problem}")
+
+
+def _plain(run: RunSummary) -> dict[str, Any]:
+    started = datetime.fromtimestamp(run.started).astimezone().isoformat(timespec="seconds")
+    return {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in {**asdict(run), "started": started}.items()
+    }
+
+
+def _table(found: list[RunSummary]) -> Table:
+    from rich.text import Text
+
+    from mmssl_cli.reporting.tables import mean_and_deviation, new_table
+
+    table = new_table()
+    for name in ("Run", "Model", "Variant", "Data set", "Status"):
+        table.add_column(name)
+    for name in ("Epochs", "Val\nRecall@20", "Test\nRecall@20", "Test\nNDCG@20", "Seconds"):
+        table.add_column(name, justify="right")
+    for run in found:
+        scores = [(run.validation, "recall@20"), (run.test, "recall@20"), (run.test, "ndcg@20")]
+        table.add_row(
+            *(Text(text) for text in (run.id, run.model, run.variant, run.dataset, run.status)),
+            str(run.epochs),
+            *(mean_and_deviation([metrics[name]] if name in metrics else []) for metrics, name in scores),
+            "-" if run.seconds is None else f"{run.seconds:.1f}",
+        )
+    return table
