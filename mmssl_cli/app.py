@@ -1,4 +1,4 @@
-"""The `mmssl` command: a table of subcommands that are imported only when they run, and the errors a user sees.
+"""The `mmssl` command: subcommands that are imported only when they run, and the errors a user sees.
 
 `mmssl --help` must answer at once, so nothing here may import torch, pandas or anything else that is heavy.
 """
@@ -20,7 +20,10 @@ from mmssl_cli.problems import explain
 # name -> (where the function is, what `mmssl --help` says of it)
 COMMANDS: dict[str, tuple[str, str]] = {
     "prep": ("mmssl_cli.commands.prep:prep", "Prepare a data set: raw files to one checked folder."),
-    "datasets": ("mmssl_cli.commands.datasets:datasets", "List the data sets, prepared or not, with their sizes."),
+    "datasets": (
+        "mmssl_cli.commands.datasets:datasets",
+        "List the data sets, prepared or not, with their sizes.",
+    ),
     "train": ("mmssl_cli.commands.train:train", "Train a model and report its test metrics."),
     "evaluate": ("mmssl_cli.commands.evaluate:evaluate", "Evaluate the model of a run again."),
     "recommend": ("mmssl_cli.commands.recommend:recommend", "Recommend items to one user or to all."),
@@ -58,20 +61,22 @@ class LazyGroup(TyperGroup):
         for name, (target, summary) in COMMANDS.items():
             self.add_command(LazyCommand(name, target, summary))
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(  # type: ignore[override]  # all by keyword
+        self, *, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
         """Run; with ``standalone_mode`` (the default) end the process with the exit code."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return super().main(args, standalone_mode=False, **extra)
         choose_verbosity(Verbosity.NORMAL)
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
+            code = super().main(args, standalone_mode=False, **extra)
             sys.stdout.flush()
         except Exception as problem:
             _fail(problem)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the subcommand; an interrupt, even while it is being imported, ends with a line and code 130."""
+        """Run the subcommand; an interrupt, even during its import, ends with a line and code 130."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -113,7 +118,8 @@ app = typer.Typer(
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and stop.", callback=_show_version, is_eager=True)
+        bool,
+        typer.Option("--version", help="Show the version and stop.", callback=_show_version, is_eager=True),
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more; show tracebacks.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,

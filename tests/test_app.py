@@ -41,7 +41,9 @@ def test_help_lists_every_command_without_importing_anything_heavy() -> None:
         "try: main(['--help'])\n"
         f"except SystemExit as end: print(end.code, sorted(set(sys.modules) & set({HEAVY!r})))"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines()[-1] == "0 []"
     for command in COMMANDS:
         assert f" {command} " in done.stdout
@@ -50,7 +52,9 @@ def test_help_lists_every_command_without_importing_anything_heavy() -> None:
 def test_help_answers_in_under_half_a_second() -> None:
     def seconds() -> float:
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "mmssl_cli", "--help"], cwd=ROOT, capture_output=True, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "mmssl_cli", "--help"], cwd=ROOT, capture_output=True, check=True
+        )
         return time.perf_counter() - start
 
     # The best of several: other processes may hold the machine, and the claim is about this program.
@@ -87,7 +91,9 @@ def test_no_arguments_show_the_help_and_count_as_a_wrong_command_line(cli: Run) 
         (["--nothing"], "--nothing"),
     ],
 )
-def test_a_wrong_command_line_is_one_sentence_and_code_2(cli: Run, arguments: list[str], expected: str) -> None:
+def test_a_wrong_command_line_is_one_sentence_and_code_2(
+    cli: Run, arguments: list[str], expected: str
+) -> None:
     answer = cli(*arguments)
     assert answer.code == 2
     assert answer.err.startswith("Error: ") and answer.err.count("\n") == 1
@@ -101,8 +107,16 @@ def test_a_wrong_command_line_is_one_sentence_and_code_2(cli: Run, arguments: li
     [
         (InputError("The file x is torn."), 1, "Error: The file x is torn.\n"),
         (UsageError("There is no y."), 2, "Error: There is no y.\n"),
-        (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "Error: Cannot use runs: permission denied.\n"),
-        (OSError(errno.ENOSPC, "No space left on device", "x.npz"), 1, "Error: Cannot write x.npz: the disk is full"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "runs"),
+            1,
+            "Error: Cannot use runs: permission denied.\n",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "x.npz"),
+            1,
+            "Error: Cannot write x.npz: the disk is full",
+        ),
         (MemoryError(), 1, "Error: Memory ran out; try a smaller --batch-size"),
         (ValueError("odd"), 1, "Error: This is a bug in mmssl (ValueError: odd); run the command with -v"),
         (BrokenPipeError(), 1, ""),
@@ -154,7 +168,11 @@ def test_a_closed_pipe_is_silent() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "mmssl_cli", "--help"], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False
+        [sys.executable, "-m", "mmssl_cli", "--help"],
+        cwd=ROOT,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
     )
     os.close(writer)
     assert done.stderr == b""

@@ -61,7 +61,9 @@ def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
 
     extra = [
         _flag("verbose", bool, typer.Option("--verbose", "-v", help="Say more; show tracebacks."), False),
-        _flag("quiet", bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors."), False),
+        _flag(
+            "quiet", bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors."), False
+        ),
     ]
     parameters = [*signature.parameters.values(), *extra]
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -82,14 +84,14 @@ def accepts_settings(function: Function) -> Function:
 
 def settings_flags() -> list[inspect.Parameter]:
     """One keyword parameter for each field of any model's settings, the common ones first."""
-    from mmssl_cli.config import SETTINGS
+    from mmssl_cli.config import SETTINGS, TrainSettings
 
     flags: dict[str, inspect.Parameter] = {}
     depth = max(len(cls.__mro__) for cls in SETTINGS.values())
-    # By generation, so that the fields of all models stand before those of a few, and these before one model's.
+    # By generation: the fields of all models stand before those of a few, and these before one model's.
     for generation in range(depth):
         for cls in SETTINGS.values():
-            ancestors = [a for a in reversed(cls.__mro__) if a.__module__ == cls.__module__]
+            ancestors = [a for a in reversed(cls.__mro__) if issubclass(a, TrainSettings)]
             for ancestor in ancestors[generation : generation + 1]:
                 for name in ancestor.__annotations__:
                     if name in cls.model_fields and name not in flags:
@@ -126,7 +128,9 @@ def _settings_flag(name: str, field: Any, panel: str) -> inspect.Parameter:
         help=help,
         rich_help_panel=panel,
         metavar=f"<{'|'.join(choices)}>" if choices else _metavar(kind, field.metadata),
-        autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)]) if choices else None,
+        autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)])
+        if choices
+        else None,
     )
     return _flag(name, str | None, option, None)
 

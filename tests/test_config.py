@@ -1,0 +1,175 @@
+"""Settings: their order of strength, their checks, and the way to TOML and back."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmssl_cli import config
+from mmssl_cli.config import SETTINGS, build_settings, merge_settings, read_toml, settings_to_toml
+from pipelines.errors import InputError, UsageError
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of the shipped settings."""
+    monkeypatch.setattr(config, "SHIPPED", tmp_path / "shipped")
+    return tmp_path / "shipped"
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_flags_beat_the_file_beats_the_shipped_beats_the_defaults(shipped: Path, tmp_path: Path) -> None:
+    _write(shipped / "tiktok" / "lightgcn.toml", "lr = 0.1\nbatch-size = 100\nlayers = 3\n")
+    file = _write(
+        tmp_path / "my.toml", 'dataset = "tiktok"\nmodel = "lightgcn"\nlr = 0.2\nbatch_size = 200\n'
+    )
+    settings = merge_settings({"lr": "0.3", "epochs": None}, file)
+    defaults = SETTINGS["lightgcn"]()
+    assert settings.lr == 0.3
+    assert settings.batch_size == 200
+    assert settings.model_dump()["layers"] == 3
+    assert settings.epochs == defaults.epochs
+    assert (settings.dataset, settings.model) == ("tiktok", "lightgcn")
+
+
+def test_shipped_settings_are_of_the_data_set_and_model_that_flags_name(
+    shipped: Path, tmp_path: Path
+) -> None:
+    _write(shipped / "demo" / "mf.toml", "lr = 0.1\n")
+    file = _write(tmp_path / "my.toml", 'model = "lightgcn"\n')
+    assert merge_settings({"model": "mf", "dataset": "demo"}, file).lr == 0.1
+    assert merge_settings({"dataset": "demo"}, file).lr == SETTINGS["lightgcn"]().lr
+
+
+def test_every_shipped_file_is_valid() -> None:
+    for path in config.SHIPPED.glob("*/*.toml"):
+        settings = merge_settings({"dataset": path.parent.name, "model": path.stem})
+        assert (
+            settings.model_dump().items()
+            >= build_settings({**read_toml(path), "model": path.stem, "dataset": path.parent.name})
+            .model_dump(include=set(read_toml(path)))
+            .items()
+        )
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"model": "mmsl"}, "There is no model 'mmsl': did you mean mmssl"),
+        ({"model": ["mf"]}, "There is no model ['mf']"),
+        ({"variant": "w/o-GTT"}, "variant cannot be 'w/o-GTT': did you mean w/o-GT"),
+        ({"variant": "zzz"}, "choose from full, r/p-GAE, w/o-ASL, w/o-CL, w/o-GT"),
+        (
+            {"model": "mf", "variant": "full"},
+            "Model 'mf' has no setting 'variant' (in the settings); it belongs to mmssl.",
+        ),
+        ({"grph_topk": 3}, "There is no setting 'grph-topk' (in the settings): did you mean graph-topk"),
+        ({"lr": "fast"}, "lr cannot be 'fast'"),
+        ({"lr": 0}, "lr cannot be 0: input should be greater than 0."),
+        ({"lr": "nan"}, "lr cannot be"),
+        ({"lr": "inf"}, "lr cannot be"),
+        ({"epochs": 0}, "epochs cannot be 0: input should be greater than or equal to 1."),
+        ({"epochs": "2.5"}, "epochs cannot be '2.5'"),
+        ({"epochs": True}, "epochs cannot be True: expected a number."),
+        ({"lr": False}, "lr cannot be False: expected a number."),
+        ({"seed": 2**63}, "seed cannot be"),
+        ({"ks": ""}, "ks cannot be"),
+        ({"ks": "10,0"}, "ks cannot be"),
+        ({"ks": "ten"}, "ks cannot be 'ten'"),
+        ({"modalities": "visual,visual"}, "modalities cannot be"),
+        ({"select_on": "hits@20"}, "select-on cannot be 'hits@20': expected recall@K"),
+        ({"select_on": "recall@0"}, "select-on cannot be"),
+        ({"embedding_dim": 10, "heads": 4}, "heads cannot be 4: expected a divisor of embedding-dim (10)."),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_right(values: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        build_settings({"model": "mmssl", **values})
+    assert expected in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "expected"),
+    [
+        ("lr = ", InputError, "is not valid TOML"),
+        ("grph-topk = 3", UsageError, "There is no setting 'grph-topk' (in "),
+        ("[model]\nlr = 1", UsageError, "There is no model"),
+        ("batch-size = 1\nbatch_size = 2", InputError, "has a setting twice"),
+        ("dataset = 3", UsageError, "dataset cannot be 3"),
+        ('model = "mf"\nheads = 2', UsageError, "Model 'mf' has no setting 'heads'"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, text: str, error: type[Exception], expected: str) -> None:
+    file = _write(tmp_path / "my.toml", text)
+    with pytest.raises(error) as raised:
+        merge_settings({}, file)
+    assert expected in str(raised.value)
+
+
+def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no settings file"):
+        read_toml(tmp_path / "none.toml")
+    with pytest.raises(InputError, match="Cannot read"):
+        read_toml(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="is not valid TOML"):
+        read_toml(tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("all", None),
+        ("none", ()),
+        ("", ()),
+        ("visual", ("visual",)),
+        (" visual , textual", ("visual", "textual")),
+    ],
+)
+def test_modalities_from_text(text: str, expected: tuple[str, ...] | None) -> None:
+    assert build_settings({"modalities": text}).modalities == expected
+
+
+def test_cut_offs_are_sorted_and_hold_that_of_the_selection() -> None:
+    settings = build_settings({"ks": "50,10,10", "select_on": "ndcg@20"})
+    assert settings.ks == (10, 50)
+    assert settings.all_ks == (10, 20, 50)
+
+
+_CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "lr": st.floats(1e-9, 10),
+        "seed": st.integers(0, 2**63 - 1),
+        "ks": st.lists(st.integers(1, 1000), min_size=1).map(tuple),
+        "modalities": st.lists(st.sampled_from(["visual", "acoustic", "textual"]), unique=True).map(tuple),
+        "dataset": st.text(min_size=1).filter(lambda text: "\r" not in text),
+        "precision": st.sampled_from(["float32", "tf32", "bfloat16"]),
+    },
+)
+
+
+@given(model=st.sampled_from(sorted(SETTINGS)), changes=_CHANGES)
+def test_settings_go_to_toml_and_back(model: str, changes: dict[str, Any]) -> None:
+    settings = build_settings({**changes, "model": model})
+    text = settings_to_toml(settings, {"started": "2023-01-01"})
+    read = {key.replace("-", "_"): value for key, value in tomllib.loads(text).items() if key != "provenance"}
+    assert build_settings(read) == settings
+    assert tomllib.loads(text)["provenance"] == {"started": "2023-01-01"}
+
+
+def test_a_saved_configuration_serves_as_a_file(tmp_path: Path, shipped: Path) -> None:
+    settings = merge_settings({"model": "mmssl", "graph_topk": "7", "dataset": "demo"})
+    file = _write(tmp_path / "config.toml", settings_to_toml(settings, {"device": "cpu"}))
+    assert merge_settings({}, file) == settings
