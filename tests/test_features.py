@@ -41,6 +41,13 @@ def test_text_that_shares_words_is_nearer() -> None:
     assert rows[0] @ rows[1] > rows[0] @ rows[2] + 0.3
 
 
+def test_signs_are_fixed_without_the_solver_too() -> None:
+    """All weights are positive, so the strongest direction is of one sign: the rule makes it positive."""
+    values = encode_text(["red oak lamp", "red oak chair", "red wool lamp"]).values
+    assert values.shape == (3, 3)
+    assert (values[:, 0] > 0.3).all()
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_signs_do_not_depend_on_the_seed_of_the_solver(seed: int) -> None:
     np.testing.assert_allclose(

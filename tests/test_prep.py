@@ -97,6 +97,14 @@ def test_changed_sources_or_settings_are_prepared_again(cli: Cli, tmp_path: Path
     assert read_prepared(tmp_path / "data" / "own").pairs("test").tolist() == [[1, 0]]
 
 
+def test_another_version_of_the_program_prepares_again(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, small_shop: None
+) -> None:
+    cli("prep", "demo")
+    monkeypatch.setattr(pipeline, "created_by", lambda: "mmssl 99")
+    assert "demo: prepared" in cli("prep", "demo").out
+
+
 def test_a_damaged_folder_is_mended(cli: Cli, tmp_path: Path, small_shop: None) -> None:
     cli("prep", "demo")
     (tmp_path / "data" / "demo" / "users.parquet").write_bytes(b"")

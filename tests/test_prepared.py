@@ -329,6 +329,15 @@ def test_a_folder_that_no_preparation_wrote_is_left_alone(tmp_path: Path) -> Non
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_folder_of_pictures_is_not_taken_for_a_prepared_one(tmp_path: Path) -> None:
+    """Its only entry has a name that a prepared folder also has."""
+    (tmp_path / "trip" / "images").mkdir(parents=True)
+    (tmp_path / "trip" / "images" / "beach.jpg").write_text("sun")
+    with pytest.raises(InputError, match=r"images.*would be lost"):
+        write_prepared(small(), tmp_path / "trip")
+    assert (tmp_path / "trip" / "images" / "beach.jpg").exists()
+
+
 def test_a_prepared_folder_with_a_guest_is_left_alone(folder: Path) -> None:
     (folder / "notes.txt").write_text("keep me")
     with pytest.raises(InputError, match=r"notes\.txt"):

@@ -1,4 +1,4 @@
-"""The synthetic shop: the same every time, sparse, long-tailed, better understood with pictures and titles."""
+"""The synthetic shop: always the same, sparse, long-tailed, better understood with pictures and titles."""
 
 from __future__ import annotations
 

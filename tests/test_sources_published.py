@@ -73,6 +73,13 @@ def test_items_without_interactions_count_where_features_name_them(raw: Path) ->
     assert read_published("own", raw).num_items == 9
 
 
+def test_most_items_may_lack_interactions_where_features_name_them(raw: Path) -> None:
+    for name in ("image_feat.npy", "text_feat.npy"):
+        np.save(raw / name, np.ones((5000, 1), dtype=np.float16))
+    (raw / "train.json").write_text(json.dumps(TRAIN | {"2": [4999]}))
+    assert read_published("own", raw).num_items == 5000
+
+
 def test_users_count_by_key_also_without_items(raw: Path) -> None:
     (raw / "val.json").write_text(json.dumps(VALIDATION | {"5": []}))
     data = read_published("own", raw)
@@ -281,7 +288,7 @@ def test_junk_gives_a_sentence_or_pairs(tmp_path: Path, content: bytes) -> None:
 
 
 def test_the_real_tiktok() -> None:
-    """9,308 users, eleven fewer than the paper's Table 1 states; its 59,541 interactions are training alone."""
+    """9,308 users, eleven fewer than in the paper's Table 1; its 59,541 interactions are training alone."""
     folder = real("tiktok")
     with pytest.raises(InputError, match=r"10 users have .*5 in validation, 5 in test; first ids 288, 3045"):
         read_published("tiktok", folder)
