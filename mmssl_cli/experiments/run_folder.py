@@ -16,6 +16,7 @@ import io
 import json
 import re
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
@@ -68,7 +69,6 @@ class RunFolder:
 
     @property
     def id(self) -> str:
-        """The run's id."""
         return self.path.resolve().name
 
     @classmethod
@@ -81,12 +81,11 @@ class RunFolder:
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_id) or run_id == "latest":
             raise UsageError(f"A run cannot be called {run_id!r}: use letters, digits, . _ and -.")
-        path = runs_dir / run_id
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            path = _make_free_folder(path)
+            path = _make_free_folder(runs_dir / run_id)
         except OSError as problem:
-            raise write_problem(path, problem) from problem
+            raise write_problem(runs_dir / run_id, problem) from problem
         run = cls(path)
         try:
             run.write_config(config)
@@ -110,7 +109,7 @@ class RunFolder:
         return cls(path)
 
     def write_config(self, config: str) -> None:
-        """Replace config.toml (TOML text)."""
+        """Write config.toml (TOML text)."""
         write_bytes(self.path / CONFIG, config.encode())
 
     def read_config(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -241,7 +240,9 @@ class RunFolder:
         path = self.path / STATE
         data = self._bytes(path)
         try:
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # PyTorch warns of what the sentence below says
+                warnings.simplefilter("ignore")
+                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except Exception as problem:  # a damaged zip or pickle fails in many ways
             raise InputError(
                 f"{path} is damaged or truncated; the run cannot be resumed from it."
@@ -251,11 +252,7 @@ class RunFolder:
         return state
 
     def append_log(self, record: Mapping[str, Any]) -> None:
-        """Add a line to log.jsonl.
-
-        Raises:
-            InputError: the file cannot be written.
-        """
+        """Add a line to log.jsonl."""
         path = self.path / LOG
         try:
             with path.open("a", encoding="utf-8") as file:
