@@ -49,6 +49,7 @@ def read_table(kind: str, path: Path) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
+        table.validate(full=True)  # offsets and UTF-8, which are otherwise trusted until a value is used
     except Exception as problem:  # a damaged file makes Arrow raise errors of many kinds
         raise InputError(f"{path} cannot be read as parquet: it is damaged or truncated.") from problem
     missing = [column for column in _REQUIRED[kind] if column not in table.column_names]

@@ -238,6 +238,15 @@ def test_tables_that_the_format_does_not_allow(folder: Path, columns: dict[str, 
         read_prepared(folder)
 
 
+def test_text_that_is_not_utf_8(folder: Path) -> None:
+    path = folder / "users.parquet"
+    broken = pa.array([b"a", b"\xff", b"c"], pa.binary()).cast(pa.string(), safe=False)
+    pq.write_table(pa.table({"user": [0, 1, 2], "id": broken}), path)
+    restate(folder, "users.parquet")
+    with pytest.raises(InputError, match=r"users\.parquet cannot be read as parquet: it is damaged"):
+        read_prepared(folder)
+
+
 def test_tables_of_another_program_are_read(folder: Path) -> None:
     """Wider integers, large strings, a further column and another order of columns mean the same."""
     table = {
