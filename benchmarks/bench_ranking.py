@@ -102,9 +102,7 @@ def _quartiles(values: np.ndarray) -> dict[str, float]:
 
 def _machine(device: str) -> dict[str, Any]:
     return {
-        "device": torch.cuda.get_device_name()
-        if device == "cuda"
-        else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -113,15 +111,11 @@ def _machine(device: str) -> dict[str, Any]:
 
 
 def _sizes(options: argparse.Namespace) -> dict[str, int]:
-    return {
-        name: getattr(options, name) for name in ("users", "items", "dim", "test_users", "train_items", "k")
-    }
+    return {name: getattr(options, name) for name in ("users", "items", "dim", "test_users", "train_items", "k")}
 
 
 def _table(report: dict[str, Any]) -> str:
-    lines = [
-        ", ".join(f"{key} {value}" for key, value in report[part].items()) for part in ("machine", "sizes")
-    ]
+    lines = [", ".join(f"{key} {value}" for key, value in report[part].items()) for part in ("machine", "sizes")]
     lines.append(f"\n{'':17}{'':24}{'seconds (quartiles)':>26}{'ratio to bare (quartiles)':>30}")
     for result in report["results"]:
         cells = (

@@ -37,29 +37,19 @@ class TrainSettings(BaseModel):
     embedding_dim: int = Field(64, ge=1, le=8192, description="Size d of the user and item embeddings.")
     batch_size: int = Field(1024, ge=1, description="Training triples a step.")
     epochs: int = Field(200, ge=1, description="Most epochs to train.")
-    patience: int = Field(
-        15, ge=1, description="Epochs without a better validation score before training stops."
-    )
+    patience: int = Field(15, ge=1, description="Epochs without a better validation score before training stops.")
     evaluate_every: int = Field(1, ge=1, description="Epochs between two validations.")
-    select_on: str = Field(
-        "recall@20", description="Validation metric that selects the model, e.g. recall@20."
-    )
+    select_on: str = Field("recall@20", description="Validation metric that selects the model, e.g. recall@20.")
     ks: tuple[int, ...] = Field((10, 20, 50), description="Cut-offs K of the metrics, comma-separated.")
     lr: float = Field(1e-3, gt=0, description="Learning rate of the recommender.")
-    lr_decay: float = Field(
-        0.96, gt=0, le=1, description="Factor on the learning rate every lr-decay-every epochs."
-    )
+    lr_decay: float = Field(0.96, gt=0, le=1, description="Factor on the learning rate every lr-decay-every epochs.")
     lr_decay_every: int = Field(50, ge=1, description="Epochs between two decays of the learning rate.")
-    weight_decay: float = Field(
-        0.0, ge=0, description="Decoupled weight decay of AdamW (lambda_4 of Eq. 13)."
-    )
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW (lambda_4 of Eq. 13).")
     l2_weight: float = Field(0.0, ge=0, description="Weight of the squared norm of a batch's own embeddings.")
     loss: Literal["bpr", "softmax"] = Field(
         "bpr", description="Ranking loss: BPR (Eq. 14), or softmax over the batch's items (not in the paper)."
     )
-    softmax_temperature: float = Field(
-        0.2, gt=0, description="Temperature of the cosine in the softmax loss."
-    )
+    softmax_temperature: float = Field(0.2, gt=0, description="Temperature of the cosine in the softmax loss.")
     negative_sampler: Literal["uniform", "popularity"] = Field(
         "uniform", description="How negative items are drawn: evenly, or by their number of interactions."
     )
@@ -129,9 +119,7 @@ class MFSettings(TrainSettings):
 class GraphSettings(TrainSettings):
     """What models that propagate over the interaction graph share."""
 
-    layers: int = Field(
-        2, ge=0, le=16, description="Layers L of propagation over the interaction graph (Eq. 10)."
-    )
+    layers: int = Field(2, ge=0, le=16, description="Layers L of propagation over the interaction graph (Eq. 10).")
     adjacency: Literal["sym", "left"] = Field(
         "sym",
         description="Graph weights: 1/sqrt(N_u N_i) (sym), or the paper's one-sided 1/sqrt(N_u) (left).",
@@ -141,9 +129,7 @@ class GraphSettings(TrainSettings):
 class LightGCNSettings(GraphSettings):
     """LightGCN (He et al., SIGIR 2020)."""
 
-    model: Literal["lightgcn"] = Field(
-        "lightgcn", description=TrainSettings.model_fields["model"].description
-    )
+    model: Literal["lightgcn"] = Field("lightgcn", description=TrainSettings.model_fields["model"].description)
 
 
 class MMSSLSettings(GraphSettings):
@@ -158,18 +144,10 @@ class MMSSLSettings(GraphSettings):
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on the projected modality features (Eq. 2).")
     heads: int = Field(4, ge=1, description="Heads H of the attention across modalities (Eq. 9).")
     eta: float = Field(1.0, ge=0, description="Weight of the modality-aware embeddings in layer 0 (Eq. 10).")
-    omega: float = Field(
-        0.0, ge=0, description="Weight of the modality features in the final embeddings (Eq. 12)."
-    )
-    graph_topk: int = Field(
-        10, ge=1, description="Items a user keeps in each generated modality graph (Eq. 8)."
-    )
-    graph_refresh: int = Field(
-        1, ge=1, description="Epochs between two refreshes of the modality graphs (Eq. 8)."
-    )
-    contrast_weight: float = Field(
-        0.03, ge=0, description="Weight lambda_2 of the cross-modal contrast (Eq. 13)."
-    )
+    omega: float = Field(0.0, ge=0, description="Weight of the modality features in the final embeddings (Eq. 12).")
+    graph_topk: int = Field(10, ge=1, description="Items a user keeps in each generated modality graph (Eq. 8).")
+    graph_refresh: int = Field(1, ge=1, description="Epochs between two refreshes of the modality graphs (Eq. 8).")
+    contrast_weight: float = Field(0.03, ge=0, description="Weight lambda_2 of the cross-modal contrast (Eq. 13).")
     contrast_temperature: float = Field(0.5, gt=0, description="Temperature tau' of the contrast (Eq. 11).")
     contrast_users: Literal["batch", "all"] = Field(
         "batch",
@@ -181,21 +159,13 @@ class MMSSLSettings(GraphSettings):
         description="Weight lambda_3 of the generator's loss (Eq. 13); of the auto-encoder's in r/p-GAE.",
     )
     gradient_penalty: float = Field(1.0, ge=0, description="Weight lambda_1 of the gradient penalty (Eq. 7).")
-    zeta: float = Field(
-        1.0, ge=0, description="Weight of the auxiliary signal in the transformed rows (Eq. 5)."
-    )
+    zeta: float = Field(1.0, ge=0, description="Weight of the auxiliary signal in the transformed rows (Eq. 5).")
     gumbel_temperature: float = Field(0.2, gt=0, description="Temperature tau of the Gumbel softmax (Eq. 5).")
     gumbel_scale: float = Field(0.1, ge=0, description="Factor on the Gumbel noise g (Eq. 5).")
     discriminator_lr: float = Field(3e-4, gt=0, description="Learning rate of the discriminator.")
-    discriminator_hidden: int = Field(
-        64, ge=1, description="Width of the discriminator's hidden layers (Eq. 4)."
-    )
-    discriminator_dropout: float = Field(
-        0.2, ge=0, lt=1, description="Dropout of the discriminator's layers (Eq. 4)."
-    )
-    discriminator_steps: int = Field(
-        1, ge=1, description="Discriminator updates a training step (Algorithm 1)."
-    )
+    discriminator_hidden: int = Field(64, ge=1, description="Width of the discriminator's hidden layers (Eq. 4).")
+    discriminator_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of the discriminator's layers (Eq. 4).")
+    discriminator_steps: int = Field(1, ge=1, description="Discriminator updates a training step (Algorithm 1).")
 
     @field_validator("heads")
     @classmethod
@@ -297,9 +267,7 @@ def _check_key(key: str, model: str, where: str) -> None:
     shown = key.replace("_", "-")
     owners = [name for name, cls in SETTINGS.items() if key in cls.model_fields]
     if owners:
-        raise UsageError(
-            f"Model {model!r} has no setting {shown!r} ({where}); it belongs to {', '.join(owners)}."
-        )
+        raise UsageError(f"Model {model!r} has no setting {shown!r} ({where}); it belongs to {', '.join(owners)}.")
     raise UsageError(f"There is no setting {shown!r} ({where}): {nearest(shown, names)}")
 
 
@@ -308,9 +276,7 @@ def _sentence(problem: ValidationError) -> str:
     name = ".".join(str(part) for part in first["loc"][:1]).replace("_", "-")
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "literal_error":
-        choices = [
-            choice.strip().strip("'") for choice in first["ctx"]["expected"].replace(" or ", ", ").split(",")
-        ]
+        choices = [choice.strip().strip("'") for choice in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return f"{name} cannot be {first['input']!r}: {nearest(str(first['input']), choices)}"
     return f"{name} cannot be {first['input']!r}: {message[0].lower()}{message[1:]}."
 

@@ -102,9 +102,7 @@ class LiveReporter(PlainReporter):
         if record.get("best"):
             self._best = f"best {metric} {record[f'validation/{metric}']:.4f} at epoch {record['epoch']}"
         left = record.get("eta_seconds")
-        note = ", ".join(
-            part for part in (self._best, f"{clock(left)} left" if left is not None else "") if part
-        )
+        note = ", ".join(part for part in (self._best, f"{clock(left)} left" if left is not None else "") if part)
         self._bar.update(self._task, completed=record["epoch"], note=note)
         self._live.refresh()
 
@@ -138,11 +136,7 @@ def start_line(info: Mapping[str, Any]) -> str:
 def epoch_line(record: Mapping[str, Any], info: Mapping[str, Any], *, verbose: bool = False) -> str:
     """An epoch in a line: losses, validation metrics, seconds, time left; `*` marks the best so far."""
     width = len(str(info.get("epochs", record["epoch"])))
-    parts = [
-        f"epoch {record['epoch']:>{width}}/{info['epochs']}"
-        if "epochs" in info
-        else f"epoch {record['epoch']}"
-    ]
+    parts = [f"epoch {record['epoch']:>{width}}/{info['epochs']}" if "epochs" in info else f"epoch {record['epoch']}"]
     losses = _group(record, "loss/")
     if losses:
         parts.append("loss " + " ".join(f"{name} {value:.4f}" for name, value in losses.items()))
@@ -159,14 +153,10 @@ def epoch_line(record: Mapping[str, Any], info: Mapping[str, Any], *, verbose: b
 
 def finish_line(result: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     """How a training ended, in a line."""
-    ended = {"finished": "Finished", "stopped": "Stopped early"}.get(
-        result["status"], result["status"].capitalize()
-    )
+    ended = {"finished": "Finished", "stopped": "Stopped early"}.get(result["status"], result["status"].capitalize())
     metric = info.get("select_on", "recall@20")
     score = result["validation"].get(metric)
-    best = f"; best epoch {result['best_epoch']}" + (
-        f" (validation {metric} {score:.4f})" if score is not None else ""
-    )
+    best = f"; best epoch {result['best_epoch']}" + (f" (validation {metric} {score:.4f})" if score is not None else "")
     return f"{ended} after {result['epochs']} epochs{best}."
 
 

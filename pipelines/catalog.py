@@ -79,9 +79,7 @@ def load_catalog() -> Catalog:
         added, preferred = _read(own)
         entries, default = entries | added, preferred or default
     if default not in entries:
-        raise InputError(
-            f"{FILE} has the default {default!r}, which it does not list: {nearest(default, entries)}"
-        )
+        raise InputError(f"{FILE} has the default {default!r}, which it does not list: {nearest(default, entries)}")
     return Catalog(entries, default)
 
 
@@ -94,9 +92,7 @@ def _read(path: Path) -> tuple[dict[str, DatasetEntry], str]:
         raise InputError(f"{path} is not valid TOML ({problem}).") from problem
     tables, default = raw.pop("datasets", {}), raw.pop("default", "")
     if raw:
-        raise InputError(
-            f"{path} has the unknown key {next(iter(raw))!r}; expected default and [datasets.NAME]."
-        )
+        raise InputError(f"{path} has the unknown key {next(iter(raw))!r}; expected default and [datasets.NAME].")
     if not isinstance(tables, dict) or not isinstance(default, str):
         raise InputError(f"{path} should hold default = NAME and tables [datasets.NAME].")
     return {name: _entry(path, name, table) for name, table in tables.items()}, default

@@ -95,9 +95,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise InputError(
-            f"There is no prepared data set at {folder} (no {MANIFEST}); prepare it with `mmssl prep`."
-        )
+        raise InputError(f"There is no prepared data set at {folder} (no {MANIFEST}); prepare it with `mmssl prep`.")
     try:
         text = path.read_bytes()
     except OSError as problem:

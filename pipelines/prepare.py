@@ -85,8 +85,7 @@ def describe(manifest: Manifest) -> list[str]:
     ]
     for name, modality in manifest.modalities.items():
         lines.append(
-            f"{name}: {modality.dim} dimensions, {modality.dtype}, "
-            f"{modality.present:,} of {counts.items:,} items"
+            f"{name}: {modality.dim} dimensions, {modality.dtype}, {modality.present:,} of {counts.items:,} items"
         )
     return lines if manifest.modalities else [*lines, "no item features: for collaborative models only"]
 
@@ -117,9 +116,7 @@ def _up_to_date(folder: Path, plan: _Plan, report: Report) -> Manifest | None:
     return manifest if same and manifest.created_by == created_by() else None
 
 
-def _plan_demo(
-    name: str, source_dir: Path | None, seed: int | None, cold: str | None, report: Report
-) -> _Plan:
+def _plan_demo(name: str, source_dir: Path | None, seed: int | None, cold: str | None, report: Report) -> _Plan:
     from pipelines.features.image import encode_images
     from pipelines.features.text import encode_text
 
@@ -164,9 +161,7 @@ def _plan_published(
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
         report(f"Reading {', '.join(sources)} in {source_dir}")
-        dataset = published.read_published(
-            name, source_dir, modalities=entry.modalities, cold=policy, sources=sources
-        )
+        dataset = published.read_published(name, source_dir, modalities=entry.modalities, cold=policy, sources=sources)
         if policy == "keep":
             _report_cold(dataset, report)
         return dataset, {}

@@ -57,9 +57,7 @@ def created_by() -> str:
         return "mmssl, not installed"
 
 
-def write_prepared(
-    dataset: PreparedDataset, folder: Path, *, images: Mapping[str, bytes] | None = None
-) -> Manifest:
+def write_prepared(dataset: PreparedDataset, folder: Path, *, images: Mapping[str, bytes] | None = None) -> Manifest:
     """Validate ``dataset`` and write it to ``folder``, in the place of an earlier preparation.
 
     Args:
@@ -122,9 +120,7 @@ def _modality(features: Features) -> ModalityEntry:
     return ModalityEntry(dim=features.values.shape[1], dtype=dtype, present=present, encoder=features.encoder)
 
 
-def read_prepared(
-    folder: Path, modalities: Sequence[str] | None = None, check: bool = True
-) -> PreparedDataset:
+def read_prepared(folder: Path, modalities: Sequence[str] | None = None, check: bool = True) -> PreparedDataset:
     """Read a prepared data set.
 
     Args:
@@ -142,24 +138,19 @@ def read_prepared(
     for modality in wanted:
         if modality not in manifest.modalities:
             raise UsageError(
-                f'Data set "{manifest.name}" has no modality {modality!r}: '
-                f"{nearest(modality, manifest.modalities)}"
+                f'Data set "{manifest.name}" has no modality {modality!r}: {nearest(modality, manifest.modalities)}'
             )
     tables = [f"{table}.parquet" for table in TABLES]
     check_files(folder, manifest, [*tables, *map(feature_file, wanted)], hashes=check)
     users, items, interactions = (read_table(kind, folder / f"{kind}.parquet") for kind in TABLES)
     features = {modality: read_features(folder / feature_file(modality)) for modality in wanted}
-    dataset = PreparedDataset(
-        manifest.name, users, items, interactions, features, manifest.settings, manifest.sources
-    )
+    dataset = PreparedDataset(manifest.name, users, items, interactions, features, manifest.settings, manifest.sources)
     validate(dataset)
     _check_agreement(dataset, manifest)
     return dataset
 
 
-def check_files(
-    folder: Path, manifest: Manifest, names: Iterable[str] | None = None, hashes: bool = True
-) -> None:
+def check_files(folder: Path, manifest: Manifest, names: Iterable[str] | None = None, hashes: bool = True) -> None:
     """Compare files of a prepared folder (all of them where ``names`` is None) with its manifest.
 
     Raises:

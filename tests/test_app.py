@@ -41,9 +41,7 @@ def test_help_lists_every_command_without_importing_anything_heavy() -> None:
         "try: main(['--help'])\n"
         f"except SystemExit as end: print(end.code, sorted(set(sys.modules) & set({HEAVY!r})))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
     for command in COMMANDS:
         assert f" {command} " in done.stdout
@@ -52,9 +50,7 @@ def test_help_lists_every_command_without_importing_anything_heavy() -> None:
 def test_help_answers_in_under_half_a_second() -> None:
     def seconds() -> float:
         start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "mmssl_cli", "--help"], cwd=ROOT, capture_output=True, check=True
-        )
+        subprocess.run([sys.executable, "-m", "mmssl_cli", "--help"], cwd=ROOT, capture_output=True, check=True)
         return time.perf_counter() - start
 
     # The best of several: other processes may hold the machine, and the claim is about this program.
@@ -91,9 +87,7 @@ def test_no_arguments_show_the_help_and_count_as_a_wrong_command_line(cli: Run) 
         (["--nothing"], "--nothing"),
     ],
 )
-def test_a_wrong_command_line_is_one_sentence_and_code_2(
-    cli: Run, arguments: list[str], expected: str
-) -> None:
+def test_a_wrong_command_line_is_one_sentence_and_code_2(cli: Run, arguments: list[str], expected: str) -> None:
     answer = cli(*arguments)
     assert answer.code == 2
     assert answer.err.startswith("Error: ") and answer.err.count("\n") == 1

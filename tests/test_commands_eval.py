@@ -76,9 +76,7 @@ def _prepare(data_dir: Path, name: str = "shop", num_items: int = 6) -> None:
         name=name,
         users=pd.DataFrame({"user": np.arange(3, dtype=np.int32), "id": USERS}),
         items=pd.DataFrame({**items, "title": titles}),
-        interactions=pd.DataFrame(pairs, columns=["user", "item", "split"]).astype(
-            {"user": "int32", "item": "int32"}
-        ),
+        interactions=pd.DataFrame(pairs, columns=["user", "item", "split"]).astype({"user": "int32", "item": "int32"}),
     )
     write_prepared(dataset, data_dir / name)
 
@@ -93,9 +91,7 @@ def test_evaluate_ranks_all_items_but_those_of_training(cli: Cli, run: RunFolder
     assert result["metrics"]["recall@2"] == 0.5
     assert result["metrics"]["precision@2"] == 0.25
     assert result["metrics"]["ndcg@2"] == pytest.approx(0.5 / np.log2(3))
-    assert set(result["metrics"]) == {
-        f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in (1, 2)
-    }
+    assert set(result["metrics"]) == {f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in (1, 2)}
 
 
 def test_evaluate_on_the_other_split_at_other_cutoffs(cli: Cli, run: RunFolder) -> None:
@@ -106,9 +102,7 @@ def test_evaluate_on_the_other_split_at_other_cutoffs(cli: Cli, run: RunFolder) 
     assert metrics["recall@1"] == 1.0
 
 
-def test_evaluate_shows_a_table_and_writes_each_users_metrics(
-    cli: Cli, run: RunFolder, tmp_path: Path
-) -> None:
+def test_evaluate_shows_a_table_and_writes_each_users_metrics(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
     answer = cli("evaluate", run.path, "--out", "users.parquet")
 
     lines = [line.split() for line in answer.out.splitlines()]

@@ -30,9 +30,7 @@ def _write(path: Path, text: str) -> Path:
 
 def test_flags_beat_the_file_beats_the_shipped_beats_the_defaults(shipped: Path, tmp_path: Path) -> None:
     _write(shipped / "tiktok" / "lightgcn.toml", "lr = 0.1\nbatch-size = 100\nlayers = 3\n")
-    file = _write(
-        tmp_path / "my.toml", 'dataset = "tiktok"\nmodel = "lightgcn"\nlr = 0.2\nbatch_size = 200\n'
-    )
+    file = _write(tmp_path / "my.toml", 'dataset = "tiktok"\nmodel = "lightgcn"\nlr = 0.2\nbatch_size = 200\n')
     settings = merge_settings({"lr": "0.3", "epochs": None}, file)
     defaults = SETTINGS["lightgcn"]()
     assert settings.lr == 0.3
@@ -42,9 +40,7 @@ def test_flags_beat_the_file_beats_the_shipped_beats_the_defaults(shipped: Path,
     assert (settings.dataset, settings.model) == ("tiktok", "lightgcn")
 
 
-def test_shipped_settings_are_of_the_data_set_and_model_that_flags_name(
-    shipped: Path, tmp_path: Path
-) -> None:
+def test_shipped_settings_are_of_the_data_set_and_model_that_flags_name(shipped: Path, tmp_path: Path) -> None:
     _write(shipped / "demo" / "mf.toml", "lr = 0.1\n")
     file = _write(tmp_path / "my.toml", 'model = "lightgcn"\n')
     assert merge_settings({"model": "mf", "dataset": "demo"}, file).lr == 0.1

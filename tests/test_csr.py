@@ -38,9 +38,7 @@ def test_select_takes_rows_in_the_given_order(rows: list[int]) -> None:
     chosen = csr.select(torch.tensor(rows, dtype=torch.int64))
 
     assert chosen.num_rows == len(rows)
-    assert [chosen.row(place).tolist() for place in range(len(rows))] == [
-        csr.row(row).tolist() for row in rows
-    ]
+    assert [chosen.row(place).tolist() for place in range(len(rows))] == [csr.row(row).tolist() for row in rows]
 
 
 def test_a_matrix_without_entries_has_empty_rows() -> None:

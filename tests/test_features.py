@@ -17,9 +17,7 @@ WORDS = ["oak", "wool", "lamp", "chair", "red", "mug", "rustic", "modern"]
 TITLES = [f"{WORDS[i % 8]} {WORDS[(i * 3 + 1) % 8]} {WORDS[(i // 8) % 8]}" for i in range(60)]
 
 
-def picture(
-    colour: tuple[int, int, int], box: tuple[int, int, int, int] = (8, 8, 24, 24), mode: str = "RGB"
-) -> bytes:
+def picture(colour: tuple[int, int, int], box: tuple[int, int, int, int] = (8, 8, 24, 24), mode: str = "RGB") -> bytes:
     image = Image.new("RGB", (32, 32), (240, 240, 240))
     image.paste(colour, box)
     file = BytesIO()
@@ -50,9 +48,7 @@ def test_signs_are_fixed_without_the_solver_too() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_signs_do_not_depend_on_the_seed_of_the_solver(seed: int) -> None:
-    np.testing.assert_allclose(
-        encode_text(TITLES, 4, seed=0).values, encode_text(TITLES, 4, seed).values, atol=2e-3
-    )
+    np.testing.assert_allclose(encode_text(TITLES, 4, seed=0).values, encode_text(TITLES, 4, seed).values, atol=2e-3)
 
 
 def test_missing_text_is_an_absent_zero_row() -> None:
@@ -71,9 +67,7 @@ def test_no_text_at_all(texts: list[str | None]) -> None:
 
 
 def test_pictures_become_finite_rows() -> None:
-    features = encode_images(
-        [picture((200, 30, 30)), picture((30, 30, 200)), picture((255, 255, 255), mode="L")]
-    )
+    features = encode_images([picture((200, 30, 30)), picture((30, 30, 200)), picture((255, 255, 255), mode="L")])
     assert features.values.shape == (3, DIM)
     assert features.values.dtype == np.float32
     assert np.isfinite(features.values).all()

@@ -60,15 +60,10 @@ def test_ranx_agrees() -> None:
         import ranx
 
         topk, relevant = _random_case(9)
-        qrels = ranx.Qrels(
-            {f"u{u}": {f"i{i}": 1 for i in relevant.row(u).tolist()} for u in range(len(topk))}
-        )
+        qrels = ranx.Qrels({f"u{u}": {f"i{i}": 1 for i in relevant.row(u).tolist()} for u in range(len(topk))})
         # ranx sorts by score itself: the place in the list, from the end, keeps our order of ties.
         run = ranx.Run(
-            {
-                f"u{u}": {f"i{i}": float(-place) for place, i in enumerate(topk[u].tolist())}
-                for u in range(len(topk))
-            }
+            {f"u{u}": {f"i{i}": float(-place) for place, i in enumerate(topk[u].tolist())} for u in range(len(topk))}
         )
         names = [f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in KS]
         expected = ranx.evaluate(qrels, run, names)

@@ -41,9 +41,7 @@ def raw(tmp_path: Path) -> Path:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*") if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_demo_is_prepared_whole(cli: Cli, tmp_path: Path) -> None:
@@ -183,9 +181,7 @@ def test_a_wrong_command_line_ends_with_2(
         (["raw", "--from", "raw", "--cold-users", "keep", "--data-dir", "."], "would be lost"),
     ],
 )
-def test_wrong_files_end_with_1(
-    cli: Cli, tmp_path: Path, raw: Path, arguments: list[str], sentence: str
-) -> None:
+def test_wrong_files_end_with_1(cli: Cli, tmp_path: Path, raw: Path, arguments: list[str], sentence: str) -> None:
     before = tree(tmp_path)
     answer = cli("prep", *arguments)
     assert answer.code == 1

@@ -45,13 +45,9 @@ def small(name: str = "small") -> PreparedDataset:
         items=pd.DataFrame(
             {"item": np.arange(5, dtype=np.int32), "id": list("vwxyz"), "title": ["a", None, "c", "d", ""]}
         ),
-        interactions=pd.DataFrame(rows, columns=["user", "item", "split"]).astype(
-            {"user": "int32", "item": "int32"}
-        ),
+        interactions=pd.DataFrame(rows, columns=["user", "item", "split"]).astype({"user": "int32", "item": "int32"}),
         features={
-            "visual": Features(
-                half, np.array([True, True, True, False, True]), {"name": "test", "file": "a.npy"}
-            ),
+            "visual": Features(half, np.array([True, True, True, False, True]), {"name": "test", "file": "a.npy"}),
             "textual": Features(values, np.ones(5, dtype=bool), {"name": "test"}),
         },
         settings={"source": "published", "cold_users": "refuse"},
@@ -138,9 +134,7 @@ def test_a_folder_without_manifest(tmp_path: Path) -> None:
         read_prepared(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", ["users.parquet", "items.parquet", "interactions.parquet", "features/visual.npz"]
-)
+@pytest.mark.parametrize("name", ["users.parquet", "items.parquet", "interactions.parquet", "features/visual.npz"])
 def test_a_missing_truncated_or_changed_file_is_named(folder: Path, name: str) -> None:
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[:-20])
@@ -202,9 +196,7 @@ def test_pickled_objects_are_never_loaded(folder: Path) -> None:
         ({"encoder": np.array('{"name": "other"}')}, "not those that the manifest describes"),
     ],
 )
-def test_features_that_the_format_does_not_allow(
-    folder: Path, arrays: dict[str, np.ndarray], sentence: str
-) -> None:
+def test_features_that_the_format_does_not_allow(folder: Path, arrays: dict[str, np.ndarray], sentence: str) -> None:
     good = {
         "values": np.ones((5, 3), dtype=np.float32),
         "present": np.ones(5, dtype=bool),
@@ -305,9 +297,7 @@ def test_a_link_cannot_lead_out_of_its_folder(folder: Path, tmp_path: Path) -> N
 
 def test_pictures_are_stored_and_verified(tmp_path: Path) -> None:
     data = small()
-    pictured = replace(
-        data, items=data.items.assign(image=["images/a.png", None, "https://x.org/b.png", None, None])
-    )
+    pictured = replace(data, items=data.items.assign(image=["images/a.png", None, "https://x.org/b.png", None, None]))
     with pytest.raises(InputError, match=r"1 items name pictures that are not there \(first images/a.png\)"):
         write_prepared(pictured, tmp_path / "s")
     assert not (tmp_path / "s").exists()
@@ -357,9 +347,7 @@ def test_a_prepared_folder_with_a_guest_is_left_alone(folder: Path) -> None:
 def test_invalid_data_leave_nothing_behind(tmp_path: Path) -> None:
     data = small()
     with pytest.raises(InputError, match="validation split is empty"):
-        write_prepared(
-            replace(data, interactions=data.interactions.query("split != 'validation'")), tmp_path / "s"
-        )
+        write_prepared(replace(data, interactions=data.interactions.query("split != 'validation'")), tmp_path / "s")
     assert not list(tmp_path.iterdir())
 
 

@@ -67,9 +67,7 @@ def test_wrong_interactions(rows: Rows, sentence: str) -> None:
 
 def test_users_without_training_are_refused_unless_they_were_kept_on_purpose() -> None:
     rows = [*GOOD[:2], (2, 1, "test"), *GOOD[3:]]
-    with pytest.raises(
-        InputError, match=r"1 users have .*0 in validation, 1 in test; first ids eve.*--cold-users"
-    ):
+    with pytest.raises(InputError, match=r"1 users have .*0 in validation, 1 in test; first ids eve.*--cold-users"):
         validate(dataset(rows))
     validate(dataset(rows, settings={"cold_users": "keep"}))
 
@@ -102,16 +100,12 @@ def _spoil(spoil: Callable[[np.ndarray], object]) -> dict[str, Features]:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_features_that_are_not_finite(value: float) -> None:
     features = _spoil(lambda values: values.__setitem__((2, 1), value))
-    with pytest.raises(
-        InputError, match=r'"visual" has NaN or infinite features for 1 items \(first ids pot\)'
-    ):
+    with pytest.raises(InputError, match=r'"visual" has NaN or infinite features for 1 items \(first ids pot\)'):
         validate(dataset(features=features))
 
 
 @pytest.mark.parametrize("rows", [3, 5])
 def test_feature_rows_that_differ_from_the_items(rows: int) -> None:
     features = Features(np.ones((rows, 2), dtype=np.float16), np.ones(rows, dtype=bool))
-    with pytest.raises(
-        InputError, match=f"{rows} feature rows for 4 items; expected exactly one row an item"
-    ):
+    with pytest.raises(InputError, match=f"{rows} feature rows for 4 items; expected exactly one row an item"):
         validate(dataset(features={"visual": features}))

@@ -14,9 +14,7 @@ from mmssl_cli.evaluation.ranking import rank_topk, ranked_blocks
 from pipelines.errors import InputError, MmsslError
 
 
-def _slow(
-    users: torch.Tensor, items: torch.Tensor, ids: list[int], k: int, masked: CSR | None
-) -> list[list[int]]:
+def _slow(users: torch.Tensor, items: torch.Tensor, ids: list[int], k: int, masked: CSR | None) -> list[list[int]]:
     scores = users.double().numpy() @ items.double().numpy().T
     lists = []
     for user in ids:

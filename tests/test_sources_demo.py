@@ -29,9 +29,7 @@ def test_the_same_seed_gives_the_same_shop(shop: Shop) -> None:
 def test_titles_name_what_pictures_do_not_show(shop: Shop) -> None:
     words = [set(title.split()) for title in shop.items["title"]]
     for attribute, names in (("category", CATEGORIES), ("material", MATERIALS), ("style", STYLES)):
-        assert all(
-            names[value] in said for value, said in zip(shop.attributes[attribute], words, strict=True)
-        )
+        assert all(names[value] in said for value, said in zip(shop.attributes[attribute], words, strict=True))
     coloured = np.mean([bool(said & set(COLOURS)) for said in words])
     assert 0.1 < coloured < 0.3
     picture = Image.open(BytesIO(shop.pictures["0000.png"]))

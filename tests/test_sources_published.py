@@ -259,18 +259,14 @@ def test_missing_splits_are_named(raw: Path, tmp_path: Path) -> None:
 
 junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4) | st.from_regex(r"\d{1,3}"), inner)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4) | st.from_regex(r"\d{1,3}"), inner),
     max_leaves=12,
 )
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    content=st.binary(max_size=60)
-    | st.text(max_size=40).map(str.encode)
-    | junk.map(lambda v: json.dumps(v).encode())
+    content=st.binary(max_size=60) | st.text(max_size=40).map(str.encode) | junk.map(lambda v: json.dumps(v).encode())
 )
 def test_junk_gives_a_sentence_or_pairs(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "train.json"
@@ -282,9 +278,7 @@ def test_junk_gives_a_sentence_or_pairs(tmp_path: Path, content: bytes) -> None:
     else:
         lists = json.loads(content)
         assert users.tolist() == [int(user) for user in lists]
-        assert pairs.to_numpy().tolist() == [
-            [int(user), item] for user, items in lists.items() for item in items
-        ]
+        assert pairs.to_numpy().tolist() == [[int(user), item] for user, items in lists.items() for item in items]
 
 
 def test_the_real_tiktok() -> None:

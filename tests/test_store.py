@@ -132,9 +132,7 @@ def test_a_damaged_file_is_a_sentence_that_names_it(tmp_path: Path, name: str, d
     if damage == "missing":
         path.unlink()
     else:
-        path.write_bytes(
-            {"empty": b"", "truncated": content[: len(content) // 2], "garbage": b"\x80\xff" * 99}[damage]
-        )
+        path.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "garbage": b"\x80\xff" * 99}[damage])
 
     with pytest.raises(InputError, match=name):
         _READERS[name](run)
@@ -306,9 +304,7 @@ def test_no_folder_holds_no_runs(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "nowhere") == []
 
 
-def test_a_run_is_found_by_id_prefix_path_or_as_the_latest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_found_by_id_prefix_path_or_as_the_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = tmp_path / "runs"
     _run(runs, "2026-demo-mf", started="2026-11-22T00:00:00")
     _run(runs, "2026-demo-mf-2", started="2026-11-23T00:00:00")

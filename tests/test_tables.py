@@ -73,9 +73,7 @@ def test_every_published_number_is_carried(name: str) -> None:
         rows = list(csv.DictReader(file))
     assert rows
     for row in rows:
-        values = [
-            r.metrics.get(row["metric"]) for r in published_results(row["dataset"]) if r.model == row["model"]
-        ]
+        values = [r.metrics.get(row["metric"]) for r in published_results(row["dataset"]) if r.model == row["model"]]
         assert float(row["value"]) in values
 
 

@@ -30,17 +30,13 @@ class FakeTrainer:
     resumed: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
     during: Callable[[Reporter], None] = lambda reporter: None
 
-    def train_run(
-        self, settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter
-    ) -> Any:
+    def train_run(self, settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter) -> Any:
         self.trained.append(settings)
         reporter.start({"run": "run-1", "epochs": 1, **settings.model_dump()})
         self.during(reporter)
         return self._result(settings.seed, runs_dir / "run-1")
 
-    def resume_run(
-        self, run_dir: Path, overrides: dict[str, Any], *, data_dir: Path, reporter: Reporter
-    ) -> Any:
+    def resume_run(self, run_dir: Path, overrides: dict[str, Any], *, data_dir: Path, reporter: Reporter) -> Any:
         self.resumed.append((run_dir, overrides))
         return self._result(0, run_dir)
 
@@ -73,9 +69,7 @@ def test_there_is_a_flag_for_every_setting_and_no_other() -> None:
     assert len(names) == len(set(names))
 
 
-def test_help_shows_description_default_and_choices_of_every_setting(
-    cli: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_help_shows_description_default_and_choices_of_every_setting(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 400)
     lines = {line.split()[1]: line for line in cli("train", "--help").out.splitlines() if " --" in line}
     for cls in SETTINGS.values():
@@ -169,9 +163,7 @@ def test_a_wrong_file_of_settings_is_named(cli: Run, trainer: FakeTrainer, tmp_p
     assert cli("train", "--config", "none.toml").code == 1
 
 
-def test_an_unprepared_data_set_comes_with_the_command_that_prepares_it(
-    cli: Run, trainer: FakeTrainer
-) -> None:
+def test_an_unprepared_data_set_comes_with_the_command_that_prepares_it(cli: Run, trainer: FakeTrainer) -> None:
     answer = cli("train", "--dataset", "tiktok", "--data-dir", "elsewhere")
     assert (answer.code, trainer.trained) == (1, [])
     assert "`mmssl prep tiktok --from DIR --data-dir elsewhere`" in answer.err

@@ -137,7 +137,5 @@ def _numbers(record: dict[str, Any], interactions: dict[str, int]) -> list[str]:
     return [
         *("" if number is None else f"{number:,}" for number in numbers),
         "" if sparsity is None else f"{sparsity:.3f}%",
-        ""
-        if modalities is None
-        else "\n".join(f"{name} {dim}" for name, dim in modalities.items()) or "none",
+        "" if modalities is None else "\n".join(f"{name} {dim}" for name, dim in modalities.items()) or "none",
     ]

@@ -18,9 +18,7 @@ _SPLITS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
 
 def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Id, start of an id, path, or `latest`.")],
-    split: Annotated[
-        str, typer.Option("--split", metavar="<test|validation>", help="The items to be found.")
-    ] = "test",
+    split: Annotated[str, typer.Option("--split", metavar="<test|validation>", help="The items to be found.")] = "test",
     ks: Annotated[
         str | None, typer.Option("--ks", metavar="<int,...>", help="Cut-offs K; by default those of the run.")
     ] = None,

@@ -14,9 +14,7 @@ import typer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-DataDir = Annotated[
-    Path, typer.Option("--data-dir", envvar="MMSSL_DATA_DIR", help="Folder of the prepared data sets.")
-]
+DataDir = Annotated[Path, typer.Option("--data-dir", envvar="MMSSL_DATA_DIR", help="Folder of the prepared data sets.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="MMSSL_RUNS_DIR", help="Folder of the runs.")]
 DEFAULT_DATA_DIR = Path("data")
 DEFAULT_RUNS_DIR = Path("runs")
@@ -61,9 +59,7 @@ def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
 
     extra = [
         _flag("verbose", bool, typer.Option("--verbose", "-v", help="Say more; show tracebacks."), False),
-        _flag(
-            "quiet", bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors."), False
-        ),
+        _flag("quiet", bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors."), False),
     ]
     parameters = [*signature.parameters.values(), *extra]
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -128,9 +124,7 @@ def _settings_flag(name: str, field: Any, panel: str) -> inspect.Parameter:
         help=help,
         rich_help_panel=panel,
         metavar=f"<{'|'.join(choices)}>" if choices else _metavar(kind, field.metadata),
-        autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)])
-        if choices
-        else None,
+        autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)]) if choices else None,
     )
     return _flag(name, str | None, option, None)
 

@@ -17,9 +17,7 @@ def prep(
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option(
-            "--from", metavar="DIR", help="Folder with train.json, val.json, test.json, *_feat.npy."
-        ),
+        typer.Option("--from", metavar="DIR", help="Folder with train.json, val.json, test.json, *_feat.npy."),
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of a generated data set (0).")] = None,
@@ -31,12 +29,8 @@ def prep(
             "those interactions. By default as datasets.toml says, else refuse.",
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Prepare again even if nothing has changed.")
-    ] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Only verify what is prepared, every file of it.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Prepare again even if nothing has changed.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only verify what is prepared, every file of it.")] = False,
 ) -> None:
     """Prepare a data set: raw files, or a generator, to one checked folder that every model reads.
 

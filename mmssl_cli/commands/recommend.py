@@ -125,9 +125,7 @@ class Ranker:
         """Plain values for each user: id, and the items with id, score and, where known, title."""
         for block, items, scores in self.blocks(rows, top):
             for row, best, values in zip(block, items, scores, strict=True):
-                found = [
-                    self._answer(item, score) for item, score in zip(best, values, strict=True) if item >= 0
-                ]
+                found = [self._answer(item, score) for item, score in zip(best, values, strict=True) if item >= 0]
                 yield {"user": self.user_ids.iloc[row], "items": found}
 
     def _answer(self, item: int, score: float) -> dict[str, Any]:

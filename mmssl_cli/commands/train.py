@@ -143,9 +143,7 @@ def _resume(
     changed = changed_settings(run.settings(), {**(read_toml(config) if config else {}), **given})
     refused = [name for name in changed if name not in RESUMABLE]
     if refused:
-        what = ", ".join(
-            f"{name.replace('_', '-')} ({changed[name][0]}, not {changed[name][1]})" for name in refused
-        )
+        what = ", ".join(f"{name.replace('_', '-')} ({changed[name][0]}, not {changed[name][1]})" for name in refused)
         raise UsageError(
             f"Run {run.id} was trained with another {what}; a resumed run keeps its settings, only "
             f"{', '.join(RESUMABLE)} may change. Leave these out, or start a new run."

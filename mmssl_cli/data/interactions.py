@@ -69,9 +69,7 @@ def load_interactions(
             has = nearest(name, known) if known else "it has none."
             raise UsageError(f"Data set {folder.name!r} has no modality {name!r}: {has}")
     data = read_prepared(folder, modalities=modalities)
-    splits = {
-        split: CSR.from_pairs(data.pairs(split), data.num_users) for split in ("train", "validation", "test")
-    }
+    splits = {split: CSR.from_pairs(data.pairs(split), data.num_users) for split in ("train", "validation", "test")}
     present = {name: torch.from_numpy(np.asarray(f.present, dtype=bool)) for name, f in data.features.items()}
     features = {
         name: scale_features(torch.from_numpy(np.asarray(f.values, np.float32)), present[name], feature_scaling)
@@ -79,7 +77,13 @@ def load_interactions(
     }
     digest = read_manifest(folder).digest
     return InteractionData(
-        data.name, data.num_users, data.num_items, **splits, features=features, present=present, manifest_digest=digest
+        data.name,
+        data.num_users,
+        data.num_items,
+        **splits,
+        features=features,
+        present=present,
+        manifest_digest=digest,
     )
 
 

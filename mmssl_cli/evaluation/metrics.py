@@ -40,9 +40,7 @@ def per_user_metrics(topk: Tensor, relevant: CSR, ks: Sequence[int] = KS) -> dic
         ValueError: the lists are shorter than a K, or a user has no relevant item.
     """
     if max(ks) > topk.shape[1] or min(ks) < 1:
-        raise ValueError(
-            f"expected cut-offs from 1 to {topk.shape[1]} (the length of the lists), got {tuple(ks)}"
-        )
+        raise ValueError(f"expected cut-offs from 1 to {topk.shape[1]} (the length of the lists), got {tuple(ks)}")
     counts = relevant.degrees()
     if len(counts) != len(topk) or bool((counts == 0).any()):
         raise ValueError("expected at least one relevant item for each ranked list")
@@ -105,9 +103,7 @@ def evaluate(
     wanted, train = wanted.to(items.device), data.train.to(items.device)
     user_ids = wanted.degrees().nonzero().squeeze(1)
     if not len(user_ids):
-        raise InputError(
-            f"No user of data set {data.name!r} has an item in its {split} split; nothing to evaluate."
-        )
+        raise InputError(f"No user of data set {data.name!r} has an item in its {split} split; nothing to evaluate.")
     topk = rank_topk(users, items, user_ids, max(ks), masked=train)
     values = per_user_metrics(topk, wanted.select(user_ids), ks)
     degrees = train.degrees()[user_ids].cpu().numpy().astype(np.int32)

@@ -59,9 +59,7 @@ def ranked_blocks(
     """As ``rank_topk``, a block of users at a time: items [b, k] and their scores [b, k] (-inf beside -1)."""
     num_items = len(items)
     if not 1 <= k <= num_items:
-        raise InputError(
-            f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}."
-        )
+        raise InputError(f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}.")
     users, items = _as_scorable(users), _as_scorable(items)
     _check_finite(users, items)
     size = block_size or max(1, BLOCK_BYTES // (num_items * users.element_size()))

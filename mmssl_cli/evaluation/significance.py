@@ -27,9 +27,7 @@ class PairedTest:
     wilcoxon_p_value: float = float("nan")
 
 
-def compare_over_users(
-    first: np.ndarray, second: np.ndarray, *, resamples: int = 2000, seed: int = 0
-) -> PairedTest:
+def compare_over_users(first: np.ndarray, second: np.ndarray, *, resamples: int = 2000, seed: int = 0) -> PairedTest:
     """Compare two models on the same users.
 
     Args:
@@ -67,9 +65,7 @@ def compare_over_seeds(first: np.ndarray, second: np.ndarray) -> PairedTest:
 def _differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.ndim != 1 or first.shape != second.shape or len(first) < 2:
-        raise ValueError(
-            f"expected two arrays of one length of at least 2, got {first.shape} and {second.shape}"
-        )
+        raise ValueError(f"expected two arrays of one length of at least 2, got {first.shape} and {second.shape}")
     differences: np.ndarray = first - second
     if not np.isfinite(differences).all():
         raise ValueError("expected finite values")
@@ -93,9 +89,7 @@ def _wilcoxon_p(differences: np.ndarray) -> float:
     return float(stats.wilcoxon(differences, zero_method="zsplit", method="approx").pvalue)
 
 
-def _bootstrap_interval(
-    differences: np.ndarray, resamples: int, generator: np.random.Generator
-) -> tuple[float, float]:
+def _bootstrap_interval(differences: np.ndarray, resamples: int, generator: np.random.Generator) -> tuple[float, float]:
     # A resample is fixed by how often each distinct difference was drawn, and metrics at K take few values.
     values, counts = np.unique(differences, return_counts=True)
     drawn = generator.multinomial(len(differences), counts / len(differences), size=resamples)

@@ -244,9 +244,7 @@ class RunFolder:
                 warnings.simplefilter("ignore")
                 state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except Exception as problem:  # a damaged zip or pickle fails in many ways
-            raise InputError(
-                f"{path} is damaged or truncated; the run cannot be resumed from it."
-            ) from problem
+            raise InputError(f"{path} is damaged or truncated; the run cannot be resumed from it.") from problem
         if not isinstance(state, dict):
             raise InputError(f"{path} is damaged: expected a dictionary; the run cannot be resumed from it.")
         return state

@@ -126,9 +126,7 @@ def resolve_run(argument: str, runs_dir: Path) -> RunFolder:
     if len(starting) == 1:
         return RunFolder.open(runs_dir / starting[0])
     if starting:
-        raise UsageError(
-            f"{argument!r} begins the ids of {len(starting)} runs: {', '.join(starting)}; write more."
-        )
+        raise UsageError(f"{argument!r} begins the ids of {len(starting)} runs: {', '.join(starting)}; write more.")
     if argument and path.is_dir():
         return RunFolder.open(path)
     if not ids:

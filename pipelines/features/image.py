@@ -43,9 +43,7 @@ def _open(picture: bytes | Path) -> Image.Image:
         with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
             return image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
-        raise InputError(
-            f"Cannot read {name} as a picture: it is damaged or of an unknown kind."
-        ) from problem
+        raise InputError(f"Cannot read {name} as a picture: it is damaged or of an unknown kind.") from problem
 
 
 def _statistics(image: Image.Image) -> np.ndarray:

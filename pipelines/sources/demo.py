@@ -71,9 +71,7 @@ def generate_shop(seed: int = 0, num_users: int = 600, num_items: int = 400) -> 
     """Generate the shop; the same seed gives the same shop, byte for byte."""
     rng = np.random.default_rng([GENERATOR_VERSION, seed])
     attributes = {name: rng.integers(values, size=num_items) for name, (values, _, _) in _TASTES.items()}
-    titles = [
-        _title({name: int(of[item]) for name, of in attributes.items()}, rng) for item in range(num_items)
-    ]
+    titles = [_title({name: int(of[item]) for name, of in attributes.items()}, rng) for item in range(num_items)]
     files = [f"{item:04d}.png" for item in range(num_items)]
     looks = np.stack([attributes[name] for name in ("colour", "shape", "texture")], axis=1)
     pictures = {file: _draw(look, rng) for file, look in zip(files, looks, strict=True)}

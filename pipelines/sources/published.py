@@ -39,9 +39,7 @@ def raw_files(folder: Path) -> list[Path]:
         InputError: the folder or one of its three splits is missing.
     """
     if not folder.is_dir():
-        raise InputError(
-            f"There is no folder {folder}; --from expects one with {', '.join(SPLIT_FILES.values())}."
-        )
+        raise InputError(f"There is no folder {folder}; --from expects one with {', '.join(SPLIT_FILES.values())}.")
     splits = [folder / name for name in SPLIT_FILES.values()]
     missing = [path.name for path in splits if not path.is_file()]
     if missing:
@@ -161,8 +159,7 @@ def _check_list(path: Path, user: str, items: Any) -> None:
             raise InputError(f"{path} gives user {user} {_kind(item)} as an item; expected a whole number.")
         if not 0 <= item <= _LARGEST_ID:
             raise InputError(
-                f"{path} gives user {user} the item {str(item)[:40]}; "
-                f"expected a number from 0 to {_LARGEST_ID}."
+                f"{path} gives user {user} the item {str(item)[:40]}; expected a number from 0 to {_LARGEST_ID}."
             )
 
 
@@ -236,9 +233,7 @@ def _check_rows(folder: Path, rows: dict[str, int], table: pd.DataFrame | None, 
             )
 
 
-def _name_features(
-    folder: Path, arrays: dict[str, np.ndarray], modalities: Mapping[str, str]
-) -> dict[str, Features]:
+def _name_features(folder: Path, arrays: dict[str, np.ndarray], modalities: Mapping[str, str]) -> dict[str, Features]:
     features: dict[str, Features] = {}
     # The order of the mapping first, so that it is the order of the modalities everywhere.
     known = [file for file in modalities if file in arrays]
@@ -251,9 +246,7 @@ def _name_features(
     return features
 
 
-def _apply_policy(
-    name: str, splits: dict[str, pd.DataFrame], ids: pd.Series, cold: ColdUsers
-) -> pd.DataFrame:
+def _apply_policy(name: str, splits: dict[str, pd.DataFrame], ids: pd.Series, cold: ColdUsers) -> pd.DataFrame:
     if cold != "keep":
         train, *held_out = (splits[split].to_numpy() for split in SPLITS)
         found = cold_users(train, dict(zip(SPLITS[1:], held_out, strict=True)))

@@ -38,9 +38,7 @@ class AdversarialSelfAugmentation(nn.Module):
         super().__init__()
         self.train_items = train
         self.settings = settings
-        self.discriminator = Discriminator(
-            num_items, settings.discriminator_hidden, settings.discriminator_dropout
-        )
+        self.discriminator = Discriminator(num_items, settings.discriminator_hidden, settings.discriminator_dropout)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Adam for the discriminator, with the moments that WGAN-GP uses."""
@@ -74,9 +72,13 @@ class AdversarialSelfAugmentation(nn.Module):
         return {"discriminator": objective.detach(), "discriminator gap": gap.detach()}
 
     def objective(
-        self, users: Tensor, observed: Tensor | None, generated: list[tuple[Tensor, Tensor]], final: tuple[Tensor, Tensor]
+        self,
+        users: Tensor,
+        observed: Tensor | None,
+        generated: list[tuple[Tensor, Tensor]],
+        final: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """Eq. 7 for the discriminator: D(generated) - D(observed) + lambda_1 x penalty, and the gap of the first two."""
+        """Eq. 7 for the discriminator: D(generated) - D(observed) + lambda_1 x penalty; and the gap of the first two."""
         d = self.discriminator
         real = self._first_layer_of_observed(users, observed) + self.settings.zeta * d.of_product(*final)
         fakes = [d.of_product(*factors) for factors in generated]

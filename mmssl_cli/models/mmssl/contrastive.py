@@ -9,7 +9,11 @@ from torch.utils.checkpoint import checkpoint
 
 
 def cross_modal_contrast(
-    final: Tensor, views: list[Tensor], temperature: float, counted: Tensor | None = None, block_rows: int = 2048
+    final: Tensor,
+    views: list[Tensor],
+    temperature: float,
+    counted: Tensor | None = None,
+    block_rows: int = 2048,
 ) -> Tensor:
     """Eq. 11 as a mean over users and a sum over modalities.
 

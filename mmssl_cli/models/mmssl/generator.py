@@ -23,11 +23,8 @@ class RelationGenerator(nn.Module):
         self.raw = data.features
         self.present = {name: mask.unsqueeze(1) for name, mask in data.present.items()}
         self.projections = nn.ModuleDict(
-            {name: nn.Linear(values.shape[1], embedding_dim) for name, values in data.features.items()}
+            {name: _linear(values.shape[1], embedding_dim) for name, values in data.features.items()}
         )
-        for layer in self.projections.values():
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self) -> list[tuple[Tensor, Tensor]]:
@@ -47,6 +44,13 @@ class RelationGenerator(nn.Module):
         found = [cosine_topk(users, items, k) for users, items in self()]
         self.train(training)
         return torch.stack(found)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def relation_rows(users: Tensor, items: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ class MMSSL(Recommender):
     """The whole model; with no modality it is plain propagation of embeddings over the interaction graph."""
 
     adversary_modules = ("adversary",)
+    neighbours: Tensor  #: items nearest to each user in each modality, int64 [M, U, k]; saved with the weights
 
     def __init__(self, data: InteractionData, settings: MMSSLSettings) -> None:
         super().__init__(data, settings)
@@ -100,7 +101,8 @@ class MMSSL(Recommender):
     def _final(
         self, user_views: list[Tensor], item_views: list[Tensor], features: list[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, Tensor]:
-        users, items = self.users, self.items
+        users: Tensor = self.users
+        items: Tensor = self.items
         if user_views:
             users = layer_zero(users, self.attention(torch.stack(user_views)), self.settings.eta)
             items = layer_zero(items, self.attention(torch.stack(item_views)), self.settings.eta)

@@ -1,0 +1,117 @@
+"""The training loop of one run in memory: epochs of steps, and everything needed to go on from where it stood."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmssl_cli.config import TrainSettings
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch, TripleSampler
+from mmssl_cli.models.base import Recommender
+from pipelines.errors import MmsslError, UsageError
+
+
+class DivergedError(MmsslError):
+    """A loss term is not finite any more."""
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device to train on: ``auto`` takes a GPU if there is one.
+
+    Raises:
+        UsageError: ``cuda`` was asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UsageError("device is 'cuda', but PyTorch finds no CUDA GPU here; use --device cpu or auto.")
+    return torch.device("cuda" if wanted != "cpu" and available else "cpu")
+
+
+class TrainingLoop:
+    """Model, optimisers, sampler and random state of a run; ``run_epoch`` moves them on by one epoch."""
+
+    def __init__(self, model: Recommender, data: InteractionData, settings: TrainSettings) -> None:
+        self.model, self.data, self.settings = model, data, settings
+        self.device = data.train.indices.device
+        self.optimizer = torch.optim.AdamW(model.main_parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        self.sampler = TripleSampler(
+            data.train, data.num_items, settings.batch_size, settings.user_sampling, settings.negative_sampler
+        )
+        self.generator = torch.Generator(self.device).manual_seed(settings.seed)
+        self.epoch = 0
+
+    def run_epoch(self) -> dict[str, float]:
+        """Train one epoch.
+
+        Returns:
+            ``loss/<term>`` (means over the steps), ``loss/total``, ``lr`` and ``train_seconds``.
+
+        Raises:
+            DivergedError: a term is not finite.
+        """
+        started = time.perf_counter()
+        self.epoch += 1
+        lr = self.settings.lr * self.settings.lr_decay ** ((self.epoch - 1) // self.settings.lr_decay_every)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.model.train()
+        self.model.begin_epoch(self.epoch)
+        totals: dict[str, Tensor] = {}
+        for batch in self.sampler.epoch(self.generator):
+            for name, value in self._step(batch).items():
+                totals[name] = totals[name] + value if name in totals else value
+        record = self._means(totals)  # the one synchronisation with the device
+        record.update({"lr": lr, "train_seconds": time.perf_counter() - started})
+        return record
+
+    def _step(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            terms = self.model.training_step(batch)
+        total = torch.stack([term.float() for term in terms.values()]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.optimizer.step()
+        logged = {name: term.detach() for name, term in terms.items()}
+        return {**logged, **self.model.monitored, "total": total.detach()}
+
+    def _means(self, totals: Mapping[str, Tensor]) -> dict[str, float]:
+        means = (torch.stack([value.double() for value in totals.values()]) / self.sampler.steps).tolist()
+        record = {f"loss/{name}": value for name, value in zip(totals, means, strict=True)}
+        bad = [name for name in totals if not math.isfinite(record[f"loss/{name}"])]
+        if bad:
+            raise DivergedError(
+                f"The loss term {bad[0]!r} became {record[f'loss/{bad[0]}']} in epoch {self.epoch}; "
+                "a smaller --lr or larger temperatures usually help"
+            )
+        return record
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next epochs depend on, as tensors and plain values."""
+        adversary = self.model.adversary_optimizer
+        return {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "adversary_optimizer": adversary.state_dict() if adversary else None,
+            "sampler_random": self.generator.get_state(),
+            "torch_random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to a ``state()``; training then continues with the very numbers it would have had."""
+        self.epoch = state["epoch"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.model.adversary_optimizer:
+            self.model.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
+        self.generator.set_state(state["sampler_random"])
+        torch.set_rng_state(state["torch_random"])
+        if state["cuda_random"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_random"])

@@ -1,0 +1,305 @@
+"""One run from settings to result on disk: train, validate, checkpoint, select, test."""
+
+from __future__ import annotations
+
+import math
+import platform
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmssl_cli import __version__
+from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
+from mmssl_cli.data.interactions import InteractionData, load_interactions
+from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.experiments.run_folder import RunFolder, new_run_id
+from mmssl_cli.models.base import Recommender
+from mmssl_cli.models.registry import build_model
+from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
+from pipelines.errors import InputError, MmsslError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mmssl_cli.progress import Reporter
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its folder and what its result.json holds."""
+
+    folder: Path
+    record: dict[str, Any]
+
+
+@dataclass
+class Progress:
+    """How far a run has come, beside the state of its loop."""
+
+    records: list[dict[str, Any]]
+    best_epoch: int = 0
+    best_score: float = -math.inf
+    best_metrics: dict[str, float] | None = None
+
+    def goes_on(self, settings: TrainSettings) -> bool:
+        """Whether another epoch is due: neither all done nor out of patience."""
+        done = len(self.records)
+        return done < settings.epochs and done - self.best_epoch < settings.patience
+
+
+def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter) -> RunResult:
+    """Train a new run in a folder of its own under ``runs_dir``.
+
+    Raises:
+        InputError: the data set is not valid, or the folder cannot be written.
+        UsageError: settings that do not fit the data set or the machine.
+        DivergedError: a loss term became infinite or NaN.
+    """
+    device = pick_device(settings.device)
+    data = _load(settings, data_dir)
+    loop = _make_loop(settings, data, device)
+    started = datetime.now()
+    name = settings.model if getattr(settings, "variant", "full") == "full" else f"{settings.model}-{settings.variant}"  # type: ignore[attr-defined]
+    run_id = new_run_id(settings.dataset, name, settings.seed, started)
+    run = RunFolder.create(runs_dir, run_id, settings_to_toml(settings, _provenance(data, device, started)))
+    with run.lock():
+        return _train(run, loop, Progress([]), reporter)
+
+
+def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, reporter: Reporter) -> RunResult:
+    """Go on with a run from its last checkpoint; it ends with the numbers of one that was never cut off.
+
+    Args:
+        overrides: new values of ``epochs``, ``patience`` or ``device``.
+
+    Raises:
+        InputError: the run or its data set is damaged, or the data set is not the one it was trained on.
+        MmsslError: another process writes the run.
+    """
+    run = RunFolder.open(run_dir)
+    with run.lock():
+        _, provenance = run.read_config()
+        settings = build_settings({**run.settings().model_dump(), **overrides})
+        device = pick_device(settings.device)
+        data = _load(settings, data_dir)
+        trained_on = provenance.get("manifest_digest")
+        if trained_on != data.manifest_digest:
+            raise InputError(
+                f"Run {run.id} was trained on another preparation of data set {data.name!r} than the one in "
+                f"{data_dir} (manifest {str(trained_on)[:12]}, not {data.manifest_digest[:12]}); prepare that one "
+                "again, or start a new run."
+            )
+        loop, progress = _make_loop(settings, data, device), Progress([])
+        if (run.path / "state.pt").exists():  # a run cut off in its first epoch has none, and starts over
+            state = run.read_state()
+            try:
+                progress = Progress(**state.pop("progress"))
+                loop.restore(state)
+            except (KeyError, TypeError, ValueError, RuntimeError) as problem:
+                raise InputError(
+                    f"{run.path / 'state.pt'} does not fit the run's settings; it cannot be resumed from it."
+                ) from problem
+        if overrides:
+            run.write_config(settings_to_toml(settings, provenance))
+        return _train(run, loop, progress, reporter)
+
+
+def load_model(run_dir: Path, data_dir: Path) -> tuple[Recommender, InteractionData, TrainSettings]:
+    """The selected model of a run, in evaluation mode, with its data, both on the CPU.
+
+    Raises:
+        InputError: the run or its data set is damaged, or they do not fit each other.
+    """
+    run = RunFolder.open(run_dir)
+    settings = run.settings()
+    data = _load(settings, data_dir)
+    model = build_model(data, settings)
+    try:
+        model.load_state_dict(run.load_model())
+    except RuntimeError as problem:
+        raise InputError(
+            f"{run.path / 'model.safetensors'} does not fit data set {data.name!r} in {data_dir}; the data set was "
+            "prepared differently when the run was trained."
+        ) from problem
+    return model.eval(), data, settings
+
+
+def _load(settings: TrainSettings, data_dir: Path) -> InteractionData:
+    data = load_interactions(data_dir / settings.dataset, settings.modalities, settings.feature_scaling)
+    largest = max(settings.all_ks)
+    if largest > data.num_items:
+        raise UsageError(
+            f"K is {largest}, but data set {data.name!r} has only {data.num_items} items; choose smaller --ks "
+            "and --select-on."
+        )
+    for split in ("validation", "test"):
+        if not len(getattr(data, split)):
+            raise InputError(
+                f"The {split} split of data set {data.name!r} is empty; expected at least one interaction."
+            )
+    return data
+
+
+def _make_loop(settings: TrainSettings, data: InteractionData, device: torch.device) -> TrainingLoop:
+    if settings.precision == "tf32" and device.type != "cuda":
+        raise UsageError("precision 'tf32' needs a CUDA GPU; use --precision float32 here.")
+    torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
+    torch.manual_seed(settings.seed)
+    data = data.to(device)
+    return TrainingLoop(build_model(data, settings), data, settings)
+
+
+def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Reporter) -> RunResult:
+    settings = loop.settings
+    first = len(progress.records) + 1
+    parameters = sum(p.numel() for p in loop.model.main_parameters())
+    info = {
+        "run": run.id,
+        "model": settings.model,
+        "dataset": settings.dataset,
+        "seed": settings.seed,
+        "device": str(loop.device),
+        "epochs": settings.epochs,
+        "select_on": settings.select_on,
+        "parameters": parameters,
+        "first_epoch": first,
+    }
+    reporter.start(info)
+    run.append_log({"event": "start", **info, "at": _now()})
+    with _interruption_logged(run, progress):
+        while progress.goes_on(settings):
+            try:
+                _epoch(run, loop, progress, reporter)
+            except DivergedError as problem:
+                raise _record_divergence(run, loop, progress, problem) from problem
+        record = _finish(run, loop, progress, parameters)
+    reporter.finish(record)
+    run.append_log({"event": "finish", "test": record["test"], "at": _now()})
+    return RunResult(run.path, record)
+
+
+def _epoch(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Reporter) -> None:
+    settings, started = loop.settings, time.perf_counter()
+    record: dict[str, Any] = {"epoch": loop.epoch + 1, **loop.run_epoch()}
+    best = False
+    if record["epoch"] % settings.evaluate_every == 0 or record["epoch"] == settings.epochs:
+        metrics, _ = _evaluate(loop.model, loop.data, settings, "validation")
+        record.update({f"validation/{name}": value for name, value in metrics.items()})
+        best = metrics[settings.select_on] > progress.best_score
+    record["seconds"] = time.perf_counter() - started
+    progress.records.append(record)
+    if best:
+        progress.best_epoch, progress.best_score = record["epoch"], metrics[settings.select_on]
+        progress.best_metrics = metrics
+        run.save_model(loop.model.state_dict())
+    # The model of a new best epoch is written first: cut off in between, the epoch is trained again, to the same model.
+    run.write_state({**loop.state(), "progress": vars(progress)})
+    run.write_metrics(progress.records)
+    run.append_log({"event": "epoch", **record})
+    mean = sum(r["seconds"] for r in progress.records) / len(progress.records)
+    reporter.epoch({**record, "best": best, "eta_seconds": mean * (settings.epochs - record["epoch"])})
+
+
+def _finish(run: RunFolder, loop: TrainingLoop, progress: Progress, parameters: int) -> dict[str, Any]:
+    from mmssl_cli.reporting.figures import plot_curves
+
+    settings = loop.settings
+    loop.model.load_state_dict(run.load_model())
+    test, per_user = _evaluate(loop.model, loop.data, settings, "test")
+    seconds = [record["seconds"] for record in progress.records]
+    result = {
+        "status": "finished",
+        "model": settings.model,
+        "variant": getattr(settings, "variant", None),
+        "dataset": settings.dataset,
+        "seed": settings.seed,
+        "epochs": len(seconds),
+        "best_epoch": progress.best_epoch,
+        "validation": progress.best_metrics or {},
+        "test": test,
+        "parameters": parameters,
+        "seconds_per_epoch": sum(seconds) / len(seconds),
+        "seconds_to_best": sum(seconds[: progress.best_epoch]),
+        "peak_memory_bytes": _peak_memory(loop.device),
+        "device": _device_name(loop.device),
+    }
+    run.write_per_user(per_user)
+    plot_curves(run.read_metrics(), run.path, select_on=settings.select_on, title=run.id)
+    run.write_result(result)  # last: a run with a result is whole
+    return result
+
+
+@torch.no_grad()
+def _evaluate(
+    model: Recommender, data: InteractionData, settings: TrainSettings, split: Any
+) -> tuple[dict[str, float], Any]:
+    model.eval()
+    users, items = model.represent()
+    return evaluate(users, items, data, split, settings.all_ks)
+
+
+@contextmanager
+def _interruption_logged(run: RunFolder, progress: Progress) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.append_log({"event": "interrupted", "epoch": len(progress.records), "at": _now()})
+        raise
+
+
+def _record_divergence(run: RunFolder, loop: TrainingLoop, progress: Progress, problem: Exception) -> MmsslError:
+    settings = loop.settings
+    good = f"the last good checkpoint is that of epoch {len(progress.records)}, in {run.path}"
+    run.write_result(
+        {
+            "status": "diverged",
+            "model": settings.model,
+            "variant": getattr(settings, "variant", None),
+            "dataset": settings.dataset,
+            "seed": settings.seed,
+            "epochs": len(progress.records),
+            "best_epoch": progress.best_epoch or None,
+            "validation": progress.best_metrics or {},
+            "test": {},
+            "problem": str(problem),
+        }
+    )
+    run.append_log({"event": "diverged", "problem": str(problem), "at": _now()})
+    return DivergedError(f"{problem}; {good if progress.records else 'there is no good checkpoint yet'}.")
+
+
+def _provenance(data: InteractionData, device: torch.device, started: datetime) -> dict[str, Any]:
+    return {
+        "manifest_digest": data.manifest_digest,
+        "mmssl": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": _device_name(device),
+        "threads": torch.get_num_threads(),
+        "started": started.isoformat(timespec="seconds"),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB on Linux
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
