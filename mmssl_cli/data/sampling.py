@@ -14,11 +14,12 @@ from pipelines.errors import InputError
 
 @dataclass(frozen=True)
 class Batch:
-    """A step's triples: int64 [B] each."""
+    """A step's triples, int64 [B] each, and the users in them, each once and ascending, int64 [at most B]."""
 
     users: Tensor
     positives: Tensor
     negatives: Tensor
+    distinct_users: Tensor
 
 
 class TripleSampler:
@@ -56,10 +57,10 @@ class TripleSampler:
         """The batches of one epoch."""
         users, positives = self._positives(generator)
         negatives = self._negatives(users, generator)
-        size = self.batch_size
-        for start in range(0, self.steps * size, size):
-            part = slice(start, start + size)
-            yield Batch(users[part], positives[part], negatives[part])
+        shape = (self.steps, self.batch_size)
+        distinct = _distinct_in_rows(users.view(shape))
+        for triples in zip(users.view(shape), positives.view(shape), negatives.view(shape), distinct, strict=True):
+            yield Batch(*triples)
 
     def _positives(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         needed = self.steps * self.batch_size
@@ -108,3 +109,11 @@ class TripleSampler:
         wanted = users * self.num_items + items
         at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
         return self.keys[at] == wanted
+
+
+def _distinct_in_rows(table: Tensor) -> tuple[Tensor, ...]:
+    """The distinct values of each row [n, B], ascending: one synchronisation with the device for all rows."""
+    ordered = table.sort(dim=1).values
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    return ordered[first].split(first.sum(dim=1).tolist())

@@ -1,4 +1,4 @@
-"""Matrix factorisation with BPR (Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009)."""
+"""Matrix factorisation (Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009)."""
 
 from __future__ import annotations
 

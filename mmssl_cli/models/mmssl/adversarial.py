@@ -78,7 +78,7 @@ class AdversarialSelfAugmentation(nn.Module):
         generated: list[tuple[Tensor, Tensor]],
         final: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """Eq. 7 for the discriminator: D(generated) - D(observed) + lambda_1 x penalty; and the gap of the first two."""
+        """Eq. 7 for the discriminator: D(generated) - D(observed) + lambda_1 x penalty, and the gap."""
         d = self.discriminator
         real = self._first_layer_of_observed(users, observed) + self.settings.zeta * d.of_product(*final)
         fakes = [d.of_product(*factors) for factors in generated]

@@ -12,7 +12,7 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import Recommender, embedding, ranking_terms
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
-from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast, first_occurrences
+from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graphs
 from mmssl_cli.models.mmssl.generator import RelationGenerator
 
@@ -85,17 +85,15 @@ class MMSSL(Recommender):
         terms = ranking_terms(settings, users, items, batch, (self.users, self.items))
         if self.contrasts:
             terms["contrast"] = settings.contrast_weight * self._contrast(users, user_views, batch)
-        if self.generates:
-            generated = thin_factors(batch.users, features)
-            if self.adversary is None:
-                loss = reconstruction_loss(generated, batch, settings.contrast_temperature)
-                terms["autoencoder"] = settings.adversarial_weight * loss
-            else:
-                (final,) = thin_factors(batch.users, [(users, items)])
-                optimizer = self.adversary_optimizer
-                assert optimizer is not None
-                self.monitored = self.adversary.discriminator_step(optimizer, batch.users, generated, final)
-                terms["adversarial"] = settings.adversarial_weight * self.adversary.generator_loss(generated)
+        if self.adversary is not None and self.adversary_optimizer is not None:
+            rows = batch.distinct_users
+            generated = thin_factors(rows, features)
+            (final,) = thin_factors(rows, [(users, items)])
+            self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, rows, generated, final)
+            terms["adversarial"] = settings.adversarial_weight * self.adversary.generator_loss(generated)
+        elif self.generates:
+            loss = reconstruction_loss(thin_factors(batch.users, features), batch, settings.contrast_temperature)
+            terms["autoencoder"] = settings.adversarial_weight * loss
         return terms
 
     def _final(
@@ -117,8 +115,8 @@ class MMSSL(Recommender):
         temperature = self.settings.contrast_temperature
         if self.settings.contrast_users == "all":
             return cross_modal_contrast(users, views, temperature)
-        counted = first_occurrences(batch.users, self.num_users)
-        return cross_modal_contrast(users[batch.users], [view[batch.users] for view in views], temperature, counted)
+        distinct = batch.distinct_users
+        return cross_modal_contrast(users[distinct], [view[distinct] for view in views], temperature)
 
 
 def reconstruction_loss(generated: list[tuple[Tensor, Tensor]], batch: Batch, temperature: float) -> Tensor:
