@@ -19,11 +19,17 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, transpose: Tensor, dense: Tensor) -> Tensor:
         ctx.transpose = transpose
-        return matrix @ dense
+        return _in_float32(matrix, dense)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, ctx.transpose @ gradients[0].contiguous()
+        return None, None, _in_float32(ctx.transpose, gradients[0].contiguous())
+
+
+def _in_float32(matrix: Tensor, dense: Tensor) -> Tensor:
+    # Products of sparse CSR matrices do not exist in bfloat16 everywhere, which autocast would ask for.
+    with torch.autocast(dense.device.type, enabled=False):
+        return matrix @ dense.float()
 
 
 @dataclass(frozen=True)
