@@ -110,7 +110,9 @@ class AdversarialSelfAugmentation(nn.Module):
             return None
         rows = torch.rand(len(users), self.discriminator.first.in_features, device=users.device)
         # In place, since this is the one dense block of a step: rows = (A + scale * g) / tau.
-        rows.log_().neg_().log_().mul_(-self.settings.gumbel_scale / self.settings.gumbel_temperature)
+        scale = self.settings.gumbel_scale / self.settings.gumbel_temperature
+        # A uniform number may be 0 and its g infinite: one item fewer, but not a number where the scale is 0.
+        _ = rows.log_().neg_().log_().mul_(-scale) if scale else rows.zero_()
         chosen = self.train_items.select(users)
         at = chosen.row_of_each() * rows.shape[1] + chosen.indices
         rows.view(-1)[at] += 1 / self.settings.gumbel_temperature
