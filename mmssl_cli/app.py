@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -43,7 +44,8 @@ class LazyCommand(TyperCommand):
         """Import the module and build the real command."""
         module, _, function = self._target.partition(":")
         single = typer.Typer(add_completion=False)
-        single.command(self.name)(accepts_verbosity(getattr(importlib.import_module(module), function)))
+        called = getattr(importlib.import_module(module), function)
+        single.command(self.name, help=unwrapped(called.__doc__ or ""))(accepts_verbosity(called))
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)
         return command
@@ -51,6 +53,11 @@ class LazyCommand(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse with the real command: its context leads to it from here on, in help and completion also."""
         return self.load().make_context(info_name, args, parent=parent, **extra)
+
+
+def unwrapped(docstring: str) -> str:
+    """A docstring as paragraphs of one line each, for the terminal to wrap at its own width."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n"))
 
 
 class LazyGroup(TyperGroup):

@@ -57,8 +57,8 @@ def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
 def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: float) -> Tensor:
     """Softmax over the items of the batch: each user's positive [B, d] against all the batch's positives.
 
-    A positive of the same item or user elsewhere in the batch is no negative: ``items`` and rows are compared by the
-    caller through ``items`` (int64 [B]).
+    The score is the cosine over ``temperature``. Another triple with the same item, as ``items`` (int64 [B]) tells,
+    is no negative.
     """
     users = nn.functional.normalize(users, dim=1)
     positives = nn.functional.normalize(positives, dim=1)
