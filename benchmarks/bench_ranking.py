@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.machine import describe_machine
 from mmssl_cli.data.csr import CSR
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.metrics import evaluate
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    report = {"machine": _machine(options.device), "sizes": _sizes(options), "results": measure(options)}
+    report = {"machine": describe_machine(options.device), "sizes": _sizes(options), "results": measure(options)}
     print(json.dumps(report, indent=2) if options.json else _table(report))
 
 
@@ -98,16 +98,6 @@ def _data(options: argparse.Namespace, generator: torch.Generator) -> Interactio
 def _quartiles(values: np.ndarray) -> dict[str, float]:
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
     return {"median": float(median), "low": float(low), "high": float(high)}
-
-
-def _machine(device: str) -> dict[str, Any]:
-    return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "system": platform.platform(terse=True),
-    }
 
 
 def _sizes(options: argparse.Namespace) -> dict[str, int]:

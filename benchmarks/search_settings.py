@@ -138,7 +138,10 @@ def run_search(search: Search, trials: int, jobs: int, out: Path) -> list[dict[s
     done = [record for record in _read(out) if record["search"] == digest and record["trial"] < trials]
     missing = sorted(set(range(trials)) - {record["trial"] for record in done})
     out.parent.mkdir(parents=True, exist_ok=True)
+    cut_off = out.exists() and not out.read_text(encoding="utf-8").endswith("\n")
     with out.open("a", encoding="utf-8") as file:
+        if cut_off:
+            file.write("\n")
         for record in _in_parallel([(search, trial) for trial in missing], jobs):
             file.write(json.dumps(record) + "\n")
             file.flush()

@@ -1,0 +1,52 @@
+"""Every benchmark, each in a process of its own, so that the memory of one is not counted to the next.
+
+Example: python -m benchmarks --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+#: benchmark -> its flags with --quick
+BENCHMARKS = {
+    "bench_epoch": ["--epochs", "1", "--repeats", "3", "--compared-steps", "3"],
+    "bench_ranking": ["--repeats", "3"],
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run them one after the other; the exit code is 1 if one failed."""
+    options = _parse(arguments)
+    reports, failed = {}, False
+    for name, quick in BENCHMARKS.items():
+        flags = [*(quick if options.quick else []), "--threads", str(options.threads)]
+        if options.data and name == "bench_epoch":
+            flags += ["--data", str(options.data)]
+        if not options.json:
+            print(f"== {name} ==", flush=True)
+        command = [sys.executable, "-m", f"benchmarks.{name}", *flags, *(["--json"] if options.json else [])]
+        done = subprocess.run(command, stdout=subprocess.PIPE if options.json else None, text=True, check=False)
+        failed |= done.returncode != 0
+        if options.json and not done.returncode:
+            reports[name] = json.loads(done.stdout)
+    if options.json:
+        print(json.dumps(reports, indent=2))
+    return int(failed)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, under a minute or two")
+    parser.add_argument("--data", type=Path, help="TikTok, prepared or published; else data/tiktok, else random data")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; PyTorch's choice by default")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
