@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -124,7 +126,7 @@ def test_the_graphs_are_refreshed_on_their_schedule() -> None:
         with torch.no_grad():
             for layer in model.generator.projections.values():
                 layer.weight.normal_()
-    refreshed = [not torch.equal(before, after) for before, after in zip(kept, kept[1:], strict=False)]
+    refreshed = [not torch.equal(before, after) for before, after in pairwise(kept)]
     assert refreshed == [False, False, True, False, False, True]
     assert sorted(kept[0].unique().tolist()) != [0]  # the first epoch fills them
 
