@@ -46,6 +46,13 @@ class TrainSettings(BaseModel):
     lr_decay_every: int = Field(50, ge=1, description="Epochs between two decays of the learning rate.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW (lambda_4 of Eq. 13).")
     l2_weight: float = Field(0.0, ge=0, description="Weight of the squared norm of a batch's own embeddings.")
+    weight_averaging: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay a step of a running mean of the weights, which is validated and kept; 0 turns it off "
+        "(not in the paper).",
+    )
     loss: Literal["bpr", "softmax"] = Field(
         "bpr", description="Ranking loss: BPR (Eq. 14), or softmax over the batch's items (not in the paper)."
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.data.interactions import InteractionData
@@ -45,6 +47,8 @@ class TrainingLoop:
         )
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.epoch = 0
+        self.steps_done = 0
+        self.average = [p.detach().clone() for p in model.main_parameters()] if settings.weight_averaging else None
 
     def run_epoch(self) -> dict[str, float]:
         """Train one epoch.
@@ -53,7 +57,7 @@ class TrainingLoop:
             ``loss/<term>`` (means over the steps), ``loss/total``, ``lr`` and ``train_seconds``.
 
         Raises:
-            DivergedError: a term is not finite.
+            DivergedError: a term, or a weight after the last step, is not finite.
         """
         started = time.perf_counter()
         self.epoch += 1
@@ -66,7 +70,8 @@ class TrainingLoop:
         for batch in self.sampler.epoch(self.generator):
             for name, value in self._step(batch).items():
                 totals[name] = totals[name] + value if name in totals else value
-        record = self._means(totals)  # the one synchronisation with the device
+        record = self._means(totals)  # here the program waits for the device
+        self._check_weights()
         record.update({"lr": lr, "train_seconds": time.perf_counter() - started})
         return record
 
@@ -77,6 +82,11 @@ class TrainingLoop:
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         self.optimizer.step()
+        self.steps_done += 1
+        if self.average is not None:
+            # A plain mean until it spans as many steps as the decay does, so that the start is soon forgotten.
+            decay = min(self.settings.weight_averaging, 1 - 1 / self.steps_done)
+            get_ema_multi_avg_fn(decay)(self.average, self.model.main_parameters(), self.steps_done)
         logged = {name: term.detach() for name, term in terms.items()}
         return {**logged, **self.model.monitored, "total": total.detach()}
 
@@ -91,11 +101,37 @@ class TrainingLoop:
             )
         return record
 
+    def _check_weights(self) -> None:
+        """The last step's loss says nothing of the weights it led to, and a checkpoint must hold sound ones."""
+        weights = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
+        finite = torch.stack([value.isfinite().all() for value in weights.values()]).tolist()
+        bad = [name for name, sound in zip(weights, finite, strict=True) if not sound]
+        if bad:
+            raise DivergedError(
+                f"The weights {bad[0]!r} became infinite or NaN in epoch {self.epoch}; a smaller --lr usually helps"
+            )
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Within the block the model has its averaged weights, where averaging is on."""
+        if self.average is None:
+            yield
+            return
+        parameters = self.model.main_parameters()
+        kept = [p.detach().clone() for p in parameters]
+        _assign(parameters, self.average)
+        try:
+            yield
+        finally:
+            _assign(parameters, kept)
+
     def state(self) -> dict[str, Any]:
         """Everything that the next epochs depend on, as tensors and plain values."""
         adversary = self.model.adversary_optimizer
         return {
             "epoch": self.epoch,
+            "steps_done": self.steps_done,
+            "average": self.average,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "adversary_optimizer": adversary.state_dict() if adversary else None,
@@ -106,7 +142,9 @@ class TrainingLoop:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go back to a ``state()``; training then continues with the very numbers it would have had."""
-        self.epoch = state["epoch"]
+        self.epoch, self.steps_done = state["epoch"], state["steps_done"]
+        if self.average is not None:
+            _assign(self.average, state["average"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.model.adversary_optimizer:
@@ -115,3 +153,9 @@ class TrainingLoop:
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_random"])
+
+
+@torch.no_grad()
+def _assign(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for target, value in zip(targets, values, strict=True):
+        target.copy_(value)

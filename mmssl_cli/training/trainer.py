@@ -52,7 +52,9 @@ class Progress:
     def goes_on(self, settings: TrainSettings) -> bool:
         """Whether another epoch is due: neither all done nor out of patience."""
         done = len(self.records)
-        return done < settings.epochs and done - self.best_epoch < settings.patience
+        # Patience ends at a validation only: before the first there would be no model to select.
+        validated = done % settings.evaluate_every == 0
+        return done < settings.epochs and not (validated and done - self.best_epoch >= settings.patience)
 
 
 def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter) -> RunResult:
@@ -190,19 +192,20 @@ def _epoch(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
     settings, started = loop.settings, time.perf_counter()
     record: dict[str, Any] = {"epoch": loop.epoch + 1, **loop.run_epoch()}
     best = False
-    if record["epoch"] % settings.evaluate_every == 0 or record["epoch"] == settings.epochs:
-        metrics, _ = _evaluate(loop.model, loop.data, settings, "validation")
-        record.update({f"validation/{name}": value for name, value in metrics.items()})
-        best = metrics[settings.select_on] > progress.best_score
+    with loop.averaged_weights():
+        if record["epoch"] % settings.evaluate_every == 0 or record["epoch"] == settings.epochs:
+            metrics = _validate(loop)
+            record.update({f"validation/{name}": value for name, value in metrics.items()})
+            best = metrics[settings.select_on] > progress.best_score
+        if best:
+            progress.best_epoch, progress.best_score = record["epoch"], metrics[settings.select_on]
+            progress.best_metrics = metrics
+            run.save_model(loop.model.state_dict())
     record["seconds"] = time.perf_counter() - started
     progress.records.append(record)
-    if best:
-        progress.best_epoch, progress.best_score = record["epoch"], metrics[settings.select_on]
-        progress.best_metrics = metrics
-        run.save_model(loop.model.state_dict())
-    # The model of a new best epoch is written first: cut off in between, the epoch is trained again, to the same model.
-    run.write_state({**loop.state(), "progress": vars(progress)})
+    # The state comes last: cut off before it, the epoch is trained again, to the same model and the same metrics.
     run.write_metrics(progress.records)
+    run.write_state({**loop.state(), "progress": vars(progress)})
     run.append_log({"event": "epoch", **record})
     mean = sum(r["seconds"] for r in progress.records) / len(progress.records)
     reporter.epoch({**record, "best": best, "eta_seconds": mean * (settings.epochs - record["epoch"])})
@@ -216,15 +219,7 @@ def _finish(run: RunFolder, loop: TrainingLoop, progress: Progress, parameters: 
     test, per_user = _evaluate(loop.model, loop.data, settings, "test")
     seconds = [record["seconds"] for record in progress.records]
     result = {
-        "status": "finished",
-        "model": settings.model,
-        "variant": getattr(settings, "variant", None),
-        "dataset": settings.dataset,
-        "seed": settings.seed,
-        "epochs": len(seconds),
-        "best_epoch": progress.best_epoch,
-        "validation": progress.best_metrics or {},
-        "test": test,
+        **_summary("finished" if len(seconds) >= settings.epochs else "stopped", settings, progress, test),
         "parameters": parameters,
         "seconds_per_epoch": sum(seconds) / len(seconds),
         "seconds_to_best": sum(seconds[: progress.best_epoch]),
@@ -235,6 +230,13 @@ def _finish(run: RunFolder, loop: TrainingLoop, progress: Progress, parameters: 
     plot_curves(run.read_metrics(), run.path, select_on=settings.select_on, title=run.id)
     run.write_result(result)  # last: a run with a result is whole
     return result
+
+
+def _validate(loop: TrainingLoop) -> dict[str, float]:
+    try:
+        return _evaluate(loop.model, loop.data, loop.settings, "validation")[0]
+    except MmsslError as problem:  # finite weights can still make scores that are not
+        raise DivergedError(f"Epoch {loop.epoch} cannot be validated: {str(problem).rstrip('.')}") from problem
 
 
 @torch.no_grad()
@@ -256,24 +258,25 @@ def _interruption_logged(run: RunFolder, progress: Progress) -> Iterator[None]:
 
 
 def _record_divergence(run: RunFolder, loop: TrainingLoop, progress: Progress, problem: Exception) -> MmsslError:
-    settings = loop.settings
     good = f"the last good checkpoint is that of epoch {len(progress.records)}, in {run.path}"
-    run.write_result(
-        {
-            "status": "diverged",
-            "model": settings.model,
-            "variant": getattr(settings, "variant", None),
-            "dataset": settings.dataset,
-            "seed": settings.seed,
-            "epochs": len(progress.records),
-            "best_epoch": progress.best_epoch or None,
-            "validation": progress.best_metrics or {},
-            "test": {},
-            "problem": str(problem),
-        }
-    )
+    run.write_result({**_summary("diverged", loop.settings, progress, {}), "problem": str(problem)})
     run.append_log({"event": "diverged", "problem": str(problem), "at": _now()})
     return DivergedError(f"{problem}; {good if progress.records else 'there is no good checkpoint yet'}.")
+
+
+def _summary(status: str, settings: TrainSettings, progress: Progress, test: Mapping[str, float]) -> dict[str, Any]:
+    """What result.json says of any run that is over."""
+    return {
+        "status": status,
+        "model": settings.model,
+        "variant": getattr(settings, "variant", None),
+        "dataset": settings.dataset,
+        "seed": settings.seed,
+        "epochs": len(progress.records),
+        "best_epoch": progress.best_epoch or None,
+        "validation": progress.best_metrics or {},
+        "test": dict(test),
+    }
 
 
 def _provenance(data: InteractionData, device: torch.device, started: datetime) -> dict[str, Any]:
