@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,11 +65,8 @@ class TrainingLoop:
             group["lr"] = lr
         self.model.train()
         self.model.begin_epoch(self.epoch)
-        totals: dict[str, Tensor] = {}
-        for batch in self.sampler.epoch(self.generator):
-            for name, value in self._step(batch).items():
-                totals[name] = totals[name] + value if name in totals else value
-        record = self._means(totals)  # here the program waits for the device
+        steps = [self._step(batch) for batch in self.sampler.epoch(self.generator)]
+        record = self._means(steps)  # here the program waits for the device
         self._check_weights()
         record.update({"lr": lr, "train_seconds": time.perf_counter() - started})
         return record
@@ -90,16 +86,17 @@ class TrainingLoop:
         logged = {name: term.detach() for name, term in terms.items()}
         return {**logged, **self.model.monitored, "total": total.detach()}
 
-    def _means(self, totals: Mapping[str, Tensor]) -> dict[str, float]:
-        means = (torch.stack([value.double() for value in totals.values()]) / self.sampler.steps).tolist()
-        record = {f"loss/{name}": value for name, value in zip(totals, means, strict=True)}
-        bad = [name for name in totals if not math.isfinite(record[f"loss/{name}"])]
-        if bad:
+    def _means(self, steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+        names = list(steps[0])
+        table = torch.stack([torch.stack([step[name].double() for name in names]) for step in steps])
+        bad = torch.nonzero(~table.isfinite())
+        if len(bad):  # once a weight is NaN every term is: the first of the first step is where it began
+            step, term = bad[0].tolist()
             raise DivergedError(
-                f"The loss term {bad[0]!r} became {record[f'loss/{bad[0]}']} in epoch {self.epoch}; "
-                "a smaller --lr or larger temperatures usually help"
+                f"The loss term {names[term]!r} became {float(table[step, term])} in epoch {self.epoch} "
+                f"(step {step + 1}); a smaller --lr or larger temperatures usually help"
             )
-        return record
+        return {f"loss/{name}": mean for name, mean in zip(names, table.mean(dim=0).tolist(), strict=True)}
 
     def _check_weights(self) -> None:
         """The last step's loss says nothing of the weights it led to, and a checkpoint must hold sound ones."""
