@@ -33,7 +33,8 @@ from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
-from pipelines.errors import MmsslError
+from mmssl_cli.training.trainer import Progress
+from pipelines.errors import InputError, MmsslError
 from pipelines.manifest import read_manifest
 
 RANGES = Path(__file__).with_name("search_ranges.toml")
@@ -54,10 +55,11 @@ class Search:
 
     @property
     def digest(self) -> str:
-        """Stands for the search in its results: data, model, ranges, seed and what is fixed."""
+        """Stands for the search in its results: data, settings that are not drawn, ranges and seed."""
         data = read_manifest(self.data_dir / self.dataset).digest
+        base = self.settings({}).model_dump_json()  # a search does not go on over other shipped settings
         # The order of the ranges counts, for it is the order of the draws.
-        parts = [data, self.model, self.fixed, list(self.ranges.items()), self.seed, self.seeds_a_trial]
+        parts = [data, base, sorted(self.fixed), list(self.ranges.items()), self.seed, self.seeds_a_trial]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
     def drawn(self, trial: int) -> dict[str, Any]:
@@ -86,19 +88,20 @@ def fit(settings: TrainSettings, data_dir: Path, *, test: bool = False) -> dict[
     torch.manual_seed(settings.seed)
     data = _load(data_dir / settings.dataset, settings.modalities, settings.feature_scaling).to(device)
     loop = TrainingLoop(build_model(data, settings), data, settings)
-    best: dict[str, float] = {}
-    best_epoch, best_state = 0, {}
+    progress, best_state = Progress([]), {}
     started = time.perf_counter()
-    while loop.epoch < settings.epochs and loop.epoch - best_epoch < settings.patience:
-        loop.run_epoch()
+    while progress.goes_on(settings):
+        progress.records.append(loop.run_epoch())
         if loop.epoch % settings.evaluate_every and loop.epoch < settings.epochs:
             continue
-        metrics = _measure(loop, "validation")
-        if not best or metrics[settings.select_on] > best[settings.select_on]:
-            best, best_epoch = metrics, loop.epoch
-            best_state = {name: value.clone() for name, value in loop.model.state_dict().items()} if test else {}
-    result: dict[str, Any] = {"validation": best, "best_epoch": best_epoch, "epochs": loop.epoch}
-    result["seconds"] = time.perf_counter() - started
+        with loop.averaged_weights():
+            metrics = _measure(loop, "validation")
+            if metrics[settings.select_on] > progress.best_score:
+                progress.best_epoch, progress.best_score = loop.epoch, metrics[settings.select_on]
+                progress.best_metrics = metrics
+                best_state = {name: value.clone() for name, value in loop.model.state_dict().items()} if test else {}
+    result: dict[str, Any] = {"validation": progress.best_metrics, "best_epoch": progress.best_epoch}
+    result.update({"epochs": loop.epoch, "seconds": time.perf_counter() - started})
     if test:
         loop.model.load_state_dict(best_state)
         result["test"] = _measure(loop, "test")
@@ -108,7 +111,12 @@ def fit(settings: TrainSettings, data_dir: Path, *, test: bool = False) -> dict[
 @torch.no_grad()
 def _measure(loop: TrainingLoop, split: Any) -> dict[str, float]:
     loop.model.eval()
-    return evaluate(*loop.model.represent(), loop.data, split, loop.settings.all_ks)[0]
+    try:
+        return evaluate(*loop.model.represent(), loop.data, split, loop.settings.all_ks)[0]
+    except InputError:  # a K above the number of items is no fault of the trial
+        raise
+    except MmsslError as problem:  # scores that are not finite
+        raise DivergedError(str(problem)) from problem
 
 
 @lru_cache(maxsize=4)

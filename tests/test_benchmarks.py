@@ -12,7 +12,9 @@ from benchmarks import bench_epoch, search_settings
 from benchmarks.dense_reference import DenseAdversary
 from mmssl_cli.config import merge_settings
 from mmssl_cli.models.mmssl.model import MMSSL
+from mmssl_cli.progress import Reporter
 from mmssl_cli.training.loop import TrainingLoop
+from mmssl_cli.training.trainer import train_run
 from pipelines.prepare import prepare
 
 SIZES = {"users": 40, "items": 30, "interactions": 160, "test_users": 20, "dim": 6}
@@ -84,6 +86,16 @@ def test_a_search_goes_on_where_it_stood_and_selects_without_test_metrics(
     for key, value in best["drawn"].items():
         assert f"{key.replace('_', '-')} = {json.dumps(value)}" in shown
     assert "test        recall@10" in shown
+
+
+@pytest.mark.parametrize("extra", [{"patience": 1, "lr": 0.05}, {"evaluate_every": 2, "weight_averaging": 0.9}])
+def test_a_trial_trains_as_the_trainer_does(demo: Path, tmp_path: Path, extra: dict[str, float]) -> None:
+    settings = merge_settings({"dataset": "demo", "model": "mf", "epochs": 5, **extra})
+    trained = train_run(settings, demo, tmp_path / "runs", reporter=Reporter()).record
+    fitted = search_settings.fit(settings, demo, test=True)
+    assert {key: fitted[key] for key in ("validation", "test", "epochs", "best_epoch")} == {
+        key: trained[key] for key in ("validation", "test", "epochs", "best_epoch")
+    }
 
 
 def test_a_trial_depends_on_its_number_alone(demo: Path) -> None:
