@@ -29,6 +29,22 @@ def test_eq2_features_go_to_users_and_back(adjacency: str) -> None:
             np.testing.assert_allclose(array(tensor), expected_rows, atol=1e-5)
 
 
+@ADJACENCIES
+def test_eq2_gradient_reaches_the_projection_from_users_and_from_items(adjacency: str) -> None:
+    data = toy_data(modalities={"visual": 7})
+    model = toy_model(data, adjacency=adjacency)
+    layer = model.generator.projections["visual"]
+    to_users, to_items = map(torch.from_numpy, weighted(dense(data.train, data.num_items), adjacency))
+    raw, present = data.features["visual"].double(), data.present["visual"].double().unsqueeze(1)
+    [found] = model.generator()
+    of_users = to_users @ (layer(raw.float()).double() * present)
+    for part, expected in zip(found, (of_users, to_items @ of_users), strict=True):
+        target = torch.randn(part.shape)
+        gradients = torch.autograd.grad((part * target).sum(), list(layer.parameters()), retain_graph=True)
+        right = torch.autograd.grad((expected * target).sum(), list(layer.parameters()), retain_graph=True)
+        torch.testing.assert_close(gradients, right, rtol=1e-4, atol=1e-5)
+
+
 def test_eq2_as_printed_divides_by_the_root_of_the_receivers_degree() -> None:
     data = toy_data(modalities={"visual": 7}, absent={})
     model = toy_model(data, adjacency="left")

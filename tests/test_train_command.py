@@ -99,7 +99,7 @@ def test_flags_reach_the_trainer_as_checked_settings(cli: Run, trainer: FakeTrai
     answer = cli("train", *flags)
     assert answer.code == 0, answer.err
     expected = {"graph_topk": 7, "lr": 5e-4, "ks": (5, 20), "modalities": ("visual",), "variant": "w/o-GT"}
-    assert trainer.trained == [build_settings({"model": "mmssl", "dataset": "demo", **expected})]
+    assert trainer.trained == [merge_settings({"model": "mmssl", "dataset": "demo", **expected})]
 
 
 def test_a_file_is_weaker_than_flags(cli: Run, trainer: FakeTrainer, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 from mmssl_cli.config import TrainSettings, build_settings
+from mmssl_cli.data.csr import CSR
+from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.experiments.run_folder import RunFolder
 from mmssl_cli.progress import Reporter
@@ -97,14 +100,26 @@ def test_the_selected_epoch_is_the_first_of_the_best_validation_score(train: Tra
     assert (result.record["status"], result.record["epochs"]) == ("finished", 8)
 
 
-def _falling_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = iter(range(100, 0, -1))
+def _scores(monkeypatch: pytest.MonkeyPatch, scores: Iterable[float]) -> None:
+    """Let the evaluations of a run find these metrics, one after another."""
+    left = iter(scores)
 
-    def worse(*given: Any) -> tuple[dict[str, float], pd.DataFrame]:
+    def told(*given: Any) -> tuple[dict[str, float], pd.DataFrame]:
         means, table = evaluate(*given)
-        return dict.fromkeys(means, next(scores) / 100), table
+        return dict.fromkeys(means, next(left)), table
 
-    monkeypatch.setattr("mmssl_cli.training.trainer.evaluate", worse)
+    monkeypatch.setattr("mmssl_cli.training.trainer.evaluate", told)
+
+
+def test_of_equal_scores_the_first_is_selected_and_nothing_is_a_score_too(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _scores(monkeypatch, [0.1, 0.3, 0.3, 0.2, 0.5])
+    result = train(epochs=4)
+    assert (result.record["best_epoch"], result.record["validation"]["recall@5"]) == (2, 0.3)
+    assert result.record["test"]["recall@5"] == 0.5
+    _scores(monkeypatch, [0.0] * 4)
+    assert train(epochs=3).record["best_epoch"] == 1
 
 
 @pytest.mark.parametrize(
@@ -114,7 +129,7 @@ def _falling_scores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_training_stops_when_patience_ends(
     train: Train, monkeypatch: pytest.MonkeyPatch, patience: int, every: int, epochs: int
 ) -> None:
-    _falling_scores(monkeypatch)
+    _scores(monkeypatch, np.linspace(1, 0.1, 12))
     result = train(epochs=10, patience=patience, evaluate_every=every)
     assert result.record["epochs"] == epochs
     assert result.record["best_epoch"] == every
@@ -210,15 +225,7 @@ def test_scores_that_overflow_are_divergence_too(train: Train, tmp_path: Path) -
     assert RunFolder.open(folder).read_result()["status"] == "diverged"
 
 
-def _without_split(folder: Path, split: str) -> None:
-    data = read_prepared(folder)
-    kept = data.interactions[data.interactions["split"] != split].reset_index(drop=True)
-    write_prepared(PreparedDataset(**(vars(data) | {"interactions": kept})), folder)
-
-
-def test_a_data_set_or_setting_that_does_not_fit_leaves_nothing_behind(
-    train: Train, tmp_path: Path, data_dir: Path
-) -> None:
+def test_a_data_set_or_setting_that_does_not_fit_leaves_nothing_behind(train: Train, tmp_path: Path) -> None:
     cases: list[tuple[type[MmsslError], str, dict[str, Any]]] = [
         (UsageError, "K is 26, but data set 'toy' has only 25 items", {"ks": (5, 26)}),
         (UsageError, "K is 30, but data set 'toy' has only 25 items", {"select_on": "recall@30"}),
@@ -229,15 +236,25 @@ def test_a_data_set_or_setting_that_does_not_fit_leaves_nothing_behind(
     for kind, sentence, values in cases:
         with pytest.raises(kind, match=sentence):
             train(**values)
-    for split in ("validation", "test"):
-        write_toy(data_dir)
-        try:
-            _without_split(data_dir / "toy", split)
-        except InputError as problem:  # refused earlier still: it cannot even be prepared
-            assert split in str(problem)
-            continue
-        with pytest.raises(InputError, match=f"{split} split"):
-            train()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_an_empty_split_is_refused_before_training(
+    train: Train, tmp_path: Path, data_dir: Path, split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = read_prepared(data_dir / "toy")
+    kept = data.interactions[data.interactions["split"] != split].reset_index(drop=True)
+    with pytest.raises(InputError, match=f"{split} split is empty"):
+        write_prepared(PreparedDataset(**(vars(data) | {"interactions": kept})), data_dir / "toy")
+
+    def without(*given: Any) -> InteractionData:
+        whole = load_interactions(*given)
+        return replace(whole, **{split: CSR.from_pairs([], whole.num_users)})
+
+    monkeypatch.setattr("mmssl_cli.training.trainer.load_interactions", without)
+    with pytest.raises(InputError, match=f"The {split} split of data set 'toy' is empty"):
+        train()
     assert not (tmp_path / "runs").exists()
 
 
