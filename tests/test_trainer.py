@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.experiments.run_folder import RunFolder
 from mmssl_cli.progress import Reporter
 from mmssl_cli.training.loop import DivergedError, TrainingLoop
-from mmssl_cli.training.trainer import RunResult, load_model, train_run
+from mmssl_cli.training.trainer import RunResult, load_model, resume_run, train_run
 from pipelines.dataset import PreparedDataset
 from pipelines.errors import InputError, MmsslError, UsageError
 from pipelines.prepared import read_prepared, write_prepared
@@ -284,5 +285,20 @@ def test_weights_of_another_data_set_are_a_sentence(train: Train, data_dir: Path
     data = read_prepared(data_dir / "toy")
     more = pd.concat([data.users, pd.DataFrame({"user": np.array([30], np.int32), "id": ["u30"]})], ignore_index=True)
     write_prepared(PreparedDataset(**(vars(data) | {"users": more})), data_dir / "toy")
-    with pytest.raises(InputError, match=r"model\.safetensors does not fit data set 'toy'"):
+    with pytest.raises(InputError, match="trained on another preparation of data set 'toy'"):
         load_model(folder, data_dir)
+
+
+def test_weights_that_do_not_fit_the_saved_settings_are_a_sentence(train: Train, data_dir: Path) -> None:
+    folder = train(epochs=1).folder
+    config = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(re.sub(r"(?m)^embedding-dim = .*$", "embedding-dim = 12", config))
+    with pytest.raises(InputError, match=r"model\.safetensors does not fit the settings"):
+        load_model(folder, data_dir)
+
+
+def test_a_resumed_run_cannot_have_fewer_epochs_than_it_trained(train: Train, data_dir: Path) -> None:
+    folder = train(epochs=2).folder
+    with pytest.raises(UsageError, match="has trained 2"):
+        resume_run(folder, {"epochs": 1}, data_dir=data_dir, reporter=Reporter())
+    assert "epochs = 2" in (folder / "config.toml").read_text()

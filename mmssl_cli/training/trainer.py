@@ -92,13 +92,7 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
         settings = build_settings({**run.settings().model_dump(), **overrides})
         device = pick_device(settings.device)
         data = _load(settings, data_dir)
-        trained_on = provenance.get("manifest_digest")
-        if trained_on != data.manifest_digest:
-            raise InputError(
-                f"Run {run.id} was trained on another preparation of data set {data.name!r} than the one in "
-                f"{data_dir} (manifest {str(trained_on)[:12]}, not {data.manifest_digest[:12]}); prepare that one "
-                "again, or start a new run."
-            )
+        _check_same_data(run, data, data_dir)
         loop, progress = _make_loop(settings, data, device), Progress([])
         if (run.path / "state.pt").exists():  # a run cut off in its first epoch has none, and starts over
             state = run.read_state()
@@ -109,6 +103,11 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
                 raise InputError(
                     f"{run.path / 'state.pt'} does not fit the run's settings; it cannot be resumed from it."
                 ) from problem
+        if settings.epochs < len(progress.records):
+            raise UsageError(
+                f"epochs is {settings.epochs}, but run {run.id} has trained {len(progress.records)}; "
+                "give at least as many, or start a new run."
+            )
         if overrides:
             run.write_config(settings_to_toml(settings, provenance))
         return _train(run, loop, progress, reporter)
@@ -123,15 +122,30 @@ def load_model(run_dir: Path, data_dir: Path) -> tuple[Recommender, InteractionD
     run = RunFolder.open(run_dir)
     settings = run.settings()
     data = _load(settings, data_dir)
+    _check_same_data(run, data, data_dir)
     model = build_model(data, settings)
     try:
         model.load_state_dict(run.load_model())
     except RuntimeError as problem:
         raise InputError(
-            f"{run.path / 'model.safetensors'} does not fit data set {data.name!r} in {data_dir}; the data set was "
-            "prepared differently when the run was trained."
+            f"{run.path / 'model.safetensors'} does not fit the settings in config.toml; one of them was changed by hand."
         ) from problem
     return model.eval(), data, settings
+
+
+def _check_same_data(run: RunFolder, data: InteractionData, data_dir: Path) -> None:
+    """The weights of a run belong to the users and items of the very data set it was trained on.
+
+    Raises:
+        InputError: it is another one.
+    """
+    trained_on = run.read_config()[1].get("manifest_digest")
+    if trained_on != data.manifest_digest:
+        raise InputError(
+            f"Run {run.id} was trained on another preparation of data set {data.name!r} than the one in "
+            f"{data_dir} (manifest {str(trained_on)[:12]}, not {data.manifest_digest[:12]}); prepare that one "
+            "again, or start a new run."
+        )
 
 
 def _load(settings: TrainSettings, data_dir: Path) -> InteractionData:
