@@ -128,7 +128,7 @@ def load_model(run_dir: Path, data_dir: Path) -> tuple[Recommender, InteractionD
         model.load_state_dict(run.load_model())
     except RuntimeError as problem:
         raise InputError(
-            f"{run.path / 'model.safetensors'} does not fit the settings in config.toml; one of them was changed by hand."
+            f"{run.path / 'model.safetensors'} does not fit the settings in config.toml; was one changed by hand?"
         ) from problem
     return model.eval(), data, settings
 
