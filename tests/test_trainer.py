@@ -302,3 +302,19 @@ def test_a_resumed_run_cannot_have_fewer_epochs_than_it_trained(train: Train, da
     with pytest.raises(UsageError, match="has trained 2"):
         resume_run(folder, {"epochs": 1}, data_dir=data_dir, reporter=Reporter())
     assert "epochs = 2" in (folder / "config.toml").read_text()
+
+
+def test_a_finished_run_that_goes_on_has_no_result_until_it_is_over(
+    train: Train, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train(epochs=1, patience=9).folder
+    assert (folder / "result.json").exists()
+
+    def interrupted(self: TrainingLoop) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainingLoop, "run_epoch", interrupted)
+        resume_run(folder, {"epochs": 3}, data_dir=data_dir, reporter=Reporter())
+    assert not (folder / "result.json").exists()
+    assert resume_run(folder, {}, data_dir=data_dir, reporter=Reporter()).record["epochs"] == 3

@@ -20,7 +20,7 @@ from mmssl_cli import __version__
 from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.metrics import evaluate
-from mmssl_cli.experiments.run_folder import RunFolder, new_run_id
+from mmssl_cli.experiments.run_folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
@@ -190,6 +190,8 @@ def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
     }
     reporter.start(info)
     run.append_log({"event": "start", **info, "at": _now()})
+    if progress.goes_on(settings):
+        (run.path / RESULT).unlink(missing_ok=True)  # a result says that the run is over, and this one goes on
     with _interruption_logged(run, progress):
         while progress.goes_on(settings):
             try:
