@@ -1,4 +1,4 @@
-"""What a training says while it runs, and the table at its end.
+"""What a training says while it runs.
 
 A reporter hears of a run through ``start``, ``epoch``, ``message`` and ``finish``. Progress goes to standard
 error, so that standard output holds the results alone.
@@ -7,20 +7,15 @@ error, so that standard output holds the results alone.
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
 from mmssl_cli.commands.options import Verbosity
-
-METRICS = ("recall", "precision", "ndcg")
-_TITLES = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
 
 
 class Reporter:
@@ -165,28 +160,6 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(max(round(seconds), 0), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def metrics_table(results: Sequence[Mapping[str, float]], title: str) -> Table:
-    """Test metrics by K: of one run, or mean ± sample deviation of several.
-
-    Args:
-        results: ``{"recall@20": value, ...}`` of each run, all with the same keys.
-    """
-    ks = sorted({int(name.partition("@")[2]) for name in results[0]})
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("K", justify="right")
-    for metric in METRICS:
-        table.add_column(_TITLES[metric], justify="right")
-    for k in ks:
-        table.add_row(str(k), *(_cell([result[f"{metric}@{k}"] for result in results]) for metric in METRICS))
-    return table
-
-
-def _cell(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.4f}"
-    return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}"
 
 
 def _group(record: Mapping[str, Any], prefix: str) -> dict[str, float]:

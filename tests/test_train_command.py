@@ -15,7 +15,8 @@ from rich.console import Console
 
 from mmssl_cli.commands.options import Verbosity, settings_flags
 from mmssl_cli.config import SETTINGS, TrainSettings, build_settings, merge_settings, settings_to_toml
-from mmssl_cli.progress import LiveReporter, PlainReporter, Reporter, clock, make_reporter, metrics_table
+from mmssl_cli.progress import LiveReporter, PlainReporter, Reporter, clock, make_reporter
+from mmssl_cli.reporting.tables import metrics_table
 from tests.conftest import Answer
 
 Run = Callable[..., Answer]

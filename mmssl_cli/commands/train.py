@@ -183,7 +183,7 @@ def _data_dir_flag(data_dir: Path) -> str:
 def _show(results: Sequence[RunResult]) -> None:
     from rich.console import Console
 
-    from mmssl_cli.progress import metrics_table
+    from mmssl_cli.reporting.tables import metrics_table
 
     first = results[0].record
     seeds = ", ".join(str(result.record["seed"]) for result in results)

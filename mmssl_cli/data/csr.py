@@ -39,7 +39,7 @@ class CSR:
             raise ValueError(f"expected rows in 0..{num_rows - 1} and columns of at least 0")
         columns, order = torch.sort(columns, stable=True)
         rows, by_row = torch.sort(rows[order], stable=True)
-        return cls(_starts(torch.bincount(rows, minlength=num_rows)), columns[by_row])
+        return cls(row_starts(torch.bincount(rows, minlength=num_rows)), columns[by_row])
 
     @property
     def num_rows(self) -> int:
@@ -66,7 +66,7 @@ class CSR:
     def select(self, rows: Tensor) -> CSR:
         """The given rows (int64 [n], repeats allowed), in the given order, as a matrix of n rows."""
         lengths = self.indptr[rows + 1] - self.indptr[rows]
-        indptr = _starts(lengths)
+        indptr = row_starts(lengths)
         shift = torch.repeat_interleave(self.indptr[rows] - indptr[:-1], lengths)
         return CSR(indptr, self.indices[torch.arange(len(shift), device=shift.device) + shift])
 
@@ -75,5 +75,6 @@ class CSR:
         return CSR(self.indptr.to(device), self.indices.to(device))
 
 
-def _starts(lengths: Tensor) -> Tensor:
+def row_starts(lengths: Tensor) -> Tensor:
+    """Where each row starts and the last one ends, int64 [rows + 1], from the rows' lengths."""
     return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmssl_cli.data.csr import row_starts
+
 # PyTorch calls its CSR support "beta" at its first use; the operations used here are tested against NumPy.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
@@ -88,8 +90,7 @@ class BipartiteGraph:
 def sparse_csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A sparse CSR matrix from its entries in any order."""
     order = torch.argsort(rows * shape[1] + columns)
-    counts = torch.bincount(rows, minlength=shape[0])
-    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    starts = row_starts(torch.bincount(rows, minlength=shape[0]))
     return torch.sparse_csr_tensor(starts, columns[order], values[order], (shape[0], shape[1]), check_invariants=False)
 
 

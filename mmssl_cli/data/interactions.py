@@ -63,7 +63,8 @@ def load_interactions(
         InputError: the folder is not a valid prepared data set.
         UsageError: a modality the data set does not have.
     """
-    known = list(read_manifest(folder).modalities)
+    manifest = read_manifest(folder)
+    known = list(manifest.modalities)
     for name in modalities or ():
         if name not in known:
             has = nearest(name, known) if known else "it has none."
@@ -75,7 +76,6 @@ def load_interactions(
         name: scale_features(torch.from_numpy(np.asarray(f.values, np.float32)), present[name], feature_scaling)
         for name, f in data.features.items()
     }
-    digest = read_manifest(folder).digest
     return InteractionData(
         data.name,
         data.num_users,
@@ -83,7 +83,7 @@ def load_interactions(
         **splits,
         features=features,
         present=present,
-        manifest_digest=digest,
+        manifest_digest=manifest.digest,
     )
 
 
