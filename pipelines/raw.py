@@ -105,9 +105,8 @@ def read_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, b
         InputError: the file cannot be read, its gzip data are damaged or cut off, or a line is longer than
             ``longest`` bytes; no more than that is ever held.
     """
-    opened = gzip.open(path, "rb") if is_gzip(path) else path.open("rb")
     number = 0
-    with cast(BinaryIO, opened) as file:
+    with cast(BinaryIO, gzip.open(path, "rb") if is_gzip(path) else path.open("rb")) as file:
         while True:
             try:
                 line = file.readline(longest + 1)
