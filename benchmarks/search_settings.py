@@ -86,7 +86,8 @@ def fit(settings: TrainSettings, data_dir: Path, *, test: bool = False) -> dict[
     device = pick_device(settings.device)
     torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
     torch.manual_seed(settings.seed)
-    data = _load(data_dir / settings.dataset, settings.modalities, settings.feature_scaling).to(device)
+    scaling = (settings.feature_scaling, settings.feature_components)
+    data = _load(data_dir / settings.dataset, settings.modalities, *scaling).to(device)
     loop = TrainingLoop(build_model(data, settings), data, settings)
     progress, best_state = Progress([]), {}
     started = time.perf_counter()
@@ -120,8 +121,8 @@ def _measure(loop: TrainingLoop, split: Any) -> dict[str, float]:
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, modalities: tuple[str, ...] | None, scaling: str) -> InteractionData:
-    return load_interactions(folder, modalities, scaling)
+def _load(folder: Path, modalities: tuple[str, ...] | None, scaling: str, components: int) -> InteractionData:
+    return load_interactions(folder, modalities, scaling, components)
 
 
 def run_trial(search: Search, trial: int) -> dict[str, Any]:

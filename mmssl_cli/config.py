@@ -30,10 +30,12 @@ class TrainSettings(BaseModel):
         None,
         description="Modalities to use, comma-separated; or none; or all (the default).",
     )
-    feature_scaling: Literal["none", "standard", "l2"] = Field(
+    feature_scaling: Literal["none", "standard", "l2", "whiten"] = Field(
         "none",
-        description="Scaling of raw features: as they are, columns standardised, or rows of length 1.",
+        description="Scaling of raw features: as they are, columns standardised, rows of length 1, or principal "
+        "components of unit variance.",
     )
+    feature_components: int = Field(64, ge=1, description="Most principal components that whiten keeps a modality.")
     embedding_dim: int = Field(64, ge=1, le=8192, description="Size d of the user and item embeddings.")
     batch_size: int = Field(1024, ge=1, description="Training triples a step.")
     epochs: int = Field(200, ge=1, description="Most epochs to train.")
@@ -131,6 +133,13 @@ class GraphSettings(TrainSettings):
         "sym",
         description="Graph weights: 1/sqrt(N_u N_i) (sym), or the paper's one-sided 1/sqrt(N_u) (left).",
     )
+    spectral_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of a low-pass filter of the interaction graph (GF-CF) added to the scores of the trained "
+        "model; 0 turns it off (not in the paper).",
+    )
+    spectral_rank: int = Field(128, ge=1, description="Singular directions that the low-pass filter keeps.")
 
 
 class LightGCNSettings(GraphSettings):
@@ -169,6 +178,12 @@ class MMSSLSettings(GraphSettings):
     zeta: float = Field(1.0, ge=0, description="Weight of the auxiliary signal in the transformed rows (Eq. 5).")
     gumbel_temperature: float = Field(0.2, gt=0, description="Temperature tau of the Gumbel softmax (Eq. 5).")
     gumbel_scale: float = Field(0.1, ge=0, description="Factor on the Gumbel noise g (Eq. 5).")
+    generator_lr: float | None = Field(
+        None,
+        gt=0,
+        description="Learning rate of the generator's projections (Eq. 2); as lr unless given. It sets how fast the "
+        "modality graphs move.",
+    )
     discriminator_lr: float = Field(3e-4, gt=0, description="Learning rate of the discriminator.")
     discriminator_hidden: int = Field(64, ge=1, description="Width of the discriminator's hidden layers (Eq. 4).")
     discriminator_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of the discriminator's layers (Eq. 4).")

@@ -135,6 +135,14 @@ def test_algorithm1_a_step_trains_the_discriminator_by_its_own_optimiser_alone(s
         assert gradient is not None and gradient.abs().max() > 0, name
 
 
+def test_the_generator_learns_at_its_own_rate() -> None:
+    model = toy_model(toy_data(), generator_lr=1e-5)
+    groups = {group["lr"]: {id(p) for p in group["params"]} for group in model.parameter_groups(1e-3)}
+    generator = {id(p) for p in model.generator.parameters()}
+    assert groups == {1e-5: generator, 1e-3: {id(p) for p in model.main_parameters()} - generator}
+    assert len(toy_model(toy_data()).parameter_groups(1e-3)) == 1
+
+
 def test_algorithm1_the_adversary_alone_reaches_the_projections_when_omega_is_zero() -> None:
     data = toy_data()
     model = toy_model(data, omega=0.0)

@@ -74,7 +74,32 @@ def test_l2_scaling_makes_rows_of_length_one() -> None:
     assert not scaled[~present.numpy()].any()
 
 
-@pytest.mark.parametrize("scaling", ["none", "standard", "l2"])
+@pytest.mark.parametrize("components", [2, 64])
+def test_whitening_gives_principal_components_of_unit_variance(components: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    values = torch.randn(30, 4, generator=random) @ torch.randn(4, 6, generator=random) + 5  # of rank four
+    present = torch.ones(30, dtype=torch.bool)
+    present[[3, 8]] = False
+    known = array(values)[present.numpy()].astype(np.float64)
+    centred = known - known.mean(axis=0)
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    rank = min(components, 4)
+    assert singular[4] < 1e-4 * singular[0]
+
+    scaled = array(scale_features(values, present, "whiten", components))
+
+    assert scaled.shape == (30, rank) and not scaled[~present.numpy()].any()
+    expected = left[:, :rank] * np.sqrt(len(known))
+    signs = np.sign((scaled[present.numpy()] * expected).sum(axis=0))
+    np.testing.assert_allclose(scaled[present.numpy()], expected * signs, atol=1e-3)
+
+
+def test_whitening_a_constant_modality_gives_zeros() -> None:
+    scaled = scale_features(torch.full((5, 3), 2.0), torch.ones(5, dtype=torch.bool), "whiten")
+    assert scaled.shape == (5, 1) and not scaled.abs().gt(1e-3).any()
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard", "l2", "whiten"])
 def test_a_modality_that_nothing_has_stays_zero(scaling: str) -> None:
     values, _ = _features()
     assert not scale_features(values, torch.zeros(6, dtype=torch.bool), scaling).any()

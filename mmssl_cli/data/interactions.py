@@ -49,15 +49,19 @@ class InteractionData:
 
 
 def load_interactions(
-    folder: Path, modalities: Sequence[str] | None = None, feature_scaling: str = "none"
+    folder: Path,
+    modalities: Sequence[str] | None = None,
+    feature_scaling: str = "none",
+    feature_components: int = 64,
 ) -> InteractionData:
     """Read a prepared folder into tensors on the CPU.
 
     Args:
         folder: the prepared data set.
         modalities: the ones to use; ``None`` takes all.
-        feature_scaling: ``none``, ``standard`` (each column to mean 0 and deviation 1 over the present items)
-            or ``l2`` (each row to length 1).
+        feature_scaling: ``none``, ``standard`` (each column to mean 0 and deviation 1 over the present items),
+            ``l2`` (each row to length 1) or ``whiten`` (the strongest principal components, each to deviation 1).
+        feature_components: how many principal components ``whiten`` keeps at most.
 
     Raises:
         InputError: the folder is not a valid prepared data set.
@@ -72,10 +76,10 @@ def load_interactions(
     data = read_prepared(folder, modalities=modalities)
     splits = {split: CSR.from_pairs(data.pairs(split), data.num_users) for split in ("train", "validation", "test")}
     present = {name: torch.from_numpy(np.asarray(f.present, dtype=bool)) for name, f in data.features.items()}
-    features = {
-        name: scale_features(torch.from_numpy(np.asarray(f.values, np.float32)), present[name], feature_scaling)
-        for name, f in data.features.items()
-    }
+    features = {}
+    for name, f in data.features.items():
+        values = torch.from_numpy(np.asarray(f.values, np.float32))
+        features[name] = scale_features(values, present[name], feature_scaling, feature_components)
     return InteractionData(
         data.name,
         data.num_users,
@@ -87,12 +91,33 @@ def load_interactions(
     )
 
 
-def scale_features(values: Tensor, present: Tensor, scaling: str) -> Tensor:
-    """Scale raw features [I, dim]; rows of absent items become zero."""
+def scale_features(values: Tensor, present: Tensor, scaling: str, components: int = 64) -> Tensor:
+    """Scale raw features [I, dim], ``whiten`` to at most ``components`` columns; rows of absent items become zero."""
     if scaling == "standard" and bool(present.any()):
         known = values[present]
         deviation = known.std(dim=0, correction=0)
         values = (values - known.mean(dim=0)) / torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+    elif scaling == "whiten" and bool(present.any()):
+        mean, directions = principal_components(values[present], components)
+        values = (values - mean) @ directions
     elif scaling == "l2":
         values = torch.nn.functional.normalize(values, dim=1)
     return values * present.unsqueeze(1)
+
+
+def principal_components(values: Tensor, components: int) -> tuple[Tensor, Tensor]:
+    """Mean [dim] and whitening directions [dim, c] of rows [n, dim]: ``(rows - mean) @ directions`` has unit variances.
+
+    The strongest ``components`` directions, without those of (numerically) no variance; at least one. A direction's
+    sign is the one that makes its largest weight positive.
+    """
+    mean = values.double().mean(dim=0)
+    centred = values.double() - mean
+    variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
+    variances, axes = variances.flip(0)[:components], axes.flip(1)[:, :components]
+    kept = variances > 1e-9 * variances[0]
+    kept[0] = True
+    variances, axes = variances[kept], axes[:, kept]
+    largest = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True))
+    directions = axes * torch.where(largest < 0, -1.0, 1.0) / variances.clamp(min=1e-12).sqrt()
+    return mean.float(), directions.float()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mmssl_cli.config import TrainSettings
+from mmssl_cli.config import GraphSettings, TrainSettings
+from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.spectral import SpectralFilter
 
 
 class Recommender(nn.Module):
@@ -25,6 +27,8 @@ class Recommender(nn.Module):
         super().__init__()
         self.num_users, self.num_items = data.num_users, data.num_items
         self.adversary_optimizer: torch.optim.Optimizer | None = None
+        #: Learning rates of submodules that do not use the trainer's, by name.
+        self.learning_rates: dict[str, float] = {}
         #: Scalars worth logging that are no part of the loss, as of the last ``training_step``; detached.
         self.monitored: dict[str, Tensor] = {}
 
@@ -42,6 +46,35 @@ class Recommender(nn.Module):
     def main_parameters(self) -> list[nn.Parameter]:
         """The parameters that the trainer's optimiser updates."""
         return [p for name, p in self.named_parameters() if name.split(".")[0] not in self.adversary_modules]
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """``main_parameters`` as an optimiser takes them: those that learn at ``lr``, then each that has its own."""
+        groups: dict[float, list[nn.Parameter]] = {lr: []}
+        for name, parameter in self.named_parameters():
+            module = name.split(".")[0]
+            if module not in self.adversary_modules:
+                groups.setdefault(self.learning_rates.get(module, lr), []).append(parameter)
+        return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+class GraphRecommender(Recommender):
+    """A recommender with user and item embeddings of its own and the training graph to propagate them over."""
+
+    def __init__(self, data: InteractionData, settings: GraphSettings) -> None:
+        super().__init__(data, settings)
+        self.settings = settings
+        self.users = embedding(data.num_users, settings.embedding_dim)
+        self.items = embedding(data.num_items, settings.embedding_dim)
+        self.graph = BipartiteGraph.from_edges(
+            data.train.row_of_each(), data.train.indices, data.num_users, data.num_items, settings.adjacency
+        )
+        self.filter: SpectralFilter | None = None
+        if settings.spectral_weight:
+            self.filter = SpectralFilter(data.train, data.num_items, settings.spectral_weight, settings.spectral_rank)
+
+    def filtered(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """The embeddings to rank with: those given, with the low-pass filter beside them where it is on."""
+        return self.filter(users, items) if self.filter is not None else (users, items)
 
 
 def embedding(rows: int, dim: int) -> nn.Parameter:

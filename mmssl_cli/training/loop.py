@@ -40,7 +40,8 @@ class TrainingLoop:
     def __init__(self, model: Recommender, data: InteractionData, settings: TrainSettings) -> None:
         self.model, self.data, self.settings = model, data, settings
         self.device = data.train.indices.device
-        self.optimizer = torch.optim.AdamW(model.main_parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        self.optimizer = torch.optim.AdamW(model.parameter_groups(settings.lr), weight_decay=settings.weight_decay)
+        self.learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.sampler = TripleSampler(
             data.train, data.num_items, settings.batch_size, settings.user_sampling, settings.negative_sampler
         )
@@ -60,15 +61,15 @@ class TrainingLoop:
         """
         started = time.perf_counter()
         self.epoch += 1
-        lr = self.settings.lr * self.settings.lr_decay ** ((self.epoch - 1) // self.settings.lr_decay_every)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        decay = self.settings.lr_decay ** ((self.epoch - 1) // self.settings.lr_decay_every)
+        for group, rate in zip(self.optimizer.param_groups, self.learning_rates, strict=True):
+            group["lr"] = rate * decay
         self.model.train()
         self.model.begin_epoch(self.epoch)
         steps = [self._step(batch) for batch in self.sampler.epoch(self.generator)]
         record = self._means(steps)  # here the program waits for the device
         self._check_weights()
-        record.update({"lr": lr, "train_seconds": time.perf_counter() - started})
+        record.update({"lr": self.settings.lr * decay, "train_seconds": time.perf_counter() - started})
         return record
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:

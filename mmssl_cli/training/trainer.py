@@ -149,7 +149,9 @@ def _check_same_data(run: RunFolder, data: InteractionData, data_dir: Path) -> N
 
 
 def _load(settings: TrainSettings, data_dir: Path) -> InteractionData:
-    data = load_interactions(data_dir / settings.dataset, settings.modalities, settings.feature_scaling)
+    data = load_interactions(
+        data_dir / settings.dataset, settings.modalities, settings.feature_scaling, settings.feature_components
+    )
     largest = max(settings.all_ks)
     if largest > data.num_items:
         raise UsageError(

@@ -48,7 +48,8 @@ class RelationGenerator(nn.Module):
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
-    nn.init.xavier_uniform_(layer.weight)
+    # Orthogonal: the cosines of Eq. 3 begin as near to the raw features' own as this many dimensions allow.
+    nn.init.orthogonal_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
 

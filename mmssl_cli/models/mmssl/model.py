@@ -10,28 +10,25 @@ from mmssl_cli.config import MMSSLSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import Recommender, embedding, ranking_terms
+from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graphs
 from mmssl_cli.models.mmssl.generator import RelationGenerator
 
 
-class MMSSL(Recommender):
+class MMSSL(GraphRecommender):
     """The whole model; with no modality it is plain propagation of embeddings over the interaction graph."""
 
     adversary_modules = ("adversary",)
+    settings: MMSSLSettings
     neighbours: Tensor  #: items nearest to each user in each modality, int64 [M, U, k]; saved with the weights
 
     def __init__(self, data: InteractionData, settings: MMSSLSettings) -> None:
         super().__init__(data, settings)
-        self.settings = settings
-        self.users = embedding(data.num_users, settings.embedding_dim)
-        self.items = embedding(data.num_items, settings.embedding_dim)
-        self.graph = BipartiteGraph.from_edges(
-            data.train.row_of_each(), data.train.indices, data.num_users, data.num_items, settings.adjacency
-        )
         self.generator = RelationGenerator(data, self.graph, settings.embedding_dim, settings.dropout)
+        if settings.generator_lr is not None:
+            self.learning_rates["generator"] = settings.generator_lr
         self.attention = ModalityAttention(settings.embedding_dim, settings.heads)
         self.num_modalities = len(data.features)
         variant = settings.variant
@@ -70,11 +67,9 @@ class MMSSL(Recommender):
         return [g.users_from(self.items) for g in graphs], [g.items_from(self.users) for g in graphs]
 
     def represent(self) -> tuple[Tensor, Tensor]:
-        """Eq. 12: final embeddings h_u [U, d] and h_i [I, d]."""
-        if not self.num_modalities:
-            return self.graph.propagate(self.users, self.items, self.settings.layers)
-        user_views, item_views = self.views()
-        return self._final(user_views, item_views, self.generator() if self.settings.omega else [])
+        """Eq. 12: final embeddings h_u [U, d] and h_i [I, d]; wider where a low-pass filter is added to the scores."""
+        user_views, item_views = self.views() if self.num_modalities else ([], [])
+        return self.filtered(*self._final(user_views, item_views, self.generator() if self.settings.omega else []))
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Algorithm 1 for a batch: the discriminator's update, then the terms of Eq. 13."""
