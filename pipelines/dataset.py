@@ -20,14 +20,22 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 class Features:
     """The feature rows of one modality.
 
-    values: float16 or float32 [items, dim], a zero row where an item has no content of this modality.
+    values: float16 or float32 [items, dim], a zero row where an item has no content of this modality; or int32
+        [items, tokens] where the content is tokens (ingredients): ids from 1, and 0 as padding.
     present: bool [items], whether an item has content of this modality.
-    encoder: what made the values, as plain JSON values.
+    encoder: what made the values, as plain JSON values; of tokens, ``vocabulary`` is the number of ids, 0 included.
+    vocabulary: of tokens, a table of id (1, 2, ...), token and count; else None.
     """
 
     values: np.ndarray
     present: np.ndarray
     encoder: dict[str, Any] = field(default_factory=dict)
+    vocabulary: pd.DataFrame | None = None
+
+    @property
+    def holds_tokens(self) -> bool:
+        """Whether the values are ids of tokens, not numbers to compute with."""
+        return self.values.dtype == np.int32
 
 
 @dataclass(frozen=True)
@@ -185,8 +193,10 @@ def _check_repeated(dataset: PreparedDataset) -> None:
 
 def _check_features(dataset: PreparedDataset, name: str, features: Features) -> None:
     values, present = features.values, features.present
-    if values.dtype not in (np.float16, np.float32):
-        raise InputError(f'modality "{name}" holds {values.dtype} values; expected float16 or float32.')
+    if values.dtype not in (np.float16, np.float32, np.int32):
+        raise InputError(
+            f'modality "{name}" holds {values.dtype} values; expected float16 or float32, or int32 for tokens.'
+        )
     if values.ndim != 2 or values.shape[1] == 0:
         raise InputError(f'modality "{name}" has shape {values.shape}; expected one row of numbers an item.')
     if len(values) != dataset.num_items:
@@ -199,6 +209,8 @@ def _check_features(dataset: PreparedDataset, name: str, features: Features) -> 
             f'the presence mask of modality "{name}" is {present.dtype} {present.shape}; '
             f"expected bool ({dataset.num_items},)."
         )
+    if features.holds_tokens:
+        _check_tokens(name, features)
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         ids = dataset.items["id"].to_numpy()[~finite]
@@ -211,4 +223,18 @@ def _check_features(dataset: PreparedDataset, name: str, features: Features) -> 
         raise InputError(
             f'modality "{name}" has features other than zero for {len(stray):,} items marked as absent '
             f"(first ids {first(dataset.items['id'].to_numpy()[~present][stray])})."
+        )
+
+
+def _check_tokens(name: str, features: Features) -> None:
+    known, vocabulary = features.encoder.get("vocabulary"), features.vocabulary
+    if not isinstance(known, int) or vocabulary is None or len(vocabulary) != known - 1:
+        raise InputError(f'modality "{name}" holds tokens, but not the vocabulary that its encoder describes.')
+    if not np.array_equal(vocabulary["id"].to_numpy(), np.arange(1, known)):
+        raise InputError(f'the vocabulary of modality "{name}" is not numbered 1 to {known - 1:,} in order.')
+    outside = (features.values < 0) | (features.values >= known)
+    if outside.any():
+        raise InputError(
+            f'modality "{name}" has {int(outside.sum()):,} token ids out of range (first '
+            f"{features.values[outside][0]}); there are {known - 1:,} tokens, numbered from 1, and 0 is padding."
         )

@@ -35,7 +35,8 @@ class ModalityEntry(_Entry):
     """One modality: ``features/<name>.npz`` in short."""
 
     dim: Annotated[int, Field(ge=1)]
-    dtype: Literal["float16", "float32"]
+    dtype: Literal["float16", "float32", "int32"]
+    """int32: ids of tokens, ``dim`` of them an item."""
     present: Count
     """How many items have content of this modality."""
     encoder: dict[str, Any]
@@ -81,10 +82,21 @@ class Manifest(_Entry):
         """The SHA-256 of manifest.json: it stands for the data set, whole."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
+    @property
+    def content_digest(self) -> str:
+        """The SHA-256 of the names and hashes of the files: the same data, whichever program wrote them."""
+        lines = (f"{entry.sha256}  {name}\n" for name, entry in sorted(self.files.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
 
 def feature_file(modality: str) -> str:
     """Where the features of a modality lie in a prepared folder."""
     return f"features/{modality}.npz"
+
+
+def vocabulary_file(modality: str) -> str:
+    """Where the vocabulary of a modality of tokens lies in a prepared folder."""
+    return f"features/{modality}.vocabulary.parquet"
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -106,8 +118,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{path} {_what_is_wrong(problem)}; run `mmssl prep` again.") from None
     for name in manifest.files:
         _check_inside(path, name)
-    for modality in manifest.modalities:
-        if feature_file(modality) not in manifest.files:
+    for modality, entry in manifest.modalities.items():
+        needed = {feature_file(modality), *([vocabulary_file(modality)] if entry.dtype == "int32" else [])}
+        if needed - manifest.files.keys():
             raise InputError(f"{path} names modality {modality} without its file; run `mmssl prep` again.")
     return manifest
 

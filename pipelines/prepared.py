@@ -4,7 +4,9 @@
     users.parquet           user int32, id string
     items.parquet           item int32, id string; title, text, image string where known
     interactions.parquet    user int32, item int32, split string; timestamp int64 where known
-    features/<modality>.npz values float16 | float32 [items, dim], present bool [items], encoder JSON text
+    features/<modality>.npz values float16 | float32 [items, dim], present bool [items], encoder JSON text;
+                            for tokens, values int32 [items, tokens] and features/<modality>.vocabulary.parquet
+                            (id int32, token string, count int64)
     images/...              pictures that came with the data, if any
 
 It is the one door between the packages: nothing else is passed from preparation to training.
@@ -14,10 +16,9 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
+from typing import Literal, cast
 
 from pipelines.dataset import SPLITS, Features, PreparedDataset, first, validate
 from pipelines.errors import InputError, UsageError, nearest
@@ -30,6 +31,7 @@ from pipelines.manifest import (
     ModalityEntry,
     feature_file,
     read_manifest,
+    vocabulary_file,
 )
 from pipelines.storage import TABLES, read_features, read_table, write_features, write_table
 
@@ -76,6 +78,8 @@ def write_prepared(dataset: PreparedDataset, folder: Path, *, images: Mapping[st
             write_table(kind, table, place / f"{kind}.parquet")
         for modality, features in dataset.features.items():
             write_features(features, place / feature_file(modality))
+            if features.vocabulary is not None:
+                write_table("vocabulary", features.vocabulary, place / vocabulary_file(modality))
         if images:
             (place / "images").mkdir()
             for name, content in images.items():
@@ -115,9 +119,12 @@ def _describe(dataset: PreparedDataset, place: Path) -> Manifest:
 
 
 def _modality(features: Features) -> ModalityEntry:
-    dtype: Literal["float16", "float32"] = "float16" if features.values.dtype == np.float16 else "float32"
-    present = int(features.present.sum())
-    return ModalityEntry(dim=features.values.shape[1], dtype=dtype, present=present, encoder=features.encoder)
+    return ModalityEntry(
+        dim=features.values.shape[1],
+        dtype=cast(Literal["float16", "float32", "int32"], features.values.dtype.name),
+        present=int(features.present.sum()),
+        encoder=features.encoder,
+    )
 
 
 def read_prepared(folder: Path, modalities: Sequence[str] | None = None, check: bool = True) -> PreparedDataset:
@@ -141,13 +148,22 @@ def read_prepared(folder: Path, modalities: Sequence[str] | None = None, check: 
                 f'Data set "{manifest.name}" has no modality {modality!r}: {nearest(modality, manifest.modalities)}'
             )
     tables = [f"{table}.parquet" for table in TABLES]
-    check_files(folder, manifest, [*tables, *map(feature_file, wanted)], hashes=check)
+    of_tokens = [modality for modality in wanted if manifest.modalities[modality].dtype == "int32"]
+    needed = [*tables, *map(feature_file, wanted), *map(vocabulary_file, of_tokens)]
+    check_files(folder, manifest, needed, hashes=check)
     users, items, interactions = (read_table(kind, folder / f"{kind}.parquet") for kind in TABLES)
-    features = {modality: read_features(folder / feature_file(modality)) for modality in wanted}
+    features = {modality: _read_modality(folder, manifest, modality) for modality in wanted}
     dataset = PreparedDataset(manifest.name, users, items, interactions, features, manifest.settings, manifest.sources)
     validate(dataset)
     _check_agreement(dataset, manifest)
     return dataset
+
+
+def _read_modality(folder: Path, manifest: Manifest, modality: str) -> Features:
+    features = read_features(folder / feature_file(modality))
+    if manifest.modalities[modality].dtype != "int32":
+        return features
+    return replace(features, vocabulary=read_table("vocabulary", folder / vocabulary_file(modality)))
 
 
 def check_files(folder: Path, manifest: Manifest, names: Iterable[str] | None = None, hashes: bool = True) -> None:

@@ -18,13 +18,15 @@ _REQUIRED: dict[str, dict[str, pa.DataType]] = {
     "users": {"user": pa.int32(), "id": pa.string()},
     "items": {"item": pa.int32(), "id": pa.string()},
     "interactions": {"user": pa.int32(), "item": pa.int32(), "split": pa.string()},
+    "vocabulary": {"id": pa.int32(), "token": pa.string(), "count": pa.int64()},
 }
 _OPTIONAL: dict[str, dict[str, pa.DataType]] = {
     "users": {},
     "items": {"title": pa.string(), "text": pa.string(), "image": pa.string()},
     "interactions": {"timestamp": pa.int64()},
+    "vocabulary": {},
 }
-TABLES = tuple(_REQUIRED)
+TABLES = ("users", "items", "interactions")
 
 
 def _schema(kind: str, columns: list[str]) -> pa.Schema:
@@ -33,7 +35,7 @@ def _schema(kind: str, columns: list[str]) -> pa.Schema:
 
 
 def write_table(kind: str, table: pd.DataFrame, path: Path) -> None:
-    """Write users, items or interactions (``kind``) as parquet."""
+    """Write users, items, interactions or a vocabulary (``kind``) as parquet."""
     schema = _schema(kind, list(table.columns))
     arrow = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
     # pandas' own metadata carries library versions, which would make equal data differ in bytes.
@@ -41,7 +43,7 @@ def write_table(kind: str, table: pd.DataFrame, path: Path) -> None:
 
 
 def read_table(kind: str, path: Path) -> pd.DataFrame:
-    """Read users, items or interactions (``kind``); columns that the format does not know are left out.
+    """Read users, items, interactions or a vocabulary (``kind``); columns that the format does not know are left out.
 
     Raises:
         InputError: the file is damaged, a column is missing or of another type, or has empty cells.

@@ -185,7 +185,7 @@ def test_pickled_objects_are_never_loaded(folder: Path) -> None:
     [
         ({"present": np.ones(5, dtype=bool)}, "has no array named values, encoder"),
         ({"values": np.ones((4, 3), dtype=np.float32)}, "4 feature rows for 5 items"),
-        ({"values": np.ones((5, 3))}, "holds float64 values; expected float16 or float32"),
+        ({"values": np.ones((5, 3))}, "holds float64 values; expected float16 or float32, or int32 for tokens"),
         ({"values": np.ones(5, dtype=np.float32)}, r"has shape \(5,\)"),
         ({"values": np.ones((5, 0), dtype=np.float32)}, r"has shape \(5, 0\)"),
         ({"values": np.full((5, 3), np.inf, dtype=np.float32)}, "NaN or infinite features for 5 items"),

@@ -21,7 +21,8 @@ class InteractionData:
 
     Attributes:
         train, validation, test: items of each user [U rows], one matrix a split, disjoint.
-        features: float32 [I, dim] for each modality, already scaled; rows of absent items are zero.
+        features: float32 [I, dim] for each modality, already scaled, or int64 [I, n] ids of tokens, 0 as padding;
+            rows of absent items are zero.
         present: bool [I] for each modality, False where an item lacks it.
         manifest_digest: identifies the prepared data set the numbers come from.
     """
@@ -78,6 +79,9 @@ def load_interactions(
     present = {name: torch.from_numpy(np.asarray(f.present, dtype=bool)) for name, f in data.features.items()}
     features = {}
     for name, f in data.features.items():
+        if f.holds_tokens:
+            features[name] = torch.from_numpy(f.values.astype(np.int64))
+            continue
         values = torch.from_numpy(np.asarray(f.values, np.float32))
         features[name] = scale_features(values, present[name], feature_scaling, feature_components)
     return InteractionData(

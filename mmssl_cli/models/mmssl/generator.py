@@ -13,8 +13,9 @@ from mmssl_cli.data.interactions import InteractionData
 class RelationGenerator(nn.Module):
     """Modality-aware user and item features, whose cosine is the generated relation of a user and an item.
 
-    For each modality, raw features go through a linear layer with dropout, then once to the users and back to the
-    items over the training graph (Eq. 2; the paper's users have no raw features, so that f_u = A f~, f_i = A^T f_u).
+    For each modality, raw features go through a linear layer (tokens through an embedding bag) with dropout, then once
+    to the users and back to the items over the training graph (Eq. 2; the paper's users have no raw features, so that
+    f_u = A f~, f_i = A^T f_u).
     """
 
     def __init__(self, data: InteractionData, graph: BipartiteGraph, embedding_dim: int, dropout: float) -> None:
@@ -23,7 +24,7 @@ class RelationGenerator(nn.Module):
         self.raw = data.features
         self.present = {name: mask.unsqueeze(1) for name, mask in data.present.items()}
         self.projections = nn.ModuleDict(
-            {name: _linear(values.shape[1], embedding_dim) for name, values in data.features.items()}
+            {name: _projection(values, embedding_dim) for name, values in data.features.items()}
         )
         self.dropout = nn.Dropout(dropout)
 
@@ -46,8 +47,11 @@ class RelationGenerator(nn.Module):
         return torch.stack(found)
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs)
+def _projection(values: Tensor, embedding_dim: int) -> nn.Module:
+    """The learnt map from raw features [I, dim], or from tokens [I, n] (0 is padding), to [I, d]."""
+    if not values.is_floating_point():
+        return nn.EmbeddingBag(int(values.max()) + 1, embedding_dim, mode="mean", padding_idx=0)
+    layer = nn.Linear(values.shape[1], embedding_dim)
     # Orthogonal: the cosines of Eq. 3 begin as near to the raw features' own as this many dimensions allow.
     nn.init.orthogonal_(layer.weight)
     nn.init.zeros_(layer.bias)
