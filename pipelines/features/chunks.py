@@ -1,0 +1,197 @@
+"""Feature rows written chunk by chunk, so that an interrupted encoding goes on where it stood, to the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pipelines.dataset import Features
+from pipelines.errors import InputError
+from pipelines.files import atomic_file, read_problem, write_json, write_problem
+
+Item = TypeVar("Item")
+Encoded = tuple[np.ndarray, np.ndarray]
+"""Values, float16 or float32 [n, dim], and presence, bool [n]."""
+Progress = Callable[[int, int], None]
+"""Is told how many rows are done, and how many there are."""
+
+_ABOUT, _VALUES = "store.json", "values.npy"
+
+
+def chunk_key(encoder: Mapping[str, Any], contents: Iterable[str | None]) -> str:
+    """The SHA-256, in hexadecimal, of an encoder's identity and of what it encodes, in order.
+
+    Args:
+        contents: each item's text, or the hash of its file; None where it has none.
+    """
+    digest = hashlib.sha256(json.dumps(encoder, sort_keys=True).encode())
+    for content in contents:
+        # A length before each content, or -1, so that no two lists of contents make the same bytes.
+        raw = b"" if content is None else content.encode("utf-8", "surrogatepass")
+        digest.update(b"\n%d\n" % (-1 if content is None else len(raw)))
+        digest.update(raw)
+    return digest.hexdigest()
+
+
+class ChunkStore:
+    """A folder with one file for each ``chunk_rows`` feature rows, each whole or absent.
+
+    What the folder holds of another ``key``, number of rows or chunk size is removed at once: a store never
+    mixes rows of different making. The same rows give the same bytes, in whatever order the chunks came.
+    """
+
+    def __init__(self, folder: Path, key: str, num_rows: int, chunk_rows: int = 1024) -> None:
+        """Open the store in ``folder``, which is created if need be.
+
+        Args:
+            key: what determines the rows, as ``chunk_key`` makes it.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        if num_rows < 1 or chunk_rows < 1:
+            raise ValueError(f"a store needs rows and chunks of at least one, got {num_rows} and {chunk_rows}")
+        self.folder, self.key, self.num_rows, self.chunk_rows = folder, key, num_rows, chunk_rows
+        about = {"key": key, "num_rows": num_rows, "chunk_rows": chunk_rows}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if _read_about(folder / _ABOUT) != about:
+                self._remove("chunk-*.npz", _VALUES)
+                write_json(folder / _ABOUT, about)
+            self._remove(".chunk-*", f".{_VALUES}.*", f".{_ABOUT}.*")  # left by a process that was killed
+        except OSError as problem:
+            raise write_problem(folder, problem) from problem
+
+    def missing(self) -> list[range]:
+        """The rows that are still to be written, one range for each chunk, in order."""
+        return [rows for rows in self._chunks() if not self._path(rows).is_file()]
+
+    def write(self, rows: range, values: np.ndarray, present: np.ndarray) -> None:
+        """Write one chunk, ``rows`` being one of ``missing()``; rows of absent items are made zero.
+
+        Args:
+            values: float16 or float32 [len(rows), dim].
+            present: bool [len(rows)].
+
+        Raises:
+            InputError: a value is not finite, or the file cannot be written.
+        """
+        if rows not in self._chunks():
+            raise ValueError(f"{rows} is no chunk of a store of {self.num_rows} rows in chunks of {self.chunk_rows}")
+        if values.dtype not in (np.float16, np.float32) or values.ndim != 2 or len(values) != len(rows):
+            raise ValueError(f"expected {len(rows)} rows of float16 or float32, got {values.dtype} {values.shape}")
+        if present.dtype != np.bool_ or present.shape != (len(rows),):
+            raise ValueError(f"expected a presence mask bool ({len(rows)},), got {present.dtype} {present.shape}")
+        values = np.where(present[:, None], values, values.dtype.type(0))
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f"The encoder gave values that are not finite {values.dtype} numbers for {int((~finite).sum()):,} "
+                f"items (the first one is row {rows[int(finite.argmin())]:,}); check its weights, or choose float32."
+            )
+        with atomic_file(self._path(rows)) as temporary, temporary.open("wb") as file:
+            np.savez(file, values=values, present=present)
+
+    def assemble(self, encoder: Mapping[str, Any]) -> Features:
+        """All rows as one memory-mapped array, in ``values.npy`` of the folder; one chunk is held at a time.
+
+        Args:
+            encoder: what made the rows, for ``Features.encoder``.
+
+        Raises:
+            InputError: a chunk is damaged (it is removed, so that the same command makes it again), or the array
+                cannot be written.
+        """
+        chunks = self._chunks()
+        if self.missing():
+            raise ValueError(f"{len(self.missing())} of {len(chunks)} chunks are still missing")
+        first, _ = self._read(chunks[0])
+        header = np.lib.format.header_data_from_array_1_0(first) | {"shape": (self.num_rows, first.shape[1])}
+        present = np.zeros(self.num_rows, dtype=bool)
+        # Written as a stream: a full disk is then an error to report, where a memory map would end the process.
+        with atomic_file(self.folder / _VALUES) as temporary, temporary.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for rows in chunks:
+                values, present[rows.start : rows.stop] = self._read(rows)
+                if (values.dtype, values.shape[1]) != (first.dtype, first.shape[1]):
+                    raise ValueError(f"the chunk of {rows} is {values.dtype} {values.shape}, the first {first.dtype}")
+                file.write(values.tobytes())
+        return Features(np.load(self.folder / _VALUES, mmap_mode="r"), present, dict(encoder))
+
+    def clear(self) -> None:
+        """Remove all that the store has written, and the folder where nothing else lies in it."""
+        try:
+            self._remove("chunk-*.npz", _VALUES, _ABOUT)
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()
+        except OSError as problem:
+            raise write_problem(self.folder, problem) from problem
+
+    def _chunks(self) -> list[range]:
+        starts = range(0, self.num_rows, self.chunk_rows)
+        return [range(start, min(start + self.chunk_rows, self.num_rows)) for start in starts]
+
+    def _path(self, rows: range) -> Path:
+        return self.folder / f"chunk-{rows.start // self.chunk_rows:06d}.npz"
+
+    def _read(self, rows: range) -> Encoded:
+        path = self._path(rows)
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                values, present = archive["values"], archive["present"]
+            if len(values) != len(rows) or present.shape != (len(rows),):
+                raise ValueError("it has another number of rows")
+        except OSError as problem:
+            raise read_problem(path, problem) from problem
+        except Exception as problem:  # zip and npy headers each fail in their own ways
+            path.unlink(missing_ok=True)
+            raise InputError(
+                f"{path} was damaged ({problem}) and is removed; run the same command again to make it anew."
+            ) from problem
+        return values, present
+
+    def _remove(self, *patterns: str) -> None:
+        for pattern in patterns:
+            for path in self.folder.glob(pattern):
+                path.unlink()
+
+
+def encode_in_chunks(
+    store: ChunkStore,
+    items: Sequence[Item],
+    encode: Callable[[Sequence[Item]], Encoded],
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Encode what ``store`` is missing, chunk by chunk; ``encode`` is given the items of one chunk at a time."""
+    stream_in_chunks(store, items, lambda chunks: map(encode, chunks), progress)
+
+
+def stream_in_chunks(
+    store: ChunkStore,
+    items: Sequence[Item],
+    encode: Callable[[Iterator[Sequence[Item]]], Iterable[Encoded]],
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """The same for an encoder that reads ahead: it is given all missing chunks, and yields the rows of each in turn."""
+    if len(items) != store.num_rows:
+        raise ValueError(f"a store of {store.num_rows} rows cannot hold {len(items)} items")
+    missing = store.missing()
+    done = store.num_rows - sum(map(len, missing))
+    progress(done, store.num_rows)
+    encoded = encode(items[rows.start : rows.stop] for rows in missing)
+    for rows, (values, present) in zip(missing, encoded, strict=True):
+        store.write(rows, values, present)
+        done += len(rows)
+        progress(done, store.num_rows)
+
+
+def _read_about(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
