@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import InputError
-from pipelines.files import write_problem
+from pipelines.files import read_problem, write_problem
 from pipelines.locks import held
 from pipelines.transfer.attempt import Download, Patience, RemoteFile, attempt, verify
 from pipelines.transfer.connections import WebProblem
@@ -48,7 +48,7 @@ def fetch(
     Args:
         offline: ask no server.
         progress: is told how the transfer goes.
-        report: is told in a line of each failure that is followed by another attempt.
+        report: is told in a line of each failure that is followed by another attempt, there or at the next address.
 
     Raises:
         InputError: the file is not what it should be, is not to be had, or cannot be written.
@@ -57,7 +57,7 @@ def fetch(
     if remote.name in ("", ".", "..") or not remote.name.isprintable() or {"/", "\\"} & set(remote.name):
         raise InputError(f"{remote.name!r} cannot be the name of a downloaded file; expected one without a folder.")
     partial = Partial(folder / remote.name)
-    if partial.target.exists():
+    if _is_there(partial.target):
         return _verified(remote, partial)
     if offline or not remote.urls:
         why = "is not there, and offline nothing is downloaded" if remote.urls else "is not there"
@@ -67,13 +67,20 @@ def fetch(
     except OSError as problem:
         raise write_problem(folder, problem) from problem
     with held(folder / f".{remote.name}.lock", str(partial.target)):
-        if not partial.target.exists():
+        if not _is_there(partial.target):
             job = Download(remote, partial, patience or Patience(), Meter(remote.name, progress), report)
             _download(job)
     origin = partial.origin()
     if origin is None or origin.sha256 is None or origin.bytes is None:
         return _verified(remote, partial)
     return Fetched(partial.target, origin.sha256, origin.bytes, origin.url)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
 
 
 def _by_hand(remote: RemoteFile, folder: Path) -> str:
@@ -106,11 +113,14 @@ def _download(job: Download) -> None:
     """Bring the whole file into its place from the first address that gives it."""
     begun, problems = job.partial.origin(), []
     # What has come is of one address's version; to begin with another would throw it away.
-    for url in sorted(job.remote.urls, key=lambda url: begun is None or url != begun.url):
+    urls = sorted(job.remote.urls, key=lambda url: begun is None or url != begun.url)
+    for number, url in enumerate(urls, start=1):
         try:
             return _from_address(job, url)
         except WebProblem as problem:
             problems.append(f"{url} {problem}")
+            if number < len(urls):
+                job.report(f"{problems[-1]}; trying the next address")
     kept = job.partial.size()
     later = f"try again later: {kept:,} bytes are kept and continued" if kept else "try again later"
     advice = f"{_by_hand(job.remote, job.partial.target.parent)}, or {later}."

@@ -1,4 +1,4 @@
-"""What the tests of downloads share."""
+"""What the tests of downloads and of fetched pictures share."""
 
 from __future__ import annotations
 
@@ -7,13 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.download import Fetched, Patience, RemoteFile, fetch
+from pipelines.features.fetch_images import Limits, fetch_images, image_path
+from tests.http_server import Page
 
 DATA = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(DATA).hexdigest()
 HTML = b"\n<!DOCTYPE html><html><body>Please sign in</body></html>"
 QUICK = Patience(attempts=3, first_wait=0, timeout=5, sleep=lambda _: None)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(300)
+JPEG = b"\xff\xd8\xff\xe0" + bytes(300)
+HERE = Limits(delay=0, timeout=5, allow_private=True)
 
 
 def get(folder: Path, *urls: str, patience: Patience = QUICK, **settings: Any) -> Fetched:
     """Fetch `a.bin`, a RemoteFile of these settings."""
     return fetch(RemoteFile("a.bin", urls, **settings), folder, patience=patience)
+
+
+def picture(content: bytes = PNG, **settings: Any) -> Page:
+    """A page with a picture."""
+    return Page(content, headers={"Content-Type": "image/png", **settings.pop("headers", {})}, **settings)
+
+
+def reason(folder: Path, url: str, limits: Limits = HERE) -> str:
+    """Why there is no picture at ``url``."""
+    result = fetch_images([url], folder, limits=limits)[url]
+    assert isinstance(result, str) and not image_path(folder, url).exists()
+    return result

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -106,13 +109,18 @@ class _HTTPServer(ThreadingHTTPServer):
 class WebServer:
     """Pages by path, and what was asked for, in order."""
 
-    def __init__(self) -> None:
-        self._server = _HTTPServer()
+    def __init__(self, certificate: Path | None = None) -> None:
+        """Speak TLS if there is a ``certificate``, a file that holds its key as well."""
+        self._server, self._scheme = _HTTPServer(), "http" if certificate is None else "https"
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.pages, self.asked = self._server.pages, self._server.asked
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
 
     def url(self, path: str) -> str:
-        return f"http://{self.host}{path}"
+        return f"{self._scheme}://{self.host}{path}"
 
     def put(self, path: str, page: Page | Script) -> str:
         """Let ``page`` lie at ``path``; its address."""
@@ -150,3 +158,11 @@ def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until ``condition`` holds, a minute at most."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

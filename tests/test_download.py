@@ -48,7 +48,13 @@ def test_a_file_of_unknown_length(tmp_path: Path, web: WebServer) -> None:
 def test_mirrors_are_tried_in_order(tmp_path: Path, web: WebServer) -> None:
     closed = f"http://127.0.0.1:{unused_port()}/a"
     gone, html, good = web.url("/gone"), web.put("/html", Page(HTML)), web.put("/good", Page(gzip.compress(DATA)))
-    fetched = get(tmp_path, closed, gone, html, good, kind="gzip")
+    lines: list[str] = []
+    remote = RemoteFile("a.bin", (closed, gone, html, good), kind="gzip")
+    fetched = fetch(remote, tmp_path, patience=QUICK, report=lines.append)
+    assert lines[-2:] == [
+        f"{gone} answered 404 Not Found; trying the next address",
+        f"{html} sends a file that is a web page, not gzip; trying the next address",
+    ]
     assert fetched.url == good and web.paths() == ["/gone", "/html", "/good"]
     with pytest.raises(InputError) as caught:
         get(tmp_path / "b", closed, gone)
@@ -145,6 +151,11 @@ def test_a_downloaded_file_is_verified_ever_after(tmp_path: Path, web: WebServer
 def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="cannot be the name of a downloaded file"):
         fetch(RemoteFile(name, ("http://a.example/",)), tmp_path)
+
+
+def test_a_name_too_long_for_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="File name too long"):
+        fetch(RemoteFile("a" * 300, ("http://a.example/",)), tmp_path)
 
 
 def test_progress_tells_bytes_speed_and_time_left(tmp_path: Path, web: WebServer) -> None:

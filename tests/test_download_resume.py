@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ import pytest
 from pipelines.errors import InputError
 from tests.conftest import ROOT
 from tests.download_cases import DATA, SHA256, get
-from tests.http_server import Page, Request, WebServer, web_fixture  # noqa: F401
+from tests.http_server import Page, Request, WebServer, wait_until, web_fixture  # noqa: F401
 
 
 def test_a_download_that_breaks_off_is_continued(tmp_path: Path, web: WebServer) -> None:
@@ -132,13 +130,6 @@ from pathlib import Path
 from pipelines.download import RemoteFile, fetch
 fetch(RemoteFile("a.bin", (sys.argv[1],)), Path(sys.argv[2]))
 """
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_killed_again_and_again_it_continues(tmp_path: Path, web: WebServer) -> None:

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from http.client import HTTPResponse
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.error import URLError
 from urllib.parse import urlsplit
+
+_TRANSLATED = IPv6Network("64:ff9b::/96")
 
 
 class WebProblem(Exception):
@@ -166,7 +168,9 @@ def check_public(address: str) -> None:
     """
     ip = ip_address(address)
     if isinstance(ip, IPv6Address):
-        ip = ip.ipv4_mapped or ip.sixtofour or ip
+        # Addresses that stand for one of IPv4.
+        inner = IPv4Address(int(ip) % 2**32) if ip in _TRANSLATED else ip.ipv4_mapped or ip.sixtofour
+        ip = inner or ip
     if not ip.is_global or ip.is_multicast:
         raise WebProblem(f"is at {address}, an address of a private network")
 
