@@ -1,0 +1,248 @@
+"""FoodRecSys-V1: recipes, ratings and pictures of Allrecipes, as published on Kaggle behind a login.
+
+    core-data_recipe.csv               recipe_id, recipe_name, image_url, ingredients (separated by ^),
+                                       cooking_directions and nutritions (Python literals)
+    core-data-train_rating.csv         user_id, recipe_id, rating, dateLastModified; so are -valid_ and -test_
+    core-data-images/                  a picture a recipe, named by its id
+    raw-data_recipe.csv, raw-data_interaction.csv, raw-data-images/
+                                       the same before it was filtered and split, with malformed lines
+
+A date ends with a line break inside its quotes. Ids are whole numbers, so that a line that begins with one begins
+a record: a quote that is never closed costs its own record, not the rest of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipelines.dataset import SPLITS
+from pipelines.errors import InputError
+from pipelines.files import read_problem
+from pipelines.raw import LONGEST_LINE, Complaints, RawInteractions, check_id, read_lines
+from pipelines.sources.literals import parse_literal
+from pipelines.sources.text_cleaning import clean_text
+
+RECIPES = "metadata"
+_CORE = {
+    "train": "core-data-train_rating.csv",
+    "validation": "core-data-valid_rating.csv",
+    "test": "core-data-test_rating.csv",
+    RECIPES: "core-data_recipe.csv",
+}
+_RAW = {"interactions": "raw-data_interaction.csv", RECIPES: "raw-data_recipe.csv"}
+_HOW_TO_GET_IT = (
+    "download FoodRecSys-V1 from https://www.kaggle.com/datasets/elisaxxygao/foodrecsysv1, which needs a login, "
+    f"unpack it, and pass the folder that holds {', '.join(_CORE.values())} and core-data-images (or "
+    f"{', '.join(_RAW.values())} and raw-data-images) as --raw DIR"
+)
+_RECORD = re.compile(rb'"?[0-9]+"?,')
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES = re.compile(r"\A\s*(?:(?:Prep|Cook|Ready In)\n[^\n]*\n)+")  # what the directions begin with
+_ADDRESS = re.compile(r"https?://[!-~]{1,2000}")
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """Role -> path: ``metadata`` (the recipes), and the three splits of the core data, else the raw interactions.
+
+    Raises:
+        InputError: neither layout is complete; says what to download from where.
+    """
+    for names in (_CORE, _RAW):
+        if all((folder / name).is_file() for name in names.values()):
+            return {role: folder / name for role, name in names.items()}
+    nearer = _RAW if any((folder / name).is_file() for name in _RAW.values()) else _CORE
+    missing = [name for name in nearer.values() if not (folder / name).is_file()]
+    raise InputError(f"{folder} has no {' and no '.join(missing)}; {_HOW_TO_GET_IT}.")
+
+
+def read_interactions(paths: Mapping[str, Path], complaints: Complaints) -> RawInteractions:
+    """Read the ratings, whatever they are, as interactions; with their split where the layout fixes it.
+
+    Timestamps are seconds since 1970. Malformed records are left out and go to ``complaints``.
+
+    Raises:
+        InputError: a file is damaged, is no such table, or they hold nothing or too many malformed records.
+    """
+    users: dict[str, int] = {}
+    items: dict[str, int] = {}
+    codes, times, splits = array("i"), array("q"), array("b")
+    parts = [role for role in paths if role != RECIPES]
+    for role in parts:
+        split = SPLITS.index(role) if role in SPLITS else -1
+        for user, item, time in _ratings(paths[role], complaints):
+            codes.append(users.setdefault(user, len(users)))
+            codes.append(items.setdefault(item, len(items)))
+            times.append(time)
+            splits.append(split)
+    complaints.check(len(times) + complaints.count)
+    if not times:
+        raise InputError(f"{paths[parts[0]]} holds no ratings; expected user_id, recipe_id, rating, dateLastModified.")
+    pairs = np.frombuffer(codes, dtype=np.int32).reshape(-1, 2)
+    fixed = np.frombuffer(splits, dtype=np.int8)
+    return RawInteractions(
+        user=pairs[:, 0].copy(),
+        item=pairs[:, 1].copy(),
+        user_ids=list(users),
+        item_ids=list(items),
+        timestamp=np.frombuffer(times, dtype=np.int64),
+        split=fixed if fixed.min() >= 0 else None,
+    )
+
+
+def _ratings(path: Path, complaints: Complaints) -> Iterator[tuple[str, str, int]]:
+    """User, recipe and time of each sound record."""
+    columns, records = _open(path, ("user_id", "recipe_id", "dateLastModified"))
+    where = "" if path == complaints.path else f"{path.name}, "
+    width = len(columns)
+    user_at, item_at, time_at = (columns[name] for name in ("user_id", "recipe_id", "dateLastModified"))
+    for number, record in records:
+        # No cell of these tables has a comma or a quote of its own.
+        cells = record.replace(b'"', b"").split(b",")
+        try:
+            if len(cells) != width:
+                raise ValueError(f"{len(cells)} cells, not {width}")
+            rating = _id(cells[user_at]), _id(cells[item_at]), _seconds(cells[time_at])
+        except ValueError as problem:
+            complaints.add(number, f"{where}{problem}")
+            continue
+        yield rating
+
+
+def _id(cell: bytes) -> str:
+    cell = cell.strip()
+    if not cell.isdigit():
+        raise ValueError(f"the id {cell.decode(errors='replace')[:40]!r} is no whole number")
+    return check_id(cell.decode())
+
+
+def _seconds(cell: bytes) -> int:
+    text = cell.decode(errors="replace").strip()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no date") from None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(seconds=1)
+
+
+def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: Complaints) -> pd.DataFrame:
+    """Read what the table of recipes says about ``item_ids``.
+
+    One row an id, in their order: id, title, text (name, ingredients and directions) and image (the path of the
+    picture; its address where there is none), each None where it is not known.
+
+    Raises:
+        InputError: the table is damaged, has too many malformed records, or holds none of the recipes.
+    """
+    pictures = _pictures(paths[RECIPES])
+    rows: dict[str, tuple[str | None, str | None, str | None]] = {}
+    for recipe, cells in _recipes(paths[RECIPES], item_ids, complaints):
+        parts = [
+            cells["recipe_name"],
+            ", ".join(_names(cells["ingredients"])),
+            _directions(cells["cooking_directions"]),
+        ]
+        address = cells["image_url"].strip()
+        image = pictures.get(recipe, address if _ADDRESS.fullmatch(address) else None)
+        rows[recipe] = clean_text(parts[:1]), clean_text(parts), image
+    nothing = (None, None, None)
+    described = [(item, *rows.get(item, nothing)) for item in item_ids]
+    return pd.DataFrame(described, columns=["id", "title", "text", "image"], dtype=object)
+
+
+def read_ingredients(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: Complaints) -> list[list[str]]:
+    """The names of the ingredients of each of ``item_ids``, in their order; empty where none are known.
+
+    Raises:
+        InputError: as for :func:`read_items`.
+    """
+    found = {recipe: _names(cells["ingredients"]) for recipe, cells in _recipes(paths[RECIPES], item_ids, complaints)}
+    return [found.get(item, []) for item in item_ids]
+
+
+def _recipes(path: Path, item_ids: Sequence[str], complaints: Complaints) -> Iterator[tuple[str, dict[str, str]]]:
+    """The cells of each wanted recipe, by column; of several records of one recipe the first counts."""
+    names = ("recipe_id", "recipe_name", "image_url", "ingredients", "cooking_directions")
+    columns, records = _open(path, names)
+    wanted, found, total = set(item_ids), set[str](), 0
+    csv.field_size_limit(LONGEST_LINE)  # the raw table has all reviews of a recipe in one cell
+    for number, record in records:
+        total += 1
+        try:
+            cells = next(csv.reader([record.decode()], strict=True))
+            if len(cells) != len(columns):
+                raise ValueError(f"{len(cells)} cells, not {len(columns)}")
+            recipe = _id(cells[columns["recipe_id"]].encode())
+        except (ValueError, csv.Error) as problem:
+            complaints.add(number, str(problem))
+            continue
+        if recipe in wanted and recipe not in found:
+            found.add(recipe)
+            yield recipe, {name: cells[columns[name]] for name in names}
+    complaints.check(total)
+    if not found:
+        raise InputError(f"{path} describes none of the {len(wanted):,} recipes; give the table of the same data.")
+
+
+def _open(path: Path, needed: Sequence[str]) -> tuple[dict[str, int], Iterator[tuple[int, bytes]]]:
+    """The columns of a table, name -> position, and its records."""
+    lines = read_lines(path)
+    _, header = next(lines, (0, b""))
+    columns = [cell.strip() for cell in header.decode("utf-8-sig", "replace").replace('"', "").split(",")]
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise InputError(f"{path} has no column {', '.join(missing)}; expected a table of FoodRecSys-V1.")
+    return {name: position for position, name in enumerate(columns)}, _records(path, lines)
+
+
+def _records(path: Path, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Records with the number of their first line: lines that do not begin like one belong to the one before."""
+    first, parts, size = 0, list[bytes](), 0
+    for number, line in lines:
+        if parts and not _RECORD.match(line):
+            size += len(line)
+            if size > LONGEST_LINE:
+                raise InputError(f"The record in line {first:,} of {path} is longer than {LONGEST_LINE:,} bytes.")
+            parts.append(line)
+            continue
+        if parts:
+            yield first, b"\n".join(parts)
+        first, parts, size = number, [line], len(line)
+    if parts:
+        yield first, b"\n".join(parts)
+
+
+def _names(cell: str) -> list[str]:
+    return [name for name in (part.strip() for part in cell.split("^")) if name]
+
+
+def _directions(cell: str) -> str | None:
+    """The text in ``{'directions': u'...'}``, without the times that it begins with."""
+    text = cell.strip()
+    if text.startswith("{"):
+        try:
+            directions = parse_literal(text)
+        except ValueError:
+            return None
+        text = directions.get("directions", "")
+    return _TIMES.sub("", text) if isinstance(text, str) else None
+
+
+def _pictures(recipes: Path) -> dict[str, str]:
+    """Recipe id -> the path of its picture; Kaggle packs the folder of pictures into one of the same name."""
+    outer = recipes.with_name(recipes.name.replace("_recipe.csv", "-images"))
+    inner = outer / outer.name
+    try:
+        folder = inner if inner.is_dir() else outer
+        if not folder.is_dir():
+            return {}
+        return {path.stem: str(path) for path in folder.iterdir() if path.suffix.lower() == ".jpg"}
+    except OSError as problem:
+        raise read_problem(outer, problem) from problem

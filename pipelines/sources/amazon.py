@@ -1,0 +1,200 @@
+"""The Amazon product data: the releases of 2014, 2018 and 2023, told apart by what their records hold.
+
+    release  reviews (a record a line)             metadata (a record a line)
+    2014     JSON: reviewerID, asin,               Python literal: asin, title, brand, categories (lists of
+             unixReviewTime in seconds             names), description, imUrl
+    2018     as in 2014                            JSON: asin, title, brand, category, description (lists),
+                                                   imageURLHighRes, imageURL (lists of addresses)
+    2023     JSON: user_id, parent_asin,           JSON: parent_asin, title, store, categories, description
+             timestamp in milliseconds             (lists), images (a list of {variant, large, hi_res, thumb})
+
+Files may be packed with gzip. All of them are streamed; anything but the item's id may be missing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pipelines.errors import InputError
+from pipelines.raw import Complaints, RawInteractions, check_id, read_lines
+from pipelines.sources.literals import parse_literal
+from pipelines.sources.text_cleaning import clean_text
+
+
+class _ReviewKeys(NamedTuple):
+    user: str
+    item: str
+    time: str
+
+
+_RELEASES = (
+    _ReviewKeys("user_id", "parent_asin", "timestamp"),  # 2023, whose records have an asin as well
+    _ReviewKeys("reviewerID", "asin", "unixReviewTime"),  # 2014, 2018
+)
+_LARGEST_TIME = np.iinfo(np.int64).max
+# The 2014 metadata begin so, which saves parsing the many lines of items that are not wanted.
+_LEADING_ID = re.compile(rb"\{'asin': '([^'\\]+)', ")
+_ADDRESS = re.compile(r"https?://[!-~]{1,2000}")
+_NO_PICTURE = "/no-img"  # in the address of the shop's placeholder
+_PAGE_SOURCE = "getTime"  # in titles of 2018 that are scripts of the page, not titles
+
+
+def read_interactions(path: Path, complaints: Complaints) -> RawInteractions:
+    """Read a file of reviews; each is an interaction of a user with an item at a time.
+
+    Timestamps are in the release's unit. Malformed lines are left out and go to ``complaints``.
+
+    Raises:
+        InputError: the file is damaged, holds no review, or has too many malformed lines.
+    """
+    users: dict[str, int] = {}
+    items: dict[str, int] = {}
+    codes, times = array("i"), array("q")
+    keys: _ReviewKeys | None = None
+    for number, record in _records(path, complaints):
+        keys = keys or next((known for known in _RELEASES if known.user in record and known.item in record), None)
+        try:
+            user, item, time = _review(record, keys)
+            if user not in users:
+                check_id(user)
+            if item not in items:
+                check_id(item)
+        except ValueError as problem:
+            complaints.add(number, str(problem))
+            continue
+        codes.append(users.setdefault(user, len(users)))
+        codes.append(items.setdefault(item, len(items)))
+        times.append(time)
+    if not times:
+        raise InputError(f"{path} holds no reviews; expected a JSON object a line with {' and '.join(_RELEASES[1])}.")
+    pairs = np.frombuffer(codes, dtype=np.int32).reshape(-1, 2)
+    return RawInteractions(
+        user=pairs[:, 0].copy(),
+        item=pairs[:, 1].copy(),
+        user_ids=list(users),
+        item_ids=list(items),
+        timestamp=np.frombuffer(times, dtype=np.int64),
+    )
+
+
+def _review(record: dict[str, Any], keys: _ReviewKeys | None) -> tuple[str, str, int]:
+    """User, item and time of a record of reviews."""
+    if keys is None:
+        raise ValueError(f"it has neither {' and '.join(_RELEASES[1])} nor {' and '.join(_RELEASES[0])}")
+    user, item, time = (record.get(key) for key in keys)
+    if not isinstance(user, str) or not isinstance(item, str):
+        raise ValueError(f"its {keys.user} or {keys.item} is missing or no text")
+    if type(time) is not int or abs(time) > _LARGEST_TIME:  # bool is an int
+        raise ValueError(f"its {keys.time} is missing or no whole number")
+    return user, item, time
+
+
+def read_items(path: Path, item_ids: Sequence[str], complaints: Complaints) -> pd.DataFrame:
+    """Read what a file of metadata says about ``item_ids``.
+
+    One row an id, in their order: id, title, text (title, brand, categories and description) and image (an
+    address), each None where it is not known. Of several records of one item the first counts. No more than the
+    wanted items is held in memory. Malformed lines are left out and go to ``complaints``; those of other items are
+    not looked at more than needed.
+
+    Raises:
+        InputError: the file is damaged, has too many malformed lines, or holds none of the items.
+    """
+    wanted = set(item_ids)
+    rows: dict[str, tuple[str | None, str | None, str | None]] = {}
+    for number, record in _records(path, complaints, {item.encode() for item in wanted}):
+        item = record.get("parent_asin", record.get("asin"))
+        if not isinstance(item, str):
+            complaints.add(number, "it has no asin or parent_asin")
+        elif item in wanted and item not in rows:
+            rows[item] = _describe(record)
+    if not rows:
+        raise InputError(
+            f"{path} describes none of the {len(wanted):,} items; give the metadata of the same category and release."
+        )
+    nothing = (None, None, None)
+    described = [(item, *rows.get(item, nothing)) for item in item_ids]
+    return pd.DataFrame(described, columns=["id", "title", "text", "image"], dtype=object)
+
+
+def _records(
+    path: Path, complaints: Complaints, wanted: Collection[bytes] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The records of a file with their line numbers, but for lines that can be seen not to be of a ``wanted`` item.
+
+    Raises:
+        InputError: the file is damaged, or, at its end, too many lines were malformed.
+    """
+    number = 0
+    for number, line in read_lines(path):
+        if wanted is not None and (leading := _LEADING_ID.match(line)) and leading[1] not in wanted:
+            continue
+        try:
+            record = _parse(line)
+        except ValueError as problem:
+            complaints.add(number, str(problem))
+            continue
+        if record is not None:
+            yield number, record
+    complaints.check(number)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The record of a line, JSON or a Python literal; None for an empty line."""
+    text = line.decode().strip()
+    if not text:
+        return None
+    if text.startswith("{'"):
+        record = parse_literal(text)
+    else:
+        try:
+            record = json.loads(text)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        except ValueError as problem:
+            raise ValueError(f"it is not JSON: {problem}") from None
+    if not isinstance(record, dict):
+        raise ValueError("it is not an object with names and values")
+    return record
+
+
+def _describe(record: dict[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """Title, text and image of a record of metadata."""
+    titles = [text for text in _texts(record.get("title")) if _PAGE_SOURCE not in text]
+    brand = _texts(record.get("brand")) or _texts(record.get("store"))
+    categories = _texts(record.get("categories")) or _texts(record.get("category"))
+    # Paths through the categories share their beginnings.
+    parts = [*titles, *brand, *dict.fromkeys(categories), *_texts(record.get("description"))]
+    return clean_text(titles), clean_text(parts), _image(record)
+
+
+def _image(record: dict[str, Any]) -> str | None:
+    """The address of the main picture, in a size that a network can use."""
+    pictures = [picture for picture in _listed(record.get("images")) if isinstance(picture, dict)]
+    pictures.sort(key=lambda picture: picture.get("variant") != "MAIN")  # stable: else the first one
+    of_2023 = [picture.get(size) for picture in pictures for size in ("large", "hi_res", "thumb")]
+    of_2018 = [*_listed(record.get("imageURLHighRes")), *_listed(record.get("imageURL"))]
+    for address in [*of_2023, *of_2018, record.get("imUrl")]:
+        if isinstance(address, str) and _ADDRESS.fullmatch(address) and _NO_PICTURE not in address:
+            return address
+    return None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts of a value that is a text, a list of texts or a list of such lists."""
+    if isinstance(value, str):
+        return [value]
+    parts = [part for item in _listed(value) for part in (item if isinstance(item, list) else [item])]
+    return [part for part in parts if isinstance(part, str)]
