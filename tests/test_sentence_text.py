@@ -15,25 +15,8 @@ from pipelines.errors import InputError, UsageError
 from pipelines.features.chunks import ChunkStore, chunk_key, encode_in_chunks
 from pipelines.features.sentence_text import SentenceEncoder
 
-WORDS = [
-    "baby",
-    "bottle",
-    "soft",
-    "cotton",
-    "blanket",
-    "with",
-    "night",
-    "light",
-    "wooden",
-    "toy",
-    "car",
-    "and",
-    "steel",
-    "cup",
-    "for",
-    "small",
-    "hands",
-]
+SENTENCE = "baby bottle soft cotton blanket with night light wooden toy car and steel cup for small hands"
+WORDS = SENTENCE.split()
 TEXTS = [" ".join(WORDS[(i * 7 + k) % len(WORDS)] for k in range(1 + (i * 5) % 23)) for i in range(40)]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

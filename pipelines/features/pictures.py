@@ -1,0 +1,98 @@
+"""Picture files that nobody vouches for -> upright RGB pictures, or the reason why not."""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LARGEST_FILE = 32 * 2**20
+"""Bytes: a photograph of a camera has a third of that."""
+MOST_PIXELS = 64_000_000
+"""192 MB in memory: a file of a few kilobytes can claim billions."""
+LARGEST_RATIO = 100
+"""Of the longer side to the shorter: resizing a picture of one row to a given height makes it enormous."""
+
+_KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
+
+class PictureError(ValueError):
+    """A file that is no picture, or none that is safe to decode; its text is the reason."""
+
+
+def load_picture(path: Path) -> Image.Image:
+    """The picture in a file: its first frame, turned as its EXIF data say, RGB, transparency on white.
+
+    Raises:
+        PictureError: the file is missing, damaged, too large, or of a kind that is not among JPEG, PNG, WebP, GIF,
+            BMP, TIFF and AVIF (others have decoders that are seldom looked after, or run other programs).
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise PictureError("it is not a file")  # reading a device or a pipe might never end
+        if status.st_size > LARGEST_FILE:
+            raise PictureError(f"it has {status.st_size:,} bytes, more than {LARGEST_FILE:,}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd EXIF data and palettes
+            with Image.open(path, formats=_kinds()) as image:
+                _check_size(*image.size)
+                return _as_rgb(ImageOps.exif_transpose(image))
+    except PictureError:
+        raise
+    except Image.DecompressionBombError as problem:
+        raise PictureError(f"it has more than {MOST_PIXELS:,} pixels") from problem
+    except UnidentifiedImageError as problem:
+        raise PictureError(f"it is no {', '.join(_KINDS[:-1])} or {_KINDS[-1]}") from problem
+    except FileNotFoundError as problem:
+        raise PictureError("there is no such file") from problem
+    except Exception as problem:  # the decoders of these formats fail in many ways
+        if isinstance(problem, OSError) and problem.strerror:
+            raise PictureError(f"it cannot be read ({problem.strerror})") from problem
+        reason = " ".join(str(problem).split())[:100].rstrip(".")
+        raise PictureError(f"it is damaged ({reason or type(problem).__name__})") from problem
+
+
+def picture_problem(path: Path) -> str | None:
+    """Why ``path`` gives no picture; None where it gives one."""
+    try:
+        load_picture(path)
+    except PictureError as problem:
+        return str(problem)
+    return None
+
+
+@cache
+def _kinds() -> tuple[str, ...]:
+    from PIL import Image
+
+    Image.init()
+    return tuple(kind for kind in _KINDS if kind in Image.OPEN)  # AVIF came late, WebP can be left out of a build
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise PictureError(f"it has {width:,} x {height:,} pixels, more than {MOST_PIXELS:,}")
+    if max(width, height) > LARGEST_RATIO * min(width, height):
+        raise PictureError(f"it is {width:,} x {height:,}, longer than {LARGEST_RATIO} times its shorter side")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+        image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    picture = image.convert("RGBA")
+    ground = Image.new("RGBA", picture.size, "white")  # as shops show them; what lies under is arbitrary
+    return Image.alpha_composite(ground, picture).convert("RGB")
