@@ -13,10 +13,10 @@ from tests.http_server import Page
 DATA = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(DATA).hexdigest()
 HTML = b"\n<!DOCTYPE html><html><body>Please sign in</body></html>"
-QUICK = Patience(attempts=3, first_wait=0, timeout=5, sleep=lambda _: None)
+QUICK = Patience(attempts=3, first_wait=0, timeout=30, sleep=lambda _: None)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(300)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(300)
-HERE = Limits(delay=0, timeout=5, allow_private=True)
+HERE = Limits(delay=0, timeout=30, allow_private=True)
 
 
 def get(folder: Path, *urls: str, patience: Patience = QUICK, **settings: Any) -> Fetched:

@@ -48,7 +48,7 @@ class Page:
         request.wfile.write(body[:cut])
         request.wfile.flush()
         if cut is not None and self.hang is not None:
-            self.hang.wait(30)
+            self.hang.wait(120)
 
     def _first(self, request: Request) -> int | None:
         asked, condition = request.headers.get("Range"), request.headers.get("If-Range")
@@ -161,8 +161,8 @@ def unused_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until ``condition`` holds, a minute at most."""
-    end = time.monotonic() + 60
+    """Wait until ``condition`` holds, two minutes at most."""
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

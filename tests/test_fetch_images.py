@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError
@@ -74,7 +74,7 @@ BAD: dict[str, tuple[Any, Limits, str]] = {
     "too large, unsaid": (picture(PNG + bytes(2000), declared=-1), SMALL, "has more than the 1,000 bytes"),
     "endless": (_endless, SMALL, "has more than the 1,000 bytes"),
     "broken off": (picture(cuts=[9, 9]), HERE, "broke off after 9 of 308 bytes"),
-    "slow": (_dripping, replace(HERE, seconds=0.5, attempts=1), "took longer than 0 seconds"),
+    "slow": (_dripping, replace(HERE, seconds=2, attempts=1), "took longer than 2 seconds"),
     "to a file": (
         Page(status=302, headers={"Location": "file:///etc/passwd"}),
         HERE,
@@ -129,7 +129,7 @@ def test_a_host_meets_few_at_a_time(tmp_path: Path, web: WebServer) -> None:
     urls = [web.put(f"/{number}", busy) for number in range(24)]
     found = fetch_images(urls, tmp_path, limits=replace(HERE, per_host=3))
     assert all(isinstance(result, Path) for result in found.values())
-    assert most == 3
+    assert 1 < most <= 3
 
 
 def test_requests_to_a_host_keep_their_distance(tmp_path: Path, web: WebServer) -> None:
@@ -193,7 +193,7 @@ def test_a_failing_listener_ends_the_run(tmp_path: Path, web: WebServer) -> None
 
     urls = [web.put(f"/{number}", picture()) for number in range(100)]
     with pytest.raises(KeyboardInterrupt):
-        fetch_images(urls, tmp_path, progress=listen, limits=replace(HERE, delay=0.01))
+        fetch_images(urls, tmp_path, progress=listen, limits=replace(HERE, delay=0.1))
     assert len(web.asked) < 50
 
 
@@ -201,7 +201,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from pipelines.features.fetch_images import Limits, fetch_images
-fetch_images(sys.argv[2:], Path(sys.argv[1]), limits=Limits(delay=0.01, per_host=1, allow_private=True))
+fetch_images(sys.argv[2:], Path(sys.argv[1]), limits=Limits(delay=0.1, per_host=1, allow_private=True))
 """
 
 
@@ -219,6 +219,7 @@ def test_killed_it_continues_with_what_is_missing(tmp_path: Path, web: WebServer
     assert [Path(found[url]).read_bytes()[-1] for url in urls] == list(range(60))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text() | st.text().map("https://{}".format), max_size=5))
 def test_addresses_that_are_none_have_a_reason(urls: list[str]) -> None:
     """Whatever an item has in place of an address: its file would be in the folder, and nothing is raised."""

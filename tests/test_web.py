@@ -7,13 +7,14 @@ import ssl
 from urllib.error import URLError
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.transfer.connections import WebProblem, explain
 from pipelines.transfer.web import clean_url, parse_content_range, redirected
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**17), st.integers(0, 10**17), st.one_of(st.none(), st.integers(0, 10**17)))
 def test_content_ranges_are_read_or_refused(first: int, last: int, total: int | None) -> None:
     sound = first <= last and (total is None or last < total)
@@ -21,6 +22,7 @@ def test_content_ranges_are_read_or_refused(first: int, last: int, total: int | 
     assert parse_content_range(text) == ((first, last, total) if sound else None)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("bytes 0123456789-+/*٣_\n")))
 def test_a_content_range_is_never_misread(text: str) -> None:
     span = parse_content_range(f"bytes {text}")
@@ -31,6 +33,7 @@ def test_a_content_range_is_never_misread(text: str) -> None:
         assert [number.isascii() and int(number) for number in numbers[:2]] == [first, last]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_address_is_cleaned_or_refused(text: str) -> None:
     for url in (text, f"http://{text}", f"https://a.example/{text}"):
