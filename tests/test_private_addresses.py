@@ -122,7 +122,8 @@ def certificate(tmp_path: Path, forgetful: None) -> Path:
     if shutil.which("openssl") is None:
         pytest.skip("openssl makes the certificate")
     path = tmp_path / "both.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test"
+    command += " -addext subjectAltName=IP:127.0.0.1"
     subprocess.run([*command.split(), "-keyout", path, "-out", tmp_path / "cert.pem"], check=True, capture_output=True)
     path.write_bytes(path.read_bytes() + (tmp_path / "cert.pem").read_bytes())
     return path
