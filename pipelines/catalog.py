@@ -12,14 +12,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from pipelines.dataset import check_name
+from pipelines.download import RemoteFile
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.files import read_problem
-from pipelines.manifest import MANIFEST
+from pipelines.manifest import MANIFEST, Count, Sha256
 from pipelines.sources.published import MODALITIES, ColdUsers
+from pipelines.transfer.content import Kind
 
 FILE = "datasets.toml"
 ENVIRONMENT = "MMSSL_DATASET"
 
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 FeatureFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+_feat\.npy$")]
 
 
@@ -41,15 +45,64 @@ class PaperNumbers(_Table):
     """Modality -> dimensions."""
 
 
+class FileEntry(_Table):
+    """A raw file to download."""
+
+    name: FileName
+    urls: tuple[Url, ...] = ()
+    sha256: Sha256 | None = None
+    bytes: Count | None = None
+    kind: Kind = "binary"
+
+    def remote(self) -> RemoteFile:
+        """The same for the downloader."""
+        return RemoteFile(self.name, self.urls, self.sha256, self.bytes, self.kind)
+
+
+class FeatureEntry(_Table):
+    """How one modality is made."""
+
+    input: Literal["text", "image", "ingredients"]
+    encoder: str | None = None
+    """Text: tfidf, or a sentence-transformers model by name or path. Image: published, pixels, or a torchvision
+    classifier, NAME or NAME:LAYER. None stands for the default of the input."""
+
+
+class TableEntry(_Table):
+    """Your own tables: where they lie, and which columns count."""
+
+    interactions: Path | None = None
+    items: Path | None = None
+    user: str = "user"
+    item: str = "item"
+    time: str | None = None
+    rating: str | None = None
+    min_rating: float | None = None
+    """The least rating that counts as an interaction."""
+    text: tuple[str, ...] = ()
+    """Columns of the items that make their text."""
+    image: str | None = None
+    """Column of the items with the path or address of a picture."""
+    images: Path | None = None
+    """Folder that paths of pictures begin in; without an image column, pictures are named by item id."""
+
+
 class DatasetEntry(_Table):
     """One data set of datasets.toml."""
 
     title: str
-    source: Literal["demo", "published"]
+    source: Literal["demo", "published", "amazon", "allrecipes", "table"]
     modalities: dict[FeatureFile, str] = Field(default_factory=lambda: dict(MODALITIES))
-    """Raw feature file -> modality."""
+    """Of the published layout: raw feature file -> modality."""
     cold_users: ColdUsers = "refuse"
     """What to do with users who have held-out interactions but none in training."""
+    files: dict[str, FileEntry] = Field(default_factory=dict)
+    """Role -> raw file."""
+    features: dict[str, FeatureEntry] = Field(default_factory=dict)
+    """Modality -> how it is made of the raw files."""
+    k_core: Annotated[int, Field(ge=0)] = 5
+    split: Literal["ratio", "leave-one-out", "temporal", "global-time"] = "ratio"
+    table: TableEntry = TableEntry()
     paper: PaperNumbers | None = None
 
 
@@ -102,7 +155,7 @@ def _entry(path: Path, name: str, table: Any) -> DatasetEntry:
     try:
         check_name("data set", name)
         entry = DatasetEntry.model_validate(_underscored(table))
-        for modality in entry.modalities.values():
+        for modality in (*entry.modalities.values(), *entry.features):
             check_name("modality", modality)
     except UsageError as problem:
         raise InputError(f"{path}: {problem}") from None
@@ -118,10 +171,11 @@ def _entry(path: Path, name: str, table: Any) -> DatasetEntry:
 
 
 def _underscored(table: Any) -> Any:
-    """Keys may be written with dashes, as flags are."""
+    """Keys may be written with dashes, as flags are, but for names: of roles, modalities and files."""
     if not isinstance(table, Mapping):
         return table
-    return {key.replace("-", "_"): value for key, value in table.items()}
+    plain = {key.replace("-", "_"): value for key, value in table.items()}
+    return plain | {key: _underscored(plain[key]) for key in ("table",) if key in plain}
 
 
 def prepared_names(data_dir: Path) -> list[str]:

@@ -48,6 +48,7 @@ class PreparedDataset:
     interactions: columns user, item, split (train, validation or test) and, where known, timestamp.
     features: modality name -> Features.
     settings: how it was prepared; sources: raw file -> sha256.
+    steps: what was left after each step of cleaning the interactions: name, users, items, interactions.
     """
 
     name: str
@@ -57,6 +58,7 @@ class PreparedDataset:
     features: dict[str, Features] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
+    steps: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def num_users(self) -> int:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -91,6 +92,21 @@ def _replace_folder(new: Path, path: Path) -> None:
         raise
     finally:
         shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a killed process left beside ``path``, which no other process may be writing at this moment.
+
+    Raises:
+        InputError: it cannot be removed.
+    """
+    left = re.compile(rf"\.{re.escape(path.name)}\.(old\.)?[a-z0-9_]{{8}}(\..*)?")
+    try:
+        for other in path.parent.iterdir() if path.parent.is_dir() else ():
+            if left.fullmatch(other.name):
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
+    except OSError as problem:
+        raise write_problem(path, problem) from problem
 
 
 def _umask() -> int:

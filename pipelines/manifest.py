@@ -60,6 +60,15 @@ class Counts(_Entry):
         return 1 - interactions / max(self.users * self.items, 1)
 
 
+class StepEntry(_Entry):
+    """What was left after one step of cleaning the interactions."""
+
+    name: str
+    users: Count
+    items: Count
+    interactions: Count
+
+
 class Manifest(_Entry):
     """The whole manifest. It holds no time and no path, so that the same data give the same bytes."""
 
@@ -70,6 +79,7 @@ class Manifest(_Entry):
     settings: dict[str, Any]
     sources: dict[str, Sha256]
     counts: Counts
+    steps: list[StepEntry] = []
     modalities: dict[Name, ModalityEntry]
     files: dict[str, FileEntry]
 

@@ -1,8 +1,9 @@
-"""The pipeline: raw files, or a generator, to one prepared folder."""
+"""The pipeline: raw files, another tool's files, or a generator, to one prepared folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,17 @@ from typing import Any
 from pipelines.catalog import DatasetEntry, load_catalog
 from pipelines.dataset import SPLITS, PreparedDataset, check_name, cold_users
 from pipelines.errors import InputError, UsageError, nearest
+from pipelines.files import remove_leftovers, write_problem
+from pipelines.locks import held
 from pipelines.manifest import Manifest, read_manifest
+from pipelines.options import PrepOptions, resolve
 from pipelines.prepared import check_files, created_by, write_prepared
+from pipelines.reporting import Reporter
 from pipelines.sources import demo, published
+from pipelines.steps import WorkFolder
 
-Report = Callable[[str], None]
 DEFAULT_SEED = 0
+WORK = ".prep"
 
 
 @dataclass(frozen=True)
@@ -36,43 +42,58 @@ class _Plan:
     build: Callable[[], tuple[PreparedDataset, dict[str, bytes]]]
 
 
+@dataclass(frozen=True)
+class _Request:
+    name: str
+    entry: DatasetEntry
+    options: PrepOptions
+    data_dir: Path
+    work: WorkFolder
+    reporter: Reporter
+
+
 def prepare(
     name: str,
+    options: PrepOptions | None = None,
     *,
-    source_dir: Path | None = None,
     data_dir: Path = Path("data"),
-    seed: int | None = None,
-    cold_users: published.ColdUsers | None = None,
     force: bool = False,
-    report: Report = lambda _: None,
+    reporter: Reporter | None = None,
 ) -> Outcome:
     """Prepare data set ``name`` as ``data_dir/name``, unless it is there, whole and made of the same things.
 
     Args:
-        source_dir: folder of the published layout; any name is allowed with it.
-        seed: of the generated data set; DEFAULT_SEED where it is None.
-        cold_users: policy for users with held-out interactions alone; the catalog's where it is None.
-        force: prepare again in any case.
-        report: is told each step in a line.
+        options: the flags; what is not given is as datasets.toml says.
+        force: prepare again in any case, every step.
+        reporter: is told each step in a line, and how long work goes.
 
     Raises:
         UsageError: an unknown name, or an option that this data set has no use for.
         InputError: the raw files are not valid, or the folder cannot be written.
+        MmsslError: another process prepares this data set.
     """
     check_name("data set", name)
-    entry = _find_entry(name, source_dir)
-    if entry.source == "demo":
-        plan = _plan_demo(name, source_dir, seed, cold_users, report)
-    else:
-        plan = _plan_published(name, entry, source_dir, seed, cold_users, report)
-    folder = data_dir / name
-    existing = None if force else _up_to_date(folder, plan, report)
-    if existing is not None:
-        return Outcome(folder, existing, changed=False)
-    dataset, pictures = plan.build()
-    manifest = write_prepared(dataset, folder, images=pictures)
+    options, reporter = options or PrepOptions(), reporter or Reporter()
+    entry = _find_entry(name, options)
+    folder, work = data_dir / name, data_dir / WORK / name
+    with ExitStack() as stack:  # the folder must be there before the lock in it
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise write_problem(data_dir, problem) from problem
+        stack.enter_context(held(data_dir / f".{name}.lock", f"Data set {name}"))
+        remove_leftovers(folder)
+        request = _Request(name, entry, options, data_dir, WorkFolder(work, reporter), reporter)
+        if force:
+            request.work.forget()
+        plan = _plan(request)
+        existing = None if force else _up_to_date(folder, plan, reporter)
+        if existing is not None:
+            return Outcome(folder, existing, changed=False)
+        dataset, pictures = plan.build()
+        manifest = write_prepared(dataset, folder, images=pictures)
     for line in describe(manifest):
-        report(line)
+        reporter.line(line)
     return Outcome(folder, manifest, changed=True)
 
 
@@ -84,25 +105,45 @@ def describe(manifest: Manifest) -> list[str]:
         f"({counts.train:,} train, {counts.validation:,} validation, {counts.test:,} test)"
     ]
     for name, modality in manifest.modalities.items():
-        lines.append(
-            f"{name}: {modality.dim} dimensions, {modality.dtype}, {modality.present:,} of {counts.items:,} items"
-        )
+        what = "tokens an item" if modality.dtype == "int32" else f"dimensions, {modality.dtype}"
+        lines.append(f"{name}: {modality.dim} {what}, {modality.present:,} of {counts.items:,} items")
     return lines if manifest.modalities else [*lines, "no item features: for collaborative models only"]
 
 
-def _find_entry(name: str, source_dir: Path | None) -> DatasetEntry:
-    catalog = load_catalog()
-    if name in catalog.entries:
-        return catalog.entries[name]
-    if source_dir is None:
+def _find_entry(name: str, options: PrepOptions) -> DatasetEntry:
+    entries = load_catalog().entries
+    if name in entries:
+        return entries[name]
+    if options.interactions is not None:
+        return DatasetEntry(title=name, source="table")
+    if options.source is None:
         raise UsageError(
-            f"There is no data set {name!r}: {nearest(name, catalog.entries)} "
-            "To prepare your own, give its folder with --from."
+            f"There is no data set {name!r}: {nearest(name, entries)} To prepare your own, give its folder with "
+            "--from, or its tables with --interactions."
         )
     return DatasetEntry(title=name, source="published")
 
 
-def _up_to_date(folder: Path, plan: _Plan, report: Report) -> Manifest | None:
+def _plan(request: _Request) -> _Plan:
+    if request.options.source is not None:
+        from pipelines.imports import tool_of, unpacked
+
+        folder = unpacked(request.options.source, request.work)
+        tool = tool_of(folder)
+        return _plan_published(request, folder) if tool is None else _plan_import(request, folder, tool)
+    if request.options.interactions is not None or request.entry.source == "table":
+        return _plan_raw(request, "table")
+    if request.entry.source == "demo":
+        return _plan_demo(request)
+    if request.entry.source in ("amazon", "allrecipes"):
+        return _plan_raw(request, request.entry.source)
+    raise UsageError(
+        f"{request.name} is prepared from files: give the folder or zip that holds train.json, val.json and test.json "
+        f"(user -> list of items) as `mmssl prep {request.name} --from PLACE`."
+    )
+
+
+def _up_to_date(folder: Path, plan: _Plan, reporter: Reporter) -> Manifest | None:
     """The manifest of ``folder`` if it holds, undamaged, what the plan would make."""
     if not folder.exists():
         return None
@@ -110,21 +151,19 @@ def _up_to_date(folder: Path, plan: _Plan, report: Report) -> Manifest | None:
         manifest = read_manifest(folder)
         check_files(folder, manifest)
     except InputError as problem:
-        report(f"Preparing again: {problem}")
+        reporter.line(f"Preparing again: {problem}")
         return None
     same = (manifest.settings, manifest.sources) == (plan.settings, plan.sources)
     return manifest if same and manifest.created_by == created_by() else None
 
 
-def _plan_demo(name: str, source_dir: Path | None, seed: int | None, cold: str | None, report: Report) -> _Plan:
+def _plan_demo(request: _Request) -> _Plan:
     from pipelines.features.image import encode_images
     from pipelines.features.text import encode_text
 
-    if source_dir is not None:
-        raise UsageError(f"{name} is generated and reads no files; leave out --from.")
-    if cold is not None:
-        raise UsageError(f"{name} is generated without cold users; leave out --cold-users.")
-    seed = DEFAULT_SEED if seed is None else seed
+    name, report = request.name, request.reporter.line
+    request.options.allow(["seed"], f"{name} is generated from a seed, with features of its own.")
+    seed = DEFAULT_SEED if request.options.seed is None else request.options.seed
     settings = {"source": "demo", "seed": seed, "generator": demo.GENERATOR_VERSION}
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
@@ -141,22 +180,37 @@ def _plan_demo(name: str, source_dir: Path | None, seed: int | None, cold: str |
     return _Plan(settings, {}, build)
 
 
-def _plan_published(
-    name: str,
-    entry: DatasetEntry,
-    source_dir: Path | None,
-    seed: int | None,
-    cold: published.ColdUsers | None,
-    report: Report,
-) -> _Plan:
-    if source_dir is None:
-        raise UsageError(
-            f"{name} is prepared from files: give the folder that holds train.json, val.json and test.json "
-            f"(user -> list of items) as `mmssl prep {name} --from DIR`."
-        )
-    if seed is not None:
-        raise UsageError(f"Nothing is drawn at random in preparing {name}; leave out --seed.")
-    policy = cold or entry.cold_users
+def _plan_raw(request: _Request, source: str) -> _Plan:
+    from pipelines.raw_pipeline import build, plan_raw
+
+    options = request.options
+    columns = ["interactions", "items", "images", "text", "user", "item", "time", "rating", "min_rating", "image"]
+    useless = {"cold_users", "source"} | (set(columns) if source != "table" else {"raw_dir"})
+    known = set(PrepOptions.__dataclass_fields__) - useless
+    options.allow(known, f"{request.name} is prepared from raw files of the source {source}.")
+    recipe = resolve(request.name, request.entry, options, request.data_dir / "raw" / request.name)
+    plan = plan_raw(recipe, source, request.work)
+    return _Plan(plan.settings(), plan.sources, lambda: (build(plan, request.work), {}))
+
+
+def _plan_import(request: _Request, folder: Path, tool: str) -> _Plan:
+    from pipelines.imports import import_settings, import_sources, read_import
+
+    name, options, report = request.name, request.options, request.reporter.line
+    options.allow(["source", "k_core", "split", "seed", "max_malformed"], f"{folder} is of {tool}'s layout.")
+    sources = import_sources(tool, folder, request.work)
+
+    def build() -> tuple[PreparedDataset, dict[str, bytes]]:
+        report(f"Reading {', '.join(sources)} in {folder}, of {tool}'s layout")
+        return read_import(name, folder, tool, options, sources, report), {}
+
+    return _Plan(import_settings(tool, options), sources, build)
+
+
+def _plan_published(request: _Request, source_dir: Path) -> _Plan:
+    name, entry, report = request.name, request.entry, request.reporter.line
+    request.options.allow(["source", "cold_users"], f"nothing is drawn or encoded in preparing {source_dir}.")
+    policy = request.options.cold_users or entry.cold_users
     sources = published.source_hashes(source_dir)
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
@@ -169,7 +223,7 @@ def _plan_published(
     return _Plan(published.published_settings(entry.modalities, policy), sources, build)
 
 
-def _report_cold(dataset: PreparedDataset, report: Report) -> None:
+def _report_cold(dataset: PreparedDataset, report: Callable[[str], None]) -> None:
     train, *held_out = (dataset.pairs(split) for split in SPLITS)
     found = cold_users(train, dict(zip(SPLITS[1:], held_out, strict=True)))
     kept = [f"{len(users):,} in {split}" for split, users in found.items() if len(users)]

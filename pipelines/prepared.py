@@ -29,6 +29,7 @@ from pipelines.manifest import (
     FileEntry,
     Manifest,
     ModalityEntry,
+    StepEntry,
     feature_file,
     read_manifest,
     vocabulary_file,
@@ -110,6 +111,7 @@ def _describe(dataset: PreparedDataset, place: Path) -> Manifest:
         settings=dataset.settings,
         sources=dataset.sources,
         counts=Counts(**dataset.counts()),
+        steps=[StepEntry(**step) for step in dataset.steps],
         modalities={modality: _modality(features) for modality, features in dataset.features.items()},
         files={
             path.relative_to(place).as_posix(): FileEntry(sha256=sha256_of(path), bytes=path.stat().st_size)
@@ -153,7 +155,16 @@ def read_prepared(folder: Path, modalities: Sequence[str] | None = None, check: 
     check_files(folder, manifest, needed, hashes=check)
     users, items, interactions = (read_table(kind, folder / f"{kind}.parquet") for kind in TABLES)
     features = {modality: _read_modality(folder, manifest, modality) for modality in wanted}
-    dataset = PreparedDataset(manifest.name, users, items, interactions, features, manifest.settings, manifest.sources)
+    dataset = PreparedDataset(
+        manifest.name,
+        users,
+        items,
+        interactions,
+        features,
+        manifest.settings,
+        manifest.sources,
+        [step.model_dump() for step in manifest.steps],
+    )
     validate(dataset)
     _check_agreement(dataset, manifest)
     return dataset
