@@ -17,27 +17,45 @@ _PATIENCE = 0.3
 
 
 @contextmanager
-def held(path: Path, what: str) -> Iterator[None]:
+def held(path: Path, what: str, *, passing: bool = False) -> Iterator[None]:
     """Hold the lock file ``path`` of ``what`` (named in the error) for the length of a ``with`` block.
+
+    Args:
+        passing: remove the file in the end.
 
     Raises:
         MmsslError: another process holds it; the sentence names that process.
         InputError: the file cannot be written.
     """
+    handle = _opened(path, what)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as problem:
-        raise write_problem(path, problem) from problem
-    try:
-        _acquire(handle, what)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         try:
             yield
         finally:
             os.ftruncate(handle, 0)
+            if passing:
+                path.unlink(missing_ok=True)
     finally:
         os.close(handle)
+
+
+def _opened(path: Path, what: str) -> int:
+    """The lock file, open and locked."""
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as problem:
+            raise write_problem(path, problem) from problem
+        try:
+            _acquire(handle, what)
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # its holder removed it in the meantime: the lock is now another file
 
 
 def is_held(path: Path) -> bool:

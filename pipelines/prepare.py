@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,12 +76,7 @@ def prepare(
     options, reporter = options or PrepOptions(), reporter or Reporter()
     entry = _find_entry(name, options)
     folder, work = data_dir / name, data_dir / WORK / name
-    with ExitStack() as stack:  # the folder must be there before the lock in it
-        try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise write_problem(data_dir, problem) from problem
-        stack.enter_context(held(data_dir / f".{name}.lock", f"Data set {name}"))
+    with _alone(data_dir, name):
         remove_leftovers(folder)
         request = _Request(name, entry, options, data_dir, WorkFolder(work, reporter), reporter)
         if force:
@@ -95,6 +90,22 @@ def prepare(
     for line in describe(manifest):
         reporter.line(line)
     return Outcome(folder, manifest, changed=True)
+
+
+@contextmanager
+def _alone(data_dir: Path, name: str) -> Iterator[None]:
+    """Be the only process that prepares ``name``; a data folder that is new and stays empty goes again."""
+    new = not data_dir.exists()
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise write_problem(data_dir, problem) from problem
+    try:
+        with held(data_dir / f".{name}.lock", f"Data set {name}", passing=True):
+            yield
+    finally:
+        if new and not any(data_dir.iterdir()):
+            data_dir.rmdir()
 
 
 def describe(manifest: Manifest) -> list[str]:
@@ -125,6 +136,8 @@ def _find_entry(name: str, options: PrepOptions) -> DatasetEntry:
 
 
 def _plan(request: _Request) -> _Plan:
+    if request.entry.source == "demo":
+        return _plan_demo(request)
     if request.options.source is not None:
         from pipelines.imports import tool_of, unpacked
 
@@ -133,8 +146,6 @@ def _plan(request: _Request) -> _Plan:
         return _plan_published(request, folder) if tool is None else _plan_import(request, folder, tool)
     if request.options.interactions is not None or request.entry.source == "table":
         return _plan_raw(request, "table")
-    if request.entry.source == "demo":
-        return _plan_demo(request)
     if request.entry.source in ("amazon", "allrecipes"):
         return _plan_raw(request, request.entry.source)
     raise UsageError(

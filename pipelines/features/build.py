@@ -253,4 +253,9 @@ def fetch_pictures(addresses: list[str], recipe: Recipe, work: WorkFolder) -> Ma
     """Address -> picture, or why there is none."""
     from pipelines.features.fetch_images import fetch_images
 
-    return fetch_images(addresses, recipe.raw_dir / "images")
+    work.reporter.line(f"Fetching {len(addresses):,} pictures")
+
+    def show(done: int, total: int) -> None:
+        work.reporter.bar("Fetching pictures", done, total, "items")
+
+    return fetch_images(addresses, recipe.raw_dir / "images", offline=recipe.offline, progress=show)
