@@ -181,6 +181,13 @@ def test_a_damaged_data_set_is_shown_with_the_reason(cli: Cli, prepared: Path) -
     assert status["allrecipes"] == "not prepared"
 
 
+def test_a_file_is_no_folder_of_data_sets(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    answer = cli("datasets", "--data-dir", "file")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == "Error: file is a file; expected the folder of the prepared data sets as --data-dir.\n"
+
+
 def test_long_names_never_cut_numbers(cli: Cli, prepared: Path) -> None:
     shutil.copytree(prepared / "demo", prepared / ("long-" * 12 + "name"))
     row = next(line for line in cli("datasets").out.splitlines() if line.startswith("long"))

@@ -327,6 +327,27 @@ def test_a_run_is_found_by_id_prefix_path_or_as_the_latest(tmp_path: Path, monke
         resolve_run("2025-tiktik", runs)
 
 
+def test_a_long_list_of_ids_is_cut_short(tmp_path: Path) -> None:
+    for number in range(7):
+        _run(tmp_path, f"run-{number}")
+    with pytest.raises(UsageError, match="of 7 runs: run-0, run-1, run-2, run-3, run-4 and 2 more; write more"):
+        resolve_run("run", tmp_path)
+    with pytest.raises(UsageError, match="there are 7 runs, such as run-6, run-5, run-4"):
+        resolve_run("2026", tmp_path)
+
+
+def test_where_no_run_can_be_read_there_is_no_latest(tmp_path: Path) -> None:
+    (_run(tmp_path).path / "config.toml").write_text("x = ")
+    with pytest.raises(UsageError, match=r"There is no latest run: no run in .* can be read; `mmssl runs` says why"):
+        resolve_run("latest", tmp_path)
+
+
+def test_a_file_is_no_folder_of_runs(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.raises(InputError, match="runs is a file; expected the folder of the runs as --runs-dir"):
+        list_runs(tmp_path / "runs")
+
+
 @pytest.mark.parametrize("argument", ["latest", "x", ""])
 def test_where_there_are_no_runs_the_answer_says_so(tmp_path: Path, argument: str) -> None:
     with pytest.raises(UsageError, match="holds no runs"):

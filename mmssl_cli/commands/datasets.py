@@ -53,9 +53,16 @@ def datasets(
 
 
 def list_datasets(data_dir: Path) -> list[dict[str, Any]]:
-    """Each data set of the catalog, then each other prepared folder, as plain values."""
-    from pipelines.catalog import load_catalog, prepared_names
+    """Each data set of the catalog, then each other prepared folder, as plain values.
 
+    Raises:
+        InputError: ``data_dir`` is a file.
+    """
+    from pipelines.catalog import load_catalog, prepared_names
+    from pipelines.errors import InputError
+
+    if data_dir.exists() and not data_dir.is_dir():
+        raise InputError(f"{data_dir} is a file; expected the folder of the prepared data sets as --data-dir.")
     catalog = load_catalog()
     others = [name for name in prepared_names(data_dir) if name not in catalog.entries]
     return [

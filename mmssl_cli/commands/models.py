@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
+
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, shipped_line
+from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -18,20 +22,47 @@ _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 def models(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A model, to list its settings.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="<name>", help="Show the settings as `train` uses them there.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """List the models with their papers; with NAME, every setting of that model: default, bounds and meaning.
 
+    With --dataset also the value that `mmssl train` uses on that data set: some override defaults, for they were
+    found to be better there and are shipped with this program.
+
     Example: mmssl models mmssl
+
+    Example: mmssl models mmssl --dataset tiktok
     """
     from mmssl_cli.config import SETTINGS, settings_class
 
+    if name is None and dataset is not None:
+        raise UsageError("--dataset shows the settings of one model on it; name the model, such as mmssl.")
     if name is None:
         known = [_describe(model, cls) for model, cls in SETTINGS.items()]
         _print(known, as_json, ("model", "paper", "about", "settings"))
         return
     settings = [_setting(key, field) for key, field in settings_class(name).model_fields.items()]
-    _print(settings, as_json, ("setting", "default", "allowed", "description"))
+    if dataset is None:
+        _print(settings, as_json, ("setting", "default", "allowed", "description"))
+        return
+    used = _used_on(name, dataset, data_dir)
+    for row in settings:
+        row["value"] = _plain(getattr(used, row["setting"].replace("-", "_")))
+    _print(settings, as_json, ("setting", "value", "default", "allowed", "description"))
+    if not as_json:
+        print(f"\n{shipped_line(used) or f'No setting shipped for {name} on {dataset} overrides a default.'}")
+
+
+def _used_on(model: str, dataset: str, data_dir: Path) -> TrainSettings:
+    """The settings that training on a data set uses where no flag and no file says otherwise."""
+    from mmssl_cli.config import merge_settings
+    from pipelines.catalog import resolve_dataset
+
+    return merge_settings({"model": model, "dataset": resolve_dataset(dataset, data_dir)})
 
 
 def _describe(model: str, cls: type[TrainSettings]) -> dict[str, Any]:
@@ -50,16 +81,21 @@ def _describe(model: str, cls: type[TrainSettings]) -> dict[str, Any]:
 def _setting(key: str, field: FieldInfo) -> dict[str, Any]:
     return {
         "setting": key.replace("_", "-"),
-        "default": list(field.default) if isinstance(field.default, tuple) else field.default,
+        "default": _plain(field.default),
         "allowed": _allowed(field),
         "description": field.description,
     }
 
 
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _allowed(field: FieldInfo) -> str:
     """The choices of a setting, or its type and bounds: ``float > 0``."""
     kind: Any = field.annotation
-    kind = next((part for part in get_args(kind) if get_origin(part) is tuple), kind)
+    if type(None) in get_args(kind):
+        kind = next(part for part in get_args(kind) if part is not type(None))
     if get_origin(kind) is Literal:
         return " | ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import IntEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
+
+if TYPE_CHECKING:
+    from mmssl_cli.config import TrainSettings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -93,6 +96,25 @@ def settings_flags() -> list[inspect.Parameter]:
                     if name in cls.model_fields and name not in flags:
                         flags[name] = _settings_flag(name, ancestor.model_fields[name], _panel(ancestor))
     return list(flags.values())
+
+
+def shipped_line(settings: TrainSettings, chosen: Collection[str] = ()) -> str:
+    """A sentence on the settings shipped for a data set and model that override defaults; empty where none do.
+
+    Args:
+        settings: those of a training.
+        chosen: the ones that flags or a file give, which are stronger than what is shipped.
+    """
+    from mmssl_cli.config import shipped_settings
+
+    fields = type(settings).model_fields
+    values = {key: getattr(settings, key) for key in shipped_settings(settings.dataset, settings.model)}
+    used = [
+        f"{key.replace('_', '-')} {_shown(value)}"
+        for key, value in values.items()
+        if key not in chosen and value != fields[key].default
+    ]
+    return f"Settings shipped for {settings.model} on {settings.dataset}: {', '.join(used)}." if used else ""
 
 
 def _panel(cls: type) -> str:

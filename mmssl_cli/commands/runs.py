@@ -55,15 +55,19 @@ def _plain(run: RunSummary) -> dict[str, Any]:
 def _table(found: list[RunSummary]) -> Table:
     from rich.text import Text
 
-    from mmssl_cli.reporting.tables import mean_and_deviation, new_table
+    from mmssl_cli.reporting.tables import mean_and_deviation, metric_label, new_table
 
+    # A column for each metric that selected a model here, and for its companion at the same K.
+    selected = list(dict.fromkeys(run.select_on for run in found if "@" in run.select_on))
+    tested = list(dict.fromkeys(name for metric in selected for name in (metric, _companion(metric))))
     table = new_table()
     for name in ("Run", "Model", "Variant", "Data set", "Status"):
         table.add_column(name)
-    for name in ("Epochs", "Val\nRecall@20", "Test\nRecall@20", "Test\nNDCG@20", "Seconds"):
+    headers = [f"Val\n{metric_label(name)}" for name in selected] + [f"Test\n{metric_label(name)}" for name in tested]
+    for name in ("Epochs", *headers, "Seconds"):
         table.add_column(name, justify="right")
     for run in found:
-        scores = [(run.validation, "recall@20"), (run.test, "recall@20"), (run.test, "ndcg@20")]
+        scores = [*((run.validation, name) for name in selected), *((run.test, name) for name in tested)]
         table.add_row(
             *(Text(text) for text in (run.id, run.model, run.variant, run.dataset, run.status)),
             str(run.epochs),
@@ -71,3 +75,9 @@ def _table(found: list[RunSummary]) -> Table:
             "-" if run.seconds is None else f"{run.seconds:.1f}",
         )
     return table
+
+
+def _companion(metric: str) -> str:
+    """NDCG beside a recall or a precision, recall beside an NDCG."""
+    name, _, k = metric.partition("@")
+    return f"{'recall' if name == 'ndcg' else 'ndcg'}@{k}"

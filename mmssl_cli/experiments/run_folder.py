@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import tomllib
 import warnings
@@ -250,12 +251,15 @@ class RunFolder:
         return state
 
     def append_log(self, record: Mapping[str, Any]) -> None:
-        """Add a line to log.jsonl."""
+        """Add a line to log.jsonl, whole or not at all."""
         path = self.path / LOG
+        size = path.stat().st_size if path.exists() else 0
         try:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dict(record), ensure_ascii=False) + "\n")
         except OSError as problem:
+            with suppress(OSError):
+                os.truncate(path, size)
             raise write_problem(path, problem) from problem
 
     def lock(self) -> AbstractContextManager[None]:
@@ -265,6 +269,10 @@ class RunFolder:
             MmsslError: another process holds it; the sentence names that process.
         """
         return held(self.path / LOCK, f"Run {self.id}")
+
+    def is_over(self) -> bool:
+        """Whether the run has its result."""
+        return (self.path / RESULT).exists()
 
     def is_locked(self) -> bool:
         """Whether a process writes the run at this moment."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.experiments.run_folder import FILES, METRICS, RESULT, RunFolder, new_run_id
-from pipelines.errors import InputError, UsageError, nearest
+from mmssl_cli.wording import first_of, nearest_of_many
+from pipelines.errors import InputError, UsageError
 
-__all__ = ["RunFolder", "RunSummary", "list_runs", "new_run_id", "resolve_run", "summarize"]
+if TYPE_CHECKING:
+    from mmssl_cli.config import TrainSettings
+
+__all__ = ["RunFolder", "RunSummary", "find_run", "list_runs", "new_run_id", "resolve_run", "summarize"]
 
 LATEST = "latest"
-RUNNING, INTERRUPTED, DAMAGED = "running", "interrupted", "damaged"
+RUNNING, INTERRUPTED, DAMAGED, DIVERGED = "running", "interrupted", "damaged", "diverged"
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class RunSummary:
     """A run at a glance.
 
     Attributes:
+        select_on: the validation metric that selects its model, such as recall@20.
         status: of result.json (finished, stopped, diverged, ...), else running, interrupted or damaged.
         epochs: epochs trained so far.
         seconds: time in those epochs; None where unknown.
@@ -37,6 +43,7 @@ class RunSummary:
     variant: str = ""
     dataset: str = ""
     seed: int | None = None
+    select_on: str = ""
     epochs: int = 0
     seconds: float | None = None
     validation: dict[str, float] = field(default_factory=dict)
@@ -58,6 +65,8 @@ def _folders(runs_dir: Path) -> list[Path]:
         return sorted(path for path in runs_dir.iterdir() if _looks_like_a_run(path))
     except FileNotFoundError:
         return []
+    except NotADirectoryError as problem:
+        raise InputError(f"{runs_dir} is a file; expected the folder of the runs as --runs-dir.") from problem
     except OSError as problem:
         raise InputError(f"Cannot list the runs in {runs_dir}: {problem.strerror}.") from problem
 
@@ -73,7 +82,8 @@ def summarize(path: Path) -> RunSummary:
     try:
         config, provenance = run.read_config()
         started = _timestamp(provenance.get("started"), started)
-        known: dict[str, Any] = {key: str(config.get(key, "")) for key in ("model", "variant", "dataset")}
+        keys = ("model", "variant", "dataset", "select_on")
+        known: dict[str, Any] = {key: str(config.get(key, "")) for key in keys}
         seed = config["seed"] if isinstance(config.get("seed"), int) else None
         return RunSummary(run.id, path, started=started, seed=seed, **known, **_progress(run))
     except InputError as problem:
@@ -97,6 +107,18 @@ def _progress(run: RunFolder) -> dict[str, Any]:
         epochs = run.read_metrics()
         progress |= {"epochs": len(epochs), "seconds": float(epochs["seconds"].sum())}
     return progress
+
+
+def find_run(settings: TrainSettings, runs_dir: Path) -> RunFolder | None:
+    """The newest run of just these settings that is over or can go on; None where there is none."""
+    for summary in list_runs(runs_dir):
+        known = (summary.model, summary.dataset, summary.seed) == (settings.model, settings.dataset, settings.seed)
+        if known and summary.status not in (DAMAGED, DIVERGED):
+            run = RunFolder.open(summary.path)
+            with suppress(InputError):  # settings of another version of this program
+                if run.settings() == settings:
+                    return run
+    return None
 
 
 def _timestamp(started: Any, otherwise: float) -> float:
@@ -126,16 +148,19 @@ def resolve_run(argument: str, runs_dir: Path) -> RunFolder:
     if len(starting) == 1:
         return RunFolder.open(runs_dir / starting[0])
     if starting:
-        raise UsageError(f"{argument!r} begins the ids of {len(starting)} runs: {', '.join(starting)}; write more.")
+        raise UsageError(f"{argument!r} begins the ids of {len(starting)} runs: {first_of(starting)}; write more.")
     if argument and path.is_dir():
         return RunFolder.open(path)
     if not ids:
         raise UsageError(f"There is no run {argument!r}: {runs_dir} holds no runs; `mmssl train` makes one.")
-    raise UsageError(f"There is no run {argument!r} in {runs_dir}: {nearest(argument, ids)}")
+    raise UsageError(f"There is no run {argument!r} in {runs_dir}: {nearest_of_many(argument, ids[::-1], 'run')}")
 
 
 def _latest(runs_dir: Path) -> RunFolder:
-    sound = [run for run in list_runs(runs_dir) if run.status != DAMAGED]
+    listed = list_runs(runs_dir)
+    sound = [run for run in listed if run.status != DAMAGED]
+    if listed and not sound:
+        raise UsageError(f"There is no latest run: no run in {runs_dir} can be read; `mmssl runs` says why.")
     if not sound:
         raise UsageError(f"There is no latest run: {runs_dir} holds no runs; `mmssl train` makes one.")
     return RunFolder.open(sound[0].path)

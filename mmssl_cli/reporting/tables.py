@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,8 +17,9 @@ _COMPARED = ("recall@20", "precision@20", "ndcg@20")
 
 
 def new_table(title: str = "") -> Table:
-    """An empty table in the style of all of ours."""
-    return Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    """An empty table in the style of all of ours. The title is one line, however narrow the table is."""
+    line = Text(title, style="table.title", no_wrap=True, overflow="ignore") if title else None
+    return Table(title=line, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
 
 
 def show(*tables: Table, wrap: bool = False) -> None:
@@ -32,6 +34,7 @@ def show(*tables: Table, wrap: bool = False) -> None:
     for table in tables:
         if not (wrap and console.is_terminal):
             console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+        console.width = max(console.width, cell_len(str(table.title or "")))
         console.print(table)
 
 
@@ -71,13 +74,18 @@ def comparison_table(dataset: str, ours: Mapping[str, Sequence[Mapping[str, floa
     table = new_table(f"Test metrics on {dataset}, beside published ones")
     table.add_column("Model")
     for name in _COMPARED:
-        metric, _, k = name.partition("@")
-        table.add_column(f"{METRICS[metric]}@{k}", justify="right")
+        table.add_column(metric_label(name), justify="right")
     table.add_column("Source")
     for label, results, source, style in rows:
         cells = [mean_and_deviation(_values(results, name)) for name in _COMPARED]
         table.add_row(Text(label), *cells, source, style=style)
     return table
+
+
+def metric_label(name: str) -> str:
+    """``recall@20`` as a reader writes it: ``Recall@20``."""
+    metric, _, k = name.partition("@")
+    return f"{METRICS.get(metric, metric)}@{k}"
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
