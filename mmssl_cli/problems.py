@@ -9,6 +9,8 @@ import typer
 
 from pipelines.errors import MmsslError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
 
 def explain(problem: Exception) -> tuple[str, int]:
     """The sentence for an error (empty where silence is right) and the exit code.
@@ -32,6 +34,15 @@ def explain(problem: Exception) -> tuple[str, int]:
     return f"This is a bug in mmssl ({what}); run the command with -v and report what it prints.", 1
 
 
+def disk_is_full(problem: BaseException | None) -> bool:
+    """Whether an error, or what led to it, is a disk or a quota that is full."""
+    while problem is not None:
+        if isinstance(problem, OSError) and problem.errno in _FULL:
+            return True
+        problem = problem.__cause__
+    return False
+
+
 def _of_command_line(problem: typer.TyperException) -> tuple[str, int]:
     if type(problem).__name__ == "NoArgsIsHelpError":  # the help has been printed already
         return "", problem.exit_code
@@ -45,7 +56,7 @@ def _of_command_line(problem: typer.TyperException) -> tuple[str, int]:
 
 def _of_system(problem: OSError) -> str:
     where = f" {Path(problem.filename)}" if problem.filename else ""
-    if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if problem.errno in _FULL:
         return f"Cannot write{where}: the disk is full; free some space and run the command again."
     reason = (problem.strerror or str(problem) or type(problem).__name__).rstrip(".")
     return f"Cannot use{where}: {reason[0].lower()}{reason[1:]}." if where else f"{reason}."

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from mmssl_cli.commands.options import Verbosity
+from mmssl_cli.wording import counted, modalities_label, model_label
 
 
 class Reporter:
@@ -28,7 +29,7 @@ class Reporter:
         self.info = {}
 
     def start(self, info: Mapping[str, Any]) -> None:
-        """A run begins: ``run``, ``model``, ``dataset``, ``seed``, ``epochs``, ``device`` and the like."""
+        """A run begins: ``run``, ``model``, ``variant``, ``dataset``, ``modalities``, ``seed`` and so on."""
         self.info = info
 
     def epoch(self, record: Mapping[str, Any]) -> None:
@@ -120,12 +121,13 @@ def make_reporter(level: Verbosity, console: Console | None = None) -> Reporter:
 
 def start_line(info: Mapping[str, Any]) -> str:
     """What is about to be trained, in a line."""
-    parts = [f"{info['model']} on {info['dataset']}", f"seed {info['seed']}", str(info["device"])]
+    parts = [f"{model_label(info['model'], info['variant'])} on {info['dataset']}"]
+    parts += [modalities_label(info["modalities"]), f"seed {info['seed']}", str(info["device"])]
     if "parameters" in info:
-        parts.append(f"{info['parameters']:,} parameters")
+        parts.append(counted(info["parameters"], "parameter"))
     if info.get("first_epoch", 1) > 1:
         parts.append(f"from epoch {info['first_epoch']}")
-    return f"Training {', '.join(parts)}: run {info['run']}"
+    return f"Training {', '.join(filter(None, parts))}: run {info['run']}"
 
 
 def epoch_line(record: Mapping[str, Any], info: Mapping[str, Any], *, verbose: bool = False) -> str:
@@ -152,7 +154,7 @@ def finish_line(result: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     metric = info.get("select_on", "recall@20")
     score = result["validation"].get(metric)
     best = f"; best epoch {result['best_epoch']}" + (f" (validation {metric} {score:.4f})" if score is not None else "")
-    return f"{ended} after {result['epochs']} epochs{best}."
+    return f"{ended} after {counted(result['epochs'], 'epoch')}{best}."
 
 
 def clock(seconds: float) -> str:

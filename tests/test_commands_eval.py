@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,11 +56,9 @@ def _load_model(run: Path, data_dir: Path) -> tuple[nn.Module, InteractionData, 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run for which every user's scores fall with the item's index: 0 is the best item, 5 the last."""
-    trainer = types.ModuleType("mmssl_cli.training.trainer")
-    trainer.load_model = _load_model  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, trainer.__name__, trainer)
+    monkeypatch.setattr("mmssl_cli.training.loading.load_model", _load_model)
     _prepare(tmp_path / "data")
-    config = 'model = "lightgcn"\ndataset = "shop"\nseed = 1\nks = [1, 2]\n'
+    config = 'model = "lightgcn"\ndataset = "shop"\nseed = 1\nks = [1, 2]\nselect-on = "recall@20"\n'
     folder = RunFolder.create(tmp_path / "runs", "20260101-000000-shop-lightgcn-s1", config)
     folder.save_model({"users": torch.ones(3, 1), "items": torch.arange(6, 0, -1).float().reshape(6, 1)})
     return folder
@@ -108,7 +104,7 @@ def test_evaluate_shows_a_table_and_writes_each_users_metrics(cli: Cli, run: Run
     lines = [line.split() for line in answer.out.splitlines()]
     assert ["K", "Recall", "Precision", "NDCG"] in lines
     assert ["2", "0.5000", "0.2500", "0.3155"] in lines
-    assert "shop, test, 2 users" in answer.out
+    assert answer.out.splitlines()[0].rstrip() == f"lightgcn on shop, test, 2 users, run {run.id}"
     table = pd.read_parquet(tmp_path / "users.parquet")
     assert table["user"].tolist() == [0, 1]
     assert table["train_degree"].tolist() == [1, 2]
@@ -155,7 +151,7 @@ def test_published_numbers_stand_beside_test_metrics_at_20(cli: Cli, run: RunFol
     lines = [line.split() for line in cli("evaluate", "tiktok").out.splitlines()]
 
     assert ["MMHCL", "0.1139", "-", "0.0492"] in [line[:4] for line in lines]
-    ours = next(line for line in lines if line[:2] == ["mmssl", "(w/o-GT)"])
+    ours = [line for line in lines if line[:2] == ["mmssl", "(w/o-GT)"]][-1]  # the title begins with it too
     assert (ours[2], ours[-2:]) == ("1.0000", ["this", "run"])
     assert "MMHCL" not in cli("evaluate", "tiktok", "--split", "validation").out
     assert "MMHCL" not in cli("evaluate", "tiktok", "--ks", "10").out
@@ -212,7 +208,7 @@ def test_recommend_to_all_writes_parquet_by_blocks(
         (["--all"], 2, "--all needs a file to write to: add --out recs.parquet."),
         (["--all", "--out", "recs.parquet", "--json"], 2, "choose one"),
         (["--user", "anne"], 2, "There is no user 'anne': did you mean ann?"),
-        (["--user", "17"], 2, "the data set has 3 users, such as ann, bob, eve."),
+        (["--user", "17"], 2, "there are 3 users, such as ann, bob, eve."),
         (["--all", "--out", "recs.parquet", "--top", "7"], 1, "K is 7, but the data set has 6 items"),
         (["--all", "--out", "data", "--top", "2"], 1, "Cannot write data"),
     ],
@@ -262,6 +258,40 @@ def test_runs_lists_what_there_is(cli: Cli, run: RunFolder) -> None:
     assert records["torn"]["status"] == "damaged"
 
 
+def test_runs_show_the_metrics_that_selected_them(cli: Cli, run: RunFolder) -> None:
+    _finished(run)
+    config = 'model = "mf"\ndataset = "shop"\nselect-on = "ndcg@5"\nks = [5]\n'
+    other = RunFolder.create(run.path.parent, "other", config)
+    result = {**run.read_result(), "validation": {"ndcg@5": 0.5}, "test": {"ndcg@5": 0.375, "recall@5": 0.75}}
+    other.write_result({**result, "model": "mf"})
+
+    lines = [line.split() for line in cli("runs").out.splitlines()]
+
+    assert lines[0] == ["Val", "Val", "Test", "Test", "Test", "Test"]
+    headers = lines[1][lines[1].index("Epochs") + 1 : -1]
+    shown = {line[0]: dict(zip(enumerate(headers), line[-7:-1], strict=True)) for line in lines[2:]}
+    assert {name: value for name, value in shown["other"].items() if value != "-"} == {
+        (headers.index("NDCG@5"), "NDCG@5"): "0.5000",
+        (headers.index("NDCG@5", 2), "NDCG@5"): "0.3750",
+        (headers.index("Recall@5"), "Recall@5"): "0.7500",
+    }
+    assert {name: value for name, value in shown[run.id].items() if value != "-"} == {
+        (headers.index("Recall@20"), "Recall@20"): "0.2500",
+        (headers.index("Recall@20", 2), "Recall@20"): "0.2000",
+        (headers.index("NDCG@20"), "NDCG@20"): "0.1250",
+    }
+
+
+def test_a_title_is_one_line_on_a_narrow_screen(cli: Cli, run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert cli("evaluate", run.id).out.splitlines()[0].rstrip() == f"lightgcn on shop, test, 2 users, run {run.id}"
+
+
+def test_one_user_is_no_users(cli: Cli, run: RunFolder) -> None:
+    answer = cli("recommend", "latest", "--user", "bob", "--top", "1", "--out", "recs.parquet")
+    assert answer.out == "recs.parquet: 1 recommendation for 1 user\n"
+
+
 def test_runs_of_an_empty_folder(cli: Cli) -> None:
     assert cli("runs").out == "runs holds no runs; `mmssl train` makes one.\n"
     assert json.loads(cli("runs", "--json", "--runs-dir", "elsewhere").out) == []
@@ -287,7 +317,31 @@ def test_models_lists_the_registry_and_one_models_settings(cli: Cli) -> None:
     assert "did you mean lightgcn?" in unknown.words
 
 
-@pytest.mark.parametrize("arguments", [["models"], ["models", "mmssl", "--json"], ["runs"]])
+def test_models_shows_settings_as_a_data_set_uses_them(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shipped" / "tiktok").mkdir(parents=True)
+    (tmp_path / "shipped" / "tiktok" / "mf.toml").write_text("lr = 0.25\nks = [7]\nbatch-size = 1024\n")
+    monkeypatch.setattr("mmssl_cli.config.SHIPPED", tmp_path / "shipped")
+
+    rows = {row["setting"]: row for row in json.loads(cli("models", "mf", "--dataset", "tiktok", "--json").out)}
+
+    assert (rows["lr"]["value"], rows["lr"]["default"]) == (0.25, 0.001)
+    assert (rows["ks"]["value"], rows["dataset"]["value"]) == ([7], "tiktok")
+    differ = {name for name, row in rows.items() if row["value"] != row["default"]}
+    assert differ == {"lr", "ks", "dataset"}
+    lines = cli("models", "mf", "--dataset", "tiktok").out.splitlines()
+    assert lines[0].split() == ["Setting", "Value", "Default", "Allowed", "Description"]
+    assert lines[-1] == "Settings shipped for mf on tiktok: lr 0.25, ks 7."
+    none = cli("models", "mf", "--dataset", "demo").out.splitlines()[-1]
+    assert none == "No setting shipped for mf on demo overrides a default."
+    assert "did you mean tiktok?" in cli("models", "mf", "--dataset", "tiktk").words
+    assert cli("models", "--dataset", "tiktok").code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [["models"], ["models", "mmssl", "--json"], ["models", "mf", "--dataset", "demo"], ["runs"]]
+)
 def test_listing_needs_no_torch(process: Callable[..., Answer], arguments: list[str], tmp_path: Path) -> None:
     # `python -m` looks in the working folder first.
     (tmp_path / "torch.py").write_text("raise RuntimeError('torch was imported')\n")

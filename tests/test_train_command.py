@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from mmssl_cli.commands.options import Verbosity, settings_flags
 from mmssl_cli.config import SETTINGS, TrainSettings, build_settings, merge_settings, settings_to_toml
 from mmssl_cli.progress import LiveReporter, PlainReporter, Reporter, clock, make_reporter
 from mmssl_cli.reporting.tables import metrics_table
+from mmssl_cli.training.trainer import RunResult
 from tests.conftest import Answer
 
 Run = Callable[..., Answer]
@@ -29,13 +29,16 @@ class FakeTrainer:
 
     trained: list[TrainSettings] = field(default_factory=list)
     resumed: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
-    during: Callable[[Reporter], None] = lambda reporter: None
+    before: Callable[[TrainSettings], None] = lambda settings: None
+    during: Callable[[TrainSettings], None] = lambda settings: None
+    RunResult = RunResult
 
     def train_run(self, settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter) -> Any:
         self.trained.append(settings)
-        reporter.start({"run": "run-1", "epochs": 1, **settings.model_dump()})
-        self.during(reporter)
-        return self._result(settings.seed, runs_dir / "run-1")
+        self.before(settings)
+        reporter.start({"run": f"run-{settings.seed}", "epochs": 1, "variant": None, **settings.model_dump()})
+        self.during(settings)
+        return self._result(settings.seed, runs_dir / f"run-{settings.seed}")
 
     def resume_run(self, run_dir: Path, overrides: dict[str, Any], *, data_dir: Path, reporter: Reporter) -> Any:
         self.resumed.append((run_dir, overrides))
@@ -43,8 +46,8 @@ class FakeTrainer:
 
     def _result(self, seed: int, folder: Path) -> Any:
         score = 0.1 + 0.01 * len(self.trained)
-        record = {"model": "mf", "dataset": "demo", "seed": seed, "test": dict.fromkeys(TEST, score)}
-        return types.SimpleNamespace(record=record, folder=folder)
+        record = {"model": "mf", "variant": None, "dataset": "demo", "seed": seed, "test": dict.fromkeys(TEST, score)}
+        return self.RunResult(folder, record)
 
 
 @pytest.fixture
@@ -144,6 +147,7 @@ def test_runs_are_seeds_in_a_row_and_their_mean_is_shown(cli: Run, trainer: Fake
         (["--model", "mf", "--heads", "2"], "Model 'mf' has no setting 'heads'"),
         (["--seed", str(2**63 - 1), "--runs", "2"], "seed cannot be"),
         (["--resume", "x", "--runs", "2"], "leave out --runs"),
+        (["--resume", "x", "--continue"], "leave out --runs and --continue"),
         (["--resume", "x"], "There is no run 'x'"),
     ],
 )
@@ -167,7 +171,7 @@ def test_a_wrong_file_of_settings_is_named(cli: Run, trainer: FakeTrainer, tmp_p
 def test_an_unprepared_data_set_comes_with_the_command_that_prepares_it(cli: Run, trainer: FakeTrainer) -> None:
     answer = cli("train", "--dataset", "tiktok", "--data-dir", "elsewhere")
     assert (answer.code, trainer.trained) == (1, [])
-    assert "`mmssl prep tiktok --from DIR --data-dir elsewhere`" in answer.err
+    assert "`mmssl prep tiktok --from PLACE --data-dir elsewhere` first." in answer.err
 
 
 def test_resume_hands_over_what_may_change(cli: Run, trainer: FakeTrainer, tmp_path: Path) -> None:
@@ -195,14 +199,61 @@ def test_resume_with_other_settings_is_refused(
     assert expected in answer.err and "only epochs, patience, device may change" in answer.err
 
 
-def test_an_interrupt_says_how_to_resume(cli: Run, trainer: FakeTrainer) -> None:
-    def interrupt(reporter: Reporter) -> None:
-        raise KeyboardInterrupt
+def _interrupt(seed: int) -> Callable[[TrainSettings], None]:
+    """Press Ctrl-C at the run of this seed."""
 
-    trainer.during = interrupt
-    answer = cli("-q", "train", "--runs-dir", "elsewhere")
+    def interrupt(settings: TrainSettings) -> None:
+        if settings.seed == seed:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def test_an_interrupt_says_how_to_resume(cli: Run, trainer: FakeTrainer) -> None:
+    trainer.during = _interrupt(5)
+    answer = cli("-q", "train", "--seed", 5, "--runs-dir", "else where")
     assert answer.code == 130
-    assert answer.err == "Interrupted. Go on with: mmssl train --resume run-1 --runs-dir elsewhere\n"
+    assert answer.err == "Interrupted. Go on with: mmssl train --resume run-5 --runs-dir 'else where'\n"
+
+
+def test_an_interrupt_before_training_says_that_nothing_was_saved(cli: Run, trainer: FakeTrainer) -> None:
+    trainer.before = _interrupt(5)
+    for runs in (1, 3):
+        answer = cli("-q", "train", "--seed", 5, "--runs", runs)
+        assert (answer.code, answer.err) == (130, "Interrupted before training began; nothing was saved.\n")
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_an_interrupt_of_several_runs_says_what_is_finished_and_how_to_go_on(
+    cli: Run, trainer: FakeTrainer, when: str, tmp_path: Path
+) -> None:
+    setattr(trainer, when, _interrupt(7))
+    (tmp_path / "my.toml").write_text("lr = 0.5\n")
+    answer = cli(
+        "-q", "train", "--config", "my.toml", "--seed", 5, "--runs", 4, "--model", "mf", "--data-dir", "./data"
+    )
+    assert answer.code == 130
+    assert answer.err == (
+        "Run 3 of 4 (seed 7) was interrupted; finished: seed 5 (run-5), seed 6 (run-6). Go on with: "
+        "mmssl train --config my.toml --model mf --seed 5 --runs 4 --continue\n"
+    )
+
+
+def test_shipped_settings_that_override_defaults_are_said_in_a_line(
+    cli: Run, trainer: FakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shipped" / "demo").mkdir(parents=True)
+    (tmp_path / "shipped" / "demo" / "mf.toml").write_text("lr = 0.25\nks = [5, 20]\nepochs = 9\nbatch-size = 1024\n")
+    monkeypatch.setattr("mmssl_cli.config.SHIPPED", tmp_path / "shipped")
+    (tmp_path / "my.toml").write_text("epochs = 3\n")
+
+    def lines(*flags: object) -> list[str]:
+        return [line for line in cli("train", "--model", "mf", *flags).err.splitlines() if "shipped" in line]
+
+    assert lines() == ["Settings shipped for mf on demo: lr 0.25, ks 5,20, epochs 9."]
+    assert lines("--lr", 0.5, "--config", "my.toml") == ["Settings shipped for mf on demo: ks 5,20."]
+    assert lines("-q") == lines("--model", "lightgcn") == []
+    assert [settings.epochs for settings in trainer.trained] == [9, 3, 9, 200]
 
 
 RECORD = {"epoch": 3, "seconds": 1.25, "lr": 1e-3, "loss/bpr": 0.5, "loss/total": 0.75, "eta_seconds": 125.0}
@@ -210,7 +261,9 @@ SCORES = {"validation/recall@20": 0.25, "validation/ndcg@20": 0.125, "validation
 INFO = {
     "run": "r1",
     "model": "mf",
+    "variant": None,
     "dataset": "demo",
+    "modalities": None,
     "seed": 1,
     "device": "cpu",
     "epochs": 40,

@@ -20,8 +20,9 @@ from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.experiments.run_folder import RunFolder
 from mmssl_cli.progress import Reporter
+from mmssl_cli.training.loading import load_model
 from mmssl_cli.training.loop import DivergedError, TrainingLoop
-from mmssl_cli.training.trainer import RunResult, load_model, resume_run, train_run
+from mmssl_cli.training.trainer import RunResult, resume_run, train_run
 from pipelines.dataset import PreparedDataset
 from pipelines.errors import InputError, MmsslError, UsageError
 from pipelines.prepared import read_prepared, write_prepared
@@ -253,7 +254,7 @@ def test_an_empty_split_is_refused_before_training(
         whole = load_interactions(*given)
         return replace(whole, **{split: CSR.from_pairs([], whole.num_users)})
 
-    monkeypatch.setattr("mmssl_cli.training.trainer.load_interactions", without)
+    monkeypatch.setattr("mmssl_cli.training.loading.load_interactions", without)
     with pytest.raises(InputError, match=f"The {split} split of data set 'toy' is empty"):
         train()
     assert not (tmp_path / "runs").exists()

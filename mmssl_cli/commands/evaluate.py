@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, Verbosity, verbosity
+from mmssl_cli.wording import counted, modalities_label, model_label
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -74,9 +76,10 @@ def _evaluate(
 
     from mmssl_cli.evaluation.metrics import evaluate as evaluate_embeddings
     from mmssl_cli.experiments.parquet import write_table
-    from mmssl_cli.training.trainer import load_model
+    from mmssl_cli.training.loading import load_model, modalities_of
 
     model, data, settings = load_model(run.path, data_dir)
+    say_if_unfinished(run)
     model.eval()
     with torch.inference_mode():
         users, items = model.represent()
@@ -88,6 +91,7 @@ def _evaluate(
         "model": settings.model,
         "variant": getattr(settings, "variant", None),
         "dataset": settings.dataset,
+        "modalities": modalities_of(model, data),
         "split": split,
         "users": len(per_user),
         "metrics": means,
@@ -95,13 +99,23 @@ def _evaluate(
     }
 
 
+def say_if_unfinished(run: RunFolder) -> None:
+    """Say on standard error that a run is not over, so that its model may not be its last."""
+    if verbosity() is Verbosity.QUIET:
+        return
+    if run.is_locked():
+        print(f"Run {run.id} is still being trained; this is its best model so far.", file=sys.stderr)
+    elif not run.is_over():
+        print(f"Run {run.id} was cut off before its end; this is its best model until then.", file=sys.stderr)
+
+
 def _show(answer: dict[str, Any]) -> None:
     from mmssl_cli.reporting.tables import comparison_table, metrics_table, show
 
-    where = f"{answer['dataset']}, {answer['split']}, {answer['users']:,} users, run {answer['run']}"
-    show(metrics_table([answer["metrics"]], title=where))
-    variant = answer["variant"]
-    label = f"{answer['model']} ({variant})" if variant not in (None, "full") else answer["model"]
+    label = model_label(answer["model"], answer["variant"])
+    where = [answer["dataset"], modalities_label(answer["modalities"]), answer["split"]]
+    where += [counted(answer["users"], "user"), f"run {answer['run']}"]
+    show(metrics_table([answer["metrics"]], title=f"{label} on {', '.join(filter(None, where))}"))
     comparable = answer["split"] == "test" and "recall@20" in answer["metrics"]
     table = comparison_table(answer["dataset"], {label: [answer["metrics"]]}) if comparable else None
     if table is not None:

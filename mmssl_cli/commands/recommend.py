@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmssl_cli.commands.evaluate import say_if_unfinished
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir
+from mmssl_cli.wording import counted, nearest_of_many
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def recommend(
 
     RUN may be `latest`. Users and items go by their original ids; training items are left out.
 
-    Example: mmssl recommend latest --user u17 --top 10
+    Example: mmssl recommend latest --user user-0007 --top 10
 
     Example: mmssl recommend latest --all --out recs.parquet
     """
@@ -52,11 +54,13 @@ def recommend(
         raise UsageError("--all needs a file to write to: add --out recs.parquet.")
     if out is not None and as_json:
         raise UsageError("--out writes parquet and --json prints; choose one.")
-    ranker = Ranker.load(resolve_run(run, runs_dir).path, data_dir)
+    chosen = resolve_run(run, runs_dir)
+    ranker = Ranker.load(chosen.path, data_dir)
     rows = ranker.rows_of(user) if user else list(range(len(ranker.user_ids)))
+    say_if_unfinished(chosen)
     if out is not None:
         count = ranker.write(out, rows, top)
-        print(f"{out}: {count:,} recommendations for {len(rows):,} users")
+        print(f"{out}: {counted(count, 'recommendation')} for {counted(len(rows), 'user')}")
         return
     answers = list(ranker.answers(rows, top))
     if as_json:
@@ -83,7 +87,7 @@ class Ranker:
         """Read the model of a run and the names in its data set."""
         import torch
 
-        from mmssl_cli.training.trainer import load_model
+        from mmssl_cli.training.loading import load_model
         from pipelines.storage import read_table
 
         model, data, settings = load_model(run, data_dir)
@@ -105,7 +109,7 @@ class Ranker:
         row_of = {known: row for row, known in enumerate(self.user_ids)}
         for wanted in ids:
             if wanted not in row_of:
-                raise UsageError(f"There is no user {wanted!r}: {_nearest_of_many(wanted, list(row_of))}")
+                raise UsageError(f"There is no user {wanted!r}: {nearest_of_many(wanted, list(row_of), 'user')}")
         return [row_of[wanted] for wanted in dict.fromkeys(ids)]
 
     def blocks(self, rows: Sequence[int], top: int) -> Iterator[tuple[Any, Any, Any]]:
@@ -164,16 +168,6 @@ class Ranker:
         ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
         return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _nearest_of_many(wanted: str, known: list[str]) -> str:
-    """As ``nearest``, but where nothing is near, a few examples: a data set may have a million users."""
-    import difflib
-
-    close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.6)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    return f"the data set has {len(known):,} users, such as {', '.join(known[:3])}."
 
 
 def _show(answers: Sequence[dict[str, Any]]) -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmssl_cli.commands.going_on import Session
 from mmssl_cli.commands.options import (
     DEFAULT_DATA_DIR,
     DEFAULT_RUNS_DIR,
     DataDir,
     RunsDir,
+    Verbosity,
     accepts_settings,
+    shipped_line,
     verbosity,
 )
 from mmssl_cli.config import TrainSettings, build_settings, merge_settings, read_toml
-from pipelines.errors import InputError, UsageError
+from mmssl_cli.problems import disk_is_full
+from mmssl_cli.wording import modalities_label, model_label
+from pipelines.errors import InputError, MmsslError, UsageError
 
 if TYPE_CHECKING:
     from mmssl_cli.progress import Reporter
@@ -52,6 +59,15 @@ def train(
             help=f"Go on with a run that was cut off; only {', '.join(RESUMABLE)} may change.",
         ),
     ] = None,
+    continued: Annotated[
+        bool,
+        typer.Option(
+            "--continue",
+            help="Count the seeds that runs of the same settings have finished already, and go on with one that was "
+            "cut off.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     **flags: Any,
@@ -69,38 +85,68 @@ def train(
     from mmssl_cli.progress import make_reporter
 
     given = {name: value for name, value in flags.items() if value is not None}
-    if resume is not None and runs > 1:
-        raise UsageError("--resume goes on with one run; leave out --runs.")
+    if resume is not None and (runs > 1 or continued):
+        raise UsageError("--resume goes on with one run; leave out --runs and --continue.")
     reporter = make_reporter(verbosity())
+    session = Session(given, config, runs, data_dir, runs_dir)
     try:
         if resume is not None:
-            results = [_resume(resume, given, config, data_dir, runs_dir, reporter)]
+            session.results.append(_resume(resume, session, reporter))
         else:
-            results = _train(given, config, runs, data_dir, runs_dir, reporter)
+            _train(session, reporter, continued)
     except KeyboardInterrupt:
         reporter.close()
-        _say_how_to_resume(reporter.info, data_dir, runs_dir)
+        print(session.interruption(reporter.info), file=sys.stderr)
         raise typer.Exit(130) from None
+    except (MmsslError, OSError) as problem:
+        reporter.close()
+        if session.results:
+            print(f"{session.place()} failed; {session.finished()}.", file=sys.stderr)
+        run = session.under_way(reporter.info)
+        if run is not None and disk_is_full(problem):
+            raise InputError(
+                f"The disk is full: {runs_dir / run} cannot be written; free some space, then go on with: "
+                f"{session.command(run)}"
+            ) from problem
+        raise
     finally:
         reporter.close()
-    _show(results)
+    if as_json:
+        print(json.dumps(_plain(session.results), indent=2))
+    else:
+        _show(session.results)
 
 
-def _train(
-    given: dict[str, Any], config: Path | None, runs: int, data_dir: Path, runs_dir: Path, reporter: Reporter
-) -> list[RunResult]:
-    settings = _merge(given, config, data_dir)
-    _ensure_prepared(settings.dataset, data_dir, reporter)
-    from mmssl_cli.training.trainer import train_run  # torch: only once the settings are right
-
-    results = []
-    for number in range(runs):
-        seeded = build_settings({**settings.model_dump(), "seed": settings.seed + number})
-        results.append(train_run(seeded, data_dir, runs_dir, reporter=reporter))
-    return results
+def _train(session: Session, reporter: Reporter, continued: bool) -> None:
+    settings = _merge(session.given, session.config, session.data_dir)
+    chosen = {*session.given, *(read_toml(session.config) if session.config else ())}
+    if line := shipped_line(settings, chosen):
+        reporter.message(line)
+    _ensure_prepared(settings.dataset, session.data_dir)
+    for number in range(session.runs):
+        session.seed = settings.seed + number
+        seeded = build_settings({**settings.model_dump(), "seed": session.seed})
+        session.results.append(_train_one(seeded, session, reporter, continued))
 
 
-def _merge(given: dict[str, Any], config: Path | None, data_dir: Path) -> TrainSettings:
+def _train_one(settings: TrainSettings, session: Session, reporter: Reporter, continued: bool) -> RunResult:
+    from mmssl_cli.training.trainer import RunResult, resume_run, train_run  # torch: only once the settings are right
+
+    if continued:
+        from mmssl_cli.experiments.store import find_run
+        from mmssl_cli.training.loading import check_same_data
+
+        run = find_run(settings, session.runs_dir)
+        if run is not None and run.is_over():
+            check_same_data(run, settings, session.data_dir)
+            reporter.message(f"Seed {settings.seed} is finished already: run {run.id}")
+            return RunResult(run.path, run.read_result())
+        if run is not None:
+            return resume_run(run.path, {}, data_dir=session.data_dir, reporter=reporter)
+    return train_run(settings, session.data_dir, session.runs_dir, reporter=reporter)
+
+
+def _merge(given: Mapping[str, Any], config: Path | None, data_dir: Path) -> TrainSettings:
     from pipelines.catalog import resolve_dataset
 
     named = given.get("dataset", read_toml(config).get("dataset") if config else None)
@@ -108,7 +154,7 @@ def _merge(given: dict[str, Any], config: Path | None, data_dir: Path) -> TrainS
     return merge_settings({**given, "dataset": name}, config)
 
 
-def _ensure_prepared(dataset: str, data_dir: Path, reporter: Reporter) -> None:
+def _ensure_prepared(dataset: str, data_dir: Path) -> None:
     """Generate a data set that needs no files; for any other, say how to prepare it.
 
     Raises:
@@ -121,26 +167,22 @@ def _ensure_prepared(dataset: str, data_dir: Path, reporter: Reporter) -> None:
     entry = load_catalog().entries[dataset]
     if entry.source != "demo":
         raise InputError(
-            f"Data set {dataset!r} is not prepared in {data_dir}; run `mmssl prep {dataset} --from DIR"
-            f"{_data_dir_flag(data_dir)}` with the folder of its files."
+            f"Data set {dataset!r} is not prepared in {data_dir}; run `mmssl prep {dataset}"
+            f"{' --from PLACE' if entry.source == 'published' else ''}{_data_dir_flag(data_dir)}` first."
         )
+    from mmssl_cli.prep_progress import prep_reporter
     from pipelines.prepare import prepare
 
-    prepare(dataset, data_dir=data_dir, report=reporter.message)
+    with prep_reporter(quiet=verbosity() is Verbosity.QUIET) as steps:
+        prepare(dataset, data_dir=data_dir, reporter=steps)
 
 
-def _resume(
-    argument: str,
-    given: dict[str, Any],
-    config: Path | None,
-    data_dir: Path,
-    runs_dir: Path,
-    reporter: Reporter,
-) -> RunResult:
+def _resume(argument: str, session: Session, reporter: Reporter) -> RunResult:
     from mmssl_cli.experiments.store import resolve_run
 
-    run = resolve_run(argument, runs_dir)
-    changed = changed_settings(run.settings(), {**(read_toml(config) if config else {}), **given})
+    run = resolve_run(argument, session.runs_dir)
+    from_file = read_toml(session.config) if session.config else {}
+    changed = changed_settings(run.settings(), {**from_file, **session.given})
     refused = [name for name in changed if name not in RESUMABLE]
     if refused:
         what = ", ".join(f"{name.replace('_', '-')} ({changed[name][0]}, not {changed[name][1]})" for name in refused)
@@ -151,7 +193,7 @@ def _resume(
     from mmssl_cli.training.trainer import resume_run
 
     overrides = {name: new for name, (_, new) in changed.items()}
-    return resume_run(run.path, overrides, data_dir=data_dir, reporter=reporter)
+    return resume_run(run.path, overrides, data_dir=session.data_dir, reporter=reporter)
 
 
 def changed_settings(saved: TrainSettings, given: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -168,31 +210,34 @@ def changed_settings(saved: TrainSettings, given: dict[str, Any]) -> dict[str, t
     return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
 
 
-def _say_how_to_resume(info: Mapping[str, Any], data_dir: Path, runs_dir: Path) -> None:
-    if "run" not in info:
-        print("Interrupted before training began; nothing was saved.", file=sys.stderr)
-        return
-    flags = _data_dir_flag(data_dir) + (f" --runs-dir {runs_dir}" if runs_dir != DEFAULT_RUNS_DIR else "")
-    print(f"Interrupted. Go on with: mmssl train --resume {info['run']}{flags}", file=sys.stderr)
-
-
 def _data_dir_flag(data_dir: Path) -> str:
     return f" --data-dir {data_dir}" if data_dir != DEFAULT_DATA_DIR else ""
 
 
-def _show(results: Sequence[RunResult]) -> None:
-    from rich.console import Console
+def _plain(results: Sequence[RunResult]) -> dict[str, Any]:
+    """What the table shows as plain values: each run's result.json, and means and deviations over the runs."""
+    tests = [result.record["test"] for result in results]
+    values = {name: [test[name] for test in tests] for name in tests[0]}
+    return {
+        "runs": [{"run": result.folder.name, "folder": str(result.folder), **result.record} for result in results],
+        "mean": {name: fmean(of) for name, of in values.items()},
+        "deviation": {name: stdev(of) for name, of in values.items()} if len(tests) > 1 else None,
+    }
 
-    from mmssl_cli.reporting.tables import metrics_table
+
+def _show(results: Sequence[RunResult]) -> None:
+    from mmssl_cli.reporting.tables import metrics_table, show
 
     first = results[0].record
     seeds = ", ".join(str(result.record["seed"]) for result in results)
-    title = f"Test metrics of {first['model']} on {first['dataset']}, "
-    title += f"seed {seeds}" if len(results) == 1 else f"mean ± deviation over seeds {seeds}"
-    console = Console(highlight=False)
-    console.print(metrics_table([result.record["test"] for result in results], title), soft_wrap=True)
-    console.print()
+    parts = [
+        f"Test metrics of {model_label(first['model'], first['variant'])} on {first['dataset']}",
+        modalities_label(first.get("modalities")),  # a run of an older version does not say
+        f"seed {seeds}" if len(results) == 1 else f"mean ± deviation over seeds {seeds}",
+    ]
+    show(metrics_table([result.record["test"] for result in results], ", ".join(filter(None, parts))))
+    print()
     for result in results:
-        console.print(f"Run     {result.folder}", soft_wrap=True, markup=False)
+        print(f"Run     {result.folder}")
         for curves in ("curves.png", "curves.svg"):
-            console.print(f"Curves  {result.folder / curves}", soft_wrap=True, markup=False)
+            print(f"Curves  {result.folder / curves}")

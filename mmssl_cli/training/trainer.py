@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import platform
-import resource
-import sys
 import time
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmssl_cli import __version__
 from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
-from mmssl_cli.data.interactions import InteractionData, load_interactions
+from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.metrics import evaluate
-from mmssl_cli.experiments.run_folder import RESULT, RunFolder, new_run_id
+from mmssl_cli.experiments.run_folder import RESULT, STATE, RunFolder, new_run_id
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model
+from mmssl_cli.training.loading import check_same_data, data_identity, load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
+from mmssl_cli.training.machine import device_name, environment, peak_memory, reset_peak_memory
 from pipelines.errors import InputError, MmsslError, UsageError
 
 if TYPE_CHECKING:
@@ -66,18 +64,25 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
         DivergedError: a loss term became infinite or NaN.
     """
     device = pick_device(settings.device)
-    data = _load(settings, data_dir)
+    reset_peak_memory(device)
+    data = load_data(settings, data_dir)
+    _check_variant(settings, data)
     loop = _make_loop(settings, data, device)
     started = datetime.now()
     name = settings.model if getattr(settings, "variant", "full") == "full" else f"{settings.model}-{settings.variant}"  # type: ignore[attr-defined]
     run_id = new_run_id(settings.dataset, name, settings.seed, started)
-    run = RunFolder.create(runs_dir, run_id, settings_to_toml(settings, _provenance(data, device, started)))
+    provenance = {
+        **data_identity(settings, data_dir),
+        **environment(device),
+        "started": started.isoformat(timespec="seconds"),
+    }
+    run = RunFolder.create(runs_dir, run_id, settings_to_toml(settings, provenance))
     with run.lock():
         return _train(run, loop, Progress([]), reporter)
 
 
 def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, reporter: Reporter) -> RunResult:
-    """Go on with a run from its last checkpoint; it ends with the numbers of one that was never cut off.
+    """Go on with a run from its last checkpoint; on the same device it ends with the numbers of one never cut off.
 
     Args:
         overrides: new values of ``epochs``, ``patience`` or ``device``.
@@ -88,82 +93,62 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
     """
     run = RunFolder.open(run_dir)
     with run.lock():
-        _, provenance = run.read_config()
         settings = build_settings({**run.settings().model_dump(), **overrides})
         device = pick_device(settings.device)
-        data = _load(settings, data_dir)
-        _check_same_data(run, data, data_dir)
-        loop, progress = _make_loop(settings, data, device), Progress([])
-        if (run.path / "state.pt").exists():  # a run cut off in its first epoch has none, and starts over
-            state = run.read_state()
-            try:
-                progress = Progress(**state.pop("progress"))
-                loop.restore(state)
-            except (KeyError, TypeError, ValueError, RuntimeError) as problem:
-                raise InputError(
-                    f"{run.path / 'state.pt'} does not fit the run's settings; it cannot be resumed from it."
-                ) from problem
+        reset_peak_memory(device)
+        check_same_data(run, settings, data_dir)
+        loop, progress = _make_loop(settings, load_data(settings, data_dir), device), Progress([])
+        if (run.path / STATE).exists():  # a run cut off in its first epoch has none, and starts over
+            progress = _restore(run, loop, reporter)
         if settings.epochs < len(progress.records):
             raise UsageError(
                 f"epochs is {settings.epochs}, but run {run.id} has trained {len(progress.records)}; "
                 "give at least as many, or start a new run."
             )
-        if overrides:
-            run.write_config(settings_to_toml(settings, provenance))
+        # Where it was trained is where its last session was; the log has the devices of all.
+        provenance = {**run.read_config()[1], **data_identity(settings, data_dir), **environment(device)}
+        run.write_config(settings_to_toml(settings, provenance))
         return _train(run, loop, progress, reporter)
 
 
-def load_model(run_dir: Path, data_dir: Path) -> tuple[Recommender, InteractionData, TrainSettings]:
-    """The selected model of a run, in evaluation mode, with its data, both on the CPU.
+def _restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> Progress:
+    """Bring the loop to where the last checkpoint of its run was.
 
     Raises:
-        InputError: the run or its data set is damaged, or they do not fit each other.
+        InputError: the checkpoint or the model of the best epoch is damaged, or of other settings.
     """
-    run = RunFolder.open(run_dir)
-    settings = run.settings()
-    data = _load(settings, data_dir)
-    _check_same_data(run, data, data_dir)
-    model = build_model(data, settings)
+    state = run.read_state()
     try:
-        model.load_state_dict(run.load_model())
-    except RuntimeError as problem:
-        raise InputError(
-            f"{run.path / 'model.safetensors'} does not fit the settings in config.toml; was one changed by hand?"
-        ) from problem
-    return model.eval(), data, settings
-
-
-def _check_same_data(run: RunFolder, data: InteractionData, data_dir: Path) -> None:
-    """The weights of a run belong to the users and items of the very data set it was trained on.
-
-    Raises:
-        InputError: it is another one.
-    """
-    trained_on = run.read_config()[1].get("manifest_digest")
-    if trained_on != data.manifest_digest:
-        raise InputError(
-            f"Run {run.id} was trained on another preparation of data set {data.name!r} than the one in "
-            f"{data_dir} (manifest {str(trained_on)[:12]}, not {data.manifest_digest[:12]}); prepare that one "
-            "again, or start a new run."
-        )
-
-
-def _load(settings: TrainSettings, data_dir: Path) -> InteractionData:
-    data = load_interactions(
-        data_dir / settings.dataset, settings.modalities, settings.feature_scaling, settings.feature_components
-    )
-    largest = max(settings.all_ks)
-    if largest > data.num_items:
-        raise UsageError(
-            f"K is {largest}, but data set {data.name!r} has only {data.num_items} items; choose smaller --ks "
-            "and --select-on."
-        )
-    for split in ("validation", "test"):
-        if not len(getattr(data, split)):
-            raise InputError(
-                f"The {split} split of data set {data.name!r} is empty; expected at least one interaction."
+        progress = Progress(**state.pop("progress"))
+        if progress.best_epoch:
+            load_weights(run, loop.model)  # damage shows now and not after the last epoch; the state replaces them
+        if (state["cuda_random"] is None) == (loop.device.type == "cuda"):
+            _change_device(state, loop)
+            reporter.message(
+                f"Run {run.id} was on another kind of device until epoch {state['epoch']}: on {loop.device} its "
+                "random draws are others, so that it ends with other numbers than without the change."
             )
-    return data
+        loop.restore(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as problem:
+        raise InputError(
+            f"{run.path / STATE} does not fit the run's settings; it cannot be resumed from it."
+        ) from problem
+    return progress
+
+
+def _change_device(state: dict[str, Any], loop: TrainingLoop) -> None:
+    """The random states of CPU and GPU do not fit each other: the sampler goes on from a seed of its own."""
+    fresh = torch.Generator(loop.device).manual_seed(loop.settings.seed + state["epoch"])
+    state["sampler_random"] = fresh.get_state()
+
+
+def _check_variant(settings: TrainSettings, data: InteractionData) -> None:
+    variant = getattr(settings, "variant", "full")
+    if variant != "full" and not data.features:
+        raise UsageError(
+            f"Variant {variant!r} changes a part of {settings.model} that works on modalities, and this run has none; "
+            "leave out --variant, or train with modalities."
+        )
 
 
 def _make_loop(settings: TrainSettings, data: InteractionData, device: torch.device) -> TrainingLoop:
@@ -182,7 +167,9 @@ def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
     info = {
         "run": run.id,
         "model": settings.model,
+        "variant": getattr(settings, "variant", None),
         "dataset": settings.dataset,
+        "modalities": modalities_of(loop.model, loop.data),
         "seed": settings.seed,
         "device": str(loop.device),
         "epochs": settings.epochs,
@@ -191,10 +178,12 @@ def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
         "first_epoch": first,
     }
     reporter.start(info)
+    if info["modalities"] == []:
+        reporter.message(f"Without modalities {settings.model} is plain propagation over the interaction graph.")
     run.append_log({"event": "start", **info, "at": _now()})
     if progress.goes_on(settings):
         (run.path / RESULT).unlink(missing_ok=True)  # a result says that the run is over, and this one goes on
-    with _interruption_logged(run, progress):
+    with _early_end_logged(run, progress):
         while progress.goes_on(settings):
             try:
                 _epoch(run, loop, progress, reporter)
@@ -233,16 +222,16 @@ def _finish(run: RunFolder, loop: TrainingLoop, progress: Progress, parameters: 
     from mmssl_cli.reporting.figures import plot_curves
 
     settings = loop.settings
-    loop.model.load_state_dict(run.load_model())
+    load_weights(run, loop.model)
     test, per_user = _evaluate(loop.model, loop.data, settings, "test")
     seconds = [record["seconds"] for record in progress.records]
     result = {
-        **_summary("finished" if len(seconds) >= settings.epochs else "stopped", settings, progress, test),
+        **_summary("finished" if len(seconds) >= settings.epochs else "stopped", loop, progress, test),
         "parameters": parameters,
         "seconds_per_epoch": sum(seconds) / len(seconds),
         "seconds_to_best": sum(seconds[: progress.best_epoch]),
-        "peak_memory_bytes": _peak_memory(loop.device),
-        "device": _device_name(loop.device),
+        "peak_memory_bytes": peak_memory(loop.device),
+        "device": device_name(loop.device),
     }
     run.write_per_user(per_user)
     plot_curves(run.read_metrics(), run.path, select_on=settings.select_on, title=run.id)
@@ -267,59 +256,42 @@ def _evaluate(
 
 
 @contextmanager
-def _interruption_logged(run: RunFolder, progress: Progress) -> Iterator[None]:
+def _early_end_logged(run: RunFolder, progress: Progress) -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
-        run.append_log({"event": "interrupted", "epoch": len(progress.records), "at": _now()})
+    except DivergedError:  # has its line already
+        raise
+    except (KeyboardInterrupt, Exception) as problem:
+        line: dict[str, Any] = {"event": "interrupted"}
+        if not isinstance(problem, KeyboardInterrupt):
+            line = {"event": "failed", "problem": str(problem) or type(problem).__name__}
+        with suppress(MmsslError):  # a full disk may have no room for this either
+            run.append_log({**line, "epoch": len(progress.records), "at": _now()})
         raise
 
 
 def _record_divergence(run: RunFolder, loop: TrainingLoop, progress: Progress, problem: Exception) -> MmsslError:
     good = f"the last good checkpoint is that of epoch {len(progress.records)}, in {run.path}"
-    run.write_result({**_summary("diverged", loop.settings, progress, {}), "problem": str(problem)})
+    run.write_result({**_summary("diverged", loop, progress, {}), "problem": str(problem)})
     run.append_log({"event": "diverged", "problem": str(problem), "at": _now()})
     return DivergedError(f"{problem}; {good if progress.records else 'there is no good checkpoint yet'}.")
 
 
-def _summary(status: str, settings: TrainSettings, progress: Progress, test: Mapping[str, float]) -> dict[str, Any]:
+def _summary(status: str, loop: TrainingLoop, progress: Progress, test: Mapping[str, float]) -> dict[str, Any]:
     """What result.json says of any run that is over."""
+    settings = loop.settings
     return {
         "status": status,
         "model": settings.model,
         "variant": getattr(settings, "variant", None),
         "dataset": settings.dataset,
+        "modalities": modalities_of(loop.model, loop.data),
         "seed": settings.seed,
         "epochs": len(progress.records),
         "best_epoch": progress.best_epoch or None,
         "validation": progress.best_metrics or {},
         "test": dict(test),
     }
-
-
-def _provenance(data: InteractionData, device: torch.device, started: datetime) -> dict[str, Any]:
-    return {
-        "manifest_digest": data.manifest_digest,
-        "mmssl": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": _device_name(device),
-        "threads": torch.get_num_threads(),
-        "started": started.isoformat(timespec="seconds"),
-    }
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB on Linux
 
 
 def _now() -> str:

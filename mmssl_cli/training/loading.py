@@ -1,0 +1,98 @@
+"""What a run is trained on, and its model: read from disk, and refused where they do not belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmssl_cli.config import TrainSettings
+from mmssl_cli.data.interactions import InteractionData, load_interactions
+from mmssl_cli.experiments.run_folder import MODEL, RunFolder
+from mmssl_cli.models.base import Recommender
+from mmssl_cli.models.registry import build_model
+from pipelines.errors import InputError, UsageError
+from pipelines.prepared import read_manifest
+
+
+def load_data(settings: TrainSettings, data_dir: Path) -> InteractionData:
+    """The data set of the settings, on the CPU.
+
+    Raises:
+        InputError: it is not valid, or a held-out split is empty.
+        UsageError: the settings do not fit it.
+    """
+    data = load_interactions(
+        data_dir / settings.dataset, settings.modalities, settings.feature_scaling, settings.feature_components
+    )
+    largest = max(settings.all_ks)
+    if largest > data.num_items:
+        raise UsageError(
+            f"K is {largest}, but data set {data.name!r} has only {data.num_items} items; choose smaller --ks "
+            "and --select-on."
+        )
+    for split in ("validation", "test"):
+        if not len(getattr(data, split)):
+            raise InputError(
+                f"The {split} split of data set {data.name!r} is empty; expected at least one interaction."
+            )
+    return data
+
+
+def load_model(run_dir: Path, data_dir: Path) -> tuple[Recommender, InteractionData, TrainSettings]:
+    """The selected model of a run, in evaluation mode, with its data, both on the CPU.
+
+    Raises:
+        InputError: the run or its data set is damaged, they do not fit each other, or there is no model yet.
+    """
+    run = RunFolder.open(run_dir)
+    settings = run.settings()
+    if not (run.path / MODEL).exists() and not run.is_over():
+        raise InputError(f"Run {run.id} has no model yet: none of its epochs has been validated.")
+    check_same_data(run, settings, data_dir)
+    data = load_data(settings, data_dir)
+    model = build_model(data, settings)
+    load_weights(run, model)
+    return model.eval(), data, settings
+
+
+def load_weights(run: RunFolder, model: Recommender) -> None:
+    """Give a model the weights of a run's best epoch.
+
+    Raises:
+        InputError: they are missing, damaged or of another shape.
+    """
+    weights = run.load_model()
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as problem:
+        raise InputError(
+            f"{run.path / MODEL} does not fit the settings in config.toml; was one changed by hand?"
+        ) from problem
+
+
+def data_identity(settings: TrainSettings, data_dir: Path) -> dict[str, str]:
+    """What a run remembers of its data set: the digest of its manifest, and that of its files alone."""
+    manifest = read_manifest(data_dir / settings.dataset)
+    return {"manifest_digest": manifest.digest, "content_digest": manifest.content_digest}
+
+
+def check_same_data(run: RunFolder, settings: TrainSettings, data_dir: Path) -> None:
+    """The weights of a run belong to the users and items of the very data it was trained on.
+
+    The same files under another manifest, as another version of this program may write it, are the same data.
+
+    Raises:
+        InputError: they are others.
+    """
+    _, trained_on = run.read_config()
+    found = data_identity(settings, data_dir)
+    if not any(trained_on.get(key) == digest for key, digest in found.items()):
+        raise InputError(
+            f"Run {run.id} was trained on another preparation of data set {settings.dataset!r} than the one in "
+            f"{data_dir} (manifest {str(trained_on.get('manifest_digest'))[:12]}, not "
+            f"{found['manifest_digest'][:12]}); prepare that one again, or start a new run."
+        )
+
+
+def modalities_of(model: Recommender, data: InteractionData) -> list[str] | None:
+    """The modalities that a model uses, none perhaps; None for a model that knows of no modalities."""
+    return list(data.features) if hasattr(model, "num_modalities") else None
