@@ -2,14 +2,17 @@
 
     train.json, val.json, test.json   {"0": [12, 7, ...], ...}: user -> the items of that split
     <kind>_feat.npy                   floats [items, dim], one file a modality; any of them may be absent
-    items.csv                         optional: column item, an original id (asin or id), imUrl, title
+    items.csv                         optional: column item, an original id (asin or id), imUrl, title, text
+    users.csv                         optional: columns user, id
+    timestamps.csv                    optional: columns user, item, timestamp
+    images/                           optional: pictures that items.csv names as images/<file>
 
-Users and items are numbered from 0. A row of zeros means that the item has no content of that modality.
+Users and items are numbered from 0. A row of zeros means that the item has no content of that modality. What is
+noted of feature files (see ``pipelines.sources.notes``) goes before what their names and rows say.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,17 +21,28 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from pipelines.dataset import SPLITS, Features, PreparedDataset, cold_users, cold_users_sentence
+from pipelines.dataset import SPLITS, PreparedDataset, cold_users, cold_users_sentence
 from pipelines.errors import InputError
 from pipelines.files import read_problem, sha256_of
-from pipelines.storage import read_array
+from pipelines.raw import Complaints
+from pipelines.sources.notes import NOTES_FILE
+from pipelines.sources.numbered import (
+    ITEM_ID,
+    ITEMS_FILE,
+    MODALITIES,
+    count_numbers,
+    feature_paths,
+    numbered,
+    read_feature_files,
+    read_ids,
+)
+from pipelines.sources.pairs import Part, gather
 
 ColdUsers = Literal["refuse", "keep", "drop"]
 COLD_USERS: tuple[ColdUsers, ...] = ("refuse", "keep", "drop")
 
 SPLIT_FILES = {"train": "train.json", "validation": "val.json", "test": "test.json"}
-MODALITIES = {"image_feat.npy": "visual", "audio_feat.npy": "acoustic", "text_feat.npy": "textual"}
-ITEMS_FILE = "items.csv"
+USERS_FILE, TIMES_FILE = "users.csv", "timestamps.csv"
 _LARGEST_ID = np.iinfo(np.int32).max - 1
 
 
@@ -47,8 +61,8 @@ def raw_files(folder: Path) -> list[Path]:
             f"{folder} has no {' and no '.join(missing)}; the published layout needs "
             f"{', '.join(SPLIT_FILES.values())} (user -> list of items)."
         )
-    items = [folder / ITEMS_FILE] if (folder / ITEMS_FILE).is_file() else []
-    return [*splits, *sorted(folder.glob("*_feat.npy")), *items]
+    optional = [folder / name for name in (ITEMS_FILE, USERS_FILE, TIMES_FILE, NOTES_FILE)]
+    return [*splits, *feature_paths(folder), *(path for path in optional if path.is_file())]
 
 
 def source_hashes(folder: Path) -> dict[str, str]:
@@ -84,23 +98,27 @@ def read_published(
     """
     files = raw_files(folder)
     pairs = {split: read_pairs(folder / file) for split, file in SPLIT_FILES.items()}
-    num_users = _number("user", [users for users, _ in pairs.values()])
-    seen_items = [items["item"].to_numpy() for _, items in pairs.values()]
-    arrays = {path.name: _read_rows(path) for path in files if path.name.endswith("_feat.npy")}
-    table = _read_items(folder / ITEMS_FILE) if folder / ITEMS_FILE in files else None
-    described = [*(len(rows) for rows in arrays.values()), 0 if table is None else len(table)]
-    num_items = _number("item", seen_items, at_least=max(described))
-    _check_rows(folder, {name: len(rows) for name, rows in arrays.items()}, table, num_items)
-    users = pd.DataFrame({"user": np.arange(num_users, dtype=np.int32)}).assign(
-        id=lambda users: users["user"].astype(str)
-    )
-    interactions = {split: frame for split, (_, frame) in pairs.items()}
+    users = read_ids(folder / USERS_FILE, "user", "user", ("id",)) if folder / USERS_FILE in files else None
+    items = read_ids(folder / ITEMS_FILE, "item", "item", ITEM_ID) if folder / ITEMS_FILE in files else None
+    features = read_feature_files(folder, modalities)
+    num_users = count_numbers("user", [numbers for numbers, _ in pairs.values()], 0 if users is None else len(users))
+    described = {file.path: len(file.features.values) for file in features}
+    described |= {} if items is None else {folder / ITEMS_FILE: len(items)}
+    seen = [frame["item"].to_numpy() for _, frame in pairs.values()]
+    num_items = count_numbers("item", seen, at_least=max(described.values(), default=0))
+    _check_rows(described, "item", num_items)
+    _check_rows({} if users is None else {folder / USERS_FILE: len(users)}, "user", num_users)
+    users = numbered("user", num_users) if users is None else users
+    interactions = pd.concat([frame.assign(split=split) for split, (_, frame) in pairs.items()], ignore_index=True)
+    interactions = apply_cold_policy(name, interactions, users["id"], cold)
+    if folder / TIMES_FILE in files:
+        interactions = _with_times(folder / TIMES_FILE, interactions)
     return PreparedDataset(
         name=name,
         users=users,
-        items=_numbered(num_items) if table is None else table,
-        interactions=_apply_policy(name, interactions, users["id"], cold),
-        features=_name_features(folder, arrays, modalities),
+        items=numbered("item", num_items) if items is None else items,
+        interactions=interactions,
+        features={file.modality: file.features for file in features},
         settings=published_settings(modalities, cold),
         sources=source_hashes(folder) if sources is None else dict(sources),
     )
@@ -168,90 +186,47 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number" if isinstance(value, int) else "null")
 
 
-def _number(kind: str, ids: list[np.ndarray], at_least: int = 0) -> int:
-    """How many users or items there are: the highest number + 1, unless the numbers have wide gaps."""
-    known = np.unique(np.concatenate(ids))
-    count = max(int(known[-1]) + 1 if len(known) else 0, at_least)
-    # One stray id would otherwise ask for a row of every number below it.
-    if count > at_least and count > 10 * len(known) + 1000:
-        raise InputError(
-            f"{kind} number {known[-1]} is out of range: only {len(known):,} {kind}s occur, and they should "
-            "be numbered from 0 without wide gaps."
-        )
-    return count
-
-
-def _read_rows(path: Path) -> np.ndarray:
-    """Feature rows, float16 or float32 [items, dim]."""
-    rows = read_array(path)
-    if rows.dtype.kind != "f":
-        raise InputError(f"{path} holds {rows.dtype} values; expected floating-point numbers.")
-    if rows.ndim != 2 or rows.shape[1] == 0:
-        raise InputError(f"{path} has shape {rows.shape}; expected [items, dim], one row an item.")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as such
-        return rows.astype(np.float16 if rows.dtype.itemsize == 2 else np.float32)
-
-
-def _read_items(path: Path) -> pd.DataFrame:
-    """items.csv -> item, id and, where known, title and image."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = list(reader.fieldnames or [])
-            rows = list(reader)
-    except OSError as problem:
-        raise read_problem(path, problem) from problem
-    except (csv.Error, ValueError) as problem:
-        raise InputError(f"{path} is not CSV in UTF-8 ({problem}).") from problem
-    id_column = next((column for column in ("asin", "id") if column in columns), None)
-    if "item" not in columns or id_column is None:
-        raise InputError(f"{path} has the columns {', '.join(columns) or 'none'}; expected item, asin.")
-    order = {row["item"]: row for row in rows}
-    if len(order) < len(rows) or set(order) != {str(item) for item in range(len(rows))}:
-        raise InputError(f"{path} does not number its {len(rows):,} items 0 to {len(rows) - 1:,}, each once.")
-    ordered = [order[str(item)] for item in range(len(rows))]
-    table = _numbered(len(rows)).assign(id=[row[id_column] or None for row in ordered])
-    for column, source in (("title", "title"), ("image", "imUrl")):
-        if source in columns:
-            table[column] = pd.Series([row[source] or None for row in ordered], dtype=object)
-    return table
-
-
-def _numbered(num_items: int) -> pd.DataFrame:
-    return pd.DataFrame({"item": np.arange(num_items, dtype=np.int32)}).assign(
-        id=lambda items: items["item"].astype(str)
-    )
-
-
-def _check_rows(folder: Path, rows: dict[str, int], table: pd.DataFrame | None, num_items: int) -> None:
-    known = rows if table is None else {**rows, ITEMS_FILE: len(table)}
-    for file, count in known.items():
-        if count != num_items:
+def _check_rows(rows: Mapping[Path, int], kind: str, known: int) -> None:
+    for path, count in rows.items():
+        if count != known:
             raise InputError(
-                f"{folder / file} has {count:,} rows, but there are {num_items:,} items (the highest item "
-                "number + 1, over the three splits and the other files); expected one row an item."
+                f"{path} has {count:,} rows, but there are {known:,} {kind}s (the highest {kind} "
+                f"number + 1, over the three splits and the other files); expected a row for each."
             )
 
 
-def _name_features(folder: Path, arrays: dict[str, np.ndarray], modalities: Mapping[str, str]) -> dict[str, Features]:
-    features: dict[str, Features] = {}
-    # The order of the mapping first, so that it is the order of the modalities everywhere.
-    known = [file for file in modalities if file in arrays]
-    for file in known + sorted(arrays.keys() - known):
-        modality = modalities.get(file, file.removesuffix("_feat.npy"))
-        if modality in features:
-            raise InputError(f"{folder} has two files of modality {modality!r}, one of them {file}.")
-        values = arrays[file]
-        features[modality] = Features(values, np.any(values, axis=1), {"name": "published", "file": file})
-    return features
+def apply_cold_policy(name: str, interactions: pd.DataFrame, ids: pd.Series, cold: ColdUsers) -> pd.DataFrame:
+    """The interactions (columns user, item, split) that are left when users without training ones are treated.
+
+    Args:
+        ids: the original id of each user, for the message.
+
+    Raises:
+        InputError: there are such users, and the policy is to refuse.
+    """
+    if cold == "keep":
+        return interactions
+    splits = {split: interactions.loc[interactions["split"] == split, ["user", "item"]].to_numpy() for split in SPLITS}
+    found = cold_users(splits.pop("train"), splits)
+    if cold == "refuse" and any(len(users) for users in found.values()):
+        raise InputError(f'Data set "{name}": {cold_users_sentence(found, ids)}.')
+    dropped = pd.Series(False, index=interactions.index)
+    for split, users in found.items():
+        dropped |= (interactions["split"] == split) & interactions["user"].isin(users)
+    return interactions[~dropped].reset_index(drop=True)
 
 
-def _apply_policy(name: str, splits: dict[str, pd.DataFrame], ids: pd.Series, cold: ColdUsers) -> pd.DataFrame:
-    if cold != "keep":
-        train, *held_out = (splits[split].to_numpy() for split in SPLITS)
-        found = cold_users(train, dict(zip(SPLITS[1:], held_out, strict=True)))
-        if cold == "refuse" and any(len(users) for users in found.values()):
-            raise InputError(f'Data set "{name}": {cold_users_sentence(found, ids)}.')
-        for split, users in found.items():
-            splits = {**splits, split: splits[split][~splits[split]["user"].isin(users)]}
-    return pd.concat([splits[split].assign(split=split) for split in SPLITS], ignore_index=True)
+def _with_times(path: Path, interactions: pd.DataFrame) -> pd.DataFrame:
+    raw = gather([Part(path, "user", "item", time="timestamp")], Complaints(path, limit=0.0))
+    try:
+        users, items = (np.array([int(number) for number in ids]) for ids in (raw.user_ids, raw.item_ids))
+    except ValueError as problem:
+        raise InputError(f"{path} does not give users and items by their numbers ({problem}).") from problem
+    times = pd.DataFrame({"user": users[raw.user], "item": items[raw.item], "timestamp": raw.timestamp})
+    if times.duplicated(["user", "item"]).any():
+        raise InputError(f"{path} gives the time of a pair of user and item twice.")
+    merged = interactions.merge(times, on=["user", "item"], how="left")
+    unknown = int(merged["timestamp"].isna().sum())
+    if unknown:
+        raise InputError(f"{path} lacks the time of {unknown:,} interactions; give the time of each, or remove it.")
+    return interactions.assign(timestamp=merged["timestamp"].astype(np.int64))

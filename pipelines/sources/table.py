@@ -1,0 +1,171 @@
+"""Your own tables: interactions, and items with texts and pictures, as CSV, TSV or parquet with columns you name.
+
+    interactions    a user and an item a record, ids being texts or whole numbers; optionally the time (a number, or
+                    a date in ISO 8601) and a rating
+    items           an id a record; any columns of text; optionally a column with the path or address of a picture
+    images          optionally a folder of pictures: where such paths begin, else pictures named by the item's id
+
+All files are streamed; text files may be packed with gzip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from pipelines.errors import InputError, UsageError
+from pipelines.raw import Complaints, RawInteractions
+from pipelines.sources.columns import BROKEN, ColumnFile, as_text
+from pipelines.sources.pairs import Part, gather
+from pipelines.sources.text_cleaning import clean_text
+
+_ID_COLUMNS = ("id", "item_id")
+_KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+
+
+def files(interactions: Path, items: Path | None = None, images: Path | None = None) -> dict[str, Path]:
+    """Role -> path of what is given.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    for what, path in (("interactions", interactions), ("items", items)):
+        if path is not None and not path.is_file():
+            raise InputError(f"There is no file {path}; --{what} expects a table: CSV, TSV or parquet.")
+    if images is not None and not images.is_dir():
+        raise InputError(f"There is no folder {images}; --images expects one with pictures.")
+    given = {"interactions": interactions, "items": items, "images": images}
+    return {role: path for role, path in given.items() if path is not None}
+
+
+def read_interactions(
+    path: Path,
+    complaints: Complaints,
+    *,
+    user: str = "user",
+    item: str = "item",
+    time: str | None = None,
+    rating: str | None = None,
+    min_rating: float | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> RawInteractions:
+    """Read a table of interactions.
+
+    Args:
+        user, item, time, rating: names of columns. Times that are numbers keep their unit, rounded down; dates
+            become seconds since 1970, in UTC where they name no zone.
+        min_rating: the least rating that counts; needs ``rating``, and the other way round.
+        report: is told how many interactions were rated lower.
+
+    Raises:
+        InputError: the file is damaged, lacks a column, holds nothing, or has too many malformed records.
+        UsageError: one of ``rating`` and ``min_rating`` without the other.
+    """
+    if (rating is None) != (min_rating is None):
+        raise UsageError("--rating-column and --min-rating go together: which column, and the least that counts.")
+    return gather([Part(path, user, item, time, rating, min_rating)], complaints, report)
+
+
+def read_items(
+    path: Path,
+    item_ids: Sequence[str],
+    complaints: Complaints,
+    *,
+    item: str = "item",
+    text: Sequence[str] = (),
+    image: str | None = None,
+    images: Path | None = None,
+) -> pd.DataFrame:
+    """Read what a table says about ``item_ids``.
+
+    One row an id, in their order: id, title (the first of the ``text`` columns), text (all of them, cleaned and
+    joined) and image, each None where it is not known. Of several records of one item the first counts; no more
+    than the wanted items is held.
+
+    Args:
+        item: the column of ids; where there is none of that name, ``id`` or ``item_id``.
+        text: columns of text; numbers and lists of texts will do.
+        image: column with an address (``http://``, ``https://``) or a path inside ``images`` (the folder of the
+            table, where that is None).
+        images: folder of pictures; without ``image``, those named by an item's id.
+
+    Raises:
+        InputError: the file is damaged, lacks a column, has too many malformed records, or none of the items.
+    """
+    file = ColumnFile(path)
+    if item not in file.names:
+        item = next((name for name in _ID_COLUMNS if name in file.names), item)
+    wanted = set(item_ids)
+    columns = list(dict.fromkeys([*text, *([image] if image else [])]))
+    rows: dict[str, tuple[str | None, str | None, str | None]] = {}
+    for record, name, cells in wanted_records(file, item, columns, wanted, complaints):
+        picture = None
+        if image is not None:
+            try:
+                picture = _picture(cell_texts(cells[image]), path.parent if images is None else images)
+            except ValueError as problem:
+                complaints.add(record, f"{image}: {problem}")
+        parts = [cell_texts(cells[column]) for column in text]
+        rows[name] = (clean_text(parts[0]) if parts else None, clean_text(chain(*parts)), picture)
+    if not rows:
+        raise InputError(f"{path} describes none of the {len(wanted):,} items; is {item} the column with their ids?")
+    described = [(name, *rows.get(name, (None, None, None))) for name in item_ids]
+    table = pd.DataFrame(described, columns=["id", "title", "text", "image"], dtype=object)
+    if image is None and images is not None:
+        table["image"] = pd.Series(pictures_named(images, item_ids), dtype=object)
+    return table
+
+
+def wanted_records(
+    file: ColumnFile, item: str, columns: Sequence[str], wanted: Collection[str], complaints: Complaints
+) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The first record of each wanted item: its number, the id of column ``item``, and the cells of ``columns``.
+
+    Cells are as the file holds them, of text files bytes; see :func:`cell_texts`.
+
+    Raises:
+        InputError: the file is damaged, lacks a column, or, at its end, has too many malformed records.
+    """
+    seen: set[str] = set()
+    for batch in file.batches([item, *(column for column in columns if column != item)], complaints):
+        for row, name in enumerate(as_text(batch.columns[item], item, file.path).to_pylist()):
+            if not name or BROKEN in name:
+                complaints.add(int(batch.records[row]), f"{item}: the id is missing or not in UTF-8")
+            elif name in wanted and name not in seen:
+                seen.add(name)
+                cells = {column: batch.columns[column][row].as_py() for column in columns}
+                yield int(batch.records[row]), name, cells
+    complaints.check(file.records)
+
+
+def cell_texts(cell: Any) -> list[str]:
+    """The texts of a cell: of a list, each."""
+    if isinstance(cell, list):
+        return [text for inner in cell for text in cell_texts(inner)]
+    if isinstance(cell, bytes):
+        cell = cell.decode("utf-8", "replace").replace(BROKEN, "\ufffd")
+    return [] if cell is None or cell == "" else [str(cell)]
+
+
+def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:
+    """The picture in ``folder`` that bears each id as its name; of several kinds, the first in order of the alphabet.
+
+    The ids are looked up among the names that are there, so that none of them is taken for a path.
+    """
+    pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _KINDS]
+    by_id = {path.stem: str(path) for path in reversed(pictures)}
+    return [by_id.get(name) for name in item_ids]
+
+
+def _picture(texts: list[str], folder: Path) -> str | None:
+    """The picture that a cell names, the first of several; ValueError where it may not be looked at."""
+    if not texts or texts[0].startswith(("http://", "https://")):
+        return texts[0] if texts else None
+    path = PurePosixPath(texts[0])
+    if path.is_absolute() or ".." in path.parts or set(texts[0]) & set("\\\ufffd") or not texts[0].isprintable():
+        raise ValueError(f"the path leads out of {folder}")
+    return str(folder / path)
