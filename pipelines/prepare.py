@@ -22,6 +22,7 @@ from pipelines.steps import WorkFolder
 
 DEFAULT_SEED = 0
 WORK = ".prep"
+LAYOUTS = ("amazon", "allrecipes", "table")
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,7 @@ def _plan(request: _Request) -> _Plan:
         folder = unpacked(request.options.source, request.work)
         tool = tool_of(folder)
         return _plan_published(request, folder) if tool is None else _plan_import(request, folder, tool)
-    if request.options.interactions is not None or request.entry.source == "table":
-        return _plan_raw(request, "table")
-    if request.entry.source in ("amazon", "allrecipes"):
+    if request.entry.source in LAYOUTS:
         return _plan_raw(request, request.entry.source)
     raise UsageError(
         f"{request.name} is prepared from files: give the folder or zip that holds train.json, val.json and test.json "

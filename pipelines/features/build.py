@@ -83,7 +83,7 @@ class ImageRows:
 
         found = self._pictures(items, work)
         paths = [path if isinstance(path, Path) else None for path in found]
-        contents = [None if path is None else sha256_of(path) for path in paths]
+        contents = [sha256_of(path) if path is not None and path.is_file() else None for path in paths]
         identity = self.settings()
         store = ChunkStore(work.path / "features" / modality, chunk_key(identity, contents), len(paths), 512)
         if self.name == "pixels":

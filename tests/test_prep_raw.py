@@ -1,0 +1,234 @@
+"""From raw files to a trained model: each source through the real command, interrupted, repeated and checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Answer
+from http_server import Page, WebServer, web_fixture  # noqa: F401
+from raw_cases import ITEMS, USERS, amazon_entry, asin, pairs, write_allrecipes, write_amazon, write_table
+
+from pipelines.files import sha256_of
+from pipelines.locks import held
+from pipelines.manifest import read_manifest
+from pipelines.prepared import read_prepared
+
+Cli = Callable[..., Answer]
+TRAIN = ("--epochs", "1", "--embedding-dim", "8", "--heads", "2", "--ks", "5", "--select-on", "recall@5")
+
+
+def trained(cli: Cli, name: str) -> None:
+    answer = cli("train", "--dataset", name, "--graph-topk", "3", *TRAIN)
+    assert answer.code == 0, answer.err
+    assert "recall" in answer.out.lower()
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def category(tmp_path: Path) -> dict[str, Path]:
+    """Raw files of a category in raw/, and a datasets.toml whose addresses lead nowhere."""
+    (tmp_path / "datasets.toml").write_text(amazon_entry("toys", "http://127.0.0.1:9"))
+    return write_amazon(tmp_path / "raw")
+
+
+def test_a_category_is_downloaded_prepared_and_trained_on(cli: Cli, tmp_path: Path, web: WebServer) -> None:
+    paths = write_amazon(tmp_path / "published")
+    urls = [web.put(f"/{path.name}", Page(path.read_bytes())) for path in paths.values()]
+    (tmp_path / "datasets.toml").write_text(amazon_entry("toys", urls[0].rpartition("/")[0]))
+
+    answer = cli("prep", "toys")
+
+    assert answer.code == 0, answer.err
+    manifest = read_manifest(tmp_path / "data" / "toys")
+    assert manifest.sources == {path.name: sha256_of(path) for path in paths.values()}
+    assert (manifest.counts.users, manifest.counts.items) == (USERS, ITEMS)
+    assert manifest.counts.interactions == len(pairs())
+    assert [step.name for step in manifest.steps] == ["read", "repeats folded", "5-core"]
+    assert {name: entry.present for name, entry in manifest.modalities.items()} == {
+        "visual": ITEMS - 1,
+        "textual": ITEMS - 1,
+    }
+    data = read_prepared(tmp_path / "data" / "toys")
+    position = data.items["id"].tolist().index(asin(5))
+    record = 5 - 1  # item 3 has none in the file
+    raw = np.frombuffer(paths["image-features"].read_bytes(), np.uint8).reshape(-1, 10 + 4 * 4096)[record, 10:]
+    np.testing.assert_array_equal(data.features["visual"].values[position], raw.view("<f4"))
+    assert data.items["title"].iloc[position].endswith("& more")
+    trained(cli, "toys")
+
+    asked = len(web.asked)
+    again = cli("prep", "toys")
+    assert again.code == 0 and "unchanged, nothing to do" in again.out
+    assert len(web.asked) == asked
+
+
+def test_files_at_hand_need_no_network(cli: Cli, tmp_path: Path, category: dict[str, Path]) -> None:
+    assert cli("prep", "toys", "--raw", "raw", "--offline").code == 0
+    category["metadata"].unlink()
+    answer = cli("prep", "toys", "--raw", "raw", "--offline")
+    assert answer.code == 1
+    assert "meta.json.gz" in answer.words and "http://127.0.0.1:9/meta.json.gz" in answer.words
+    assert cli("prep", "toys", "--check").code == 0, "what was prepared before is still there"
+
+
+def test_only_what_a_change_touches_is_made_again(cli: Cli, category: dict[str, Path]) -> None:
+    assert cli("prep", "toys", "--raw", "raw").code == 0
+    answer = cli("prep", "toys", "--raw", "raw", "--dtype", "float16", "--modalities", "visual")
+    assert answer.code == 0
+    assert "Unchanged, taken over: interactions" in answer.err and "Unchanged, taken over: items" in answer.err
+    other = cli("prep", "toys", "--raw", "raw", "--seed", "1")
+    assert "Reading interactions" in other.err and "Unchanged, taken over: items" in other.err
+
+
+def test_malformed_lines_are_shown_and_limited(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "datasets.toml").write_text(amazon_entry("toys", "http://127.0.0.1:9"))
+    write_amazon(tmp_path / "raw", malformed=4)
+    answer = cli("prep", "toys", "--raw", "raw")
+    assert answer.code == 1
+    assert "4 of 148 lines" in answer.words and "line 145" in answer.words
+    assert not (tmp_path / "data" / "toys").exists()
+    tolerated = cli("prep", "toys", "--raw", "raw", "--max-malformed", "0.1")
+    assert tolerated.code == 0
+    assert "4 malformed lines left out" in tolerated.words
+
+
+@pytest.mark.slow
+def test_kill_9_at_every_step_then_the_same_command_gives_the_same_bytes(
+    tmp_path: Path, category: dict[str, Path]
+) -> None:
+    command = [sys.executable, "-m", "mmssl_cli", "prep", "toys", "--raw", "raw"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def run(data: str, until: str | None) -> list[str]:
+        """Run the command; kill it as soon as it says ``until``."""
+        child = subprocess.Popen(
+            [*command, "--data-dir", data], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        )
+        assert child.stderr is not None
+        said = []
+        for line in child.stderr:
+            said.append(line.rstrip())
+            if until is not None and line.startswith(until):
+                child.send_signal(signal.SIGKILL)
+                break
+        code = child.wait()
+        child.stderr.close()
+        assert code == (0 if until is None else -signal.SIGKILL), said
+        return said
+
+    steps = [line for line in run("whole", None) if line.startswith(("Reading", "Features of"))]
+    assert len(steps) == 4
+    expected = contents(tmp_path / "whole" / "toys")
+    for step in steps:
+        run("data", step)
+        assert not (tmp_path / "data" / "toys").exists()
+        run("data", None)
+        assert contents(tmp_path / "data" / "toys") == expected
+        shutil.rmtree(tmp_path / "data")
+    for step in steps:  # and killed again and again
+        run("data", step)
+    run("data", None)
+    assert contents(tmp_path / "data" / "toys") == expected
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".prep", "toys"]
+
+
+def test_a_second_process_is_told_who_is_at_work(cli: Cli, tmp_path: Path, category: dict[str, Path]) -> None:
+    (tmp_path / "data").mkdir()
+    with held(tmp_path / "data" / ".toys.lock", "it"):
+        answer = cli("prep", "toys", "--raw", "raw")
+    assert answer.code == 1
+    assert f"Data set toys is being written by process {os.getpid()}" in answer.words
+    assert cli("prep", "toys", "--raw", "raw").code == 0
+
+
+def test_your_own_tables_with_pictures(cli: Cli, tmp_path: Path) -> None:
+    write_table(tmp_path)
+    tables = ("--interactions", "clicks.csv", "--items", "items.csv", "--user-column", "who", "--item-column", "sku")
+    content = ("--time-column", "when", "--text", "title", "--image-column", "photo")
+    light = ("--text-encoder", "tfidf", "--image-encoder", "pixels")
+
+    answer = cli("prep", "my-shop", *tables, *content, *light, "--split", "temporal")
+
+    assert answer.code == 0, answer.err
+    data = read_prepared(tmp_path / "data" / "my-shop")
+    visual = data.features["visual"]
+    absent = set(data.items["id"][~visual.present])
+    assert absent == {"s2", f"s{ITEMS - 1}"}
+    log = (tmp_path / "data" / ".prep" / "my-shop" / "absent-visual.log").read_text()
+    assert "s2\t" in log and "damaged" in log and "there is no such file" in log
+    latest = data.interactions.sort_values("timestamp").groupby("user").tail(1)
+    assert set(latest["split"]) == {"test"}
+    trained(cli, "my-shop")
+
+    strict = cli("prep", "my-shop", *tables, *content, *light, "--max-absent", "0.1")
+    assert strict.code == 1
+    assert "2 of 14 items have no content of modality visual" in strict.words
+    assert cli("prep", "my-shop", "--check").code == 0
+
+
+def test_recipes_have_ingredients_that_the_model_reads(cli: Cli, tmp_path: Path) -> None:
+    missing = cli("prep", "allrecipes", "--raw", "downloads")
+    assert missing.code == 1
+    assert "kaggle.com" in missing.words and "--raw" in missing.words
+
+    write_allrecipes(tmp_path / "downloads")
+    answer = cli("prep", "allrecipes", "--raw", "downloads", "--image-encoder", "pixels")
+    assert answer.code == 0, answer.err
+    manifest = read_manifest(tmp_path / "data" / "allrecipes")
+    assert (manifest.modalities["ingredients"].dim, manifest.modalities["ingredients"].dtype) == (20, "int32")
+    trained(cli, "allrecipes")
+
+
+def test_a_zip_of_the_published_layout(cli: Cli, tmp_path: Path) -> None:
+    splits: dict[str, dict[str, list[int]]] = {"train": {}, "val": {}, "test": {}}
+    for n, (user, item) in enumerate(pairs()):
+        split = "val" if n % 6 == 4 else "test" if n % 6 == 5 else "train"
+        splits[split].setdefault(str(user), []).append(item)
+    with zipfile.ZipFile(tmp_path / "tiktok.zip", "w") as archive:
+        for split, lists in splits.items():
+            archive.writestr(f"tiktok/{split}.json", json.dumps(lists))
+    answer = cli("prep", "tiktok", "--from", "tiktok.zip")
+    assert answer.code == 0, answer.err
+    assert read_manifest(tmp_path / "data" / "tiktok").counts.interactions == len(pairs())
+
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../train.json", "{}")
+    refused = cli("prep", "tiktok", "--from", "evil.zip")
+    assert refused.code == 1 and "evil.zip" in refused.words
+    assert not (tmp_path / "data" / ".prep" / "train.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["toys", "--interactions", "clicks.csv"], "--interactions has no use here"),
+        (["toys", "--split", "half"], "There is no split 'half'"),
+        (["toys", "--modalities", "sound"], "has no modality 'sound'"),
+        (["toys", "--max-absent", "2"], "--max-absent is 2.0; expected a share"),
+        (["toys", "--dtype", "float64"], "--dtype 'float64' is unknown"),
+        (["toys", "--modalities", "visual", "--text-encoder", "tfidf"], "--text-encoder has no use here"),
+        (["mine", "--interactions", "clicks.csv", "--text", "title"], "--items FILE"),
+        (["mine"], "There is no data set 'mine'"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(
+    cli: Cli, tmp_path: Path, category: dict[str, Path], arguments: list[str], sentence: str
+) -> None:
+    write_table(tmp_path)
+    answer = cli("prep", *arguments, *(["--raw", "raw"] if arguments[0] == "toys" else []))
+    assert answer.code == 2, answer.err
+    assert sentence in answer.words
+    assert not (tmp_path / "data").exists() or not (tmp_path / "data" / arguments[0]).exists()
