@@ -168,7 +168,7 @@ def test_your_own_tables_with_pictures(cli: Cli, tmp_path: Path) -> None:
     absent = set(data.items["id"][~visual.present])
     assert absent == {"s2", f"s{ITEMS - 1}"}
     log = (tmp_path / "data" / ".prep" / "my-shop" / "absent-visual.log").read_text()
-    assert "s2\t" in log and "damaged" in log and "there is no such file" in log
+    assert "s2\t" in log and "it is no JPEG" in log and "there is no such file" in log
     latest = data.interactions.sort_values("timestamp").groupby("user").tail(1)
     assert set(latest["split"]) == {"test"}
     trained(cli, "my-shop")
