@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from mmssl_cli.experiments.run_folder import RunFolder
+from mmssl_cli.experiments.store import resolve_run
 from mmssl_cli.training.loop import TrainingLoop
 from tests.conftest import Answer
 from tests.model_cases import write_toy
@@ -279,3 +280,9 @@ def test_memory_is_that_of_the_run_and_not_of_the_process(train: Cli) -> None:
     del taken
     train()
     assert 0 < only_run().read_result()["peak_memory_bytes"] < largest - 200 * 2**20
+
+
+def test_the_latest_run_is_the_one_begun_last_within_a_second_too(train: Cli) -> None:
+    for seed in (9, 1):
+        train("--epochs", 1, "--seed", seed)
+    assert resolve_run("latest", Path("runs")).id.endswith("-s1")

@@ -74,7 +74,7 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
     provenance = {
         **data_identity(settings, data_dir),
         **environment(device),
-        "started": started.isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec="milliseconds"),  # `latest` tells runs of one second apart
     }
     run = RunFolder.create(runs_dir, run_id, settings_to_toml(settings, provenance))
     with run.lock():
