@@ -21,6 +21,7 @@ from mmssl_cli.problems import explain
 # name -> (where the function is, what `mmssl --help` says of it)
 COMMANDS: dict[str, tuple[str, str]] = {
     "prep": ("mmssl_cli.commands.prep:prep", "Prepare a data set: raw files to one checked folder."),
+    "export": ("mmssl_cli.commands.export:export", "Write a data set in the layout of MMRec or RecBole."),
     "datasets": (
         "mmssl_cli.commands.datasets:datasets",
         "List the data sets, prepared or not, with their sizes.",

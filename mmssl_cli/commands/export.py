@@ -1,0 +1,37 @@
+"""`mmssl export`: a prepared data set as another tool reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir
+
+
+def export(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Data set; else $MMSSL_DATASET, else the default.")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option("--format", metavar="mmrec|recbole|mmssl", help="Whose layout to write.")
+    ] = "mmrec",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="New or empty folder; exports/FORMAT/NAME by default.")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Write a prepared data set in the layout of MMRec, of RecBole, or of the paper's authors (mmssl).
+
+    `mmssl prep NAME --from DIR` reads each of them back, ids, splits and features included.
+
+    Example: mmssl export demo --format recbole --out exports/demo
+    """
+    from pipelines.catalog import resolve_dataset
+    from pipelines.export import export as write
+
+    name = resolve_dataset(name, data_dir)
+    folder = out or Path("exports") / layout / name
+    files = write(data_dir / name, layout, folder)
+    print(f"{folder}: {len(files):,} files written")
