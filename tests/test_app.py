@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,16 +44,6 @@ def test_help_lists_every_command_without_importing_anything_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "0 []"
     for command in COMMANDS:
         assert f" {command} " in done.stdout
-
-
-def test_help_answers_in_under_half_a_second() -> None:
-    def seconds() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "mmssl_cli", "--help"], cwd=ROOT, capture_output=True, check=True)
-        return time.perf_counter() - start
-
-    # The best of several: other processes may hold the machine, and the claim is about this program.
-    assert min(seconds() for _ in range(5)) < 0.5
 
 
 @pytest.mark.parametrize("command", COMMANDS)

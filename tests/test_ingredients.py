@@ -53,7 +53,7 @@ def test_tokens_vocabulary_and_padding() -> None:
     assert features.values[:, :3].tolist() == [[1, 3, 0], [0, 0, 0], [1, 2, 0], [2, 1, 0]]
     assert not features.values[:, 3:].any()
     assert features.present.tolist() == [True, False, True, True]
-    assert features.encoder == {"name": "sampled-ingredients", "tokens": 20, "seed": 0, "vocabulary": 4}
+    assert features.encoder == {"name": "ingredients", "tokens": 20, "seed": 0, "vocabulary": 4}
     assert features.holds_tokens
 
 

@@ -42,7 +42,7 @@ def encode_ingredients(recipes: Sequence[Sequence[str]], recipe_ids: Sequence[st
             "count": np.array([count for _, count in ranked], dtype=np.int64),
         }
     )
-    encoder = {"name": "sampled-ingredients", "tokens": INGREDIENTS, "seed": seed, "vocabulary": len(ranked) + 1}
+    encoder = {"name": "ingredients", "tokens": INGREDIENTS, "seed": seed, "vocabulary": len(ranked) + 1}
     return Features(values, values[:, 0] > 0, encoder, vocabulary)
 
 
