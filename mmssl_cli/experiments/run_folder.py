@@ -24,10 +24,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmssl_cli.experiments.lock import held, is_held
 from mmssl_cli.experiments.parquet import parse_table, write_table
 from pipelines.errors import InputError, UsageError
 from pipelines.files import read_problem, write_bytes, write_json, write_problem
+from pipelines.locks import held, is_held
 
 if TYPE_CHECKING:
     import pandas as pd
