@@ -216,6 +216,24 @@ def test_chunks_of_different_dimensions_are_never_joined(tmp_path: Path) -> None
         store.assemble({})
 
 
+def test_rows_encoded_in_another_order_come_back_in_their_own(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    order = np.random.default_rng(0).permutation(len(ITEMS))
+
+    def store() -> ChunkStore:
+        return ChunkStore(tmp_path / "store", KEY, len(ITEMS), 5, order)
+
+    seen: list[str | None] = []
+    store().write(range(10, 15), *encode(store().pick(ITEMS, range(10, 15))))
+    encode_in_chunks(store(), ITEMS, lambda items: (seen.extend(items), encode(items))[1])
+    assert seen == [ITEMS[row] for row in [*order[:10], *order[15:]]]
+    features = store().assemble({})
+    assert (store().folder / "values.npy").read_bytes() == whole["values.npy"]
+    np.testing.assert_array_equal(features.present, [item is not None for item in ITEMS])
+    assert len(ChunkStore(store().folder, KEY, len(ITEMS), 5, order[::-1]).missing()) == 5
+    with pytest.raises(ValueError, match="no permutation of 23 rows"):
+        ChunkStore(tmp_path / "store", KEY, len(ITEMS), 5, np.zeros(len(ITEMS), np.int64))
+
+
 def test_an_unfinished_store_is_not_assembled(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="5 of 5 chunks are still missing"):
         open_store(tmp_path).assemble({})

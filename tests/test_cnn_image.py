@@ -368,6 +368,7 @@ def test_the_identity_follows_weights_and_settings(weights: Path, tmp_path: Path
     ]
     assert len({json.dumps(encoder.identity(), sort_keys=True) for encoder in encoders}) == len(encoders)
     assert small(weights, workers=3).identity() == small(weights).identity()
+    assert small(weights).chunk_rows == 256
 
 
 def test_safetensors_give_the_same_rows(weights: Path, photos: list[Path], tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipelines.dataset import Features
 from pipelines.errors import InputError, UsageError
-from pipelines.features.chunks import ChunkStore, chunk_key, encode_in_chunks
+from pipelines.features.chunks import encode_in_chunks
 from pipelines.features.sentence_text import SentenceEncoder
 
 SENTENCE = "baby bottle soft cotton blanket with night light wooden toy car and steel cup for small hands"
@@ -102,29 +103,35 @@ def test_models_of_any_dimension_work_alike(tmp_path: Path, dim: int) -> None:
     np.testing.assert_array_equal(values, bare(folder, TEXTS[:8]))
 
 
-def test_rows_in_chunks_agree_with_all_at_once_and_an_interruption_changes_no_byte(small: Path, tmp_path: Path) -> None:
+def test_rows_in_chunks_are_those_of_one_call_and_an_interruption_changes_no_byte(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.features.sentence_text.CHUNK_ROWS", 16)
     texts = [*TEXTS[:17], None, "  ", *TEXTS[17:]]
-    encoder = SentenceEncoder(str(small), device="cpu", batch_size=4)
-    key = chunk_key(encoder.identity(), texts)
+    seen: list[str | None] = []
 
-    def store(name: str) -> ChunkStore:
-        return ChunkStore(tmp_path / name, key, len(texts), 16)
+    def encode(name: str, progress: Any = lambda *_: None) -> Features:
+        encoder = SentenceEncoder(str(small), device="cpu", batch_size=4)
+        store = encoder.chunk_store(tmp_path / name, texts)
+        encode_in_chunks(store, texts, lambda batch: (seen.extend(batch), encoder.encode(batch))[1], progress)
+        return store.assemble(encoder.identity())
 
     def stop(done: int, total: int) -> None:
         if done >= 16:
             raise KeyboardInterrupt
 
-    encode_in_chunks(store("whole"), texts, encoder.encode)
+    features = encode("whole")
+    lengths = [len(text or "") for text in seen]
+    assert lengths == sorted(lengths, reverse=True)
     with pytest.raises(KeyboardInterrupt):
-        encode_in_chunks(store("cut"), texts, encoder.encode, stop)
-    assert len(store("cut").missing()) == 2
-    encode_in_chunks(store("cut"), texts, SentenceEncoder(str(small), device="cpu", batch_size=4).encode)
-    features = store("whole").assemble(encoder.identity())
-    store("cut").assemble({})
+        encode("cut", stop)
+    encode("cut")
+    assert len(seen) == 2 * len(texts)
     for path in (tmp_path / "whole").iterdir():
         assert path.read_bytes() == (tmp_path / "cut" / path.name).read_bytes()
     assert np.flatnonzero(~features.present).tolist() == [17, 18]
-    np.testing.assert_allclose(features.values[features.present], bare(small, TEXTS), atol=1e-6)
+    np.testing.assert_allclose(features.values[features.present], bare(small, TEXTS, batch_size=4), atol=1e-6)
+    assert features.encoder["batch_size"] == 4
 
 
 def test_rows_of_unit_length_on_request(small: Path) -> None:

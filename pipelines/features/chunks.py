@@ -41,15 +41,19 @@ def chunk_key(encoder: Mapping[str, Any], contents: Iterable[str | None]) -> str
 class ChunkStore:
     """A folder with one file for each ``chunk_rows`` feature rows, each whole or absent.
 
-    What the folder holds of another ``key``, number of rows or chunk size is removed at once: a store never
-    mixes rows of different making. The same rows give the same bytes, in whatever order the chunks came.
+    What the folder holds of another ``key``, number of rows, chunk size or order is removed at once: a store
+    never mixes rows of different making. The same rows give the same bytes, however often it was interrupted.
     """
 
-    def __init__(self, folder: Path, key: str, num_rows: int, chunk_rows: int = 1024) -> None:
+    def __init__(
+        self, folder: Path, key: str, num_rows: int, chunk_rows: int = 1024, order: np.ndarray | None = None
+    ) -> None:
         """Open the store in ``folder``, which is created if need be.
 
         Args:
             key: what determines the rows, as ``chunk_key`` makes it.
+            order: int64 [num_rows], the row at each place, where they are better encoded in another order than
+                their own; the assembled rows are in their own order all the same.
 
         Raises:
             InputError: the folder cannot be written.
@@ -57,7 +61,11 @@ class ChunkStore:
         if num_rows < 1 or chunk_rows < 1:
             raise ValueError(f"a store needs rows and chunks of at least one, got {num_rows} and {chunk_rows}")
         self.folder, self.key, self.num_rows, self.chunk_rows = folder, key, num_rows, chunk_rows
-        about = {"key": key, "num_rows": num_rows, "chunk_rows": chunk_rows}
+        self._order = np.arange(num_rows) if order is None else order.astype(np.int64)
+        if not np.array_equal(np.sort(self._order), np.arange(num_rows)):
+            raise ValueError(f"the order is no permutation of {num_rows} rows")
+        digest = hashlib.sha256(self._order.astype("<i8").tobytes()).hexdigest()
+        about = {"key": key, "num_rows": num_rows, "chunk_rows": chunk_rows, "order": digest}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if _read_about(folder / _ABOUT) != about:
@@ -68,33 +76,38 @@ class ChunkStore:
             raise write_problem(folder, problem) from problem
 
     def missing(self) -> list[range]:
-        """The rows that are still to be written, one range for each chunk, in order."""
-        return [rows for rows in self._chunks() if not self._path(rows).is_file()]
+        """The places that are still to be written, one range for each chunk, in order."""
+        return [places for places in self._chunks() if not self._path(places).is_file()]
 
-    def write(self, rows: range, values: np.ndarray, present: np.ndarray) -> None:
-        """Write one chunk, ``rows`` being one of ``missing()``; rows of absent items are made zero.
+    def pick(self, items: Sequence[Item], places: range) -> list[Item]:
+        """The items at ``places``."""
+        return [items[row] for row in self._order[places.start : places.stop].tolist()]
+
+    def write(self, places: range, values: np.ndarray, present: np.ndarray) -> None:
+        """Write one chunk, ``places`` being one of ``missing()``; rows of absent items are made zero.
 
         Args:
-            values: float16 or float32 [len(rows), dim].
-            present: bool [len(rows)].
+            values: float16 or float32 [len(places), dim].
+            present: bool [len(places)].
 
         Raises:
             InputError: a value is not finite, or the file cannot be written.
         """
-        if rows not in self._chunks():
-            raise ValueError(f"{rows} is no chunk of a store of {self.num_rows} rows in chunks of {self.chunk_rows}")
-        if values.dtype not in (np.float16, np.float32) or values.ndim != 2 or len(values) != len(rows):
-            raise ValueError(f"expected {len(rows)} rows of float16 or float32, got {values.dtype} {values.shape}")
-        if present.dtype != np.bool_ or present.shape != (len(rows),):
-            raise ValueError(f"expected a presence mask bool ({len(rows)},), got {present.dtype} {present.shape}")
+        if places not in self._chunks():
+            raise ValueError(f"{places} is no chunk of a store of {self.num_rows} rows in chunks of {self.chunk_rows}")
+        if values.dtype not in (np.float16, np.float32) or values.ndim != 2 or len(values) != len(places):
+            raise ValueError(f"expected {len(places)} rows of float16 or float32, got {values.dtype} {values.shape}")
+        if present.dtype != np.bool_ or present.shape != (len(places),):
+            raise ValueError(f"expected a presence mask bool ({len(places)},), got {present.dtype} {present.shape}")
         values = np.where(present[:, None], values, values.dtype.type(0))
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():
+            row = self._order[places[int(finite.argmin())]]
             raise InputError(
                 f"The encoder gave values that are not finite {values.dtype} numbers for {int((~finite).sum()):,} "
-                f"items (the first one is row {rows[int(finite.argmin())]:,}); check its weights, or choose float32."
+                f"items (the first one is row {row:,}); check its weights, or choose float32."
             )
-        with atomic_file(self._path(rows)) as temporary, temporary.open("wb") as file:
+        with atomic_file(self._path(places)) as temporary, temporary.open("wb") as file:
             np.savez(file, values=values, present=present)
 
     def assemble(self, encoder: Mapping[str, Any]) -> Features:
@@ -116,11 +129,16 @@ class ChunkStore:
         # Written as a stream: a full disk is then an error to report, where a memory map would end the process.
         with atomic_file(self.folder / _VALUES) as temporary, temporary.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
-            for rows in chunks:
-                values, present[rows.start : rows.stop] = self._read(rows)
+            start = file.tell()
+            for places in chunks:
+                values, mask = self._read(places)
                 if (values.dtype, values.shape[1]) != (first.dtype, first.shape[1]):
-                    raise ValueError(f"the chunk of {rows} is {values.dtype} {values.shape}, the first {first.dtype}")
-                file.write(values.tobytes())
+                    raise ValueError(f"the chunk of {places} is {values.dtype} {values.shape}, the first {first.dtype}")
+                rows = self._order[places.start : places.stop]
+                present[rows] = mask
+                for row, value in zip(rows.tolist(), values, strict=True):
+                    file.seek(start + row * value.nbytes)
+                    file.write(value.tobytes())
         return Features(np.load(self.folder / _VALUES, mmap_mode="r"), present, dict(encoder))
 
     def clear(self) -> None:
@@ -136,15 +154,15 @@ class ChunkStore:
         starts = range(0, self.num_rows, self.chunk_rows)
         return [range(start, min(start + self.chunk_rows, self.num_rows)) for start in starts]
 
-    def _path(self, rows: range) -> Path:
-        return self.folder / f"chunk-{rows.start // self.chunk_rows:06d}.npz"
+    def _path(self, places: range) -> Path:
+        return self.folder / f"chunk-{places.start // self.chunk_rows:06d}.npz"
 
-    def _read(self, rows: range) -> Encoded:
-        path = self._path(rows)
+    def _read(self, places: range) -> Encoded:
+        path = self._path(places)
         try:
             with np.load(path, allow_pickle=False) as archive:
                 values, present = archive["values"], archive["present"]
-            if len(values) != len(rows) or present.shape != (len(rows),):
+            if len(values) != len(places) or present.shape != (len(places),):
                 raise ValueError("it has another number of rows")
         except OSError as problem:
             raise read_problem(path, problem) from problem
@@ -183,10 +201,10 @@ def stream_in_chunks(
     missing = store.missing()
     done = store.num_rows - sum(map(len, missing))
     progress(done, store.num_rows)
-    encoded = encode(items[rows.start : rows.stop] for rows in missing)
-    for rows, (values, present) in zip(missing, encoded, strict=True):
-        store.write(rows, values, present)
-        done += len(rows)
+    encoded = encode(store.pick(items, places) for places in missing)
+    for places, (values, present) in zip(missing, encoded, strict=True):
+        store.write(places, values, present)
+        done += len(places)
         progress(done, store.num_rows)
 
 

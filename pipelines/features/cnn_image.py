@@ -13,7 +13,14 @@ import numpy as np
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.features.chunks import Encoded
 from pipelines.features.classifiers import load_classifier
-from pipelines.features.machine import check_precision, enough_memory, pick_device, versions
+from pipelines.features.machine import (
+    CHUNK_ROWS,
+    CHUNK_ROWS_GPU,
+    check_precision,
+    enough_memory,
+    pick_device,
+    versions,
+)
 from pipelines.features.pictures import PictureError, load_picture
 
 if TYPE_CHECKING:
@@ -21,8 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 DEFAULT_MODEL = "vgg16"
-CHUNK_ROWS = 512
-"""A chunk of VGG16 rows is 8 MB, and minutes of work without a GPU."""
 
 Transform = Callable[["Image.Image"], "Tensor"]
 """An RGB picture -> what the network takes of one, float32 [channels, height, width]."""
@@ -81,6 +86,11 @@ class CNNEncoder:
             "device": self._device.partition(":")[0],
             "versions": versions("torch", "torchvision", "pillow"),
         }
+
+    @property
+    def chunk_rows(self) -> int:
+        """How many rows to keep in a chunk."""
+        return CHUNK_ROWS if self._device == "cpu" else CHUNK_ROWS_GPU
 
     def encode(self, pictures: Sequence[Picture]) -> Encoded:
         """Values [len(pictures), dim] and presence: what is None or cannot be decoded is absent, its row zero.

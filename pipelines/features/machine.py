@@ -11,6 +11,8 @@ import numpy as np
 from pipelines.errors import InputError, UsageError
 
 PRECISIONS = ("float16", "float32")
+CHUNK_ROWS, CHUNK_ROWS_GPU = 256, 4096
+"""What an interruption costs at most: minutes of work without a GPU, seconds with one, which small files would slow."""
 
 
 def pick_device(name: str | None) -> str:

@@ -13,16 +13,20 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import InputError
-from pipelines.features.chunks import Encoded
-from pipelines.features.machine import check_precision, enough_memory, pick_device, versions
+from pipelines.features.chunks import ChunkStore, Encoded, chunk_key
+from pipelines.features.machine import (
+    CHUNK_ROWS,
+    CHUNK_ROWS_GPU,
+    check_precision,
+    enough_memory,
+    pick_device,
+    versions,
+)
 from pipelines.files import sha256_of
 
 DEFAULT_MODEL = "sentence-transformers/all-roberta-large-v1"
 """1024 dimensions, as the paper's text features have. The features that circulate for the Amazon sets were made
 with ``sentence-transformers/stsb-roberta-large``, also 1024-d, which its authors have since superseded."""
-
-CHUNK_ROWS = 2048
-"""Texts are sorted by length inside a chunk: with this many, padding costs 1% more than if all were sorted."""
 
 _READ = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLED = "pytorch_model*.bin"
@@ -84,7 +88,7 @@ class SentenceEncoder:
     def encode(self, texts: Sequence[str | None]) -> Encoded:
         """Values [len(texts), dim] and presence: a text that is None or blank is absent, its row zero.
 
-        The longest texts go first, so that a batch holds texts of like length and too little memory shows at once.
+        Batches go from the longest texts to the shortest, so that texts of like length share one.
 
         Raises:
             InputError: the model cannot be loaded, or the GPU is too small for a batch.
@@ -96,6 +100,19 @@ class SentenceEncoder:
             with enough_memory(self._batch_size), np.errstate(over="ignore"):  # the store refuses what overflows
                 values[present] = self._encode(kept)
         return values, present
+
+    def chunk_store(self, folder: Path, texts: Sequence[str | None]) -> ChunkStore:
+        """Where the rows of ``texts`` are kept while ``encode_in_chunks`` makes them.
+
+        Chunks hold the texts from the longest to the shortest of all: batches are then as even as if all texts were
+        encoded in one call, however small the chunks, and too little memory shows at once.
+
+        Raises:
+            InputError: the model cannot be loaded, or the folder not be written.
+        """
+        rows = CHUNK_ROWS if self._device == "cpu" else CHUNK_ROWS_GPU
+        order = np.argsort([-len(text or "") for text in texts], kind="stable")
+        return ChunkStore(folder, chunk_key(self.identity(), texts), len(texts), rows, order)
 
     def _encode(self, texts: list[str]) -> np.ndarray:
         rows = self._model.encode(
