@@ -8,11 +8,11 @@ gigabytes, so it is read once, from front to back, and only the wanted rows are 
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase, RawIOBase
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +62,22 @@ def read_vectors(path: Path, item_ids: Sequence[str], counts: VectorCounts) -> I
     # Rows as opaque bytes are copied whole; as numbers they would lie across the processor's word boundaries.
     rows = np.ndarray((_BLOCK,), f"V{4 * DIM}", buffer, offset=ID_BYTES, strides=(RECORD_BYTES,))
     for size in _blocks(path, buffer, counts):
-        names = np.ascontiguousarray(ids[:size])
+        names = ids[:size].tobytes()
         _check_names(path, names, counts.records - size)
-        texts = names.view(f"S{ID_BYTES}").ravel().tolist()
+        met = [(row, name) for row, name in enumerate(np.frombuffer(names, f"S{ID_BYTES}").tolist()) if name in wanted]
         # A position is taken out when it is met, so that a second record of the item finds none.
-        found = np.fromiter(map(positions.pop, texts, repeat(-1)), dtype=np.int64, count=size)
-        here = np.flatnonzero(found >= 0)
-        counts.repeated += sum(map(wanted.__contains__, texts)) - len(here)
-        if not len(here):
+        new = [(row, positions.pop(name)) for row, name in met if name in positions]
+        counts.repeated += len(met) - len(new)
+        if not new:
             continue
-        values = rows[here].view("<f4").reshape(-1, DIM)
-        finite = _finite(values)
-        counts.found += int(finite.sum())
-        counts.not_finite += int(len(finite) - finite.sum())
-        yield (found[here], values) if finite.all() else (found[here][finite], values[finite])
+        found = np.array([position for _, position in new])
+        values = rows[[row for row, _ in new]].view("<f4").reshape(-1, DIM)
+        if not _all_finite(values):
+            finite = np.isfinite(values).all(axis=1)
+            counts.not_finite += int((~finite).sum())
+            found, values = found[finite], values[finite]
+        counts.found += len(found)
+        yield found, values
 
 
 def _blocks(path: Path, buffer: np.ndarray, counts: VectorCounts) -> Iterator[int]:
@@ -112,25 +114,24 @@ def _fill(file: RawIOBase | BufferedIOBase, buffer: memoryview) -> int:
     return filled
 
 
-def _check_names(path: Path, names: np.ndarray, before: int) -> None:
-    """Ids are visible ASCII; bytes of numbers or of a web page in their place would hardly all be."""
-    if names.min() <= 32 or names.max() >= 127:
-        bad = int(np.argmax(((names <= 32) | (names >= 127)).any(axis=1)))
+def _check_names(path: Path, names: bytes, before: int) -> None:
+    """Ids are letters and digits; bytes of numbers or of a web page in their place would hardly all be."""
+    if not names.isalnum():
+        each = [names[start : start + ID_BYTES] for start in range(0, len(names), ID_BYTES)]
+        bad = next(number for number, name in enumerate(each, start=1) if not name.isalnum())
         raise InputError(
-            f"Record {before + bad + 1:,} of {path} begins with {bytes(names[bad])!r}, which is no id; expected "
-            f"records of {ID_BYTES} letters and digits and {DIM:,} numbers of 4 bytes."
+            f"Record {before + bad:,} of {path} begins with {each[bad - 1]!r}, which is no id; expected records of "
+            f"{ID_BYTES} letters and digits and {DIM:,} numbers of 4 bytes."
         )
 
 
-_ONES = np.ones(DIM, dtype=np.float32)
+_ONES = np.ones(_BLOCK * DIM, dtype=np.float32)
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
-    """Whether each row is finite, bool [n].
+def _all_finite(values: np.ndarray) -> bool:
+    """Whether the sum of all values is finite, which takes one fast pass: if it is, so are they.
 
-    A row's sum is finite only if all its numbers are, and takes one fast pass; it can also overflow, which the
-    slow pass tells apart.
+    The other way round it may also have overflowed.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(values @ _ONES)
-    return finite if finite.all() else np.isfinite(values).all(axis=1)
+        return math.isfinite(np.dot(values.ravel(), _ONES[: values.size]))
