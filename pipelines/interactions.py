@@ -80,16 +80,17 @@ def split_interactions(
             ``leave-one-out``: the last one for testing, the one before for validation (of two, no validation; a
             single one is for training); drawn at random where the times are not known.
             ``global-time``: two points in time cut off the last 10 % for testing and the 10 % before for
-            validation; held-out interactions of users or items without training ones are dropped.
+            validation; held-out interactions of users or items without training ones are dropped, which may leave
+            fewer than ``k_core`` of some.
             ``given``: as the source says.
             Interactions of a user at the same time are in random order.
         seed: of the random choices.
 
     Raises:
-        UsageError: an unknown ``split``, a ``k_core`` below 0, or a split that needs what the source does not know.
+        UsageError: an unknown ``split``, a ``k_core`` or ``seed`` below 0, or a split that needs what the source does not know.
         InputError: there are no interactions, nothing is left of them, or time does not cut them.
     """
-    _check_settings(raw, k_core, split)
+    _check_settings(raw, k_core, split, seed)
     user_order, item_order = _ascending(raw.user_ids), _ascending(raw.item_ids)
     user, item = _ranks(user_order)[raw.user], _ranks(item_order)[raw.item]
     rows = _Rows(user, item, raw.timestamp, raw.split if split == "given" else None)
@@ -121,11 +122,13 @@ def split_interactions(
     return SplitInteractions(users, items, pd.DataFrame(columns, copy=False), steps)
 
 
-def _check_settings(raw: RawInteractions, k_core: int, split: str) -> None:
+def _check_settings(raw: RawInteractions, k_core: int, split: str, seed: int) -> None:
     if split not in SPLITTERS:
         raise UsageError(f"There is no split {split!r}: {nearest(split, SPLITTERS)}")
     if k_core < 0:
         raise UsageError(f"--k-core {k_core} is below 0; expected the least number of interactions to keep, such as 5.")
+    if seed < 0:
+        raise UsageError(f"--seed {seed} is below 0; expected a whole number from 0.")
     if split in ("temporal", "global-time") and raw.timestamp is None:
         raise UsageError(f"The split {split} needs the time of each interaction, which is not known; try ratio.")
     if split == "given" and raw.split is None:

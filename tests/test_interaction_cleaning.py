@@ -236,6 +236,7 @@ def test_a_core_of_zero_keeps_ids_without_interactions() -> None:
     [
         ({"split": "ratios"}, UsageError, "no split 'ratios': did you mean ratio"),
         ({"k_core": -1}, UsageError, "--k-core -1 is below 0"),
+        ({"seed": -1}, UsageError, "--seed -1 is below 0"),
         ({"split": "temporal"}, UsageError, "temporal needs the time of each"),
         ({"split": "global-time"}, UsageError, "global-time needs the time of each"),
         ({"split": "given"}, UsageError, "given needs a source that fixes the split"),
