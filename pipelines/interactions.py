@@ -87,7 +87,8 @@ def split_interactions(
         seed: of the random choices.
 
     Raises:
-        UsageError: an unknown ``split``, a ``k_core`` or ``seed`` below 0, or a split that needs what the source does not know.
+        UsageError: an unknown ``split``, a ``k_core`` or ``seed`` below 0, or a split that needs what the source
+            does not know.
         InputError: there are no interactions, nothing is left of them, or time does not cut them.
     """
     _check_settings(raw, k_core, split, seed)
