@@ -126,9 +126,8 @@ class RunFolder:
             raise InputError(f"{path} is damaged: not valid TOML ({problem}).") from problem
         provenance = raw.pop("provenance", {})
         settings = {key.replace("-", "_"): value for key, value in raw.items()}
-        if not isinstance(provenance, dict) or not all(
-            isinstance(settings.get(key), str) for key in ("model", "dataset")
-        ):
+        named = all(isinstance(settings.get(key), str) for key in ("model", "dataset"))
+        if not isinstance(provenance, dict) or not named:
             raise InputError(f"{path} is damaged: it does not name the model and the data set of the run.")
         return settings, provenance
 
@@ -216,9 +215,8 @@ class RunFolder:
         from safetensors.torch import load
 
         path = self.path / MODEL
-        data = self._bytes(path)
         try:
-            return load(data)
+            return load(self._bytes(path))
         except (SafetensorError, ValueError, KeyError) as problem:
             raise InputError(f"{path} is damaged or truncated; train the run again.") from problem
 
@@ -279,8 +277,7 @@ class RunFolder:
         return is_held(self.path / LOCK)
 
     def _table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
-        path = self.path / name
-        return parse_table(path, self._bytes(path), columns)
+        return parse_table(self.path / name, self._bytes(self.path / name), columns)
 
     def _bytes(self, path: Path) -> bytes:
         try:
