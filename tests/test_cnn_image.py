@@ -5,13 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
-import zlib
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,18 +15,9 @@ from PIL import Image
 
 from pipelines.errors import InputError, UsageError
 from pipelines.features.chunks import ChunkStore, chunk_key, stream_in_chunks
-from pipelines.features.classifiers import _build, _fit, load_classifier
-from pipelines.features.cnn_image import CNNEncoder, _listen, torchvision_encoder
-from pipelines.features.pictures import PictureError, load_picture, picture_problem
+from pipelines.features.cnn_image import CNNEncoder, torchvision_encoder
 from pipelines.files import sha256_of
-
-SMALL = "shufflenet_v2_x0_5"
-
-
-def photo(seed: int, size: tuple[int, int] = (70, 50)) -> Image.Image:
-    """Coarse random colours, smoothly enlarged."""
-    colours = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC)
+from tests.encoder_cases import SMALL, damaged, photo, saved
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +33,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of the small classifier, as torch.save writes them."""
     return saved(SMALL, tmp_path_factory.mktemp("weights") / "small.pth")
-
-
-def saved(name: str, path: Path) -> Path:
-    import torch
-    from torchvision.models import get_model
-
-    torch.manual_seed(0)
-    torch.save(get_model(name, weights=None).state_dict(), path)
-    return path
 
 
 def bare(name: str, weights: Path, photos: list[Path]) -> np.ndarray:
@@ -166,48 +143,6 @@ def test_half_precision_rounds_the_same_rows(weights: Path, photos: list[Path]) 
     np.testing.assert_array_equal(values, small(weights).encode(photos)[0].astype(np.float16))
 
 
-def damaged(folder: Path) -> dict[str, tuple[Path, str]]:
-    """Files that are no pictures, or none that is safe to decode, and the reasons."""
-    photo(0, (300, 200)).save(folder / "whole.jpg")
-    cut = folder / "cut.jpg"
-    cut.write_bytes((folder / "whole.jpg").read_bytes()[:3000])
-    (folder / "empty.jpg").touch()
-    (folder / "page.jpg").write_text("<!doctype html><title>Not found</title>")
-    (folder / "program.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nquit\n")
-    (folder / "folder.jpg").mkdir()
-    os.mkfifo(folder / "pipe.jpg")
-    with (folder / "large.jpg").open("wb") as file:
-        file.truncate(2**25 + 1)
-    Image.new("1", (9000, 9000)).save(folder / "pixels.png")
-    (folder / "bomb.png").write_bytes(png(2**31 - 1, 2**31 - 1))
-    Image.new("L", (5000, 3)).save(folder / "thin.png")
-    reasons = {
-        "cut.jpg": "it is damaged (image file is truncated",
-        "empty.jpg": "it is no JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF",
-        "page.jpg": "it is no JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF",
-        "program.jpg": "it is no JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF",
-        "missing.jpg": "there is no such file",
-        "folder.jpg": "it is not a file",
-        "pipe.jpg": "it is not a file",
-        "large.jpg": "it has 33,554,433 bytes, more than 33,554,432",
-        "pixels.png": "it has 9,000 x 9,000 pixels, more than 64,000,000",
-        "bomb.png": "it has more than 64,000,000 pixels",
-        "thin.png": "it is 5,000 x 3, longer than 100 times its shorter side",
-        "a" * 5000: "it cannot be read (File name too long)",
-    }
-    return {name: (folder / name, reason) for name, reason in reasons.items()}
-
-
-def png(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds next to nothing."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
-
-
 def test_pictures_that_cannot_be_read_are_absent_and_the_others_as_ever(
     weights: Path, photos: list[Path], tmp_path: Path
 ) -> None:
@@ -217,46 +152,6 @@ def test_pictures_that_cannot_be_read_are_absent_and_the_others_as_ever(
     assert np.flatnonzero(present).tolist() == [0, len(items) - 1]
     assert not values[~present].any()
     np.testing.assert_allclose(values[present], bare(SMALL, weights, photos[:2]), atol=1e-5)
-    for path, reason in bad.values():
-        assert (picture_problem(path) or "").startswith(reason)
-        with pytest.raises(PictureError):
-            load_picture(path)
-    assert picture_problem(photos[0]) is None
-
-
-def test_pictures_of_any_mode_become_upright_rgb(tmp_path: Path) -> None:
-    red = Image.new("RGB", (40, 20), (250, 10, 10))
-    halves = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
-    halves.paste((250, 10, 10, 255), (0, 0, 20, 20))
-    grey = Image.fromarray(np.full((20, 40), 0x8000, dtype=np.uint16))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn a quarter clockwise
-    top = red.copy()
-    top.paste((255, 255, 255), (0, 10, 40, 20))
-    red.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
-    red.quantize(4).save(tmp_path / "palette.png")
-    halves.save(tmp_path / "alpha.png")
-    halves.save(tmp_path / "holes.gif")
-    grey.save(tmp_path / "grey16.png")
-    Image.new("1", (40, 20), 1).save(tmp_path / "bits.png")
-    top.save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    top.save(tmp_path / "odd.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff", quality=95)
-
-    def pixel(name: str, at: tuple[int, int]) -> np.ndarray:
-        picture = load_picture(tmp_path / name)
-        assert picture.mode == "RGB"
-        return np.array(picture.getpixel(at), dtype=int)
-
-    for name in ("cmyk.jpg", "palette.png", "alpha.png", "holes.gif"):
-        np.testing.assert_allclose(pixel(name, (5, 5)), (250, 10, 10), atol=8)
-    for name in ("alpha.png", "holes.gif"):
-        np.testing.assert_array_equal(pixel(name, (30, 5)), (255, 255, 255))
-    np.testing.assert_array_equal(pixel("grey16.png", (5, 5)), (128, 128, 128))
-    np.testing.assert_array_equal(pixel("bits.png", (5, 5)), (255, 255, 255))
-    assert load_picture(tmp_path / "turned.jpg").size == (20, 40)
-    np.testing.assert_allclose(pixel("turned.jpg", (15, 20)), (250, 10, 10), atol=8)
-    np.testing.assert_allclose(pixel("turned.jpg", (4, 20)), (255, 255, 255), atol=8)
-    assert load_picture(tmp_path / "odd.jpg").size == (40, 20)
 
 
 def deadly(picture: Image.Image) -> Any:
@@ -323,33 +218,6 @@ def test_layers_that_give_no_rows_or_do_not_exist(photos: list[Path]) -> None:
         CNNEncoder(nn.Sequential(nn.ReLU()), to_tensor, {}, device="cpu")
 
 
-@pytest.mark.parametrize(
-    ("name", "layer", "dim"),
-    [
-        ("vgg16", "classifier.6", 4096),
-        ("resnet50", "fc", 2048),
-        ("inception_v3", "fc", 2048),
-        ("densenet121", "classifier", 1024),
-        ("vit_b_16", "heads.head", 768),
-        ("squeezenet1_1", "classifier.1", 512),
-    ],
-)
-def test_the_default_layer_of_torchvisions_classifiers(name: str, layer: str, dim: int) -> None:
-    network = _build(name)
-    assert _listen(network, None, []) == f"input of {layer}"
-    module = network.get_submodule(layer)
-    assert dim == getattr(module, "in_features", getattr(module, "in_channels", None))
-
-
-@pytest.mark.parametrize("name", ["squeezenet1_1", "regnet_x_400mf", "mobilenet_v3_small"])
-def test_classifiers_of_other_families_give_finite_rows(name: str, photos: list[Path], tmp_path: Path) -> None:
-    encoder = torchvision_encoder(name, saved(name, tmp_path / "w.pth"), workers=0, device="cpu")
-    values, _ = encoder.encode(photos[:2])
-    assert values.shape == (2, encoder.identity()["dim"])
-    assert np.isfinite(values).all()
-    assert not np.array_equal(values[0], values[1])
-
-
 def test_the_identity_follows_weights_and_settings(weights: Path, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
@@ -378,120 +246,6 @@ def test_safetensors_give_the_same_rows(weights: Path, photos: list[Path], tmp_p
     save_file(torch.load(weights, weights_only=True), tmp_path / "small.safetensors")
     expected = small(weights).encode(photos)[0]
     np.testing.assert_array_equal(small(tmp_path / "small.safetensors").encode(photos)[0], expected)
-
-
-class Payload:
-    """What a hostile pickle does: it runs a function as it is loaded."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.target),)
-
-
-def test_weights_that_are_not_those_of_the_network(weights: Path, tmp_path: Path) -> None:
-    import torch
-
-    state = torch.load(weights, weights_only=True)
-
-    def refused(sentence: str, content: Any, name: str = "w.pth") -> None:
-        path = tmp_path / name
-        path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-        with pytest.raises(InputError, match=sentence) as caught:
-            small(path)
-        assert "\n" not in str(caught.value)
-
-    lacking = {key: value for key, value in state.items() if key != "conv1.0.weight"}
-    refused(r"does not hold weights of shufflenet_v2_x0_5: conv1\.0\.weight is missing\.", lacking)
-    wrong = {**state, "fc.weight": torch.zeros(10, 1024)}
-    refused(r"weights of \S+: fc\.weight has shape \(10, 1024\), not \(1000, 1024\)\.", wrong)
-    refused(r"shufflenet_v2_x0_5 has no fc\.scale", {**state, "fc.scale": torch.zeros(1)})
-    refused(r"conv1\.0\.weight is missing, and \d+ more keys are wrong", {f"module.{k}": v for k, v in state.items()})
-    refused(r"holds a dict of state_dict, epoch and such; expected a state dict", {"state_dict": state, "epoch": 3})
-    refused(r"holds one Tensor; expected a state dict", torch.zeros(3))
-    refused(r"cannot be read as weights", weights.read_bytes()[:5000])
-    refused(r"cannot be read as weights", b"")
-    refused(r"cannot be read as weights", b"\xff" * 100, "w.safetensors")
-    refused(r"holds Python objects other than tensors, which are never loaded", {"a": Payload(tmp_path / "ran")})
-    assert not (tmp_path / "ran").exists()
-    with pytest.raises(InputError, match="there is no such file"):
-        small(tmp_path / "nowhere.pth")
-
-
-def test_weights_of_older_libraries_fit() -> None:
-    network = _build("densenet121")
-    new = network.state_dict()
-    old = {
-        key.replace("norm1", "norm.1").replace("conv2", "conv.2"): value
-        for key, value in new.items()
-        if not key.endswith("num_batches_tracked")
-    }
-    assert not set(old) <= set(new)
-    _fit(network, old, "densenet121", Path("w.pth"))
-    assert set(old) == set(new)
-
-
-def test_unknown_classifiers() -> None:
-    with pytest.raises(UsageError, match=r"torchvision has no classifier 'resnet51': did you mean resnet"):
-        torchvision_encoder("resnet51")
-
-
-@pytest.fixture
-def published(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A server that has torchvision's weights, under a name that ends in their hash as torchvision's do."""
-    import torchvision
-
-    (tmp_path / "served").mkdir()
-    name = f"small-{sha256_of(weights)[:8]}.pth"
-    (tmp_path / "served" / name).write_bytes(weights.read_bytes())
-    handler = partial(QuietHandler, directory=str(tmp_path / "served"))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    version = SimpleNamespace(
-        name="IMAGENET1K_V1",
-        url=f"http://127.0.0.1:{server.server_port}/{name}",
-        transforms=torchvision.models.get_model_weights(SMALL).IMAGENET1K_V1.transforms,
-    )
-    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: [version])
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    yield SimpleNamespace(version=version, file=tmp_path / "served" / name, cache=tmp_path / "cache" / "hub")
-    server.shutdown()
-    server.server_close()
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-def test_torchvisions_weights_are_downloaded_once_and_known_by_their_hash(published: Any, weights: Path) -> None:
-    identity = load_classifier(SMALL, None, offline=False)[2]
-    assert identity["weights"] == "IMAGENET1K_V1"
-    assert identity == load_classifier(SMALL, weights, offline=True)[2]
-    published.file.unlink()
-    assert load_classifier(SMALL, None, offline=True)[2] == identity
-    held = published.cache / "checkpoints" / published.file.name
-    held.write_bytes(weights.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"is not the file of http://.* remove it and run the same command again"):
-        load_classifier(SMALL, None, offline=True)
-
-
-@pytest.mark.parametrize("trouble", ["offline", "gone", "other bytes", "no server"])
-def test_weights_that_cannot_be_downloaded_say_what_to_do(published: Any, trouble: str) -> None:
-    if trouble == "gone":
-        published.file.unlink()
-    elif trouble == "other bytes":
-        published.file.write_bytes(b"something else")
-    elif trouble == "no server":
-        published.version.url = published.version.url.replace(published.version.url.split("/")[2], "127.0.0.1:1")
-    with pytest.raises(InputError) as caught:
-        load_classifier(SMALL, None, offline=trouble == "offline")
-    sentence = str(caught.value)
-    assert f"The weights of {SMALL} are not on this machine and cannot be downloaded from" in sentence
-    assert published.version.url in sentence
-    assert "--image-weights PATH" in sentence
-    assert not list(published.cache.rglob("*.pth"))
 
 
 def test_a_gpu_that_is_too_small_is_said_in_a_sentence(photos: list[Path]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pipelines.dataset import Features
 from pipelines.errors import InputError, UsageError
 from pipelines.features.chunks import encode_in_chunks
 from pipelines.features.sentence_text import SentenceEncoder
+from tests.encoder_cases import Payload
 
 SENTENCE = "baby bottle soft cotton blanket with night light wooden toy car and steel cup for small hands"
 WORDS = SENTENCE.split()
@@ -200,16 +200,6 @@ def test_pickled_weights_are_read_as_tensors_alone(copied: Path) -> None:
     with (copied / "pytorch_model.bin").open("ab") as file:
         file.write(b"\0")
     assert SentenceEncoder(str(copied), device="cpu").identity()["sha256"] != first
-
-
-class Payload:
-    """What a hostile pickle does: it runs a function as it is loaded."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.target),)
 
 
 def test_pickled_code_is_refused_and_never_runs(copied: Path, tmp_path: Path) -> None:
