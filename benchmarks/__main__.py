@@ -16,7 +16,11 @@ from pathlib import Path
 BENCHMARKS = {
     "bench_epoch": ["--epochs", "1", "--repeats", "3", "--compared-steps", "3"],
     "bench_ranking": ["--repeats", "3"],
+    "bench_interactions": ["--interactions", "1000000", "--repeats", "1"],
+    "bench_vectors": ["--repeats", "3"],
+    "bench_encoders": ["--repeats", "2", "--texts", "512", "--pictures", "64", "--network", "resnet18"],
 }
+THREADED = ("bench_epoch", "bench_ranking", "bench_vectors", "bench_encoders")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     reports, failed = {}, False
     for name, quick in BENCHMARKS.items():
-        flags = [*(quick if options.quick else []), "--threads", str(options.threads)]
+        flags = list(quick if options.quick else [])
+        if name in THREADED:
+            flags += ["--threads", str(options.threads)]
         if options.data and name == "bench_epoch":
             flags += ["--data", str(options.data)]
         if not options.json:

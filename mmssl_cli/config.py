@@ -297,10 +297,11 @@ def _sentence(problem: ValidationError) -> str:
     first = problem.errors()[0]
     name = ".".join(str(part) for part in first["loc"][:1]).replace("_", "-")
     message = first["msg"].removeprefix("Value error, ")
+    given = ",".join(map(str, first["input"])) if isinstance(first["input"], tuple | list) else first["input"]
     if first["type"] == "literal_error":
         choices = [choice.strip().strip("'") for choice in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        return f"{name} cannot be {first['input']!r}: {nearest(str(first['input']), choices)}"
-    return f"{name} cannot be {first['input']!r}: {message[0].lower()}{message[1:]}."
+        return f"{name} cannot be {given!r}: {nearest(str(given), choices)}"
+    return f"{name} cannot be {given!r}: {message[0].lower()}{message[1:]}."
 
 
 def settings_to_toml(settings: TrainSettings, provenance: Mapping[str, Any] | None = None) -> str:

@@ -22,6 +22,7 @@ _ADVICE = {
     errno.EACCES: "permission is denied; choose a folder you can write to",
     errno.EPERM: "permission is denied; choose a folder you can write to",
     errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENOENT: "no folder can be made there; choose another folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder",
     errno.EEXIST: "a file of that name is in the way; choose another folder",
 }

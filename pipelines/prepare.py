@@ -18,6 +18,7 @@ from pipelines.options import PrepOptions, resolve
 from pipelines.prepared import check_files, created_by, write_prepared
 from pipelines.reporting import Reporter
 from pipelines.sources import demo, published
+from pipelines.sources.numbered import read_pictures
 from pipelines.steps import WorkFolder
 
 DEFAULT_SEED = 0
@@ -212,7 +213,8 @@ def _plan_import(request: _Request, folder: Path, tool: str) -> _Plan:
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
         report(f"Reading {', '.join(sources)} in {folder}, of {tool}'s layout")
-        return read_import(name, folder, tool, options, sources, report), {}
+        dataset = read_import(name, folder, tool, options, sources, report)
+        return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
     return _Plan(import_settings(tool, options), sources, build)
 
@@ -228,7 +230,7 @@ def _plan_published(request: _Request, source_dir: Path) -> _Plan:
         dataset = published.read_published(name, source_dir, modalities=entry.modalities, cold=policy, sources=sources)
         if policy == "keep":
             _report_cold(dataset, report)
-        return dataset, {}
+        return dataset, read_pictures(source_dir, dataset.items.get("image", ()))
 
     return _Plan(published.published_settings(entry.modalities, policy), sources, build)
 

@@ -26,6 +26,9 @@ class RawSource(Protocol):
     def settings(self) -> dict[str, Any]:
         """What of the recipe decides how the files are read, as plain JSON values."""
 
+    def pictures(self) -> list[str]:
+        """The names of the pictures that lie beside the files."""
+
     def interactions(self, complaints: Complaints, report: Callable[[str], None]) -> RawInteractions:
         """Who interacted with what."""
 
@@ -122,7 +125,8 @@ def _interactions_step(plan: RawPlan, work: WorkFolder) -> Made:
 
 
 def _items_step(plan: RawPlan, work: WorkFolder, ids: pd.DataFrame) -> pd.DataFrame:
-    key = key_of(plan.sources, plan.source.settings(), ids["id"].tolist(), plan.recipe.max_malformed)
+    known = (plan.source.settings(), plan.source.pictures(), ids["id"].tolist(), plan.recipe.max_malformed)
+    key = key_of(plan.sources, *known)
 
     def make() -> Made:
         work.reporter.line("Reading items")

