@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines.catalog import DatasetEntry, FeatureEntry, TableEntry
 from pipelines.errors import UsageError, nearest
@@ -93,7 +93,6 @@ class Recipe:
     image_weights: Path | None = None
     raw_dir: Path = Path("raw")
     offline: bool = False
-    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path) -> Recipe:

@@ -19,9 +19,6 @@ from pipelines.files import atomic_folder, remove_leftovers, sha256_of
 from pipelines.options import Recipe
 from pipelines.steps import WorkFolder, key_of, read_json
 
-Pictures = Mapping[str, Path | str]
-"""Item id -> its picture, or why there is none."""
-
 
 class TextRows:
     """Text of items -> features, by Sentence-BERT or TF-IDF."""
