@@ -22,6 +22,7 @@ from tests.conftest import Answer
 
 Cli = Callable[..., Answer]
 
+PROVENANCE = '[provenance]\nmanifest_digest = ""\nstarted = ""\n'
 ROWS = [
     ("ann", 0, "train"),
     ("ann", 1, "validation"),
@@ -58,7 +59,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run for which every user's scores fall with the item's index: 0 is the best item, 5 the last."""
     monkeypatch.setattr("mmssl_cli.training.loading.load_model", _load_model)
     _prepare(tmp_path / "data")
-    config = 'model = "lightgcn"\ndataset = "shop"\nseed = 1\nks = [1, 2]\nselect-on = "recall@20"\n'
+    config = 'model = "lightgcn"\ndataset = "shop"\nseed = 1\nks = [1, 2]\nselect-on = "recall@20"\n' + PROVENANCE
     folder = RunFolder.create(tmp_path / "runs", "20260101-000000-shop-lightgcn-s1", config)
     folder.save_model({"users": torch.ones(3, 1), "items": torch.arange(6, 0, -1).float().reshape(6, 1)})
     return folder
@@ -144,7 +145,7 @@ def test_evaluate_on_a_run_that_is_not_there_or_torn(cli: Cli, run: RunFolder) -
 
 def test_published_numbers_stand_beside_test_metrics_at_20(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
     _prepare(tmp_path / "data", "tiktok", num_items=25)
-    config = 'model = "mmssl"\nvariant = "w/o-GT"\ndataset = "tiktok"\nks = [20]\n'
+    config = 'model = "mmssl"\nvariant = "w/o-GT"\ndataset = "tiktok"\nks = [20]\n' + PROVENANCE
     tiktok = RunFolder.create(run.path.parent, "tiktok", config)
     tiktok.save_model({"users": torch.ones(3, 1), "items": torch.arange(25, 0, -1).float().reshape(25, 1)})
 
@@ -260,7 +261,7 @@ def test_runs_lists_what_there_is(cli: Cli, run: RunFolder) -> None:
 
 def test_runs_show_the_metrics_that_selected_them(cli: Cli, run: RunFolder) -> None:
     _finished(run)
-    config = 'model = "mf"\ndataset = "shop"\nselect-on = "ndcg@5"\nks = [5]\n'
+    config = 'model = "mf"\ndataset = "shop"\nselect-on = "ndcg@5"\nks = [5]\n' + PROVENANCE
     other = RunFolder.create(run.path.parent, "other", config)
     result = {**run.read_result(), "validation": {"ndcg@5": 0.5}, "test": {"ndcg@5": 0.375, "recall@5": 0.75}}
     other.write_result({**result, "model": "mf"})

@@ -35,7 +35,7 @@ RESULT: dict[str, Any] = {
 
 def _config(started: str = "2026-11-23T10:55:01+00:00", model: str = "mf") -> str:
     settings = f'model = "{model}"\ndataset = "demo"\nseed = 3\nbatch-size = 64\n'
-    return f'{settings}\n[provenance]\nstarted = "{started}"\n'
+    return f'{settings}\n[provenance]\nmanifest_digest = "abc"\nstarted = "{started}"\n'
 
 
 def _run(runs_dir: Path, run_id: str = "a", **config: str) -> RunFolder:
@@ -169,16 +169,26 @@ def test_metrics_that_make_no_sense_are_damaged(tmp_path: Path, table: pd.DataFr
     ("config", "what"),
     [
         ("model = ", "not valid TOML"),
-        ('model = "mf"\n', "does not name"),
+        (_config().replace("dataset", "data"), "lacks model, data set or provenance"),
         ('model = "mf"\ndataset = "demo"\nprovenance = 3\n', "damaged"),
-        ('model = "mf"\ndataset = "demo"\nheads = 4\n', "no setting 'heads'"),
-        ('model = "other"\ndataset = "demo"\n', "no model 'other'"),
+        (_config().replace("seed", "heads"), "no setting 'heads'"),
+        (_config(model="other"), "no model 'other'"),
     ],
 )
 def test_a_config_that_describes_no_run_is_a_sentence(tmp_path: Path, config: str, what: str) -> None:
     run = RunFolder.create(tmp_path, "a", config)
     with pytest.raises(InputError, match=what):
         run.settings()
+
+
+def test_a_config_cut_between_two_lines_is_damaged(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    lines = (run.path / "config.toml").read_text().splitlines(keepends=True)
+    for kept in range(len(lines)):
+        (run.path / "config.toml").write_text("".join(lines[:kept]))
+        with pytest.raises(InputError, match=r"config\.toml is damaged or truncated"):
+            run.read_config()
+        assert list_runs(tmp_path)[0].status == "damaged"
 
 
 class _Bomb:

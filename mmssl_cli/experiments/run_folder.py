@@ -126,9 +126,9 @@ class RunFolder:
             raise InputError(f"{path} is damaged: not valid TOML ({problem}).") from problem
         provenance = raw.pop("provenance", {})
         settings = {key.replace("-", "_"): value for key, value in raw.items()}
-        named = all(isinstance(settings.get(key), str) for key in ("model", "dataset"))
-        if not isinstance(provenance, dict) or not named:
-            raise InputError(f"{path} is damaged: it does not name the model and the data set of the run.")
+        whole = isinstance(provenance, dict) and {"manifest_digest", "started"} <= provenance.keys()  # first and last
+        if not whole or not all(isinstance(settings.get(key), str) for key in ("model", "dataset")):
+            raise InputError(f"{path} is damaged or truncated: it lacks model, data set or provenance of the run.")
         return settings, provenance
 
     def settings(self) -> TrainSettings:
