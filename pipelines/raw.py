@@ -62,9 +62,11 @@ class Complaints:
             InputError: the share of malformed lines is above the limit.
         """
         if self.count > self.limit * lines:
+            # A limit of zero is that of layouts which no flag makes tolerant.
+            way_out = "Check the file, or raise --max-malformed." if self.limit else "Check the file."
             raise InputError(
                 f"{self.count:,} of {lines:,} lines of {self.path} are malformed ({'; '.join(self.shown)}); "
-                f"at most {self.limit:.0%} are tolerated. Check that the file is complete and of the expected layout."
+                f"at most {self.limit:.0%} are tolerated. {way_out}"
             )
 
     def summary(self) -> str:

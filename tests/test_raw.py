@@ -46,8 +46,11 @@ def test_complaints_show_three_and_stop_above_the_limit(tmp_path: Path) -> None:
     assert "4 malformed" in complaints.summary() and "line 8" in complaints.summary()
     assert "line 9" not in complaints.summary()
     complaints.check(lines=8)
-    with pytest.raises(InputError, match="4 of 7 lines"):
+    with pytest.raises(InputError, match=r"4 of 7 lines .*at most 50%.* Check the file, or raise --max-malformed\.$"):
         complaints.check(lines=7)
+    strict = Complaints(tmp_path / "reviews.json", limit=0.0, count=1)
+    with pytest.raises(InputError, match=r"tolerated\. Check the file\.$"):
+        strict.check(lines=7)
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 201, "a\x00b", "a\nb"])
