@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pipelines.errors import InputError, UsageError
 from pipelines.raw import Complaints, RawInteractions
 from pipelines.sources import columns
-from pipelines.sources.columns import as_times
+from pipelines.sources.cells import as_times
 from pipelines.sources.table import files, read_interactions, read_items
 
 ROWS = [("u1", 12, 100), ("u2", 7, 90), ("u1", 7, 110), ("u1", 12, 80)]
@@ -157,7 +157,7 @@ def test_ratings_below_the_threshold_do_not_count(tmp_path: Path) -> None:
     assert lines_of(raw) == [("a", "x"), ("b", "x")]
     assert raw.user_ids == ["a", "b"] and raw.item_ids == ["x"]
     assert said == ["2 interactions with a rating below 4 left out"]
-    assert complaints.shown == ["line 5: stars: not what it should be", "line 6: stars: not what it should be"]
+    assert complaints.shown == ["line 5: stars: 'bad' is no number", "line 6: stars: there is no value"]
     with pytest.raises(UsageError, match="go together"):
         read_interactions(path, complaints, rating="stars")
     with pytest.raises(InputError, match="holds no interactions that count"):
@@ -180,12 +180,30 @@ def test_malformed_records_are_counted_by_their_number_and_limited(tmp_path: Pat
     assert sorted(shown_all) == [
         (5, "2 cells, not 3"),
         (7, "item: the id is empty"),
-        (8, "time: not what it should be"),
+        (8, "time: 'soon' is no number and no date in ISO 8601"),
         (9, "user: the id holds characters that cannot be printed"),
         (10, "4 cells, not 3"),
     ]
     with pytest.raises(InputError, match=re.escape("5 of 10 lines of")):
         read_interactions(path, Complaints(path, limit=0.4), time="time")
+
+
+def test_a_cell_that_is_no_time_or_number_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text(f"user,item,when,stars\na,x,12/03/2021,5\na,y,,5\nb,x,{'9' * 60},4\nb,y,3,good\n")
+    expected = [
+        "line 2: when: '12/03/2021' is no number and no date in ISO 8601",
+        "line 3: when: there is no value",
+        f"line 4: when: '{'9' * 40}' is no number and no date in ISO 8601",
+    ]
+    complaints = Complaints(path)
+    with pytest.raises(InputError, match=re.escape(f"({'; '.join(expected)})")):
+        read_interactions(path, complaints, time="when", rating="stars", min_rating=1)
+    assert complaints.count == 4
+    pq.write_table(pa.table({"user": ["a", "b"], "item": [1, 2], "stars": [None, 4.0]}), path)
+    complaints = Complaints(path, limit=0.5)
+    read_interactions(path, complaints, rating="stars", min_rating=1)
+    assert complaints.shown == ["line 2: stars: there is no value"]
 
 
 def test_lines_that_an_open_quote_swallows_are_all_counted(tmp_path: Path) -> None:

@@ -12,7 +12,10 @@ import pyarrow as pa
 from pipelines.dataset import SPLITS
 from pipelines.errors import InputError
 from pipelines.raw import Complaints, RawInteractions, check_id
-from pipelines.sources.columns import Batch, ColumnFile, as_numbers, as_text, as_times
+from pipelines.sources.cells import as_numbers, as_text, as_times, cell_texts
+from pipelines.sources.columns import Batch, ColumnFile
+
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,12 @@ def _problem(text: str) -> str | None:
     return None
 
 
+def _wrong(cell: pa.Scalar, why: str) -> str:
+    """What is wrong with a cell that is not what its column should hold."""
+    text = "".join(cell_texts(cell.as_py())).strip()
+    return f"{text[:_SHOWN]!r} is {why}" if text else "there is no value"
+
+
 def _read_batch(
     part: Part, batch: Batch, complaints: Complaints, users: dict[str, int], items: dict[str, int]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -106,22 +115,26 @@ def _read_batch(
     ids = {name: _Ids(as_text(batch.columns[name], name, part.path)) for name in (part.user, part.item)}
     sound = {name: column.sound for name, column in ids.items()}
     columns: dict[str, np.ndarray] = {}
+    expected: dict[str, str] = {}
     liked = np.ones(len(batch.records), dtype=bool)
     if part.time is not None:
         columns["timestamp"], sound[part.time] = as_times(batch.columns[part.time], part.time, part.path)
+        expected[part.time] = "no number and no date in ISO 8601"
     if part.rating is not None and part.min_rating is not None:
         ratings = as_numbers(batch.columns[part.rating], part.rating, part.path)
         liked, sound[part.rating] = ratings >= part.min_rating, ~np.isnan(ratings)
+        expected[part.rating] = "no number"
     if part.split_column is not None:
         labels = as_numbers(batch.columns[part.split_column], part.split_column, part.path)
         sound[part.split_column] = np.isin(labels, range(len(SPLITS)))
+        expected[part.split_column] = "none of 0 (train), 1 (validation) and 2 (test)"
         columns["split"] = np.nan_to_num(labels).astype(np.int8)
     elif part.split is not None:
         columns["split"] = np.full(len(batch.records), part.split, dtype=np.int8)
     everything = np.logical_and.reduce(list(sound.values()))
     for row in np.flatnonzero(~everything).tolist():
         name = next(name for name, fine in sound.items() if not fine[row])
-        reason = ids[name].problem(row) if name in ids else "not what it should be"
+        reason = ids[name].problem(row) if name in ids else _wrong(batch.columns[name][row], expected[name])
         where = "" if part.path == complaints.path else f"{part.path.name}, "
         complaints.add(int(batch.records[row]), f"{where}{name}: {reason}")
     kept = everything & liked

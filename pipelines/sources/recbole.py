@@ -26,11 +26,12 @@ import pyarrow.compute as pc
 from pipelines.dataset import SPLITS, Features
 from pipelines.errors import InputError
 from pipelines.raw import Complaints, RawInteractions, check_id
-from pipelines.sources.columns import ColumnFile, as_text
+from pipelines.sources.cells import as_text, cell_texts
+from pipelines.sources.columns import ColumnFile
 from pipelines.sources.notes import NOTES_FILE, noted, read_notes
 from pipelines.sources.numbered import known_image
 from pipelines.sources.pairs import Part, gather
-from pipelines.sources.table import cell_texts, wanted_records
+from pipelines.sources.table import wanted_records
 
 USER, ITEM, TIME, RATING = "user_id", "item_id", "timestamp", "rating"
 PARTS = {"train": "train", "validation": "valid", "test": "test"}

@@ -19,7 +19,8 @@ import pandas as pd
 
 from pipelines.errors import InputError, UsageError
 from pipelines.raw import Complaints, RawInteractions
-from pipelines.sources.columns import BROKEN, ColumnFile, as_text
+from pipelines.sources.cells import BROKEN, as_text, cell_texts
+from pipelines.sources.columns import ColumnFile
 from pipelines.sources.pairs import Part, gather
 from pipelines.sources.text_cleaning import clean_text
 
@@ -140,15 +141,6 @@ def wanted_records(
                 cells = {column: batch.columns[column][row].as_py() for column in columns}
                 yield int(batch.records[row]), name, cells
     complaints.check(file.records)
-
-
-def cell_texts(cell: Any) -> list[str]:
-    """The texts of a cell: of a list, each."""
-    if isinstance(cell, list):
-        return [text for inner in cell for text in cell_texts(inner)]
-    if isinstance(cell, bytes):
-        cell = cell.decode("utf-8", "replace").replace(BROKEN, "\ufffd")
-    return [] if cell is None or cell == "" else [str(cell)]
 
 
 def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:
