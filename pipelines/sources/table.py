@@ -91,7 +91,7 @@ def read_items(
         item: the column of ids; where there is none of that name, ``id`` or ``item_id``.
         text: columns of text; numbers and lists of texts will do.
         image: column with an address (``http://``, ``https://``) or a path inside ``images`` (the folder of the
-            table, where that is None).
+            table, where that is None), from there or absolute; any other path counts as no picture.
         images: folder of pictures; without ``image``, those named by an item's id.
 
     Raises:
@@ -103,13 +103,9 @@ def read_items(
     wanted = set(item_ids)
     columns = list(dict.fromkeys([*text, *([image] if image else [])]))
     rows: dict[str, tuple[str | None, str | None, str | None]] = {}
-    for record, name, cells in wanted_records(file, item, columns, wanted, complaints):
-        picture = None
-        if image is not None:
-            try:
-                picture = _picture(cell_texts(cells[image]), path.parent if images is None else images)
-            except ValueError as problem:
-                complaints.add(record, f"{image}: {problem}")
+    for _, name, cells in wanted_records(file, item, columns, wanted, complaints):
+        folder = path.parent if images is None else images
+        picture = _picture(cell_texts(cells[image]), folder) if image is not None else None
         parts = [cell_texts(cells[column]) for column in text]
         rows[name] = (clean_text(parts[0]) if parts else None, clean_text(chain(*parts)), picture)
     if not rows:
@@ -154,10 +150,13 @@ def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:
 
 
 def _picture(texts: list[str], folder: Path) -> str | None:
-    """The picture that a cell names, the first of several; ValueError where it may not be looked at."""
+    """The picture that a cell names, the first of several; None where there is none, or none inside ``folder``."""
     if not texts or texts[0].startswith(("http://", "https://")):
         return texts[0] if texts else None
     path = PurePosixPath(texts[0])
-    if path.is_absolute() or ".." in path.parts or set(texts[0]) & set("\\\ufffd") or not texts[0].isprintable():
-        raise ValueError(f"the path leads out of {folder}")
-    return str(folder / path)
+    if ".." in path.parts or set(texts[0]) & set("\\\ufffd") or not texts[0].isprintable():
+        return None
+    if not path.is_absolute():
+        return str(folder / path)
+    places = (folder.absolute(), folder.resolve())
+    return next((str(folder / path.relative_to(place)) for place in places if path.is_relative_to(place)), None)
