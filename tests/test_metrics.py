@@ -13,7 +13,7 @@ from mmssl_cli.data.csr import CSR
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.metrics import evaluate, mean_metrics, per_user_metrics
 from mmssl_cli.evaluation.ranking import rank_topk
-from pipelines.errors import InputError
+from pipelines.errors import InputError, UsageError
 
 KS = (1, 5, 20)
 
@@ -133,7 +133,7 @@ def test_evaluation_masks_training_items_alone_and_counts_users_of_the_split() -
 
 def test_k_above_the_number_of_items_and_an_empty_split_are_sentences() -> None:
     data, users, items = _shop()
-    with pytest.raises(InputError, match="K is 6, but the data set has 5 items"):
+    with pytest.raises(UsageError, match="K is 6, but the data set has 5 items"):
         evaluate(users, items, data, "test", (2, 6))
 
     empty = InteractionData("shop", 3, 5, data.train, data.validation, CSR.from_pairs(np.empty((0, 2)), 3))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mmssl_cli.data.csr import CSR
 from mmssl_cli.evaluation import ranking
 from mmssl_cli.evaluation.ranking import rank_topk, ranked_blocks
-from pipelines.errors import InputError, MmsslError
+from pipelines.errors import MmsslError, UsageError
 
 
 def _slow(users: torch.Tensor, items: torch.Tensor, ids: list[int], k: int, masked: CSR | None) -> list[list[int]]:
@@ -97,7 +97,7 @@ def test_half_precision_embeddings_are_scored_in_single_precision() -> None:
 
 @pytest.mark.parametrize("k", [0, 4])
 def test_k_beyond_the_items_is_refused(k: int) -> None:
-    with pytest.raises(InputError, match=rf"K is {k}, but the data set has 3 items; choose a K from 1 to 3"):
+    with pytest.raises(UsageError, match=rf"K is {k}, but the data set has 3 items; choose a K from 1 to 3"):
         rank_topk(torch.ones(2, 2), torch.ones(3, 2), torch.tensor([0]), k)
 
 

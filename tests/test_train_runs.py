@@ -131,7 +131,26 @@ def test_runs_of_other_settings_or_other_data_do_not_count(train: Cli, tmp_path:
     assert len(list(Path("runs").iterdir())) == 4
     write_toy(tmp_path / "data", held_out_seed=5)
     answer = train("--runs", 2, "--continue")
-    assert answer.code == 1 and "trained on another preparation of data set 'toy'" in answer.err
+    assert answer.code == 0 and answer.err.count("was trained on another preparation of data set 'toy'") == 2
+    assert "finished already" not in answer.err and len(list(Path("runs").iterdir())) == 6
+    assert train("--runs", 2, "--continue").err.count("finished already") == 2
+
+
+@pytest.mark.parametrize("name", ["state.pt", "model.safetensors"])
+def test_an_unfinished_run_that_is_damaged_is_skipped_and_its_seed_trained_anew(train: Cli, name: str) -> None:
+    run = cut_off(train)
+    content = (run.path / name).read_bytes()
+    (run.path / name).write_bytes(content[: len(content) // 2])
+    before = {file.name: file.read_bytes() for file in run.path.iterdir()}
+
+    answer = train("--continue")
+
+    assert answer.code == 0, answer.err
+    assert f"Skipping {run.path}. " in answer.err and f"{name} is damaged or truncated" in answer.err
+    [new] = [folder for folder in Path("runs").iterdir() if folder.name != run.id]
+    assert RunFolder.open(new).read_result()["status"] == "finished"
+    assert {file.name: file.read_bytes() for file in run.path.iterdir()} == before
+    assert f"Seed 2023 is finished already: run {new.name}" in train("--continue").err
 
 
 def test_a_failure_among_several_runs_says_which_are_finished(train: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,6 +287,15 @@ def test_evaluation_before_the_first_validation_says_so(cli: Cli, train: Cli) ->
     answer = cli("evaluate", run.id)
     assert answer.code == 1
     assert f"Run {run.id} has no model yet: none of its epochs has been validated." in answer.err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "recommend --user u1"])
+def test_a_run_that_diverged_before_its_first_validation_says_so(cli: Cli, train: Cli, command: str) -> None:
+    assert train("--lr", 1e30).code == 1
+    name, *flags = command.split()
+    answer = cli(name, "latest", *flags)
+    said = f"Run {only_run().id} diverged in epoch 1 before any epoch was validated; train it again with a lower --lr."
+    assert (answer.code, answer.out, answer.err) == (1, "", f"Error: {said}\n")
 
 
 def test_memory_is_that_of_the_run_and_not_of_the_process(train: Cli) -> None:

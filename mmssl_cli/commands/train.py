@@ -130,20 +130,33 @@ def _train(session: Session, reporter: Reporter, continued: bool) -> None:
 
 
 def _train_one(settings: TrainSettings, session: Session, reporter: Reporter, continued: bool) -> RunResult:
-    from mmssl_cli.training.trainer import RunResult, resume_run, train_run  # torch: only once the settings are right
+    from mmssl_cli.training.trainer import train_run  # torch: only once the settings are right
 
-    if continued:
-        from mmssl_cli.experiments.store import find_run
-        from mmssl_cli.training.loading import check_same_data
+    found = _go_on(settings, session, reporter) if continued else None
+    return found or train_run(settings, session.data_dir, session.runs_dir, reporter=reporter)
 
-        run = find_run(settings, session.runs_dir)
-        if run is not None and run.is_over():
+
+def _go_on(settings: TrainSettings, session: Session, reporter: Reporter) -> RunResult | None:
+    """The result of a run of these settings that is over or was cut off; None where there is none to go on with."""
+    from mmssl_cli.experiments.store import runs_of
+    from mmssl_cli.training.loading import check_same_data
+    from mmssl_cli.training.resuming import CheckpointError
+    from mmssl_cli.training.trainer import RunResult, resume_run
+
+    for run in runs_of(settings, session.runs_dir):
+        try:
             check_same_data(run, settings, session.data_dir)
+        except InputError as problem:
+            reporter.message(f"Skipping {run.path}. {problem}")
+            continue
+        if run.is_over():
             reporter.message(f"Seed {settings.seed} is finished already: run {run.id}")
             return RunResult(run.path, run.read_result())
-        if run is not None:
+        try:
             return resume_run(run.path, {}, data_dir=session.data_dir, reporter=reporter)
-    return train_run(settings, session.data_dir, session.runs_dir, reporter=reporter)
+        except CheckpointError as problem:
+            reporter.message(f"Skipping {run.path}. {problem}")
+    return None
 
 
 def _merge(given: Mapping[str, Any], config: Path | None, data_dir: Path) -> TrainSettings:

@@ -94,8 +94,9 @@ def evaluate(
         (int32) and a float64 column a metric.
 
     Raises:
-        InputError: a K is above the number of items, or the split is empty.
-        MmsslError: an embedding is not finite.
+        UsageError: a K is above the number of items.
+        InputError: the split is empty.
+        UnrankableError: an embedding is not finite, or scores overflow.
     """
     import pandas as pd
 

@@ -13,10 +13,18 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.data.csr import CSR
-from pipelines.errors import InputError, MmsslError
+from pipelines.errors import MmsslError, UsageError
 
 BLOCK_BYTES = 64 * 2**20
 NO_ITEM = -1
+
+
+class UnrankableError(MmsslError):
+    """Embeddings that give no scores to rank by; ``what`` says why, as a part of a sentence."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The model diverged: {what}; train it again with a lower --lr.")
+        self.what = what
 
 
 def rank_topk(
@@ -41,8 +49,8 @@ def rank_topk(
         int64 [n, k] item indices; -1 where a user has fewer than ``k`` items that are not masked.
 
     Raises:
-        InputError: ``k`` is below 1 or above the number of items.
-        MmsslError: an embedding is not finite, or so large that scores overflow.
+        UsageError: ``k`` is below 1 or above the number of items.
+        UnrankableError: an embedding is not finite, or so large that scores overflow.
     """
     blocks = [best for best, _ in ranked_blocks(users, items, user_ids, k, masked, block_size)]
     return torch.cat(blocks) if blocks else user_ids.new_empty((0, k))
@@ -59,7 +67,7 @@ def ranked_blocks(
     """As ``rank_topk``, a block of users at a time: items [b, k] and their scores [b, k] (-inf beside -1)."""
     num_items = len(items)
     if not 1 <= k <= num_items:
-        raise InputError(f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}.")
+        raise UsageError(f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}.")
     users, items = _as_scorable(users), _as_scorable(items)
     _check_finite(users, items)
     size = block_size or max(1, BLOCK_BYTES // (num_items * users.element_size()))
@@ -82,17 +90,13 @@ def _check_finite(users: Tensor, items: Tensor) -> None:
     for name, embeddings in (("user", users), ("item", items)):
         bad = (~embeddings.isfinite()).any(1).sum()
         if bad:
-            raise MmsslError(
-                f"The embeddings of {int(bad)} of {len(embeddings)} {name}s are not finite and cannot be "
-                "ranked; the model diverged: train it again with a lower learning rate."
-            )
+            raise UnrankableError(f"the embeddings of {int(bad)} of {len(embeddings)} {name}s are not finite")
     if not len(users):
         return
     largest = users.double().norm(dim=1).max() * items.double().norm(dim=1).max()
     if largest >= torch.finfo(users.dtype).max:
-        raise MmsslError(
-            f"The embeddings are so large (a score may reach {float(largest):.2g}) that scores overflow; "
-            "the model diverged: train it again with a lower learning rate."
+        raise UnrankableError(
+            f"the embeddings are so large (a score may reach {float(largest):.2g}) that scores overflow"
         )
 
 

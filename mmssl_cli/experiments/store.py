@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +16,7 @@ from pipelines.errors import InputError, UsageError
 if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
 
-__all__ = ["RunFolder", "RunSummary", "find_run", "list_runs", "new_run_id", "resolve_run", "summarize"]
+__all__ = ["RunFolder", "RunSummary", "list_runs", "new_run_id", "resolve_run", "runs_of", "summarize"]
 
 LATEST = "latest"
 RUNNING, INTERRUPTED, DAMAGED, DIVERGED = "running", "interrupted", "damaged", "diverged"
@@ -109,16 +110,15 @@ def _progress(run: RunFolder) -> dict[str, Any]:
     return progress
 
 
-def find_run(settings: TrainSettings, runs_dir: Path) -> RunFolder | None:
-    """The newest run of just these settings that is over or can go on; None where there is none."""
+def runs_of(settings: TrainSettings, runs_dir: Path) -> Iterator[RunFolder]:
+    """The runs of just these settings, newest first, less those that are damaged or diverged."""
     for summary in list_runs(runs_dir):
         known = (summary.model, summary.dataset, summary.seed) == (settings.model, settings.dataset, settings.seed)
         if known and summary.status not in (DAMAGED, DIVERGED):
             run = RunFolder.open(summary.path)
             with suppress(InputError):  # settings of another version of this program
                 if run.settings() == settings:
-                    return run
-    return None
+                    yield run
 
 
 def _timestamp(started: Any, otherwise: float) -> float:

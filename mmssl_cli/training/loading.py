@@ -7,6 +7,7 @@ from pathlib import Path
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.experiments.run_folder import MODEL, RunFolder
+from mmssl_cli.experiments.store import DIVERGED
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model
 from pipelines.errors import InputError, UsageError
@@ -45,13 +46,24 @@ def load_model(run_dir: Path, data_dir: Path) -> tuple[Recommender, InteractionD
     """
     run = RunFolder.open(run_dir)
     settings = run.settings()
-    if not (run.path / MODEL).exists() and not run.is_over():
-        raise InputError(f"Run {run.id} has no model yet: none of its epochs has been validated.")
+    if not (run.path / MODEL).exists():
+        _explain_missing_model(run)
     check_same_data(run, settings, data_dir)
     data = load_data(settings, data_dir)
     model = build_model(data, settings)
     load_weights(run, model)
     return model.eval(), data, settings
+
+
+def _explain_missing_model(run: RunFolder) -> None:
+    if not run.is_over():
+        raise InputError(f"Run {run.id} has no model yet: none of its epochs has been validated.")
+    result = run.read_result()
+    if result["status"] == DIVERGED and result["best_epoch"] is None:
+        raise InputError(
+            f"Run {run.id} diverged in epoch {result['epochs'] + 1} before any epoch was validated; "
+            "train it again with a lower --lr."
+        )
 
 
 def load_weights(run: RunFolder, model: Recommender) -> None:

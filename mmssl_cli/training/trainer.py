@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
@@ -16,13 +15,15 @@ import torch
 from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.metrics import evaluate
-from mmssl_cli.experiments.run_folder import RESULT, STATE, RunFolder, new_run_id
+from mmssl_cli.evaluation.ranking import UnrankableError
+from mmssl_cli.experiments.run_folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.training.loading import check_same_data, data_identity, load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
 from mmssl_cli.training.machine import device_name, environment, peak_memory, reset_peak_memory
-from pipelines.errors import InputError, MmsslError, UsageError
+from mmssl_cli.training.resuming import Progress, restore
+from pipelines.errors import MmsslError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,23 +37,6 @@ class RunResult:
 
     folder: Path
     record: dict[str, Any]
-
-
-@dataclass
-class Progress:
-    """How far a run has come, beside the state of its loop."""
-
-    records: list[dict[str, Any]]
-    best_epoch: int = 0
-    best_score: float = -math.inf
-    best_metrics: dict[str, float] | None = None
-
-    def goes_on(self, settings: TrainSettings) -> bool:
-        """Whether another epoch is due: neither all done nor out of patience."""
-        done = len(self.records)
-        # Patience ends at a validation only: before the first there would be no model to select.
-        validated = done % settings.evaluate_every == 0
-        return done < settings.epochs and not (validated and done - self.best_epoch >= settings.patience)
 
 
 def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter) -> RunResult:
@@ -89,6 +73,7 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
 
     Raises:
         InputError: the run or its data set is damaged, or the data set is not the one it was trained on.
+        CheckpointError: nothing can go on from where the run stood.
         MmsslError: another process writes the run.
     """
     run = RunFolder.open(run_dir)
@@ -97,9 +82,8 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
         device = pick_device(settings.device)
         reset_peak_memory(device)
         check_same_data(run, settings, data_dir)
-        loop, progress = _make_loop(settings, load_data(settings, data_dir), device), Progress([])
-        if (run.path / STATE).exists():  # a run cut off in its first epoch has none, and starts over
-            progress = _restore(run, loop, reporter)
+        loop = _make_loop(settings, load_data(settings, data_dir), device)
+        progress = restore(run, loop, reporter)
         if settings.epochs < len(progress.records):
             raise UsageError(
                 f"epochs is {settings.epochs}, but run {run.id} has trained {len(progress.records)}; "
@@ -109,37 +93,6 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
         provenance = {**run.read_config()[1], **data_identity(settings, data_dir), **environment(device)}
         run.write_config(settings_to_toml(settings, provenance))
         return _train(run, loop, progress, reporter)
-
-
-def _restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> Progress:
-    """Bring the loop to where the last checkpoint of its run was.
-
-    Raises:
-        InputError: the checkpoint or the model of the best epoch is damaged, or of other settings.
-    """
-    state = run.read_state()
-    try:
-        progress = Progress(**state.pop("progress"))
-        if progress.best_epoch:
-            load_weights(run, loop.model)  # damage shows now and not after the last epoch; the state replaces them
-        if (state["cuda_random"] is None) == (loop.device.type == "cuda"):
-            _change_device(state, loop)
-            reporter.message(
-                f"Run {run.id} was on another kind of device until epoch {state['epoch']}: on {loop.device} its "
-                "random draws are others, so that it ends with other numbers than without the change."
-            )
-        loop.restore(state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as problem:
-        raise InputError(
-            f"{run.path / STATE} does not fit the run's settings; it cannot be resumed from it."
-        ) from problem
-    return progress
-
-
-def _change_device(state: dict[str, Any], loop: TrainingLoop) -> None:
-    """The random states of CPU and GPU do not fit each other: the sampler goes on from a seed of its own."""
-    fresh = torch.Generator(loop.device).manual_seed(loop.settings.seed + state["epoch"])
-    state["sampler_random"] = fresh.get_state()
 
 
 def _check_variant(settings: TrainSettings, data: InteractionData) -> None:
@@ -242,8 +195,8 @@ def _finish(run: RunFolder, loop: TrainingLoop, progress: Progress, parameters: 
 def _validate(loop: TrainingLoop) -> dict[str, float]:
     try:
         return _evaluate(loop.model, loop.data, loop.settings, "validation")[0]
-    except MmsslError as problem:  # finite weights can still make scores that are not
-        raise DivergedError(f"Epoch {loop.epoch} cannot be validated: {str(problem).rstrip('.')}") from problem
+    except UnrankableError as problem:  # finite weights can still make scores that are not
+        raise DivergedError(f"After epoch {loop.epoch} {problem.what}; a smaller --lr usually helps") from problem
 
 
 @torch.no_grad()
@@ -274,7 +227,7 @@ def _record_divergence(run: RunFolder, loop: TrainingLoop, progress: Progress, p
     good = f"the last good checkpoint is that of epoch {len(progress.records)}, in {run.path}"
     run.write_result({**_summary("diverged", loop, progress, {}), "problem": str(problem)})
     run.append_log({"event": "diverged", "problem": str(problem), "at": _now()})
-    return DivergedError(f"{problem}; {good if progress.records else 'there is no good checkpoint yet'}.")
+    return DivergedError(f"{problem}, and {good if progress.records else 'there is no good checkpoint yet'}.")
 
 
 def _summary(status: str, loop: TrainingLoop, progress: Progress, test: Mapping[str, float]) -> dict[str, Any]:
