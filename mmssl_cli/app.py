@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -138,5 +139,8 @@ def root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the `mmssl` script: run the command line and exit with its code (0, 1, 2 or 130)."""
+    # What a job scheduler or `kill` sends is a Ctrl-C: the same line in the log, the same command that goes on.
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(args=arguments, prog_name="mmssl")
     raise AssertionError("the command line ends the process")  # pragma: no cover

@@ -259,6 +259,18 @@ def _epochs(runs: Path) -> int:
     return sum(path.read_text().count('"event": "epoch"') for path in runs.glob("*/log.jsonl"))
 
 
+def test_sigterm_is_a_ctrl_c(tmp_path: Path, data_dir: Path) -> None:
+    flags = "--model mf --dataset toy --embedding-dim 8 --ks 3,5 --select-on recall@5 --epochs 100000 --device cpu"
+    running = _start(tmp_path, *flags.split(), "--patience", "100000")
+    _wait_for(lambda: _epochs(tmp_path / "runs") >= 2, running)
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=300)
+    [folder] = (tmp_path / "runs").iterdir()
+    assert running.returncode == 130, said
+    assert said.endswith(f"Interrupted. Go on with: mmssl train --resume {folder.name}\n")
+    assert '"event": "interrupted"' in (folder / "log.jsonl").read_text().splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_kill_and_ctrl_c_lose_nothing(demo: Path) -> None:
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in COMMAND.items()]
