@@ -283,6 +283,29 @@ def test_runs_show_the_metrics_that_selected_them(cli: Cli, run: RunFolder) -> N
     }
 
 
+def test_runs_show_the_best_validation_of_a_run_that_is_not_over(cli: Cli, run: RunFolder) -> None:
+    def row() -> list[str]:
+        return next(line.split() for line in cli("runs").out.splitlines() if line.startswith(run.id))
+
+    epochs = [{"epoch": epoch, "seconds": 1.5} for epoch in range(1, 5)]
+    run.write_metrics(epochs[:1])
+    assert row()[4:6] == ["1", "-"]
+    for epoch, score in ((2, 0.25), (3, 0.125)):
+        epochs[epoch - 1] |= {"validation/recall@20": score, "validation/ndcg@20": score / 2}
+    run.write_metrics(epochs)
+    assert row()[3:] == ["interrupted", "4", "0.2500", "-", "-", "6.0"]
+    with run.lock():
+        [record] = json.loads(cli("runs", "--json").out)
+    assert (record["status"], record["validation"]) == ("running", {"recall@20": 0.25, "ndcg@20": 0.125})
+
+
+@pytest.mark.parametrize("command", ["train --dataset", "models mf --dataset", "export --out x"])
+def test_an_empty_name_of_a_data_set_is_refused(cli: Cli, command: str) -> None:
+    answer = cli(*command.split(), "")
+    assert (answer.code, answer.out) == (2, "")
+    assert "The name of the data set is empty; " in answer.err
+
+
 def test_a_title_is_one_line_on_a_narrow_screen(cli: Cli, run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     assert cli("evaluate", run.id).out.splitlines()[0].rstrip() == f"lightgcn on shop, test, 2 users, run {run.id}"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset
 
 
 def export(
@@ -28,10 +28,9 @@ def export(
 
     Example: mmssl export demo --format recbole --out exports/demo
     """
-    from pipelines.catalog import resolve_dataset
     from pipelines.export import export as write
 
-    name = resolve_dataset(name, data_dir)
+    name = chosen_dataset(name, data_dir)
     folder = out or Path("exports") / layout / name
     files = write(data_dir / name, layout, folder)
     print(f"{folder}: {len(files):,} files written")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, shipped_line
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset, shipped_line
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,9 +60,8 @@ def models(
 def _used_on(model: str, dataset: str, data_dir: Path) -> TrainSettings:
     """The settings that training on a data set uses where no flag and no file says otherwise."""
     from mmssl_cli.config import merge_settings
-    from pipelines.catalog import resolve_dataset
 
-    return merge_settings({"model": model, "dataset": resolve_dataset(dataset, data_dir)})
+    return merge_settings({"model": model, "dataset": chosen_dataset(dataset, data_dir)})
 
 
 def _describe(model: str, cls: type[TrainSettings]) -> dict[str, Any]:

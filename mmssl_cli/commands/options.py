@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_a
 
 import typer
 
+from pipelines.errors import UsageError
+
 if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
 
@@ -96,6 +98,19 @@ def settings_flags() -> list[inspect.Parameter]:
                     if name in cls.model_fields and name not in flags:
                         flags[name] = _settings_flag(name, ancestor.model_fields[name], _panel(ancestor))
     return list(flags.values())
+
+
+def chosen_dataset(name: str | None, data_dir: Path) -> str:
+    """The data set that is meant, as ``resolve_dataset`` finds it; an empty name is not taken for none.
+
+    Raises:
+        UsageError: the name is empty, or there is no such data set.
+    """
+    from pipelines.catalog import resolve_dataset
+
+    if name is not None and not name.strip():
+        raise UsageError("The name of the data set is empty; `mmssl datasets` lists the names, or leave it out.")
+    return resolve_dataset(name, data_dir)
 
 
 def shipped_line(settings: TrainSettings, chosen: Collection[str] = ()) -> str:

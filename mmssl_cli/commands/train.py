@@ -19,6 +19,7 @@ from mmssl_cli.commands.options import (
     RunsDir,
     Verbosity,
     accepts_settings,
+    chosen_dataset,
     shipped_line,
     verbosity,
 )
@@ -160,10 +161,8 @@ def _go_on(settings: TrainSettings, session: Session, reporter: Reporter) -> Run
 
 
 def _merge(given: Mapping[str, Any], config: Path | None, data_dir: Path) -> TrainSettings:
-    from pipelines.catalog import resolve_dataset
-
     named = given.get("dataset", read_toml(config).get("dataset") if config else None)
-    name = resolve_dataset(None if named is None else str(named), data_dir)
+    name = chosen_dataset(None if named is None else str(named), data_dir)
     return merge_settings({**given, "dataset": name}, config)
 
 

@@ -14,6 +14,8 @@ from mmssl_cli.wording import first_of, nearest_of_many
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mmssl_cli.config import TrainSettings
 
 __all__ = ["RunFolder", "RunSummary", "list_runs", "new_run_id", "resolve_run", "runs_of", "summarize"]
@@ -31,7 +33,7 @@ class RunSummary:
         status: of result.json (finished, stopped, diverged, ...), else running, interrupted or damaged.
         epochs: epochs trained so far.
         seconds: time in those epochs; None where unknown.
-        validation: metrics of the best epoch.
+        validation: metrics of the best epoch so far.
         test: metrics of the best epoch, once the run is over.
         problem: what is wrong with a damaged run.
     """
@@ -86,12 +88,12 @@ def summarize(path: Path) -> RunSummary:
         keys = ("model", "variant", "dataset", "select_on")
         known: dict[str, Any] = {key: str(config.get(key, "")) for key in keys}
         seed = config["seed"] if isinstance(config.get("seed"), int) else None
-        return RunSummary(run.id, path, started=started, seed=seed, **known, **_progress(run))
+        return RunSummary(run.id, path, started=started, seed=seed, **known, **_progress(run, known["select_on"]))
     except InputError as problem:
         return RunSummary(run.id, path, DAMAGED, started, problem=str(problem))
 
 
-def _progress(run: RunFolder) -> dict[str, Any]:
+def _progress(run: RunFolder, select_on: str) -> dict[str, Any]:
     running = run.is_locked()
     if (run.path / RESULT).exists():
         result = run.read_result()
@@ -107,7 +109,17 @@ def _progress(run: RunFolder) -> dict[str, Any]:
     if (run.path / METRICS).exists():
         epochs = run.read_metrics()
         progress |= {"epochs": len(epochs), "seconds": float(epochs["seconds"].sum())}
+        progress["validation"] = _best_so_far(epochs, f"validation/{select_on}")
     return progress
+
+
+def _best_so_far(epochs: pd.DataFrame, selecting: str) -> dict[str, float]:
+    """The validation metrics of the best epoch, the first of equals; empty before the first validation."""
+    validated = epochs.dropna(subset=[selecting]) if selecting in epochs else epochs[:0]
+    if validated.empty:
+        return {}
+    best = validated.loc[validated[selecting].idxmax()]
+    return {name.removeprefix("validation/"): float(best[name]) for name in epochs if name.startswith("validation/")}
 
 
 def runs_of(settings: TrainSettings, runs_dir: Path) -> Iterator[RunFolder]:
