@@ -70,6 +70,26 @@ def test_bytes_that_are_no_utf8_spoil_only_what_they_are_in(tmp_path: Path) -> N
     assert complaints.count == 3
 
 
+def test_whole_numbers_that_pandas_wrote_with_a_fraction(tmp_path: Path) -> None:
+    """In either table, of both, or neither; ids that only happen to end so are left alone."""
+    clicks, items = tmp_path / "clicks.csv", tmp_path / "items.csv"
+    for users, ids, kept in (
+        (["7.0", "08.0"], ["12.0", "3.0"], [("7", "12"), ("08", "3")]),
+        (["7.0", "x"], ["12", "3"], [("7.0", "12"), ("x", "3")]),
+    ):
+        clicks.write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in zip(users, ids, strict=True)))
+        raw = read_interactions(clicks, Complaints(clicks))
+        assert lines_of(raw) == kept
+        for written in ("id,title\n3,c\n12,l\n", "id,title\n,\n3.0,c\n12.0,l\n"):
+            items.write_text(written)
+            table = read_items(items, raw.item_ids, Complaints(items, 0.5), text=["title"])
+            assert table["title"].tolist() == ["l", "c"]
+    items.write_text("id,title\n12.0,l\n3.0,c\nx,other\n")
+    assert read_items(items, ["3", "x"], Complaints(items), text=["title"])["title"].tolist() == [None, "other"]
+    items.write_text("id,title\n12.0,l\n3.0,c\n")
+    assert read_items(items, ["3.0", "x"], Complaints(items), text=["title"])["title"].tolist() == ["c", None]
+
+
 def test_columns_of_parquet_of_many_types(tmp_path: Path) -> None:
     path = tmp_path / "clicks.parquet"
     moments = [datetime(2023, 1, 31, 12, tzinfo=UTC), None, datetime(1969, 12, 31, 23, 59, 59, 500_000, tzinfo=UTC)]
@@ -344,7 +364,9 @@ def test_an_absolute_path_inside_the_folder_is_one_of_it(tmp_path: Path, monkeyp
 def test_items_that_are_not_there(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text(ITEMS)
-    with pytest.raises(InputError, match="describes none of the 2 items; is id the column"):
+    with pytest.raises(
+        InputError, match="none of the 2 items: its ids in id are like 'B2', those of the interactions like 'x'"
+    ):
         read_items(path, ["x", "y"], Complaints(path))
     with pytest.raises(InputError, match="has no column 'body', only id, title"):
         read_items(path, ["B1"], Complaints(path), text=["body"])

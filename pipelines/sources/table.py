@@ -5,17 +5,21 @@
     items           an id a record; any columns of text; optionally a column with the path or address of a picture
     images          optionally a folder of pictures: where such paths begin, else pictures named by the item's id
 
-All files are streamed; text files may be packed with gzip.
+All files are streamed; text files may be packed with gzip. Where all ids of a column are like 12.0, they mean 12.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.errors import InputError, UsageError
 from pipelines.raw import Complaints, RawInteractions
@@ -24,6 +28,7 @@ from pipelines.sources.columns import ColumnFile
 from pipelines.sources.pairs import Part, gather
 from pipelines.sources.text_cleaning import clean_text
 
+_WRITTEN_AS_FLOAT = re.compile(r"^[0-9]+\.0$")
 _ID_COLUMNS = ("id", "item_id")
 _KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
@@ -68,7 +73,13 @@ def read_interactions(
     """
     if (rating is None) != (min_rating is None):
         raise UsageError("--rating-column and --min-rating go together: which column, and the least that counts.")
-    return gather([Part(path, user, item, time, rating, min_rating)], complaints, report)
+    raw = gather([Part(path, user, item, time, rating, min_rating)], complaints, report)
+    return replace(raw, user_ids=_plain(raw.user_ids), item_ids=_plain(raw.item_ids))
+
+
+def _plain(ids: Sequence[str]) -> Sequence[str]:
+    """Ids that are all like 12.0, as pandas writes whole numbers in a column where one was missing, without the .0."""
+    return [name.removesuffix(".0") for name in ids] if all(map(_WRITTEN_AS_FLOAT.match, ids)) else ids
 
 
 def read_items(
@@ -100,21 +111,36 @@ def read_items(
     file = ColumnFile(path)
     if item not in file.names:
         item = next((name for name in _ID_COLUMNS if name in file.names), item)
-    wanted = set(item_ids)
+    name_of = {name: name for name in item_ids}
+    if all(pc.all(pc.match_substring_regex(ids, _WRITTEN_AS_FLOAT.pattern)).as_py() for ids in _ids(path, item)):
+        name_of = {f"{name}.0": name for name in item_ids} | name_of
     columns = list(dict.fromkeys([*text, *([image] if image else [])]))
     rows: dict[str, tuple[str | None, str | None, str | None]] = {}
-    for _, name, cells in wanted_records(file, item, columns, wanted, complaints):
+    for _, written, cells in wanted_records(file, item, columns, name_of, complaints):
         folder = path.parent if images is None else images
         picture = _picture(cell_texts(cells[image]), folder) if image is not None else None
         parts = [cell_texts(cells[column]) for column in text]
-        rows[name] = (clean_text(parts[0]) if parts else None, clean_text(chain(*parts)), picture)
+        rows[name_of[written]] = (clean_text(parts[0]) if parts else None, clean_text(chain(*parts)), picture)
     if not rows:
-        raise InputError(f"{path} describes none of the {len(wanted):,} items; is {item} the column with their ids?")
+        known = next((repr(ids[0].as_py()) for ids in _ids(path, item)), "none")
+        raise InputError(
+            f"{path} describes none of the {len(item_ids):,} items: its ids in {item} are like {known}, those of the "
+            f"interactions like {item_ids[0]!r}. Name the column with the same ids."
+        )
     described = [(name, *rows.get(name, (None, None, None))) for name in item_ids]
     table = pd.DataFrame(described, columns=["id", "title", "text", "image"], dtype=object)
     if image is None and images is not None:
         table["image"] = pd.Series(pictures_named(images, item_ids), dtype=object)
     return table
+
+
+def _ids(path: Path, column: str) -> Iterator[pa.Array]:
+    """The ids of a column, batch by batch, without those that are missing."""
+    for batch in ColumnFile(path).batches([column], Complaints(path)):
+        texts = as_text(batch.columns[column], column, path)
+        filled = texts.filter(pc.greater(pc.binary_length(texts), 0))
+        if len(filled):
+            yield filled
 
 
 def wanted_records(
