@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, Verbosity, verbosity
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, Verbosity, chosen_dataset, verbosity
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -162,7 +162,6 @@ def prep(
 
     Example: mmssl prep my-shop --interactions clicks.csv --items items.csv --text title,brand --text-encoder tfidf
     """
-    from pipelines.catalog import resolve_dataset
     from pipelines.options import PrepOptions
 
     options = PrepOptions(
@@ -192,7 +191,7 @@ def prep(
         offline=offline or None,
     )
     if name is None or (source is None and interactions is None):
-        name = resolve_dataset(name, data_dir)
+        name = chosen_dataset(name, data_dir)
     if check:
         if force or options.given():
             raise UsageError("--check only verifies; leave out everything but NAME and --data-dir.")
