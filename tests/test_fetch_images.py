@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError
-from pipelines.features.fetch_images import Limits, fetch_images, image_path
+from pipelines.features.fetch_images import Limits, Passing, fetch_images, image_path
 from pipelines.transfer.web import user_agent
 from tests.conftest import ROOT
 from tests.download_cases import HERE, JPEG, PNG, picture, reason
@@ -92,15 +93,18 @@ def test_a_bad_picture_has_a_reason_and_the_others_come(tmp_path: Path, web: Web
         web.put("/bad", replace(page, cuts=list(page.cuts)) if isinstance(page, Page) else page)
     found = fetch_images([bad, good], tmp_path, limits=limits)
     assert expected in str(found[bad])
+    assert isinstance(found[bad], Passing) == (case in ("busy", "broken off", "slow"))
     assert found[good] == image_path(tmp_path, good)
 
 
 def test_what_is_gone_is_not_asked_for_again_but_trouble_is(tmp_path: Path, web: WebServer) -> None:
     gone, trouble = web.url("/gone"), web.put("/trouble", Page(status=500))
     first = fetch_images([gone, trouble], tmp_path, limits=HERE)
+    assert isinstance(first[trouble], Passing) and not isinstance(first[gone], Passing)
     assert Counter(web.paths()) == {"/gone": 1, "/trouble": 2}
     web.put("/trouble", picture())
     second = fetch_images([gone, trouble], tmp_path, limits=HERE)
+    assert not isinstance(second[gone], Passing)
     assert second == {gone: first[gone], trouble: image_path(tmp_path, trouble)}
     assert Counter(web.paths()) == {"/gone": 1, "/trouble": 3}
 
@@ -164,6 +168,16 @@ def test_a_dead_host_is_soon_asked_no_more(tmp_path: Path, web: WebServer) -> No
     assert "cannot be reached (Connection refused)" in str(found[dead[0]])
     last = str(found[dead[-1]])
     assert last.startswith("is on a host that failed") and "in a row: it cannot be reached" in last
+    assert all(isinstance(found[url], Passing) for url in dead)
+
+
+def test_a_host_without_an_address_may_have_one_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    result = fetch_images(["http://example.org/a"], tmp_path, limits=HERE)["http://example.org/a"]
+    assert isinstance(result, Passing) and "cannot be resolved" in result
 
 
 def test_success_renews_the_trust_in_a_host(tmp_path: Path, web: WebServer) -> None:
@@ -176,6 +190,7 @@ def test_offline_nothing_is_asked(tmp_path: Path, web: WebServer) -> None:
     url = web.put("/a", picture())
     found = fetch_images([url], tmp_path, offline=True, limits=HERE)
     assert found == {url: "is not at hand, and nothing is fetched offline"} and not web.asked
+    assert isinstance(found[url], Passing)
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, web: WebServer) -> None:
@@ -232,5 +247,6 @@ def test_addresses_that_are_none_have_a_reason(urls: list[str]) -> None:
 
 @pytest.mark.parametrize("url", ["", "photo.jpg", "/etc/passwd", "file:///etc/passwd", "http://", "data:,", "\ud800"])
 def test_what_is_no_address_is_said(tmp_path: Path, url: str) -> None:
-    assert reason(tmp_path, url).startswith("is not ")
+    why = reason(tmp_path, url)
+    assert why.startswith("is not ") and not isinstance(why, Passing)
     assert not list(tmp_path.iterdir())

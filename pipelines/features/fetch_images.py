@@ -48,6 +48,10 @@ class Limits:
     """Whether pictures may lie on this machine or in a private network."""
 
 
+class Passing(str):
+    """Why a picture is not there now, though it may be later: no network, a server in trouble, or nobody asked."""
+
+
 def image_path(folder: Path, url: str) -> Path:
     """Where the picture of ``url`` is kept: named by a hash, since an address can hold anything."""
     name = hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest()
@@ -64,6 +68,10 @@ def fetch_images(
 ) -> dict[str, Path | str]:
     """Fetch pictures that are not in ``folder`` yet; url -> its file there, or the reason why there is none.
 
+    A reason that a later run may not meet is of the class ``Passing``: ``offline``, a host without an address or given
+    up, silence, a broken connection, and answers that a server is busy or in trouble. Any other is a plain str, and
+    final: an answer such as 404, what is no picture or too large, and an address or certificate that is refused.
+
     Pictures appear whole or not at all, so an interrupted or killed run continues where it was. What a server says is
     gone is noted, as a file .reason, and not asked for again; what fails otherwise is, by the next run.
 
@@ -77,7 +85,9 @@ def fetch_images(
     run = _Run(folder, limits, progress, dict.fromkeys(urls, ""))
     hosts: dict[str, _Host] = {}
     for url in run.results:
-        known = _kept(folder, url) or ("is not at hand, and nothing is fetched offline" if offline else None)
+        known = _kept(folder, url)
+        if known is None and offline:
+            known = Passing("is not at hand, and nothing is fetched offline")
         if known is None:
             try:
                 hosts.setdefault(urlsplit(clean_url(url)).netloc, _Host()).urls.append(url)
@@ -185,7 +195,7 @@ def _fetch_one(run: _Run, host: _Host, url: str) -> Path | str:
     limits, path = run.limits, image_path(run.folder, url)
     for attempt in range(1, limits.attempts + 1):
         if host.failures >= limits.give_up_after:
-            return f"is on a host that failed {host.failures} times in a row: it {host.last_problem}"
+            return Passing(f"is on a host that failed {host.failures} times in a row: it {host.last_problem}")
         if run.stop.wait(host.turn(limits.delay)):
             break
         try:
@@ -195,12 +205,12 @@ def _fetch_one(run: _Run, host: _Host, url: str) -> Path | str:
             if problem.status in _GONE:
                 run.keep(path.with_suffix(".reason"), str(problem).encode())
             if not problem.temporary or attempt == limits.attempts:
-                return str(problem)
+                return Passing(problem) if problem.temporary else str(problem)
         else:
             host.note(None, limits)
             run.keep(path, picture)
             return path
-    return "was not asked for, because the run was stopped"
+    return Passing("was not asked for, because the run was stopped")
 
 
 def _get(url: str, limits: Limits) -> bytes:
