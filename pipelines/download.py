@@ -66,7 +66,7 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise write_problem(folder, problem) from problem
-    with held(folder / f".{remote.name}.lock", str(partial.target)):
+    with held(folder / f".{remote.name}.lock", str(partial.target), passing=True):
         if not _is_there(partial.target):
             job = Download(remote, partial, patience or Patience(), Meter(remote.name, progress), report)
             _download(job)

@@ -192,3 +192,7 @@ def test_a_second_process_is_told_who_downloads(tmp_path: Path, web: WebServer) 
     ):
         get(tmp_path, url)
     assert not web.asked and get(tmp_path, url).sha256 == SHA256
+    assert not list(tmp_path.glob(".*.lock"))
+    with pytest.raises(MmsslError):
+        fetch(RemoteFile("b.bin", (web.url("/gone"),)), tmp_path, patience=QUICK)
+    assert not list(tmp_path.glob(".*.lock"))

@@ -163,7 +163,7 @@ def _append(job: Download, response: HTTPResponse, origin: Origin) -> None:
     trust = remote.sha256 is not None or remote.bytes is not None or remote.kind in ("gzip", "zip")
     try:
         with partial.path.open("ab") as file:
-            for piece in body(response, timeout=job.patience.timeout, trust_length=trust):
+            for piece in body(response, timeout=job.patience.timeout, trust_length=trust, before=done):
                 file.write(piece)
                 file.flush()
                 done += len(piece)

@@ -68,12 +68,13 @@ def open_url(
     raise WebProblem(f"redirects more than {redirects} times")
 
 
-def body(response: HTTPResponse, *, timeout: float, trust_length: bool = True) -> Iterator[bytes]:
+def body(response: HTTPResponse, *, timeout: float, trust_length: bool = True, before: int = 0) -> Iterator[bytes]:
     """The bytes of an answer as they come, no more than it declares.
 
     Args:
         timeout: seconds in which next to nothing comes, after which the server is given up.
         trust_length: False looks behind the declared end as well.
+        before: bytes of the file that came before those of this answer, for what is said of the whole.
 
     Raises:
         WebProblem: the connection breaks or stalls, fewer bytes come than declared, or more.
@@ -98,11 +99,11 @@ def body(response: HTTPResponse, *, timeout: float, trust_length: bool = True) -
             done += len(last)
             yield last
             if last and _more(response):
-                raise WebProblem(f"sends more than the {length:,} bytes that it announces")
+                raise WebProblem(f"sends more than the {before + done:,} bytes that it announces")
     except (OSError, http.client.HTTPException, ValueError) as problem:
         raise explain(problem) from problem
     if length is not None and done < length:
-        raise WebProblem(f"broke off after {done:,} of {length:,} bytes", temporary=True)
+        raise WebProblem(f"broke off after {before + done:,} of {before + length:,} bytes", temporary=True)
 
 
 def _more(response: HTTPResponse) -> bool:
