@@ -14,6 +14,7 @@ from pipelines.errors import InputError
 from pipelines.interactions import split_interactions
 from pipelines.options import PrepOptions
 from pipelines.raw import Complaints
+from pipelines.raw_pipeline import hashes_by_name
 from pipelines.sources import mmrec, published, recbole
 from pipelines.steps import WorkFolder
 
@@ -50,7 +51,7 @@ def import_settings(tool: str, options: PrepOptions) -> dict[str, Any]:
     """What the manifest records, ``k_core``, ``split`` and ``seed`` being those of a layout that fixes no split."""
     return {
         "source": tool,
-        "k_core": options.k_core,
+        "k_core": options.k_core,  # None and None where the files fix the split
         "split": options.split,
         "seed": options.seed or 0,
         "cold_users": "keep",
@@ -72,9 +73,8 @@ def read_import(
     """
     module = TOOLS[tool]
     paths = module.files(folder)
-    complaints = Complaints(
-        next(iter(paths.values())), 0.01 if options.max_malformed is None else options.max_malformed
-    )
+    limit = 0.01 if options.max_malformed is None else options.max_malformed
+    complaints = Complaints(next(iter(paths.values())), limit)
     raw = module.read_interactions(paths, complaints)
     if raw.split is not None:
         if options.split is not None or options.k_core is not None:
@@ -86,9 +86,11 @@ def read_import(
     for step in made.steps:
         report(f"{step.name}: {step.users:,} users, {step.items:,} items, {step.interactions:,} interactions")
     ids = made.items["id"].tolist()
-    items = module.read_items(paths, ids, complaints)
-    if complaints.count:
-        report(complaints.summary())
+    of_items = Complaints(paths.get("items", complaints.path), limit)
+    items = module.read_items(paths, ids, of_items)
+    for each in (complaints, of_items):
+        if each.count:
+            report(each.summary())
     described = {column: items[column] for column in ("title", "text", "image") if items[column].notna().any()}
     return PreparedDataset(
         name,
@@ -104,4 +106,4 @@ def read_import(
 
 def import_sources(tool: str, folder: Path, work: WorkFolder) -> dict[str, str]:
     """File -> sha256."""
-    return {path.name: work.sha256(path) for path in TOOLS[tool].files(folder).values()}
+    return hashes_by_name(TOOLS[tool].files(folder), work)

@@ -15,7 +15,7 @@ from pipelines.files import remove_leftovers, write_problem
 from pipelines.locks import held
 from pipelines.manifest import Manifest, read_manifest
 from pipelines.options import PrepOptions, resolve
-from pipelines.prepared import check_files, created_by, write_prepared
+from pipelines.prepared import check_files, check_ours, created_by, write_prepared
 from pipelines.reporting import Reporter
 from pipelines.sources import demo, published
 from pipelines.sources.numbered import read_pictures
@@ -76,8 +76,9 @@ def prepare(
     """
     check_name("data set", name)
     options, reporter = options or PrepOptions(), reporter or Reporter()
-    entry = _find_entry(name, options)
     folder, work = data_dir / name, data_dir / WORK / name
+    entry = _find_entry(name, options, folder.exists())
+    check_ours(folder)
     with _alone(data_dir, name):
         remove_leftovers(folder)
         request = _Request(name, entry, options, data_dir, WorkFolder(work, reporter), reporter)
@@ -89,7 +90,7 @@ def prepare(
             return Outcome(folder, existing, changed=False)
         dataset, pictures = plan.build()
         manifest = write_prepared(dataset, folder, images=pictures)
-    for line in describe(manifest):
+    for line in [*describe(manifest), *_beside_the_paper(entry)]:
         reporter.line(line)
     return Outcome(folder, manifest, changed=True)
 
@@ -123,12 +124,28 @@ def describe(manifest: Manifest) -> list[str]:
     return lines if manifest.modalities else [*lines, "no item features: for collaborative models only"]
 
 
-def _find_entry(name: str, options: PrepOptions) -> DatasetEntry:
+def _beside_the_paper(entry: DatasetEntry) -> list[str]:
+    """What the paper's Table 1 says of the data set, in a line."""
+    paper = entry.paper
+    if paper is None:
+        return []
+    return [
+        f"the paper's Table 1: {paper.users:,} users, {paper.items:,} items, {paper.interactions:,} interactions "
+        f"({paper.counting})"
+    ]
+
+
+def _find_entry(name: str, options: PrepOptions, prepared: bool) -> DatasetEntry:
     entries = load_catalog().entries
     if name in entries:
         return entries[name]
     if options.interactions is not None:
         return DatasetEntry(title=name, source="table")
+    if options.source is None and prepared:
+        raise UsageError(
+            f"{name} is prepared, and not in datasets.toml: to prepare it again, give its --interactions or --from, as "
+            "before; --check verifies it."
+        )
     if options.source is None:
         raise UsageError(
             f"There is no data set {name!r}: {nearest(name, entries)} To prepare your own, give its folder with "
@@ -201,7 +218,7 @@ def _plan_raw(request: _Request, source: str) -> _Plan:
     options.allow(known, f"{request.name} is prepared from raw files of the source {source}.")
     recipe = resolve(request.name, request.entry, options, request.data_dir / "raw" / request.name)
     plan = plan_raw(recipe, source, request.work)
-    return _Plan(plan.settings(), plan.sources, lambda: (build(plan, request.work), {}))
+    return _Plan(plan.settings(request.work), plan.sources, lambda: (build(plan, request.work), {}))
 
 
 def _plan_import(request: _Request, folder: Path, tool: str) -> _Plan:
@@ -230,6 +247,9 @@ def _plan_published(request: _Request, source_dir: Path) -> _Plan:
         dataset = published.read_published(name, source_dir, modalities=entry.modalities, cold=policy, sources=sources)
         if policy == "keep":
             _report_cold(dataset, report)
+        unseen = dataset.num_items - dataset.interactions["item"].nunique()
+        if unseen:
+            report(f"{unseen:,} of {dataset.num_items:,} items occur in no split: other files describe them")
         return dataset, read_pictures(source_dir, dataset.items.get("image", ()))
 
     return _Plan(published.published_settings(entry.modalities, policy), sources, build)

@@ -42,6 +42,7 @@ __all__ = [
     "Manifest",
     "PreparedDataset",
     "check_files",
+    "check_ours",
     "read_manifest",
     "read_prepared",
     "validate",
@@ -71,7 +72,7 @@ def write_prepared(dataset: PreparedDataset, folder: Path, *, images: Mapping[st
     """
     validate(dataset)
     _check_images(dataset, {f"images/{name}" for name in images or {}})
-    _check_ours(folder)
+    check_ours(folder)
     with atomic_folder(folder) as place:
         (place / "features").mkdir()
         tables = zip(TABLES, (dataset.users, dataset.items, dataset.interactions), strict=True)
@@ -90,8 +91,12 @@ def write_prepared(dataset: PreparedDataset, folder: Path, *, images: Mapping[st
     return manifest
 
 
-def _check_ours(folder: Path) -> None:
-    """Never take away what no preparation wrote."""
+def check_ours(folder: Path) -> None:
+    """Never take away what no preparation wrote.
+
+    Raises:
+        InputError: the folder holds other files.
+    """
     if not folder.exists():
         return
     held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]

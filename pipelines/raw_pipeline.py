@@ -38,50 +38,65 @@ class RawSource(Protocol):
 
 @dataclass(frozen=True)
 class RawPlan:
-    """What a data set of raw files is made of and with, known before the work."""
+    """A data set of raw files whose tables are made, and whose features are to be."""
 
     recipe: Recipe
-    source: RawSource
-    builder: FeatureBuilder
     sources: dict[str, str]
     """Raw file -> sha256."""
+    split: Made
+    items: pd.DataFrame
+    builder: FeatureBuilder
+    of_source: dict[str, Any]
+    """What of the recipe decides how the files are read."""
 
-    def settings(self) -> dict[str, Any]:
-        """What the manifest records of the preparation."""
+    def settings(self, work: WorkFolder) -> dict[str, Any]:
+        """What the manifest records of the preparation, the contents of pictures being those at hand."""
         recipe = self.recipe
+        paper = {} if recipe.entry.paper is None else {"paper_table_1": recipe.entry.paper.model_dump()}
         return {
             "source": recipe.entry.source,
-            **self.source.settings(),
+            **self.of_source,
             "k_core": recipe.k_core,
             "split": recipe.split,
             "seed": recipe.seed,
-            "features": self.builder.settings(),
+            "features": self.builder.settings(self.items, work),
+            **paper,
         }
 
 
 def plan_raw(recipe: Recipe, source: str, work: WorkFolder) -> RawPlan:
-    """Find or download the raw files, and name what is to be done with them.
+    """Find or download the raw files and make the tables, taking over the steps that are there already.
 
     Raises:
-        InputError: a file is missing, and cannot be downloaded.
+        InputError: a file is missing or not what it should be, or too much of it is malformed.
         UsageError: the recipe asks for what the source does not have.
     """
     from pipelines.sources.raw_layouts import LAYOUTS
 
     layout: RawSource = LAYOUTS[source](recipe, work.reporter)
-    sources = {path.name: work.sha256(path) for path in layout.paths().values()}
-    return RawPlan(recipe, layout, FeatureBuilder(recipe, layout), sources)
+    builder = FeatureBuilder(recipe, layout)
+    sources = hashes_by_name(layout.paths(), work)
+    split = _interactions_step(recipe, layout, sources, work)
+    items = _items_step(recipe, layout, sources, split.tables["items"], work)
+    return RawPlan(recipe, sources, split, items, builder, layout.settings())
+
+
+def hashes_by_name(paths: Mapping[str, Path], work: WorkFolder) -> dict[str, str]:
+    """File name -> sha256; where two files share a name, role and name."""
+    names = [path.name for path in paths.values()]
+    return {
+        path.name if names.count(path.name) == 1 else f"{role}/{path.name}": work.sha256(path)
+        for role, path in paths.items()
+    }
 
 
 def build(plan: RawPlan, work: WorkFolder) -> PreparedDataset:
-    """Make the data set, taking over the steps that are there already.
+    """Make the features and with them the data set.
 
     Raises:
-        InputError: a file is not what it should be, or too much of it is malformed or absent.
+        InputError: content cannot be encoded, or too much of it is absent.
     """
-    split = _interactions_step(plan, work)
-    users, interactions, ids = split.tables["users"], split.tables["interactions"], split.tables["items"]
-    items = _items_step(plan, work, ids)
+    tables, items = plan.split.tables, plan.items
     features: dict[str, Features] = {}
     for modality in plan.recipe.features:
         features[modality] = plan.builder.make(modality, items, work)
@@ -91,26 +106,24 @@ def build(plan: RawPlan, work: WorkFolder) -> PreparedDataset:
     described = {name: column for name, column in columns.items() if column.notna().any()}
     return PreparedDataset(
         name=plan.recipe.name,
-        users=users,
-        items=ids.assign(**described),
-        interactions=interactions,
+        users=tables["users"],
+        items=tables["items"].assign(**described),
+        interactions=tables["interactions"],
         features=features,
-        settings=plan.settings(),
+        settings=plan.settings(work),
         sources=plan.sources,
-        steps=split.facts["steps"],
+        steps=plan.split.facts["steps"],
     )
 
 
-def _interactions_step(plan: RawPlan, work: WorkFolder) -> Made:
-    recipe = plan.recipe
-    key = key_of(plan.sources, plan.source.settings(), recipe.k_core, recipe.split, recipe.seed, recipe.max_malformed)
+def _interactions_step(recipe: Recipe, source: RawSource, sources: dict[str, str], work: WorkFolder) -> Made:
+    key = key_of(sources, source.settings(), recipe.k_core, recipe.split, recipe.seed, recipe.max_malformed)
 
     def make() -> Made:
         work.reporter.line("Reading interactions")
-        paths = plan.source.paths()
-        complaints = Complaints(next(iter(paths.values())), recipe.max_malformed)
+        complaints = Complaints(next(iter(source.paths().values())), recipe.max_malformed)
         said: list[str] = []
-        raw = plan.source.interactions(complaints, said.append)
+        raw = source.interactions(complaints, said.append)
         split = split_interactions(raw, k_core=recipe.k_core, split=recipe.split, seed=recipe.seed)
         steps = [asdict(step) for step in split.steps]
         notes = [
@@ -124,15 +137,18 @@ def _interactions_step(plan: RawPlan, work: WorkFolder) -> Made:
     return work.step("interactions", key, make)
 
 
-def _items_step(plan: RawPlan, work: WorkFolder, ids: pd.DataFrame) -> pd.DataFrame:
-    known = (plan.source.settings(), plan.source.pictures(), ids["id"].tolist(), plan.recipe.max_malformed)
-    key = key_of(plan.sources, *known)
+def _items_step(
+    recipe: Recipe, source: RawSource, sources: dict[str, str], ids: pd.DataFrame, work: WorkFolder
+) -> pd.DataFrame:
+    known = (source.settings(), source.pictures(), ids["id"].tolist(), recipe.max_malformed)
+    key = key_of(sources, *known)
 
     def make() -> Made:
         work.reporter.line("Reading items")
-        paths = plan.source.paths()
-        complaints = Complaints(paths.get("metadata", next(iter(paths.values()))), plan.recipe.max_malformed)
-        items = plan.source.items(ids["id"].tolist(), complaints)
+        paths = source.paths()
+        described = next((paths[role] for role in ("metadata", "items") if role in paths), None)
+        complaints = Complaints(described or next(iter(paths.values())), recipe.max_malformed)
+        items = source.items(ids["id"].tolist(), complaints)
         return Made({"items": items}, _said(complaints))
 
     return work.step("items", key, make).tables["items"]

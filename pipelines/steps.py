@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,15 +65,25 @@ class WorkFolder:
 
     def sha256(self, path: Path) -> str:
         """The hash of a raw file; one whose size and time are unchanged is not read again."""
+        return self.hashes([path])[path]
+
+    def hashes(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """The same of many files; those that do not exist are left out."""
         notes = self.path / "hashes.json"
         known = read_json(notes)
-        state = path.stat()
-        about = [state.st_size, state.st_mtime_ns]
-        entry = known.get(str(path.resolve()))
-        if not isinstance(entry, list) or entry[:2] != about:
-            entry = [*about, sha256_of(path)]
-            write_json(notes, {**known, str(path.resolve()): entry})
-        return str(entry[2])
+        found, new = {}, {}
+        for path in dict.fromkeys(paths):
+            if not path.is_file():
+                continue
+            state = path.stat()
+            about, name = [state.st_size, state.st_mtime_ns], str(path.resolve())
+            entry = known.get(name)
+            if not isinstance(entry, list) or entry[:2] != about:
+                entry = new[name] = [*about, sha256_of(path)]
+            found[path] = str(entry[2])
+        if new:
+            write_json(notes, {**known, **new})
+        return found
 
     def log(self, name: str, lines: Sequence[str]) -> Path:
         """Write the log ``name`` of a step, a line each."""

@@ -179,13 +179,116 @@ def test_your_own_tables_with_pictures(cli: Cli, tmp_path: Path) -> None:
     assert cli("prep", "my-shop", "--check").code == 0
 
 
+SHOP = (
+    *("--interactions", "clicks.csv", "--items", "items.csv", "--user-column", "who", "--item-column", "sku"),
+    *("--text", "title", "--text-encoder", "tfidf", "--image-column", "photo", "--image-encoder", "pixels"),
+)
+
+
+def test_a_changed_picture_text_type_or_weight_is_noticed(cli: Cli, tmp_path: Path) -> None:
+    write_table(tmp_path)
+    assert cli("prep", "shop", *SHOP).code == 0
+    assert "unchanged, nothing to do" in cli("prep", "shop", *SHOP).out
+    before = contents(tmp_path / "data" / "shop")
+    shutil.copyfile(tmp_path / "photos" / "6.png", tmp_path / "photos" / "5.png")
+    assert "prepared" in cli("prep", "shop", *SHOP).out
+    after = contents(tmp_path / "data" / "shop")
+    assert {name for name in before if before[name] != after[name]} == {"features/visual.npz", "manifest.json"}
+    half = cli("prep", "shop", *SHOP, "--dtype", "float16")
+    assert "prepared" in half.out
+    modalities = read_manifest(tmp_path / "data" / "shop").modalities
+    assert {entry.dtype for entry in modalities.values()} == {"float16"}
+    assert {entry.encoder["precision"] for entry in modalities.values()} == {"float16"}
+    refused = cli("prep", "shop", *SHOP, "--image-weights", "weights.pth")
+    assert refused.code == 2 and "--image-weights has no use here" in refused.words
+    bare = cli("prep", "shop")
+    assert bare.code == 2 and "give its --interactions or --from, as before" in bare.words
+
+
+def test_files_of_one_name_are_told_apart(cli: Cli, tmp_path: Path) -> None:
+    write_table(tmp_path)
+    for folder, name in (("a", "clicks.csv"), ("b", "items.csv")):
+        (tmp_path / folder).mkdir()
+        shutil.move(tmp_path / name, tmp_path / folder / "data.csv")
+    tables = ("--interactions", "a/data.csv", "--items", "b/data.csv", "--user-column", "who", "--item-column", "sku")
+    assert cli("prep", "shop", *tables, "--modalities", "none").code == 0
+    lines = (tmp_path / "a" / "data.csv").read_text().splitlines()
+    (tmp_path / "a" / "data.csv").write_text("\n".join(lines[: 1 + 20 * 6]) + "\n")
+    assert cli("prep", "shop", *tables, "--modalities", "none").code == 0
+    manifest = read_manifest(tmp_path / "data" / "shop")
+    assert manifest.counts.users == 20
+    assert set(manifest.sources) == {"interactions/data.csv", "items/data.csv"}
+
+
+def test_malformed_items_are_those_of_the_items(cli: Cli, tmp_path: Path) -> None:
+    write_table(tmp_path)
+    with (tmp_path / "items.csv").open("a") as file:
+        file.write("a,b,c,d,e\n" * 2)
+    answer = cli("prep", "shop", *SHOP)
+    assert answer.code == 1
+    assert "2 of 16 lines" in answer.words and "items.csv are malformed" in answer.words
+
+
+def test_a_damaged_cache_is_made_again(cli: Cli, tmp_path: Path, category: dict[str, Path]) -> None:
+    assert cli("prep", "toys", "--raw", "raw").code == 0
+    expected = contents(tmp_path / "data" / "toys")
+    kept = tmp_path / "data" / ".prep" / "toys"
+    for damage in (lambda path: path.write_bytes(path.read_bytes()[:1000]), Path.unlink):
+        for path in [path for path in kept.rglob("*") if path.suffix in (".npy", ".parquet")]:
+            damage(path)
+        shutil.rmtree(tmp_path / "data" / "toys")
+        answer = cli("prep", "toys", "--raw", "raw")
+        assert answer.code == 0, answer.err
+        assert contents(tmp_path / "data" / "toys") == expected
+
+
+def test_a_folder_of_other_things_is_refused_before_the_work(
+    cli: Cli, tmp_path: Path, category: dict[str, Path]
+) -> None:
+    (tmp_path / "data" / "toys").mkdir(parents=True)
+    (tmp_path / "data" / "toys" / "thesis.tex").write_text("mine")
+    answer = cli("prep", "toys", "--raw", "raw")
+    assert answer.code == 1 and "would be lost" in answer.words
+    assert "Reading" not in answer.words
+
+
+def test_pictures_that_cannot_be_fetched_for_now_are_not_forgotten(cli: Cli, tmp_path: Path) -> None:
+    write_table(tmp_path)
+    items = (tmp_path / "items.csv").read_text().replace("photos/0.png", "http://shop.invalid/0.png")
+    (tmp_path / "items.csv").write_text(items)
+    answer = cli("prep", "shop", *SHOP)
+    assert answer.code == 1
+    assert "1 of 1 pictures could not be fetched for now" in answer.words and "--offline" in answer.words
+    assert cli("prep", "shop", *SHOP, "--offline").code == 0
+    assert read_manifest(tmp_path / "data" / "shop").modalities["visual"].present == ITEMS - 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the size of files")
+def test_a_full_disk_is_a_sentence(tmp_path: Path, category: dict[str, Path]) -> None:
+    """A limit on the size of a file stands in for a full disk: writing fails where it is reached."""
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))\n"
+    script = limit + "from mmssl_cli.app import main; main(['prep', 'toys', '--raw', 'raw'])"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Cannot write" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "data" / "toys").exists()
+
+
 def test_recipes_have_ingredients_that_the_model_reads(cli: Cli, tmp_path: Path) -> None:
     missing = cli("prep", "allrecipes", "--raw", "downloads")
     assert missing.code == 1
     assert "kaggle.com" in missing.words and "--raw" in missing.words
 
     write_allrecipes(tmp_path / "downloads")
-    answer = cli("prep", "allrecipes", "--raw", "downloads", "--image-encoder", "pixels")
+    answer = cli("prep", "allrecipes", "--raw", "downloads", "--image-encoder", "pixels", "--offline")
     assert answer.code == 0, answer.err
     manifest = read_manifest(tmp_path / "data" / "allrecipes")
     assert (manifest.modalities["ingredients"].dim, manifest.modalities["ingredients"].dtype) == (20, "int32")

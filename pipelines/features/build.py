@@ -15,7 +15,7 @@ from pipelines.catalog import FeatureEntry
 from pipelines.dataset import Features
 from pipelines.errors import InputError, UsageError
 from pipelines.features.chunks import ChunkStore, Encoded, chunk_key, encode_in_chunks, stream_in_chunks
-from pipelines.files import atomic_folder, remove_leftovers, sha256_of
+from pipelines.files import atomic_folder, remove_leftovers
 from pipelines.options import Recipe
 from pipelines.steps import WorkFolder, key_of, read_json
 
@@ -34,23 +34,30 @@ class TextRows:
 
     def settings(self) -> dict[str, Any]:
         """What makes the rows."""
-        return {"name": "tfidf-svd", "seed": self.recipe.seed} if self.name == "tfidf" else self._encoder.identity()
+        if self.name != "tfidf":
+            return self._encoder.identity()
+        return {"name": "tfidf-svd", "dim": 64, "seed": self.recipe.seed, "precision": self.recipe.dtype}
+
+    def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
+        """Stands for all texts."""
+        return chunk_key({}, _texts(items))
 
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> tuple[Features, dict[str, str]]:
         """Features of the column ``text``, and why an item has none."""
-        texts = [text if isinstance(text, str) and text.strip() else None for text in items["text"]]
+        texts = _texts(items)
         without = {item: "no text" for item, text in zip(items["id"], texts, strict=True) if text is None}
         if self.name == "tfidf":
             from pipelines.features.text import encode_text
 
-            made = encode_text(texts, seed=self.recipe.seed)
-            return Features(made.values.astype(self.recipe.dtype), made.present, made.encoder), without
-        from pipelines.features.sentence_text import CHUNK_ROWS
-
-        identity = self._encoder.identity()
-        store = ChunkStore(work.path / "features" / modality, chunk_key(identity, texts), len(texts), CHUNK_ROWS)
+            made = encode_text(texts, dim=self.settings()["dim"], seed=self.recipe.seed)
+            return Features(made.values.astype(self.recipe.dtype), made.present, self.settings()), without
+        store = self._encoder.chunk_store(work.path / "features" / modality, texts)
         encode_in_chunks(store, texts, self._encoder.encode, _bar(work, modality))
-        return store.assemble(identity), without
+        return store.assemble(self.settings()), without
+
+
+def _texts(items: pd.DataFrame) -> list[str | None]:
+    return [text if isinstance(text, str) and text.strip() else None for text in items["text"]]
 
 
 def _bar(work: WorkFolder, modality: str) -> Callable[[int, int], None]:
@@ -74,16 +81,28 @@ class ImageRows:
         """What makes the rows."""
         return pixel_identity(self.recipe.dtype) if self.name == "pixels" else self._encoder.identity()
 
+    def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
+        """Stands for all pictures that are at hand."""
+        from pipelines.features.fetch_images import image_path
+
+        folder = self.recipe.raw_dir / "images"
+        paths = [
+            None if not isinstance(image, str) else image_path(folder, image) if "://" in image else Path(image)
+            for image in items["image"]
+        ]
+        return chunk_key({}, _hashes(paths, work))
+
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> tuple[Features, dict[str, str]]:
         """Features of the pictures that the column ``image`` names, and why an item has none."""
         from pipelines.features.pictures import picture_problem
 
         found = self._pictures(items, work)
         paths = [path if isinstance(path, Path) else None for path in found]
-        contents = [sha256_of(path) if path is not None and path.is_file() else None for path in paths]
-        identity = self.settings()
-        store = ChunkStore(work.path / "features" / modality, chunk_key(identity, contents), len(paths), 512)
-        if self.name == "pixels":
+        identity, pixels = self.settings(), self.name == "pixels"
+        key = chunk_key(identity, _hashes(paths, work))
+        rows = 512 if pixels else self._encoder.chunk_rows
+        store = ChunkStore(work.path / "features" / modality, key, len(paths), rows)
+        if pixels:
             encode_in_chunks(store, paths, lambda chunk: pixel_rows(chunk, self.recipe.dtype), _bar(work, modality))
         else:
             stream_in_chunks(store, paths, self._encoder.encode_chunks, _bar(work, modality))
@@ -97,13 +116,19 @@ class ImageRows:
     def _pictures(self, items: pd.DataFrame, work: WorkFolder) -> list[Path | str]:
         """The picture of each item, or why there is none."""
         addresses = [image for image in items["image"] if isinstance(image, str) and "://" in image]
-        fetched: Mapping[str, Path | str] = {}
-        if addresses:
-            fetched = fetch_pictures(addresses, self.recipe, work)
+        fetched = fetch_pictures(addresses, self.recipe, work) if addresses else {}
         return [
             "no picture" if not isinstance(image, str) else fetched[image] if image in fetched else Path(image)
             for image in items["image"]
         ]
+
+
+def _hashes(paths: Sequence[Path | None], work: WorkFolder) -> list[str | None]:
+    known = work.hashes(path for path in paths if path is not None)
+    return [None if path is None else known.get(path) for path in paths]
+
+
+_VECTORS, _ARRAYS = "vectors.json", ("values.npy", "present.npy")
 
 
 class VectorRows:
@@ -118,43 +143,55 @@ class VectorRows:
 
         return {**vectors_identity(self.path), "precision": self.recipe.dtype}
 
+    def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
+        """The file stands among the sources."""
+        return ""
+
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> tuple[Features, dict[str, str]]:
         """The rows of the items, and which items have none."""
         ids = items["id"].tolist()
         key = key_of(self.settings(), work.sha256(self.path), ids)
         folder = work.path / "features" / modality
-        about = read_json(folder / "vectors.json")
-        if about.get("key") != key:
+        about = read_json(folder / _VECTORS)
+        sizes = {name: (folder / name).stat().st_size for name in _ARRAYS if (folder / name).is_file()}
+        if about.get("key") != key or about.get("sizes") != sizes:
             about = self._read(folder, key, ids, modality, work)
         present = np.load(folder / "present.npy", allow_pickle=False)
         values = np.load(folder / "values.npy", mmap_mode="r", allow_pickle=False)
         work.reporter.line(f"{modality}: {about['said']}")
-        without = {
-            item: f"no usable record in {self.path.name}" for item, here in zip(ids, present, strict=True) if not here
+        why = f"no usable record in {self.path.name}"
+        return Features(values, present, self.settings()), {
+            item: why for item, here in zip(ids, present, strict=True) if not here
         }
-        return Features(values, present, self.settings()), without
 
     def _read(self, folder: Path, key: str, ids: list[str], modality: str, work: WorkFolder) -> dict[str, Any]:
         from pipelines.features.vectors import DIM, VectorCounts, read_vectors
 
         counts, present, done = VectorCounts(), np.zeros(len(ids), dtype=bool), 0
+        dtype = np.dtype(self.recipe.dtype)
+        header = {"descr": dtype.str, "fortran_order": False, "shape": (len(ids), DIM)}
         remove_leftovers(folder)
-        with atomic_folder(folder) as place:
-            shape = (len(ids), DIM)
-            values = np.lib.format.open_memmap(place / "values.npy", mode="w+", dtype=self.recipe.dtype, shape=shape)
+        # Written row by row: a full disk is then an error to report, where a memory map would end the process.
+        with atomic_folder(folder) as place, (place / "values.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            start, width = file.tell(), DIM * dtype.itemsize
             for rows, block in read_vectors(self.path, ids, counts):
-                values[rows], present[rows] = block, True
+                for row, values in zip(rows, block.astype(dtype), strict=True):
+                    file.seek(start + int(row) * width)
+                    file.write(values.tobytes())
+                present[rows] = True
                 done += len(rows)
                 work.reporter.bar(f"Reading {modality}", done, len(ids), "items")
             work.reporter.bar(f"Reading {modality}", len(ids), len(ids), "items")
-            values.flush()
+            file.truncate(start + len(ids) * width)
+            file.flush()
             np.save(place / "present.npy", present)
             said = (
                 f"{counts.records:,} records, {counts.found:,} of {len(ids):,} items found, {counts.repeated:,} "
                 f"repeated, {counts.not_finite:,} with NaN or infinite values left out"
             )
-            about = {"key": key, "said": said}
-            (place / "vectors.json").write_text(json.dumps(about), encoding="utf-8")
+            about = {"key": key, "said": said, "sizes": {name: (place / name).stat().st_size for name in _ARRAYS}}
+            (place / _VECTORS).write_text(json.dumps(about), encoding="utf-8")
         return about
 
 
@@ -167,6 +204,10 @@ class IngredientRows:
     def settings(self) -> dict[str, Any]:
         """What makes the rows."""
         return {"name": "ingredients", "seed": self.recipe.seed}
+
+    def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
+        """The file stands among the sources."""
+        return ""
 
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> tuple[Features, dict[str, str]]:
         """Ids of the ingredients, and which recipes have none."""
@@ -189,9 +230,12 @@ class FeatureBuilder:
         self.recipe = recipe
         self.makers = {modality: _maker(recipe, feature, source) for modality, feature in recipe.features.items()}
 
-    def settings(self) -> dict[str, Any]:
-        """Modality -> what makes its rows, as plain JSON values."""
-        return {modality: maker.settings() for modality, maker in self.makers.items()}
+    def settings(self, items: pd.DataFrame, work: WorkFolder) -> dict[str, Any]:
+        """Modality -> what makes its rows and a digest of their contents, as plain JSON values."""
+        return {
+            modality: {**maker.settings(), "contents": maker.contents(items, work)}
+            for modality, maker in self.makers.items()
+        }
 
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Features:
         """The features of one modality; items without content are counted and listed in a log.
@@ -221,6 +265,8 @@ def _maker(recipe: Recipe, feature: FeatureEntry, source: Any) -> Any:
         if not hasattr(source, "ingredients"):
             raise UsageError(f"Data set {recipe.name!r} has no ingredients.")
         return IngredientRows(recipe, source)
+    if recipe.image_weights is not None and encoder in ("published", "pixels"):
+        raise UsageError(f"--image-weights has no use here: {encoder} features need no network.")
     if encoder != "published":
         return ImageRows(recipe, encoder)
     path = source.paths().get("image-features")
@@ -247,12 +293,24 @@ def pixel_rows(paths: Sequence[Path | None], dtype: str) -> Encoded:
 
 
 def fetch_pictures(addresses: list[str], recipe: Recipe, work: WorkFolder) -> Mapping[str, Path | str]:
-    """Address -> picture, or why there is none."""
-    from pipelines.features.fetch_images import fetch_images
+    """Address -> picture, or why there is none for good.
+
+    Raises:
+        InputError: some could not be fetched for a reason that passes, and not for want of asking.
+    """
+    from pipelines.features.fetch_images import Passing, fetch_images
 
     work.reporter.line(f"Fetching {len(addresses):,} pictures")
 
     def show(done: int, total: int) -> None:
         work.reporter.bar("Fetching pictures", done, total, "items")
 
-    return fetch_images(addresses, recipe.raw_dir / "images", offline=recipe.offline, progress=show)
+    fetched = fetch_images(addresses, recipe.raw_dir / "images", offline=recipe.offline, progress=show)
+    passing = {address: reason for address, reason in fetched.items() if isinstance(reason, Passing)}
+    if passing and not recipe.offline:
+        address, reason = next(iter(passing.items()))
+        raise InputError(
+            f"{len(passing):,} of {len(addresses):,} pictures could not be fetched for now (the first, {address}, "
+            f"{reason}); run the same command again to go on, or with --offline to count them as absent."
+        )
+    return fetched
