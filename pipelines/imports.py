@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
+
+import pandas as pd
 
 from pipelines.archive import extract_zip, folder_with
-from pipelines.dataset import PreparedDataset
+from pipelines.catalog import DatasetEntry, FeatureEntry
+from pipelines.dataset import Features, PreparedDataset
 from pipelines.errors import InputError
+from pipelines.features.build import FeatureBuilder
 from pipelines.interactions import split_interactions
-from pipelines.options import PrepOptions
+from pipelines.options import MODALITY_OF, PrepOptions, resolve
 from pipelines.raw import Complaints
 from pipelines.raw_pipeline import hashes_by_name
 from pipelines.sources import mmrec, published, recbole
@@ -54,6 +57,8 @@ def import_settings(tool: str, options: PrepOptions) -> dict[str, Any]:
         "k_core": options.k_core,  # None and None where the files fix the split
         "split": options.split,
         "seed": options.seed or 0,
+        "encoders": {kind: encoder for kind, encoder in _encoders(options).items() if encoder is not None},
+        "dtype": options.dtype or "float32",
         "cold_users": "keep",
     }
 
@@ -64,14 +69,16 @@ def read_import(
     tool: str,
     options: PrepOptions,
     sources: dict[str, str],
-    report: Callable[[str], None],
+    work: WorkFolder,
 ) -> PreparedDataset:
     """Read a folder of ``tool``'s layout; where it fixes the split, that is kept, and nothing is left out.
+
+    Features are those of the layout, and those made of its texts or pictures by the encoders of ``options``.
 
     Raises:
         InputError: a file is missing, damaged or not valid.
     """
-    module = TOOLS[tool]
+    module, report = TOOLS[tool], work.reporter.line
     paths = module.files(folder)
     limit = 0.01 if options.max_malformed is None else options.max_malformed
     complaints = Complaints(next(iter(paths.values())), limit)
@@ -97,11 +104,29 @@ def read_import(
         made.users,
         made.items.assign(**described),
         made.interactions.assign(split=made.interactions["split"].astype(str)),
-        module.read_features(paths, ids),
+        {**module.read_features(paths, ids), **_made_features(name, items, options, work)},
         import_settings(tool, options),
         sources,
         [asdict(step) for step in made.steps],
     )
+
+
+def _encoders(options: PrepOptions) -> dict[Literal["text", "image"], str | None]:
+    return {"text": options.text_encoder, "image": options.image_encoder}
+
+
+def _made_features(name: str, items: pd.DataFrame, options: PrepOptions, work: WorkFolder) -> dict[str, Features]:
+    """Modality -> what the encoders that were asked for make of texts and pictures."""
+    wanted = {
+        MODALITY_OF[kind]: FeatureEntry(input=kind)
+        for kind, encoder in _encoders(options).items()
+        if encoder is not None
+    }
+    if not wanted:
+        return {}
+    entry = DatasetEntry(title=name, source="table", features=wanted)
+    builder = FeatureBuilder(resolve(name, entry, options, work.path / "raw"), None)
+    return {modality: builder.make(modality, items, work) for modality in wanted}
 
 
 def import_sources(tool: str, folder: Path, work: WorkFolder) -> dict[str, str]:

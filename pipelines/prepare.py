@@ -225,12 +225,13 @@ def _plan_import(request: _Request, folder: Path, tool: str) -> _Plan:
     from pipelines.imports import import_settings, import_sources, read_import
 
     name, options, report = request.name, request.options, request.reporter.line
-    options.allow(["source", "k_core", "split", "seed", "max_malformed"], f"{folder} is of {tool}'s layout.")
+    encoding = ["text_encoder", "image_encoder", "image_weights", "dtype", "max_absent", "offline"]
+    options.allow(["source", "k_core", "split", "seed", "max_malformed", *encoding], f"{folder} is of {tool}'s layout.")
     sources = import_sources(tool, folder, request.work)
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
         report(f"Reading {', '.join(sources)} in {folder}, of {tool}'s layout")
-        dataset = read_import(name, folder, tool, options, sources, report)
+        dataset = read_import(name, folder, tool, options, sources, request.work)
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
     return _Plan(import_settings(tool, options), sources, build)

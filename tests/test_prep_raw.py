@@ -343,6 +343,20 @@ def test_export_and_import_lose_nothing(cli: Cli, tmp_path: Path, category: dict
     assert cli("export", "toys", "--format", "mmrek").code == 2
 
 
+@pytest.mark.parametrize("layout", ["mmrec", "recbole"])
+def test_an_import_can_have_features_made(cli: Cli, tmp_path: Path, category: dict[str, Path], layout: str) -> None:
+    assert cli("prep", "toys", "--raw", "raw", "--modalities", "textual").code == 0
+    assert cli("export", "toys", "--format", layout, "--out", "out").code == 0
+    for path in (tmp_path / "out").glob("*feat*"):
+        path.unlink()
+    assert cli("prep", "again", "--from", "out").code == 0
+    assert not read_manifest(tmp_path / "data" / "again").modalities
+    answer = cli("prep", "again", "--from", "out", "--text-encoder", "tfidf")
+    assert answer.code == 0, answer.err
+    before, after = (read_prepared(tmp_path / "data" / name) for name in ("toys", "again"))
+    np.testing.assert_allclose(after.features["textual"].values, before.features["textual"].values, atol=1e-4)
+
+
 @pytest.mark.parametrize("layout", ["mmrec", "recbole", "mmssl"])
 def test_pictures_come_along(cli: Cli, tmp_path: Path, layout: str) -> None:
     assert cli("prep", "demo").code == 0

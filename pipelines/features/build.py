@@ -269,7 +269,7 @@ def _maker(recipe: Recipe, feature: FeatureEntry, source: Any) -> Any:
         raise UsageError(f"--image-weights has no use here: {encoder} features need no network.")
     if encoder != "published":
         return ImageRows(recipe, encoder)
-    path = source.paths().get("image-features")
+    path = None if source is None else source.paths().get("image-features")
     if path is None:
         raise UsageError(f"Data set {recipe.name!r} has no published image features; choose another --image-encoder.")
     return VectorRows(recipe, path)
