@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
 from pipelines.dataset import check_name
 from pipelines.download import RemoteFile
@@ -106,6 +107,21 @@ class DatasetEntry(_Table):
     paper: PaperNumbers | None = None
 
 
+_TABLES: dict[str, type[_Table]] = {
+    "files": FileEntry,
+    "features": FeatureEntry,
+    "table": TableEntry,
+    "paper": PaperNumbers,
+}
+_FORMS = {
+    "name": "the name of a file: letters, digits, dots, dashes and underscores, beginning with a letter or a digit",
+    "urls": "an address that begins with http:// or https://",
+    "sha256": "a SHA-256: 64 hexadecimal digits, letters in lower case",
+    "modalities": "the name of a feature file: letters, digits, dashes and underscores, then _feat.npy",
+}
+"""Key -> what is expected of a text there."""
+
+
 @dataclass(frozen=True)
 class Catalog:
     """The known data sets, in the order of the files, and the one that is meant when none is named."""
@@ -161,13 +177,23 @@ def _entry(path: Path, name: str, table: Any) -> DatasetEntry:
         raise InputError(f"{path}: {problem}") from None
     except ValidationError as problem:
         error = problem.errors()[0]
-        key = ".".join(str(part) for part in error["loc"])
-        reason = error["msg"]
-        if error["type"] == "extra_forbidden":
-            known = (PaperNumbers if key.startswith("paper.") else DatasetEntry).model_fields
-            reason = f"unknown key; {nearest(str(error['loc'][-1]), known)}"
-        raise InputError(f"{path}: [datasets.{name}] {key or 'is wrong'}: {reason}") from None
+        key = ".".join(str(part) for part in error["loc"] if part != "[key]")
+        raise InputError(f"{path}: [datasets.{name}] {key or 'is wrong'}: {_reason(error)}") from None
     return entry
+
+
+def _reason(error: ErrorDetails) -> str:
+    """What is wrong with a key or its value, in words."""
+    place = error["loc"]
+    if error["type"] == "extra_forbidden":
+        table = _TABLES[str(place[0])] if len(place) > 1 else DatasetEntry
+        return f"unknown key; {nearest(str(place[-1]), table.model_fields)}"
+    if error["type"] == "string_pattern_mismatch":
+        form = _FORMS[str(place[2] if place[0] == "files" else place[0])]
+        return f"{error['input'][:100]!r} is not {form}"
+    if error["type"] == "tuple_type":
+        return "expected a list: [...]"
+    return error["msg"]
 
 
 def _underscored(table: Any) -> Any:

@@ -69,6 +69,9 @@ def test_an_own_file_adds_and_replaces_entries(tmp_path: Path) -> None:
     assert catalog.entries["demo"].source == "demo"
 
 
+SHOP = "[datasets.x]\ntitle = 'X'\nsource = 'demo'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -92,12 +95,22 @@ def test_an_own_file_adds_and_replaces_entries(tmp_path: Path) -> None:
         ),
         (
             "[datasets.x]\ntitle = 'X'\nsource = 'demo'\nmodalities = {'../a.npy' = 'v'}",
-            r"\[datasets\.x\] modalities",
+            r"\[datasets\.x\] modalities\.\.\./a\.npy: '\.\./a\.npy' is not the name of a feature file: letters",
         ),
         (
             "[datasets.x]\ntitle = 'X'\nsource = 'demo'\nmodalities = {'a_feat.npy' = '../v'}",
             "cannot name a modality",
         ),
+        (f"{SHOP}[datasets.x.table]\nratings = 3", r"table\.ratings: unknown key; did you mean rating"),
+        (f"{SHOP}[datasets.x.files.a]\nname = 'a'\nurl = 3", r"files\.a\.url: unknown key; did you mean urls"),
+        (f"{SHOP}[datasets.x.features.v]\ninput = 'text'\nencodr = 3", "encodr: unknown key; did you mean encoder"),
+        (f"{SHOP}[datasets.x.files.name]\nname = '../a'", r"files\.name\.name: '\.\./a' is not the name of a file: "),
+        (
+            f"{SHOP}[datasets.x.files.a]\nname = 'a'\nurls = ['ftp://x']",
+            r"files\.a\.urls\.0: 'ftp://x' is not an address that begins with http:// or https://$",
+        ),
+        (f"{SHOP}[datasets.x.files.a]\nname = 'a'\nurls = 'http://x'", r"urls: expected a list: \[\.\.\.\]"),
+        (f"{SHOP}[datasets.x.files.a]\nname = 'a'\nsha256 = 'ABC'", "sha256: 'ABC' is not a SHA-256: 64 hexa"),
         ("[datasets.'a/b']\ntitle = 'X'\nsource = 'demo'", "cannot name a data set"),
     ],
 )
