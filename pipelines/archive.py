@@ -38,6 +38,11 @@ def extract_zip(archive: Path, folder: Path, *, most_files: int = MOST_FILES, mo
     except OSError as problem:
         raise InputError(f"Cannot read {archive}: {problem.strerror or problem}.") from problem
     except _DAMAGE as problem:
+        if not _begins_as_zip(archive):
+            raise InputError(
+                f"{archive} is no zip; expected a folder, or one packed as zip. A table (CSV, TSV or parquet) goes to "
+                "--interactions."
+            ) from problem
         raise _damaged(archive, problem) from problem
     with opened, atomic_folder(folder) as place:
         entries = opened.infolist()
@@ -64,6 +69,11 @@ def folder_with(folder: Path, name: str) -> Path:
     if not found:
         raise InputError(f"There is no {name} in {folder}, nor in a folder directly in it.")
     raise InputError(f"There are several {name} in {folder}: in {' and in '.join(map(str, found[:3]))}; leave one.")
+
+
+def _begins_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
 
 
 def _extract(archive: Path, opened: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path) -> None:
@@ -111,4 +121,4 @@ def _parts(archive: Path, entry: zipfile.ZipInfo) -> list[str]:
 
 
 def _damaged(archive: Path, problem: Exception) -> InputError:
-    return InputError(f"{archive} is a damaged zip, or none ({str(problem) or 'it ends too early'}); get it again.")
+    return InputError(f"{archive} is a damaged zip ({str(problem) or 'it ends too early'}); get it again.")

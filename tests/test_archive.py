@@ -122,11 +122,13 @@ def test_two_entries_of_one_place_are_refused(place: Path, second: str) -> None:
 
 def test_what_is_no_zip_is_refused(place: Path) -> None:
     whole = packed(FILES, zipfile.ZIP_STORED)
-    for content in (b"", b"PK\x03\x04", b"<html>", whole[:-30], whole[: len(whole) // 2]):
-        refused(place, content, "a.zip is a damaged zip, or none")
+    for content in (b"", b"<html>", b"user,item\na,b\n", b"PAR1"):
+        refused(place, content, r"a\.zip is no zip; expected a folder, .*A table .* goes to --interactions\.$")
+    for content in (b"PK\x03\x04", whole[:-30], whole[: len(whole) // 2]):
+        refused(place, content, r"a\.zip is a damaged zip \(")
     flipped = bytearray(whole)
     flipped[whole.index(bytes(100)) + 50] ^= 1
-    refused(place, bytes(flipped), "damaged zip, or none .*CRC")
+    refused(place, bytes(flipped), "damaged zip .*CRC")
     with pytest.raises(InputError, match=r"Cannot read .*gone\.zip: No such file"):
         extract_zip(place / "gone.zip", place / "out")
 
