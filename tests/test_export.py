@@ -19,9 +19,11 @@ from pipelines.imports import read_import, tool_of
 from pipelines.options import PrepOptions
 from pipelines.prepare import prepare
 from pipelines.prepared import read_prepared, write_prepared
+from pipelines.reporting import Reporter
 from pipelines.sources.notes import NOTES_FILE
 from pipelines.sources.numbered import read_pictures
 from pipelines.sources.published import read_published
+from pipelines.steps import WorkFolder
 from tests.test_sources_published import real
 
 
@@ -32,7 +34,8 @@ def back(folder: Path, layout: str, name: str = "own") -> tuple[PreparedDataset,
         dataset = read_published(name, folder, cold="keep")
     else:
         assert tool_of(folder) == layout
-        dataset = read_import(name, folder, layout, PrepOptions(max_malformed=0.0), {}, lambda _: None)
+        work = WorkFolder(folder.parent / "work", Reporter())
+        dataset = read_import(name, folder, layout, PrepOptions(max_malformed=0.0), {}, work)
     return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
 
