@@ -75,6 +75,7 @@ def plan_raw(recipe: Recipe, source: str, work: WorkFolder) -> RawPlan:
 
     layout: RawSource = LAYOUTS[source](recipe, work.reporter)
     builder = FeatureBuilder(recipe, layout)
+    builder.load()
     sources = hashes_by_name(layout.paths(), work)
     split = _interactions_step(recipe, layout, sources, work)
     items = _items_step(recipe, layout, sources, split.tables["items"], work)

@@ -343,6 +343,13 @@ def test_export_and_import_lose_nothing(cli: Cli, tmp_path: Path, category: dict
     assert cli("export", "toys", "--format", "mmrek").code == 2
 
 
+def test_a_missing_encoder_is_known_before_the_work(cli: Cli, category: dict[str, Path]) -> None:
+    for flags in (("--text-encoder", "./nowhere"), ("--image-encoder", "vgg61")):
+        answer = cli("prep", "toys", "--raw", "raw", *flags)
+        assert answer.code in (1, 2) and ("./nowhere" in answer.words or "vgg16" in answer.words)
+        assert "Reading" not in answer.words
+
+
 @pytest.mark.parametrize("layout", ["mmrec", "recbole"])
 def test_an_import_can_have_features_made(cli: Cli, tmp_path: Path, category: dict[str, Path], layout: str) -> None:
     assert cli("prep", "toys", "--raw", "raw", "--modalities", "textual").code == 0

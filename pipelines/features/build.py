@@ -222,13 +222,23 @@ class FeatureBuilder:
     """The encoders of a recipe, and what becomes of items without content."""
 
     def __init__(self, recipe: Recipe, source: Any) -> None:
-        """Name the encoders; each is loaded when first used.
+        """Name the encoders, which :meth:`load` loads.
 
         Raises:
             UsageError: an encoder that the source has nothing for.
         """
         self.recipe = recipe
         self.makers = {modality: _maker(recipe, feature, source) for modality, feature in recipe.features.items()}
+
+    def load(self) -> None:
+        """Load every encoder, so that one that is missing is known before long work.
+
+        Raises:
+            InputError: a model or its weights are not to be had.
+            UsageError: there is no such encoder.
+        """
+        for maker in self.makers.values():
+            maker.settings()
 
     def settings(self, items: pd.DataFrame, work: WorkFolder) -> dict[str, Any]:
         """Modality -> what makes its rows and a digest of their contents, as plain JSON values."""
