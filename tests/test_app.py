@@ -46,6 +46,21 @@ def test_help_lists_every_command_without_importing_anything_heavy() -> None:
         assert f" {command} " in done.stdout
 
 
+@pytest.mark.parametrize("own", [None, "7"])
+def test_threads_spin_briefly_unless_told_otherwise(own: str | None) -> None:
+    script = (
+        "import os; from mmssl_cli.app import main\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: print(os.environ['GOMP_SPINCOUNT'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment |= {"GOMP_SPINCOUNT": own} if own else {}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == (own or "3000")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command_has_an_example(cli: Run, command: str) -> None:
     answer = cli(command, "--help")
