@@ -9,12 +9,13 @@ from typing import Literal
 
 from pipelines.catalog import DatasetEntry, FeatureEntry, TableEntry
 from pipelines.errors import UsageError, nearest
+from pipelines.features import cnn_image, sentence_text
 from pipelines.interactions import SPLITTERS
 from pipelines.sources.published import ColdUsers
 
 DEFAULT_ENCODERS = {
-    "text": "sentence-transformers/all-roberta-large-v1",
-    "image": "vgg16",
+    "text": sentence_text.DEFAULT_MODEL,
+    "image": cnn_image.DEFAULT_MODEL,
     "ingredients": "sample",
 }
 MODALITY_OF = {"text": "textual", "image": "visual", "ingredients": "ingredients"}
