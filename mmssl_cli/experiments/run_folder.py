@@ -220,6 +220,25 @@ class RunFolder:
         except (SafetensorError, ValueError, KeyError) as problem:
             raise InputError(f"{path} is damaged or truncated; train the run again.") from problem
 
+    def check_model(self) -> None:
+        """Look at the head of model.safetensors and the file's length, without reading the weights.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self.path / MODEL
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except FileNotFoundError as problem:
+            raise InputError(f"Run {self.id} has no {path.name} (in {self.path}).") from problem
+        except OSError as problem:
+            raise read_problem(path, problem) from problem
+        except SafetensorError as problem:
+            raise InputError(f"{path} is damaged or truncated; train the run again.") from problem
+
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Write state.pt: tensors, numbers, text, and lists and dictionaries of these."""
         import torch
