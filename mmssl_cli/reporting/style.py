@@ -1,0 +1,244 @@
+"""One look for every figure: size, grid and type; each model has its colour, line and marker wherever it is drawn.
+
+A label is plain text: ``$`` begins no formula, so that a title of any kind can be drawn. Greek letters and indices are
+written as they are: ``λ₁``, ``τ′``.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from pipelines.files import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import Formatter
+
+#: Inches: a column of a two-column page, and the gap between two of them.
+COLUMN, GAP = 3.4, 0.2
+
+# Okabe and Ito's colours, told apart by colour-blind readers. Their yellow is too light for a line on white paper:
+# grey takes its place.
+PALETTE = {
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "black": "#000000",
+    "grey": "#8C8C8C",
+}
+_LINES: dict[str, Any] = {"solid": "-", "dashed": "--", "dotted": ":", "dashdot": "-.", "long": (0, (8, 2))}
+_MARKERS = "osD^v<>pXP*hd"
+
+# Models often drawn together differ in colour, the others at least in line and marker.
+_LOOKS = {
+    "mmssl": ("blue", "solid", "o"),
+    "mmssl (w/o-asl)": ("orange", "dashed", "s"),
+    "mmssl (w/o-cl)": ("green", "dashdot", "^"),
+    "mmssl (w/o-gt)": ("purple", "dotted", "v"),
+    "mmssl (r/p-gae)": ("sky", "long", "D"),
+    "mf": ("black", "dotted", "X"),
+    "ngcf": ("grey", "dashdot", "v"),
+    "lightgcn": ("vermilion", "dashed", "s"),
+    "sgl": ("green", "long", "^"),
+    "ncl": ("purple", "dashdot", "D"),
+    "hccf": ("orange", "dotted", "P"),
+    "vbpr": ("grey", "dotted", "p"),
+    "lightgcn-m": ("vermilion", "dotted", "h"),
+    "mmgcn": ("sky", "dashdot", "<"),
+    "grcn": ("orange", "long", ">"),
+    "lattice": ("green", "dashed", "*"),
+    "clcrec": ("black", "dashdot", "d"),
+    "mmgcl": ("black", "long", "h"),
+    "slmrec": ("purple", "dashed", "P"),
+    "bm3": ("sky", "dashed", "p"),
+    "freedom": ("grey", "long", "X"),
+    "mgcn": ("grey", "dashed", "*"),
+}
+_SAME = {"mf-bpr": "mf", "bpr-mf": "mf", "mmssl (full)": "mmssl"}
+
+_DEFAULTS: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial", "sans-serif"],
+    "font.size": 8,
+    "text.parse_math": False,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "axes.edgecolor": "#555555",
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.color": "#333333",
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "ytick.color": "#333333",
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4.5,
+    "patch.linewidth": 0.5,
+    "hatch.linewidth": 0.5,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+def figure(width_columns: float = 1, height: float = 2.4) -> Figure:
+    """An empty figure in our look; axes, legends and texts added to it follow. Sets matplotlib's defaults.
+
+    Args:
+        width_columns: width in columns of a two-column page (3.4 inches each).
+        height: in inches.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams.update(_DEFAULTS)
+    return Figure(figsize=(COLUMN * width_columns + GAP * (width_columns - 1), height), layout="constrained")
+
+
+def colour(label: str) -> str:
+    """``#RRGGBB`` of a model: the same in every figure. A label nobody knows has one that depends on its text alone."""
+    return PALETTE[_look(label)[0]]
+
+
+def line_style(label: str) -> Any:
+    """The line of a model, as matplotlib's ``linestyle``."""
+    return _LINES[_look(label)[1]]
+
+
+def marker(label: str) -> str:
+    """The marker of a model, as matplotlib's ``marker``."""
+    return _look(label)[2]
+
+
+def band(
+    axes: Axes,
+    x: Sequence[float],
+    mean: Sequence[float],
+    low: Sequence[float] | None,
+    high: Sequence[float] | None,
+    label: str,
+    *,
+    markers: bool = True,
+) -> Artist:
+    """Draw a model's line with its markers, and the band between ``low`` and ``high`` where both are given.
+
+    Returns:
+        The line.
+    """
+    shown = marker(label) if markers or len(x) == 1 else ""
+    (line,) = axes.plot(x, mean, color=colour(label), linestyle=line_style(label), marker=shown, label=label)
+    if low is not None and high is not None:
+        axes.fill_between(x, low, high, color=colour(label), alpha=0.18, linewidth=0)
+    return line
+
+
+def save(drawn: Figure, path: Path) -> Path:
+    """Write a figure as .svg, .pdf or .png, whole or not at all. The same figure gives the same bytes.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with atomic_file(path) as temporary:
+        _write(drawn, temporary, path.suffix.removeprefix("."), path.stem)
+    return path
+
+
+def svg(drawn: Figure, name: str = "figure") -> str:
+    """A figure as an ``<svg>`` element to stand inside an HTML page; text stays text.
+
+    Nothing of it reaches out: no declaration, no metadata, no style sheet for the whole page, and every id begins
+    with ``name``, so that figures of one page do not take each other's clip paths and markers.
+    """
+    buffer = io.BytesIO()
+    _write(drawn, buffer, "svg", name)
+    for prefix, address in _NAMESPACES.items():
+        ElementTree.register_namespace(prefix, address)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    root.set("style", "stroke-linejoin: round; stroke-linecap: butt")  # what the style sheet said
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            element.set(key, _own_ids(key, value, name))
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+_NAMESPACES = {"": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/1999/xlink"}
+
+
+def _own_ids(key: str, value: str, name: str) -> str:
+    if key == "id":
+        return f"{name}-{value}"
+    if key.endswith("href"):
+        return re.sub(r"^#", f"#{name}-", value)
+    return re.sub(r"url\(#", f"url(#{name}-", value)
+
+
+def _look(label: str) -> tuple[str, str, str]:
+    text = " ".join(label.casefold().split())
+    text = _SAME.get(text, text)
+    if text in _LOOKS:
+        return _LOOKS[text]
+    # `lightgcn (seed 3)` keeps the colour of its model; the rest comes from the text, the same in every process.
+    number = zlib.crc32(text.encode())
+    model = re.split(r"[ (,:\[]", text, maxsplit=1)[0]
+    hue = _LOOKS[_SAME.get(model, model)][0] if _SAME.get(model, model) in _LOOKS else list(PALETTE)[number % 8]
+    return hue, list(_LINES)[number // 8 % len(_LINES)], _MARKERS[number // 64 % len(_MARKERS)]
+
+
+def _write(drawn: Figure, file: Any, form: str, salt: str) -> None:
+    import matplotlib as mpl
+
+    _plain_log_labels(drawn)
+    # No date, and ids made from a fixed salt. Text stays text in SVG and PDF.
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
+    with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "pdf.fonttype": 42}):
+        drawn.savefig(file, format=form, dpi=200, metadata=metadata)
+
+
+def _plain_log_labels(drawn: Figure) -> None:
+    """Powers of ten as text (10⁻³): matplotlib writes them as formulas, which we do not read."""
+    from matplotlib.ticker import LogFormatter
+
+    for axes in drawn.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            for formatter in (axis.get_major_formatter(), axis.get_minor_formatter()):
+                if isinstance(formatter, LogFormatter) and "format_ticks" not in vars(formatter):
+                    vars(formatter)["format_ticks"] = _plain_ticks(formatter)
+
+
+def _plain_ticks(formatter: Formatter) -> Callable[[list[float]], list[str]]:
+    written = formatter.format_ticks
+    return lambda values: [_without_formula(text) for text in written(values)]
+
+
+def _without_formula(text: str) -> str:
+    text = re.sub(r"\$|\\mathdefault", "", text).replace(r"\times", "×")
+    text = re.sub(r"\^\{([-−\d]+)\}", lambda power: power[1].translate(_RAISED), text)
+    return re.sub(r"[{}\\]", "", text)
+
+
+_RAISED = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
