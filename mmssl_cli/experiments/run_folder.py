@@ -4,6 +4,7 @@ config.toml        settings, flat, and a [provenance] table
 metrics.parquet    a row an epoch; curves.png and curves.svg draw it
 result.json        status, test metrics, cost
 per_user.parquet   test metrics a user
+per_item.parquet   test hits an item, once they were asked for
 model.safetensors  weights of the best epoch
 state.pt           where to resume
 log.jsonl          what happened, a line each
@@ -39,6 +40,7 @@ CONFIG = "config.toml"
 METRICS = "metrics.parquet"
 RESULT = "result.json"
 PER_USER = "per_user.parquet"
+PER_ITEM = "per_item.parquet"
 MODEL = "model.safetensors"
 STATE = "state.pt"
 LOG = "log.jsonl"
@@ -173,6 +175,18 @@ class RunFolder:
         """
         return self._table(PER_USER, ("user", "train_degree"))
 
+    def write_per_item(self, table: pd.DataFrame) -> None:
+        """Write per_item.parquet: ``item``, ``train_degree``, ``relevant``, ``hits@K``, ``recommended@K``, all int32."""
+        write_table(self.path / PER_ITEM, table)
+
+    def read_per_item(self) -> pd.DataFrame:
+        """The rows of per_item.parquet.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        return self._table(PER_ITEM, ("item", "train_degree", "relevant"))
+
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json; ``read_result`` says what it must hold."""
         write_json(self.path / RESULT, dict(result))
@@ -199,9 +213,11 @@ class RunFolder:
         return result
 
     def save_model(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Write model.safetensors from a module's ``state_dict()``."""
+        """Write model.safetensors from a module's ``state_dict()``; per_item.parquet, made from older ones, goes."""
         from safetensors.torch import save
 
+        with suppress(OSError):
+            (self.path / PER_ITEM).unlink()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
         write_bytes(self.path / MODEL, save(tensors))
 

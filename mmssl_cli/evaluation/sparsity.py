@@ -1,0 +1,104 @@
+"""Users in buckets of their training degree, and the mean of a metric in each (Table 4 and Fig. 1a of the paper)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.errors import UsageError
+
+#: The buckets of the paper's Table 4.
+PAPER_EDGES: dict[str, tuple[int, ...]] = {
+    "amazon-baby": (0, 4, 6, 9, 13, 100),
+    "allrecipes": (0, 2, 3, 4, 5, 10),
+}
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Buckets of training degree: half-open, ``[0, 4)``, but for the last, which is closed, ``[13, 100]``.
+
+    Attributes:
+        edges: rising whole numbers, one more than there are buckets.
+    """
+
+    edges: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        rising = all(low < high for low, high in zip(self.edges[:-1], self.edges[1:], strict=True))
+        if len(self.edges) < 2 or self.edges[0] < 0 or not rising:
+            raise UsageError(
+                f"The buckets {','.join(map(str, self.edges))} are not valid: expected at least two whole numbers "
+                "that rise, such as 0,4,6,9,13,100."
+            )
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """``[0, 4)`` and so on, the last one ``[13, 100]``."""
+        last = len(self) - 1
+        pairs = zip(self.edges[:-1], self.edges[1:], strict=True)
+        return tuple(f"[{low}, {high}{']' if at == last else ')'}" for at, (low, high) in enumerate(pairs))
+
+    def place(self, degrees: np.ndarray) -> np.ndarray:
+        """The bucket of each degree, int64 from 0; -1 for one outside all buckets."""
+        degrees = np.asarray(degrees)
+        place = np.searchsorted(self.edges, degrees, side="right") - 1
+        place[degrees == self.edges[-1]] = len(self) - 1
+        place[degrees > self.edges[-1]] = -1
+        return place
+
+    def counts(self, degrees: np.ndarray) -> np.ndarray:
+        """Users in each bucket, int64; users outside all buckets count nowhere."""
+        place = self.place(degrees)
+        return np.bincount(place[place >= 0], minlength=len(self))
+
+    def means(self, degrees: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """The mean of ``values`` (one a user) in each bucket, float64; NaN for a bucket without users."""
+        place, values = self.place(degrees), np.asarray(values, dtype=np.float64)
+        inside = place >= 0
+        sums = np.bincount(place[inside], weights=values[inside], minlength=len(self))
+        counts = self.counts(degrees)
+        return np.divide(sums, counts, out=np.full(len(self), np.nan), where=counts > 0)
+
+
+def parse_buckets(text: str) -> Buckets:
+    """The buckets of a flag such as ``0,4,6,9,13,100``.
+
+    Raises:
+        UsageError: they are not whole numbers, or do not rise.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(
+            f"buckets cannot be {text!r}: expected whole numbers that rise, separated by commas, such as 0,4,6,9,13,100."
+        )
+    return Buckets(tuple(map(int, parts)))
+
+
+def default_buckets(dataset: str, degrees: np.ndarray) -> Buckets:
+    """The paper's buckets of a data set; of one it does not have, quantiles of the degrees."""
+    edges = PAPER_EDGES.get(dataset)
+    return Buckets(edges) if edges else quantile_buckets(degrees)
+
+
+def quantile_buckets(degrees: np.ndarray, wanted: int = 5) -> Buckets:
+    """At most ``wanted`` buckets of nearly as many users each, none of them empty, from the lowest degree to the highest.
+
+    An edge lies between two degrees that occur, where the share of users below it is nearest to j / ``wanted``. Users
+    of one degree stay together, so that where many share one there are fewer buckets.
+
+    Args:
+        degrees: whole numbers of at least 0, one a user, at least one of them.
+    """
+    values, counts = np.unique(np.asarray(degrees), return_counts=True)
+    below = np.concatenate([[0], np.cumsum(counts)[:-1]]) / counts.sum()  # share of users under each degree
+    starts = {int(values[np.abs(below - part / wanted).argmin()]) for part in range(1, wanted)}
+    lowest, highest = int(values[0]), int(values[-1])
+    inner = sorted(start for start in starts if start > lowest)
+    if inner and inner[-1] == highest:  # the highest degree alone: [d, d + 1] keeps the last bucket from vanishing
+        return Buckets((lowest, *inner, highest + 1))
+    return Buckets((lowest, *inner, max(highest, lowest + 1)))
