@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("mmssl_cli.commands.train:train", "Train a model and report its test metrics."),
     "evaluate": ("mmssl_cli.commands.evaluate:evaluate", "Evaluate the model of a run again."),
     "recommend": ("mmssl_cli.commands.recommend:recommend", "Recommend items to one user or to all."),
+    "ablate": ("mmssl_cli.commands.ablate:ablate", "Compare MMSSL with its variants: Table 3."),
     "runs": ("mmssl_cli.commands.runs:runs", "List the runs, newest first."),
     "models": ("mmssl_cli.commands.models:models", "List the models, their papers and settings."),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 
 
@@ -40,3 +41,8 @@ def modalities_label(modalities: Sequence[str] | None) -> str:
     if modalities is None:
         return ""
     return " + ".join(modalities) or "without modalities"
+
+
+def dashed(text: str) -> str:
+    """A name for files and anchors: small letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -12,6 +12,10 @@ from pathlib import Path
 from pipelines.errors import MmsslError
 from pipelines.files import write_problem
 
+class LockedError(MmsslError):
+    """Another process holds a lock."""
+
+
 # A listing holds the lock for an instant to see whether it is free; a writer outlasts that.
 _PATIENCE = 0.3
 
@@ -24,7 +28,7 @@ def held(path: Path, what: str, *, passing: bool = False) -> Iterator[None]:
         passing: remove the file in the end.
 
     Raises:
-        MmsslError: another process holds it; the sentence names that process.
+        LockedError: another process holds it; the sentence names that process.
         InputError: the file cannot be written.
     """
     handle = _opened(path, what)
@@ -85,4 +89,4 @@ def _acquire(handle: int, what: str) -> None:
         time.sleep(0.02)
     pid = os.pread(handle, 20, 0).decode(errors="replace").strip()
     holder = f"process {pid}" if pid.isdigit() else "another process"
-    raise MmsslError(f"{what} is being written by {holder}; wait until it ends, or stop it.")
+    raise LockedError(f"{what} is being written by {holder}; wait until it ends, or stop it.")

@@ -6,7 +6,7 @@ import inspect
 import types
 from collections.abc import Callable, Collection
 from enum import IntEnum
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -71,15 +71,21 @@ def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def accepts_settings(function: Function) -> Function:
+def accepts_settings(function: Function | None = None, *, exclude: Collection[str] = ()) -> Any:
     """Give a command one flag for every field of the settings classes, in place of its ``**flags``.
 
     A flag is ``None`` where it is not given. All but switches arrive as text: the settings classes parse and
     check them, as they do the values of a TOML file.
+
+    Args:
+        exclude: settings that are no flags here.
     """
+    if function is None:
+        return partial(accepts_settings, exclude=exclude)
     signature = inspect.signature(function, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    function.__signature__ = signature.replace(parameters=[*own, *settings_flags()])  # type: ignore[attr-defined]
+    flags = [flag for flag in settings_flags() if flag.name not in exclude]
+    function.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
     return function
 
 

@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from mmssl_cli.commands.going_on import Session
 from mmssl_cli.commands.options import (
@@ -68,6 +69,14 @@ def train(
             "cut off.",
         ),
     ] = False,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Write every epoch for TensorBoard also, into RUN/tensorboard; it comes with "
+            + escape("pip install 'mmssl[tensorboard]'."),
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -89,6 +98,8 @@ def train(
     if resume is not None and (runs > 1 or continued):
         raise UsageError("--resume goes on with one run; leave out --runs and --continue.")
     reporter = make_reporter(verbosity())
+    if tensorboard:
+        reporter = _also_to_tensorboard(reporter, runs_dir, resume)
     session = Session(given, config, runs, data_dir, runs_dir)
     try:
         if resume is not None:
@@ -118,12 +129,21 @@ def train(
         _show(session.results)
 
 
+def _also_to_tensorboard(reporter: Reporter, runs_dir: Path, resume: str | None) -> Reporter:
+    from mmssl_cli.experiments.store import resolve_run
+    from mmssl_cli.tensorboard import with_tensorboard
+
+    # A run that is resumed by its path need not lie in the folder of the runs.
+    folder = resolve_run(resume, runs_dir).path.resolve().parent if resume is not None else runs_dir
+    return with_tensorboard(reporter, folder)
+
+
 def _train(session: Session, reporter: Reporter, continued: bool) -> None:
     settings = _merge(session.given, session.config, session.data_dir)
     chosen = {*session.given, *(read_toml(session.config) if session.config else ())}
     if line := shipped_line(settings, chosen):
         reporter.message(line)
-    _ensure_prepared(settings.dataset, session.data_dir)
+    ensure_prepared(settings.dataset, session.data_dir)
     for number in range(session.runs):
         session.seed = settings.seed + number
         seeded = build_settings({**settings.model_dump(), "seed": session.seed})
@@ -139,8 +159,8 @@ def _train_one(settings: TrainSettings, session: Session, reporter: Reporter, co
 
 def _go_on(settings: TrainSettings, session: Session, reporter: Reporter) -> RunResult | None:
     """The result of a run of these settings that is over or was cut off; None where there is none to go on with."""
+    from mmssl_cli.experiments.same_data import check_same_data
     from mmssl_cli.experiments.store import runs_of
-    from mmssl_cli.training.loading import check_same_data
     from mmssl_cli.training.resuming import CheckpointError
     from mmssl_cli.training.trainer import RunResult, resume_run
 
@@ -166,7 +186,7 @@ def _merge(given: Mapping[str, Any], config: Path | None, data_dir: Path) -> Tra
     return merge_settings({**given, "dataset": name}, config)
 
 
-def _ensure_prepared(dataset: str, data_dir: Path) -> None:
+def ensure_prepared(dataset: str, data_dir: Path) -> None:
     """Generate a data set that needs no files; for any other, say how to prepare it.
 
     Raises:

@@ -176,7 +176,7 @@ class RunFolder:
         return self._table(PER_USER, ("user", "train_degree"))
 
     def write_per_item(self, table: pd.DataFrame) -> None:
-        """Write per_item.parquet: ``item``, ``train_degree``, ``relevant``, ``hits@K``, ``recommended@K``, all int32."""
+        """Write per_item.parquet: ``item``, ``train_degree``, ``relevant``, ``hits@K``, ``recommended@K``; int32."""
         write_table(self.path / PER_ITEM, table)
 
     def read_per_item(self) -> pd.DataFrame:

@@ -17,9 +17,10 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.evaluation.ranking import UnrankableError
 from mmssl_cli.experiments.run_folder import RESULT, RunFolder, new_run_id
+from mmssl_cli.experiments.same_data import check_same_data, data_identity
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model
-from mmssl_cli.training.loading import check_same_data, data_identity, load_data, load_weights, modalities_of
+from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
 from mmssl_cli.training.machine import device_name, environment, peak_memory, reset_peak_memory
 from mmssl_cli.training.resuming import Progress, restore

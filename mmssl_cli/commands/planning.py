@@ -1,0 +1,252 @@
+"""What the commands that need several runs share: their options, carrying out the plan, showing what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmssl_cli.commands.options import chosen_dataset, verbosity
+from mmssl_cli.config import TrainSettings, merge_settings, read_toml, settings_class
+from pipelines.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from mmssl_cli.experiments.executor import Outcome
+    from mmssl_cli.experiments.plan import Standing
+    from mmssl_cli.experiments.results import Configuration
+    from mmssl_cli.reporting.document import Section
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings; flags are stronger.")
+]
+Runs = Annotated[
+    int, typer.Option("--runs", min=1, metavar="N", help="Runs of each setting, with seed, seed + 1, and so on.")
+]
+Jobs = Annotated[
+    int, typer.Option("--jobs", min=1, metavar="N", help="Runs trained at once; each holds its own memory.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be trained and how long it may take, and stop.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Also write tables (CSV, Markdown, LaTeX) and figures (SVG, PDF) here."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Log every new run for TensorBoard as well, in RUN/tensorboard.")
+]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Where a plan is carried out, and how."""
+
+    data_dir: Path
+    runs_dir: Path
+    jobs: int = 1
+    dry_run: bool = False
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """What came of a plan."""
+
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def failures(self) -> tuple[Outcome, ...]:
+        """The runs that failed."""
+        return tuple(outcome for outcome in self.outcomes if outcome.run is None)
+
+    def configuration(self, settings: TrainSettings) -> Configuration | None:
+        """The finished runs of the plan with these settings, whatever their seed; None where there are none."""
+        from mmssl_cli.experiments.results import Configuration, configuration_of
+
+        wanted = configuration_of(settings)
+        found = {
+            outcome.run.seed: outcome.run
+            for outcome in self.outcomes
+            if outcome.run is not None and configuration_of(outcome.settings) == wanted
+        }
+        return Configuration(tuple(found[seed] for seed in sorted(found))) if found else None
+
+
+def settings_for(
+    model: str | None, given: Mapping[str, Any], config: Path | None, data_dir: Path, *, prepared: bool = True
+) -> TrainSettings:
+    """Settings of a run from flags, a file and what is shipped for the data set.
+
+    Args:
+        model: the model, whatever flags and file say; settings that it lacks and another model has are left out.
+        given: flags, as they were written.
+        prepared: prepare the data set if it needs no files, and refuse it if it is not prepared.
+
+    Raises:
+        UsageError: an unknown setting, or a value out of its range.
+        InputError: the file cannot be read, or the data set is not prepared.
+    """
+    from mmssl_cli.commands.train import ensure_prepared
+
+    from_file = read_toml(config) if config else {}
+    named = given.get("dataset", from_file.get("dataset"))
+    dataset = chosen_dataset(None if named is None else str(named), data_dir)
+    if model is None:
+        settings = merge_settings({**given, "dataset": dataset}, config)
+    else:
+        fields = settings_class(model).model_fields
+        known = _fields_of_any_model()
+        both = {**from_file, **given}
+        kept = {key: value for key, value in both.items() if key in fields or key not in known}
+        settings = merge_settings({**kept, "dataset": dataset, "model": model})
+    if prepared:
+        ensure_prepared(settings.dataset, data_dir)
+    return settings
+
+
+def listed(given: Sequence[str] | None) -> list[str]:
+    """What a repeated option was given, each of which may be several with commas between."""
+    return [part.strip() for value in given or () for part in value.split(",") if part.strip()]
+
+
+def refuse_idle_flags(models: Sequence[str], given: Mapping[str, Any]) -> None:
+    """A flag that none of the models has is an error.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for key in given:
+        if not any(key in settings_class(model).model_fields for model in models):
+            names = [field.replace("_", "-") for model in models for field in settings_class(model).model_fields]
+            shown = key.replace("_", "-")
+            raise UsageError(f"None of {', '.join(models)} has a setting {shown!r}: {nearest(shown, set(names))}")
+
+
+def _fields_of_any_model() -> set[str]:
+    from mmssl_cli.config import SETTINGS
+
+    return {field for cls in SETTINGS.values() for field in cls.model_fields}
+
+
+def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Sequence[str] | None = None) -> PlanResult:
+    """Reuse what is finished, go on with what was cut off, train the rest.
+
+    Args:
+        plan: settings of each run; of equal ones one is made.
+        names: what to call the runs; by default model, variant and seed.
+
+    Raises:
+        typer.Exit: after a dry run (0) or Ctrl-C (130).
+    """
+    from mmssl_cli.experiments.plan import Store, distinct
+    from mmssl_cli.plan_progress import make_plan_reporter
+
+    named = dict(zip(map(id, plan), names, strict=True)) if names else {}
+    runs = distinct(plan)
+    called = [named.get(id(settings)) or _name(settings) for settings in runs]
+    store = Store(options.runs_dir)
+    standings = [store.find(settings, options.data_dir) for settings in runs]
+    times = [0.0 if s.status in ("finished", "diverged") else store.seconds(s.settings) for s in standings]
+    if options.dry_run:
+        _show_plan(standings, called, times, options.jobs)
+        raise typer.Exit
+    from mmssl_cli.experiments.executor import Engine
+
+    known = [seconds for seconds in times if seconds is not None]
+    total = sum(known) / min(options.jobs, max(len(known), 1)) if len(known) == len(times) else None
+    reporter = make_plan_reporter(verbosity())
+    engine = Engine(options.data_dir, options.runs_dir, options.jobs, options.tensorboard)
+    try:
+        for damaged in store.damaged:
+            reporter.message(f"Run {damaged.id} is damaged and does not count: {damaged.problem}")
+        reporter.begin(standings, called, total)
+        return PlanResult(tuple(engine.carry_out(standings, reporter)))
+    except KeyboardInterrupt:
+        reporter.close()
+        print("Interrupted. The same command goes on: finished runs are reused, the rest is resumed.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    finally:
+        reporter.close()
+
+
+def present(section: Section, result: PlanResult | None, out: Path | None = None, as_json: bool = False) -> None:
+    """Show a section, write its files where they are wanted, and name the runs that failed.
+
+    Raises:
+        InputError: the files cannot be written.
+        typer.Exit: with code 1, where a run failed.
+    """
+    if as_json:
+        print(json.dumps(plain(section), indent=2))
+    else:
+        from mmssl_cli.reporting.terminal import show_section
+
+        show_section(section)
+    if out is not None:
+        from mmssl_cli.reporting.writing import write_section
+
+        written = write_section(section, out)
+        if not as_json:
+            print(f"\nWritten to {out}: {', '.join(sorted({path.suffix[1:] for path in written}))} files.")
+    failures = result.failures if result is not None else ()
+    for outcome in failures:
+        where = f" Its log: {outcome.log}" if outcome.log else ""
+        print(f"{_name(outcome.settings)} failed. {outcome.problem}{where}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(1)
+
+
+def plain(section: Section) -> dict[str, Any]:
+    """A section as plain values for JSON: the numbers behind the cells, and their texts where there is none."""
+    return {
+        "section": section.title,
+        "text": list(section.text),
+        "tables": [
+            {
+                "table": table.title,
+                "rows": [_row(table.columns, row) for row in table.rows],
+                "notes": list(table.notes),
+            }
+            for table in section.tables
+        ],
+        "missing": [{"what": missing.what, "command": missing.command} for missing in section.missing],
+    }
+
+
+def _row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for column, cell in zip(columns, row, strict=True):
+        values[column] = cell.text if cell.value is None else cell.value
+        if cell.deviation is not None:
+            values[f"{column} deviation"] = cell.deviation
+    return values
+
+
+def _name(settings: TrainSettings) -> str:
+    from mmssl_cli.experiments.results import label_of
+
+    return f"{label_of(settings)} on {settings.dataset}, seed {settings.seed}"
+
+
+def _show_plan(standings: Sequence[Standing], names: Sequence[str], times: Sequence[float | None], jobs: int) -> None:
+    from mmssl_cli.plan_progress import plan_line
+    from mmssl_cli.progress import clock
+    from mmssl_cli.reporting.tables import new_table, show
+
+    table = new_table()
+    for heading in ("Run", "Stands", "In", "Time"):
+        table.add_column(heading)
+    for standing, name, seconds in zip(standings, names, times, strict=True):
+        folder = standing.folder.id if standing.folder else ""
+        shown = "unknown" if seconds is None else clock(seconds) if seconds else ""
+        table.add_row(name, standing.status, folder, shown)
+    show(table)
+    known = [seconds for seconds in times if seconds is not None]
+    total = sum(known) / jobs if len(known) == len(times) else None
+    print(f"\n{plan_line([standing.status for standing in standings], total)}")

@@ -1,0 +1,132 @@
+"""A plan is a list of runs as plain values, their settings; and how each of them stands in the folder of runs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mmssl_cli.config import build_settings
+from mmssl_cli.experiments.results import FinishedRun, identity
+from mmssl_cli.experiments.run_folder import RunFolder
+from mmssl_cli.experiments.same_data import check_same_data
+from mmssl_cli.experiments.store import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, RunSummary, list_runs
+from pipelines.errors import InputError
+
+if TYPE_CHECKING:
+    from mmssl_cli.config import TrainSettings
+
+Status = Literal["finished", "running", "interrupted", "diverged", "missing"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a planned run stands.
+
+    Attributes:
+        status: finished (it is reused), running (another process trains it), interrupted (it is resumed), diverged
+            (it would diverge again) or missing (it is trained).
+        folder: where it stands; None for a missing one.
+        run: the finished run.
+        epochs: epochs trained so far.
+        problems: a sentence on each run that is damaged, and would have counted.
+    """
+
+    settings: TrainSettings
+    status: Status
+    folder: RunFolder | None = None
+    run: FinishedRun | None = None
+    epochs: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def over_seeds(settings: TrainSettings, runs: int) -> list[TrainSettings]:
+    """The settings with seeds ``seed``, ``seed + 1``, ...: ``runs`` of them."""
+    return [with_seed(settings, settings.seed + number) for number in range(runs)]
+
+
+def with_seed(settings: TrainSettings, seed: int) -> TrainSettings:
+    """The same settings with another seed."""
+    return build_settings({**settings.model_dump(), "seed": seed})
+
+
+def distinct(plan: Iterable[TrainSettings]) -> list[TrainSettings]:
+    """The plan with every run once, in order."""
+    return list({identity(settings): settings for settings in plan}.values())
+
+
+class Store:
+    """What a folder of runs holds at this moment, by the identity of its runs.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.damaged: list[RunSummary] = []
+        self._runs: dict[Any, list[tuple[RunSummary, RunFolder]]] = {}
+        self._settings: list[tuple[TrainSettings, RunSummary]] = []
+        for summary in list_runs(runs_dir):  # newest first
+            if summary.status == DAMAGED:
+                self.damaged.append(summary)
+                continue
+            folder = RunFolder.open(summary.path)
+            try:
+                settings = folder.settings()
+            except InputError:  # settings of another version of this program
+                continue
+            self._runs.setdefault(identity(settings), []).append((summary, folder))
+            self._settings.append((settings, summary))
+
+    def find(self, settings: TrainSettings, data_dir: Path) -> Standing:
+        """How a run of these settings stands: the best of those that there are, the newest of equals."""
+        stands: dict[str, Standing] = {}
+        problems: list[str] = []
+        for summary, folder in self._runs.get(identity(settings), []):
+            try:
+                check_same_data(folder, settings, data_dir)
+                status = summary.status if summary.status in (RUNNING, INTERRUPTED, DIVERGED) else "finished"
+                run = FinishedRun.read(folder) if status == "finished" else None
+            except InputError as problem:
+                problems.append(f"Run {folder.id} does not count. {problem}")
+                continue
+            stands.setdefault(status, Standing(settings, status, folder, run, summary.epochs))  # type: ignore[arg-type]
+        for status in ("finished", RUNNING, INTERRUPTED, DIVERGED):
+            if status in stands:
+                return stands[status]
+        return Standing(settings, "missing", problems=tuple(problems))
+
+    def seconds(self, settings: TrainSettings) -> float | None:
+        """How long a run of these settings may take: the median of the finished runs that are most like it.
+
+        None where no run of the same model and data set is finished.
+        """
+        alike = [
+            (_differences(settings, other), summary.seconds)
+            for other, summary in self._settings
+            if summary.test
+            and summary.seconds is not None
+            and (other.model, other.dataset) == (settings.model, settings.dataset)
+        ]
+        if not alike:
+            return None
+        nearest = min(distance for distance, _ in alike)
+        return statistics.median(seconds for distance, seconds in alike if distance == nearest)
+
+
+def survey(plan: Sequence[TrainSettings], data_dir: Path, runs_dir: Path) -> list[Standing]:
+    """How each run of a plan stands.
+
+    Raises:
+        InputError: the folder of the runs cannot be read, or a data set is not prepared.
+    """
+    store = Store(runs_dir)
+    return [store.find(settings, data_dir) for settings in plan]
+
+
+def _differences(first: TrainSettings, second: TrainSettings) -> int:
+    apart = {"seed", "device"}
+    a, b = first.model_dump(), second.model_dump()
+    return sum(a[name] != b[name] for name in a if name not in apart)

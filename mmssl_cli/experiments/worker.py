@@ -1,0 +1,81 @@
+"""A process that trains the runs it is sent, one after the other, and tells how they go.
+
+It is sent settings as plain values, and None in the end. It sends pairs: ``start`` (what a reporter is told),
+``epoch`` (a record), ``message`` (text), and for each run one of ``finished`` (its folder), ``locked`` (another
+process is at it) and ``failed`` (a sentence, and the id of the run where there is one).
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from mmssl_cli.config import build_settings
+from mmssl_cli.problems import explain
+from mmssl_cli.progress import Reporter
+
+
+class RemoteReporter(Reporter):
+    """Passes on what it hears; where nobody listens any more, the training ends."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def start(self, info: Mapping[str, Any]) -> None:
+        super().start(info)
+        self._connection.send(("start", dict(info)))
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        self._connection.send(("epoch", dict(record)))
+
+    def message(self, text: str) -> None:
+        self._connection.send(("message", text))
+
+
+def serve(connection: Connection, data_dir: Path, runs_dir: Path, threads: int | None, tensorboard: bool) -> None:
+    """Train what is sent until None is.
+
+    Args:
+        threads: CPU threads to compute with; None leaves that to PyTorch.
+        tensorboard: log every run for TensorBoard as well.
+    """
+    # Ctrl-C reaches all processes of a terminal: the one that sent this the runs says when to end, by SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        import torch
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        while (values := connection.recv()) is not None:
+            connection.send(_train(values, connection, data_dir, runs_dir, tensorboard))
+
+
+def _train(
+    values: Mapping[str, Any], connection: Connection, data_dir: Path, runs_dir: Path, tensorboard: bool
+) -> tuple[str, Any]:
+    from mmssl_cli.experiments.obtain import obtain
+    from pipelines.locks import LockedError
+
+    reporter: Reporter = RemoteReporter(connection)
+    if tensorboard:
+        from mmssl_cli.tensorboard import with_tensorboard
+
+        reporter = with_tensorboard(reporter, runs_dir)
+    try:
+        return "finished", str(obtain(build_settings(values), data_dir, runs_dir, reporter))
+    except LockedError as problem:
+        return "locked", str(problem)
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as problem:
+        import traceback
+
+        return "failed", (explain(problem)[0], reporter.info.get("run"), traceback.format_exc())
+    finally:
+        reporter.close()
