@@ -72,9 +72,9 @@ def parse_buckets(text: str) -> Buckets:
         UsageError: they are not whole numbers, or do not rise.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
+    if not all(part.isdecimal() and len(part) <= 9 for part in parts):
         raise UsageError(
-            f"buckets cannot be {text!r}: expected whole numbers that rise, separated by commas, such as 0,4,6,9,13,100."
+            f"buckets cannot be {text!r}: expected whole numbers that rise, separated by commas, such as 0,4,6,9."
         )
     return Buckets(tuple(map(int, parts)))
 
@@ -86,7 +86,7 @@ def default_buckets(dataset: str, degrees: np.ndarray) -> Buckets:
 
 
 def quantile_buckets(degrees: np.ndarray, wanted: int = 5) -> Buckets:
-    """At most ``wanted`` buckets of nearly as many users each, none of them empty, from the lowest degree to the highest.
+    """At most ``wanted`` buckets of about as many users each, none empty, from the lowest degree to the highest.
 
     An edge lies between two degrees that occur, where the share of users below it is nearest to j / ``wanted``. Users
     of one degree stay together, so that where many share one there are fewer buckets.

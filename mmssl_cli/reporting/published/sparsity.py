@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import pairwise
 
 
 def published_sparsity(dataset: str, edges: Sequence[int], metric: str = "ndcg@20") -> dict[str, list[float]]:
@@ -21,7 +22,7 @@ def published_sparsity(dataset: str, edges: Sequence[int], metric: str = "ndcg@2
     """
     text = (files(__package__) / "table4_sparsity.csv").read_text(encoding="utf-8")
     reader = csv.DictReader(text.splitlines())
-    buckets = list(zip(edges[:-1], edges[1:], strict=True))
+    buckets = list(pairwise(edges))
     rows = [row for row in reader if row["dataset"] == dataset and row.get(metric)]
     values: dict[str, dict[tuple[int, ...], float]] = {}
     for row in rows:
