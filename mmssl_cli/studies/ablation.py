@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmssl_cli.config import VARIANTS, TrainSettings, build_settings
-from mmssl_cli.evaluation.significance import compare_over_seeds, compare_over_users
 from mmssl_cli.reporting.document import (
     Cell,
     Missing,
@@ -15,13 +14,12 @@ from mmssl_cli.reporting.document import (
     Table,
     mean_of,
     number,
-    p_value,
-    percent,
     with_marks,
     word,
 )
 from mmssl_cli.reporting.published.ablation import SOURCE, published_ablation
 from mmssl_cli.reporting.tables import metric_label
+from mmssl_cli.studies.pairs import TESTS, against
 from mmssl_cli.wording import dashed
 
 if TYPE_CHECKING:
@@ -89,42 +87,17 @@ def _row(variant: str, found: Mapping[str, Configuration], dataset: str, metrics
         if variant == "full" or full is None:
             difference, over_users, over_seeds = Cell(""), Cell(""), Cell("")
         else:
-            difference, over_users, over_seeds = _difference(full, ours, metric)
+            difference, over_users, over_seeds = against(ours, full, metric)
         paper = published_ablation(dataset).get(variant, {}).get(metric)
         cells += [mean_of(ours.test(metric)), difference, over_users, over_seeds, number(paper)]
     return cells
-
-
-def _difference(full: Configuration, variant: Configuration, metric: str) -> tuple[Cell, Cell, Cell]:
-    """Relative difference of a variant to the full model over the seeds both have; p over users and over seeds."""
-    first, second = paired(variant, full)
-    if first is None or second is None:
-        return Cell("-"), Cell("-"), Cell("-")
-    theirs, ours = second.test(metric), first.test(metric)
-    base = sum(theirs) / len(theirs)
-    relative = percent(sum(ours) / len(ours) / base - 1 if base else None)
-    users = compare_over_users(first.per_user(metric).to_numpy(), second.per_user(metric).to_numpy())
-    seeds = compare_over_seeds(ours, theirs).t_p_value if len(ours) > 1 else None  # type: ignore[arg-type]
-    return relative, p_value(users.wilcoxon_p_value), p_value(seeds)
-
-
-def paired(first: Configuration, second: Configuration) -> tuple[Configuration | None, Configuration | None]:
-    """Both configurations with the seeds that both have; None where they share none."""
-    from mmssl_cli.experiments.results import Configuration
-
-    common = set(first.seeds) & set(second.seeds)
-    if not common:
-        return None, None
-    one, two = (Configuration(tuple(run for run in each.runs if run.seed in common)) for each in (first, second))
-    return one, two
 
 
 def _notes(dataset: str) -> tuple[str, ...]:
     notes = [
         "Test metrics, mean ± sample standard deviation over the seeds; the difference is relative to the full model, "
         "over the seeds that both have.",
-        "p, users: Wilcoxon signed-rank test over the test users, their metrics averaged over the seeds. p, seeds: "
-        "paired t-test over the seeds.",
+        TESTS,
     ]
     if published_ablation(dataset):
         notes.append(f"Paper: {SOURCE}.")
@@ -142,7 +115,7 @@ def _findings(found: Mapping[str, Configuration], metrics: Sequence[str]) -> tup
     for variant, ours in found.items():
         if variant == "full":
             continue
-        relative, over_users, _ = _difference(found["full"], ours, metric)
+        relative, over_users, _ = against(ours, found["full"], metric)
         if relative.value is None or over_users.value is None:
             continue
         kind = open_ if over_users.value >= LEVEL else worse if relative.value < 0 else better

@@ -1,0 +1,169 @@
+"""Table 2: every model's test metrics beside each other and beside published ones, with tests and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmssl_cli.reporting.document import (
+    Missing,
+    Section,
+    Table,
+    mean_of,
+    number,
+    with_marks,
+    word,
+)
+from mmssl_cli.reporting.published import published_results
+from mmssl_cli.reporting.tables import metric_label
+from mmssl_cli.studies.evidence import OURS, validation
+from mmssl_cli.studies.pairs import TESTS, against
+from mmssl_cli.wording import dashed
+
+if TYPE_CHECKING:
+    from mmssl_cli.experiments.results import Configuration
+
+METRICS = ("recall@20", "precision@20", "ndcg@20")
+
+
+def comparison_section(dataset: str, models: Sequence[Configuration]) -> Section:
+    """Table 2 for a data set: ours, then what was published on it; and what the models cost.
+
+    Args:
+        models: a configuration a model, in the order to show them.
+    """
+    tables = [_accuracy(dataset, models)] if models else []
+    ours = next((model for model in models if model.settings.model == OURS), None)
+    rivals = [model for model in models if model is not ours]
+    if ours is not None and rivals:
+        tables.append(_tests(dataset, ours, rivals))
+    published = _published(dataset)
+    if published is not None:
+        tables.append(published)
+    if models:
+        tables.append(_costs(dataset, models))
+    missing = []
+    if ours is None:
+        missing.append(Missing(f"MMSSL on {dataset}", f"mmssl train --dataset {dataset} --runs 3"))
+    if not rivals:
+        missing.append(
+            Missing(f"a baseline on {dataset}", f"mmssl train --dataset {dataset} --model lightgcn --runs 3")
+        )
+    return Section(
+        f"comparison-{dashed(dataset)}",
+        f"Comparison on {dataset}",
+        _findings(ours, rivals),
+        tuple(tables),
+        (),
+        tuple(missing),
+    )
+
+
+def _accuracy(dataset: str, models: Sequence[Configuration]) -> Table:
+    columns = ("Model", "Seeds", *map(metric_label, METRICS), "Validation")
+    rows = [
+        [
+            word(model.label),
+            word(", ".join(map(str, model.seeds))),
+            *(mean_of(model.test(metric)) for metric in METRICS),
+            mean_of([run.result["validation"][model.settings.select_on] for run in model.runs]),
+        ]
+        for model in models
+    ]
+    selects = sorted({metric_label(model.settings.select_on) for model in models})
+    return Table(
+        dashed(f"table2-comparison-{dataset}"),
+        f"Table 2. Test metrics on {dataset}",
+        columns,
+        with_marks(rows, [2, 3, 4]),
+        labels=2,
+        notes=(
+            "Mean ± sample standard deviation over the seeds; all items are ranked, training items left out. Every "
+            f"epoch was selected on validation ({', '.join(selects)}), the last column.",
+            "Best bold, second underlined.",
+        ),
+    )
+
+
+def best_of(models: Sequence[Configuration]) -> Configuration | None:
+    """The model of the highest validation score; None of none."""
+    return max(models, key=validation, default=None)
+
+
+def _tests(dataset: str, ours: Configuration, rivals: Sequence[Configuration]) -> Table:
+    columns = ["Against"]
+    for metric in ("recall@20", "ndcg@20"):
+        label = metric_label(metric)
+        columns += [f"{label} improvement", f"{label} p, users", f"{label} p, seeds"]
+    rows = [
+        (word(rival.label), *(cell for metric in ("recall@20", "ndcg@20") for cell in against(ours, rival, metric)))
+        for rival in rivals
+    ]
+    return Table(
+        dashed(f"table2-tests-{dataset}"),
+        f"{ours.label} against the baselines on {dataset}",
+        tuple(columns),
+        tuple(rows),
+        notes=(f"Over the seeds that both have. {TESTS}",),
+    )
+
+
+def _published(dataset: str) -> Table | None:
+    published = published_results(dataset)
+    if not published:
+        return None
+    rows = [
+        (word(one.model), *(number(one.metrics.get(metric)) for metric in METRICS), word(one.source))
+        for one in published
+    ]
+    return Table(
+        dashed(f"table2-published-{dataset}"),
+        f"Published on {dataset}",
+        ("Model", *map(metric_label, METRICS), "Source"),
+        tuple(rows),
+        notes=(
+            "By rising Recall@20. Their features, settings and number of seeds are their papers'; some normalise NDCG "
+            "otherwise.",
+        ),
+    )
+
+
+def _costs(dataset: str, models: Sequence[Configuration]) -> Table:
+    rows = []
+    for model in models:
+        results = [run.result for run in model.runs]
+        rows.append(
+            (
+                word(model.label),
+                word(", ".join(sorted({str(result["device"]) for result in results}))),
+                number(results[0]["parameters"], ",.0f"),
+                mean_of([result["seconds_per_epoch"] for result in results], ".2f"),
+                mean_of([result["best_epoch"] for result in results], ".1f"),
+                mean_of([result["seconds_to_best"] for result in results], ".1f"),
+                number(max(result["peak_memory_bytes"] for result in results) / 2**30, ".2f"),
+            )
+        )
+    return Table(
+        dashed(f"costs-{dataset}"),
+        f"Cost on {dataset}",
+        ("Model", "Device", "Parameters", "Seconds an epoch", "Best epoch", "Seconds to it", "Peak memory, GiB"),
+        tuple(rows),
+        labels=2,
+        notes=("Seconds hold validation too, and whatever else the machine did at the time.",),
+    )
+
+
+def _findings(ours: Configuration | None, rivals: Sequence[Configuration]) -> tuple[str, ...]:
+    best = best_of(rivals)
+    if ours is None or best is None:
+        return ()
+    improvement, over_users, over_seeds = against(ours, best, "recall@20")
+    if improvement.value is None:
+        return ()
+    tests = f"p = {over_users.text} over users"
+    if over_seeds.value is not None:
+        tests += f", {over_seeds.text} over seeds"
+    return (
+        f"Against {best.label}, the best baseline on validation, {ours.label} changes Recall@20 by {improvement.text} "
+        f"({tests}).",
+    )

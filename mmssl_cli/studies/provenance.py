@@ -1,0 +1,86 @@
+"""Where the numbers come from: data sets, settings, versions, devices, time spent, and every run by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmssl_cli.progress import clock
+from mmssl_cli.reporting.document import Cell, Section, Table, number, word
+from mmssl_cli.wording import counted, dashed
+
+if TYPE_CHECKING:
+    from mmssl_cli.experiments.results import Configuration, FinishedRun
+
+
+def provenance_section(dataset: str, shown: Sequence[Configuration], left_out: Sequence[str] = ()) -> Section:
+    """The settings of each configuration that a report shows, and its runs.
+
+    Args:
+        left_out: sentences on runs that the report does not show.
+    """
+    runs = [run for configuration in shown for run in configuration.runs]
+    seconds = sum(run.seconds for run in runs)
+    text = (
+        f"{counted(len(runs), 'run')} of {counted(len(shown), 'configuration')}, {clock(seconds)} of training in all.",
+        *left_out,
+    )
+    tables = (_settings(dataset, shown), _runs(dataset, runs)) if runs else ()
+    return Section(f"provenance-{dashed(dataset)}", f"Provenance of {dataset}", text, tables)
+
+
+def _settings(dataset: str, shown: Sequence[Configuration]) -> Table:
+    """What differs from the defaults of the model's settings, a row a configuration."""
+    rows = tuple(
+        (word(one.label), word(", ".join(map(str, one.seeds))), word(unusual(one) or "all defaults")) for one in shown
+    )
+    return Table(
+        dashed(f"settings-{dataset}"),
+        f"Settings on {dataset}, where they differ from the model's defaults",
+        ("Model", "Seeds", "Settings"),
+        rows,
+        labels=3,
+    )
+
+
+def unusual(configuration: Configuration) -> str:
+    """The settings that differ from the defaults of the model: ``layers 3, lr 0.0005``."""
+    settings = configuration.settings
+    fields = type(settings).model_fields
+    named = {"model", "dataset", "seed", "device", "variant"}
+    return ", ".join(
+        f"{name.replace('_', '-')} {_shown(value)}"
+        for name, value in settings.model_dump().items()
+        if name not in named and value != fields[name].default
+    )
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
+
+
+def _runs(dataset: str, runs: Sequence[FinishedRun]) -> Table:
+    rows = tuple(_run(run) for run in runs)
+    return Table(
+        dashed(f"runs-{dataset}"),
+        f"Runs on {dataset}",
+        ("Run", "Model", "Data set manifest", "mmssl", "torch", "Python", "Device", "Seed", "Epochs", "Seconds"),
+        rows,
+        labels=7,
+        notes=("The manifest is named by the first digits of its SHA-256; each run's config.toml has all settings.",),
+    )
+
+
+def _run(run: FinishedRun) -> tuple[Cell, ...]:
+    known = run.provenance
+    versions = (word(known.get(name, "")) for name in ("mmssl", "torch", "python"))
+    return (
+        word(run.id),
+        word(run.label),
+        word(str(known.get("manifest_digest", ""))[:12]),
+        *versions,
+        word(known.get("device", run.result.get("device", ""))),
+        number(run.seed, ".0f"),
+        number(run.result["epochs"], ".0f"),
+        number(run.seconds, ".1f"),
+    )
