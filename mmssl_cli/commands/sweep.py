@@ -1,0 +1,125 @@
+"""`mmssl sweep`: how settings move the test metrics, one at a time or as a grid (Figure 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, accepts_settings
+from mmssl_cli.commands.planning import (
+    AsJson,
+    Config,
+    DryRun,
+    Jobs,
+    Out,
+    PlanOptions,
+    Runs,
+    TensorBoard,
+    carry_out,
+    present,
+    settings_for,
+)
+from mmssl_cli.config import TrainSettings
+from pipelines.errors import InputError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from mmssl_cli.experiments.results import Configuration
+    from mmssl_cli.studies.sweep_points import Line
+
+
+@accepts_settings
+def sweep(
+    *,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            metavar="NAME=VALUE,...",
+            help="A setting and the values to try; again for another setting. By default those of the paper's Figure "
+            "4. The paper's symbols are names too: L, d, zeta, lambda_1, tau, tau'.",
+        ),
+    ] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Try every combination of the values, not one setting at a time.")
+    ] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            metavar="METRIC",
+            help="Test metric of the figures; on validation it chooses the value. By default what --select-on says.",
+        ),
+    ] = None,
+    config: Config = None,
+    runs: Runs = 1,
+    jobs: Jobs = 1,
+    dry_run: DryRun = False,
+    out: Out = None,
+    as_json: AsJson = False,
+    tensorboard: TensorBoard = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    **flags: Any,
+) -> None:
+    """Train with several values of one setting or of several, and show how the test metrics move (Figure 4).
+
+    The other settings are those that `mmssl train` would take: this reference is a point of every line. Finished
+    runs are reused. The best finished run of another model is drawn beside them.
+
+    Example: mmssl sweep --dataset demo --param layers=1,2 --param zeta=0,1
+
+    Example: mmssl sweep --dataset demo --param layers=1,2 --param eta=0.5,1 --grid --runs 2
+    """
+    from mmssl_cli.experiments.plan import over_seeds
+    from mmssl_cli.studies.sweep_points import lines_of, parse
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    if grid and not param:
+        raise UsageError("--grid tries every combination of the values that --param gives; give at least two of them.")
+    reference = settings_for(None, given, config, data_dir, prepared=False)
+    lines = lines_of(reference, parse(param or (), reference), grid=grid)
+    metric = _measured(metric or reference.select_on, reference)
+    settings_for(None, given, config, data_dir)  # the values are right: now the data set
+    plan = {name: run for line in lines for name, run in _named(line, runs, over_seeds)}
+    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard)
+    result = carry_out(list(plan.values()), options, names=list(plan))
+
+    from mmssl_cli.studies.sweep import sweep_section
+
+    section = sweep_section(lines, result.configuration, _others(reference, data_dir, runs_dir), metric)
+    present(section, result, out, as_json)
+
+
+def _named(line: Line, runs: int, over_seeds: Any) -> Iterable[tuple[str, TrainSettings]]:
+    from mmssl_cli.studies.sweep_points import shown_name, shown_value
+
+    for point in line.points:
+        pairs = zip(line.parameters, point.values, strict=True)
+        shown = ", ".join(f"{shown_name(name)} {shown_value(value)}" for name, value in pairs)
+        for settings in over_seeds(point.settings, runs):
+            yield f"{shown}, seed {settings.seed}", settings
+
+
+def _measured(metric: str, reference: TrainSettings) -> str:
+    known = [f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in reference.all_ks]
+    if metric not in known:
+        raise UsageError(f"--metric {metric!r} is not measured with --ks {reference.ks}: {nearest(metric, known)}")
+    return metric
+
+
+def _others(reference: TrainSettings, data_dir: Path, runs_dir: Path) -> list[Configuration]:
+    """Configurations of other models, finished on the very same data."""
+    from mmssl_cli.experiments.results import configurations, finished_runs
+    from mmssl_cli.experiments.same_data import check_same_data
+
+    kept = []
+    for run in finished_runs(runs_dir, reference.dataset)[0]:
+        try:
+            check_same_data(run.folder, reference, data_dir)
+        except InputError:
+            continue
+        kept.append(run)
+    return configurations(kept)

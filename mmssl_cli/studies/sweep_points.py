@@ -1,0 +1,172 @@
+"""What a sweep tries: settings by name or the paper's symbol, their values, and the points these make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from mmssl_cli.config import build_settings, settings_class
+from pipelines.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from mmssl_cli.config import TrainSettings
+
+#: Figure 4 (Sec. 4.4). The paper gives the range of its temperature as (0, 0.9) and that of d as 2^3 to 2^9.
+FIGURE_4: dict[str, str] = {
+    "layers": "1,2,3,4",
+    "zeta": "0,10,20,50,100,150",
+    "gradient_penalty": "0,1,10,20,50,100,150",
+    "gumbel_temperature": "0.05,0.085,0.2,0.5,0.9",
+    "contrast_temperature": "0.05,0.085,0.2,0.5,0.9",
+    "embedding_dim": "8,16,32,64,128,256,512",
+}
+#: Symbols of the paper, as a reader sees them.
+SYMBOLS = {
+    "layers": "L",
+    "embedding_dim": "d",
+    "heads": "H",
+    "eta": "η",
+    "omega": "ω",
+    "zeta": "ζ",
+    "gradient_penalty": "λ₁",
+    "contrast_weight": "λ₂",
+    "adversarial_weight": "λ₃",
+    "weight_decay": "λ₄",
+    "gumbel_temperature": "τ",
+    "contrast_temperature": "τ′",
+}
+_PLAIN = str.maketrans({"₁": "1", "₂": "2", "₃": "3", "₄": "4", "′": "'", "λ": "lambda", "τ": "tau", "_": ""})
+_ALIASES = {symbol.casefold().translate(_PLAIN): name for name, symbol in SYMBOLS.items()}
+#: Settings that are no hyperparameters, and what makes several of them.
+_ELSEWHERE = {
+    "model": "give it as --model",
+    "dataset": "give it as --dataset",
+    "seed": "--runs N trains N seeds of every value",
+    "device": "it does not change what is computed",
+    "ks": "it only says what is measured; give it as --ks",
+    "select_on": "it only says what selects the epoch; give it as --select-on",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """Settings that differ from the reference in the swept parameters alone.
+
+    Attributes:
+        values: of the swept parameters, in their order.
+        reference: whether it is the reference itself.
+    """
+
+    values: tuple[Any, ...]
+    settings: TrainSettings
+    reference: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """One parameter with its points, or several with their grid."""
+
+    parameters: tuple[str, ...]
+    points: tuple[Point, ...]
+
+
+def parameter_named(text: str, model: str) -> str:
+    """The setting that a name or a symbol of the paper means: ``embedding-dim``, ``lambda_1``, ``tau'``.
+
+    Raises:
+        UsageError: the model has no such setting, or it is none to sweep.
+    """
+    fields = settings_class(model).model_fields
+    name = text.strip().replace("-", "_")
+    if name not in fields:
+        name = _ALIASES.get(name.casefold().translate(_PLAIN), name)
+    if name in _ELSEWHERE:
+        raise UsageError(f"{shown_name(name)} cannot be swept: {_ELSEWHERE[name]}.")
+    if name not in fields:
+        known = [shown_name(field) for field in fields if field not in _ELSEWHERE]
+        raise UsageError(f"Model {model!r} has no setting {text.strip()!r} to sweep: {nearest(text.strip(), known)}")
+    return name
+
+
+def parse(given: Sequence[str], reference: TrainSettings) -> dict[str, tuple[Any, ...]]:
+    """``layers=1,2,3`` and the like, checked by the settings classes; a list in a value is joined with ``+``.
+
+    Args:
+        given: as they were written; without any, those of Figure 4 that the model has.
+        reference: the other settings.
+
+    Returns:
+        Values of each parameter, each once.
+
+    Raises:
+        UsageError: an unknown parameter, no value, or one that is out of its range.
+    """
+    if not given:
+        fields = type(reference).model_fields
+        given = [f"{name}={values}" for name, values in FIGURE_4.items() if name in fields]
+    found: dict[str, list[Any]] = {}
+    for text in given:
+        name, equals, listed = text.partition("=")
+        if not equals:
+            raise UsageError(f"--param {text!r} has no values; expected NAME=VALUE,VALUE,... such as layers=1,2,3.")
+        parameter = parameter_named(name, reference.model)
+        values = [part.strip() for part in listed.split(",") if part.strip()]
+        if not values:
+            raise UsageError(f"--param {text!r} has no values; expected {shown_name(parameter)}=VALUE,VALUE,...")
+        known = found.setdefault(parameter, [])
+        known.extend(getattr(_changed(reference, {parameter: value}), parameter) for value in values)
+    return {parameter: tuple(dict.fromkeys(values)) for parameter, values in found.items()}
+
+
+def lines_of(reference: TrainSettings, values: Mapping[str, Sequence[Any]], *, grid: bool = False) -> list[Line]:
+    """The points to train: one parameter at a time, the reference a point of each line; or all combinations.
+
+    Raises:
+        UsageError: values that do not go together.
+    """
+    if grid:
+        return [_line(reference, {name: _in_order(of) for name, of in values.items()})]
+    own = {name: getattr(reference, name) for name in values}
+    return [_line(reference, {name: _in_order([own[name], *of])}) for name, of in values.items()]
+
+
+def shown_name(parameter: str) -> str:
+    """A setting as its flag has it, without the dashes in front: ``embedding-dim``."""
+    return parameter.replace("_", "-")
+
+
+def shown_value(value: Any) -> str:
+    """A value of a setting: ``0.085``, ``w/o-CL``, ``visual+textual``; ``default`` where it is not set."""
+    if isinstance(value, tuple):
+        return "+".join(map(str, value)) or "none"
+    return "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value has a place on an axis; a switch has none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _line(reference: TrainSettings, values: Mapping[str, Sequence[Any]]) -> Line:
+    own = tuple(getattr(reference, name) for name in values)
+    points = (
+        Point(combined, _changed(reference, dict(zip(values, combined, strict=True))), combined == own)
+        for combined in product(*values.values())
+    )
+    return Line(tuple(values), tuple(points))
+
+
+def _in_order(values: Iterable[Any]) -> list[Any]:
+    """Numbers by size; names as they come."""
+    once = list(dict.fromkeys(values))
+    return sorted(once) if all(map(is_number, once)) else once
+
+
+def _changed(reference: TrainSettings, values: Mapping[str, Any]) -> TrainSettings:
+    plus = {
+        name: value.replace("+", ",") if isinstance(value, str) and name == "modalities" else value
+        for name, value in values.items()
+    }
+    return build_settings({**reference.model_dump(), **plus})
