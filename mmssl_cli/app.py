@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("mmssl_cli.commands.evaluate:evaluate", "Evaluate the model of a run again."),
     "recommend": ("mmssl_cli.commands.recommend:recommend", "Recommend items to one user or to all."),
     "ablate": ("mmssl_cli.commands.ablate:ablate", "Compare MMSSL with its variants: Table 3."),
+    "sparsity": ("mmssl_cli.commands.sparsity:sparsity", "Compare models on sparse users and items: Table 4, Fig. 1."),
     "sweep": ("mmssl_cli.commands.sweep:sweep", "Train with several values of a setting: Figure 4."),
     "runs": ("mmssl_cli.commands.runs:runs", "List the runs, newest first."),
     "models": ("mmssl_cli.commands.models:models", "List the models, their papers and settings."),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.errors import UsageError
+from pipelines.errors import InputError, UsageError
 
 #: The buckets of the paper's Table 4.
 PAPER_EDGES: dict[str, tuple[int, ...]] = {
@@ -29,12 +29,15 @@ class Buckets:
         rising = all(low < high for low, high in zip(self.edges[:-1], self.edges[1:], strict=True))
         if len(self.edges) < 2 or self.edges[0] < 0 or not rising:
             raise UsageError(
-                f"The buckets {','.join(map(str, self.edges))} are not valid: expected at least two whole numbers "
+                f"The buckets {self} are not valid: expected at least two whole numbers "
                 "that rise, such as 0,4,6,9,13,100."
             )
 
     def __len__(self) -> int:
         return len(self.edges) - 1
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.edges))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -55,6 +58,19 @@ class Buckets:
         """Users in each bucket, int64; users outside all buckets count nowhere."""
         place = self.place(degrees)
         return np.bincount(place[place >= 0], minlength=len(self))
+
+    def check_not_empty(self, degrees: np.ndarray, dataset: str) -> None:
+        """Refuse buckets that none of the test users of a data set is in.
+
+        Raises:
+            InputError: there is no user in any of them.
+        """
+        if self.counts(degrees).any():
+            return
+        reach = (
+            f"they have from {np.min(degrees)} to {np.max(degrees)} training items" if len(degrees) else "it has none"
+        )
+        raise InputError(f"No test user of data set {dataset!r} is in the buckets {self}: {reach}.")
 
     def means(self, degrees: np.ndarray, values: np.ndarray) -> np.ndarray:
         """The mean of ``values`` (one a user) in each bucket, float64; NaN for a bucket without users."""

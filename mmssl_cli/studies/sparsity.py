@@ -96,12 +96,7 @@ class _UserSide:
                     f"{self.reference.runs[0].id}) were tested on different users; train both on the same preparation "
                     f"of data set {self.dataset!r}."
                 )
-        if not self.buckets.counts(self.degrees).any():
-            raise InputError(
-                f"No test user of data set {self.dataset!r} is in the buckets "
-                f"{','.join(map(str, self.buckets.edges))}: their training items number from {self.degrees.min()} to "
-                f"{self.degrees.max()}."
-            )
+        self.buckets.check_not_empty(self.degrees, self.dataset)
 
     def values(self, configuration: Configuration) -> np.ndarray:
         """Mean of the metric in each bucket for each run, float64 [runs, buckets]."""
@@ -116,7 +111,8 @@ class _UserSide:
         """Table 4: a row a model, a column a bucket; the number of users in each comes first."""
         counts = self.buckets.counts(self.degrees)
         rows = [[word(c.label), *map(_mean, self.values(c).T)] for c in self.configurations]
-        marked = with_marks(rows, range(1, len(self.buckets) + 1)) if len(rows) > 1 else tuple(map(tuple, rows))
+        apart = [at for at in range(1, len(counts) + 1) if len({row[at].value for row in rows}) > 1]
+        marked = with_marks(rows, apart)  # nothing is best where all are alike
         published = [(word(f"{model} (paper)"), *map(number, values)) for model, values in self.published().items()]
         return Table(
             f"table4-sparsity-{slug(self.dataset)}",
@@ -169,7 +165,7 @@ class _UserSide:
         return Table(
             f"table4-improvement-{slug(self.dataset)}",
             f"Improvement in {metric_label(self.metric)} by training items of the users, on {self.dataset}",
-            ("Compared", "", *self.buckets.labels),
+            ("Compared", "Measure", *self.buckets.labels),
             tuple(rows),
             labels=2,
             notes=(

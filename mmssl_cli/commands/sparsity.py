@@ -1,0 +1,179 @@
+"""`mmssl sparsity`: accuracy for users and items of whom little is known (Table 4, Fig. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, accepts_settings
+from mmssl_cli.commands.planning import (
+    AsJson,
+    Config,
+    DryRun,
+    Jobs,
+    Out,
+    PlanOptions,
+    Runs,
+    TensorBoard,
+    carry_out,
+    listed,
+    present,
+    refuse_idle_flags,
+    settings_for,
+)
+from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, settings_class
+from pipelines.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from mmssl_cli.evaluation.sparsity import Buckets
+
+#: Compared whether they have runs or not; other models only where they have.
+USUAL = ("mmssl", "lightgcn")
+
+
+@accepts_settings(exclude=("model", "variant"))
+def sparsity(
+    *,
+    runs_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--runs-of",
+            metavar="MODEL",
+            help="Models to compare, a variant as mmssl:w/o-CL; by default mmssl, lightgcn and all that have runs.",
+        ),
+    ] = None,
+    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models.")] = None,
+    buckets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<int,...>",
+            help="Edges of the buckets of users' training items; by default the paper's for amazon-baby and "
+            "allrecipes, else quantiles.",
+        ),
+    ] = None,
+    metric: Annotated[str, typer.Option(metavar="NAME@K", help="Test metric to compare, e.g. recall@20.")] = "ndcg@20",
+    runs: Runs = 1,
+    jobs: Jobs = 1,
+    dry_run: DryRun = False,
+    config: Config = None,
+    out: Out = None,
+    as_json: AsJson = False,
+    tensorboard: TensorBoard = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+    **flags: Any,
+) -> None:
+    """Compare models by how many training items a user has (Table 4, Fig. 1a), and an item has users (Fig. 1b, c).
+
+    The results of finished runs are read; only a run that does not exist is trained. mmssl, where it is among the
+    models, is compared with each of the others.
+
+    Example: mmssl sparsity --dataset tiktok --runs-of mmssl lightgcn
+
+    Example: mmssl sparsity --dataset demo --buckets 0,4,6,100 --metric recall@20 --out results
+    """
+    asked, edges = _metric(metric), _buckets(buckets)
+    given = {name: value for name, value in flags.items() if value is not None}
+    names = list(dict.fromkeys([*listed(runs_of), *listed(models)]))
+    plan = _settings(names, given, config, runs, data_dir, runs_dir)
+    _check(plan, asked, edges, data_dir)
+
+    from mmssl_cli.experiments.plan import over_seeds
+    from mmssl_cli.reporting.document import Section
+    from mmssl_cli.studies import sparsity as study
+
+    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard)
+    # Seed by seed: a plan that is cut off has compared all models on some seeds.
+    result = carry_out(
+        [run for seeds in zip(*(over_seeds(s, runs) for s in plan), strict=True) for run in seeds], options
+    )
+    found = [configuration for settings in plan if (configuration := result.configuration(settings)) is not None]
+    if found:
+        section = study.sparsity(found, data_dir, metric=asked, buckets=edges)
+    else:
+        section = Section("sparsity", f"Sparse users and items: {plan[0].dataset}", ("No run of this plan succeeded.",))
+    present(section, result, out, as_json)
+
+
+def _metric(text: str) -> str:
+    from mmssl_cli.reporting.tables import METRICS
+
+    name, _, k = text.strip().lower().partition("@")
+    if name not in METRICS or not k.isdecimal() or len(k) > 9 or int(k) < 1:
+        raise UsageError(f"There is no metric {text!r}: expected recall@K, precision@K or ndcg@K, such as ndcg@20.")
+    return f"{name}@{int(k)}"
+
+
+def _buckets(text: str | None) -> Buckets | None:
+    from mmssl_cli.evaluation.sparsity import parse_buckets
+
+    return None if text is None else parse_buckets(text)
+
+
+def _settings(
+    names: Sequence[str],
+    given: Mapping[str, Any],
+    config: Path | None,
+    runs: int,
+    data_dir: Path,
+    runs_dir: Path,
+) -> list[TrainSettings]:
+    """The settings of each model that is compared, with the first seed."""
+    if names:
+        refuse_idle_flags([name.partition(":")[0] for name in names], given)
+        return [_one(name, given, config, data_dir) for name in names]
+
+    from mmssl_cli.experiments.plan import Store, over_seeds
+
+    plan = {name: settings_for(name, given, config, data_dir) for name in SETTINGS}
+    store = Store(runs_dir)
+    kept = [
+        name
+        for name, settings in plan.items()
+        if name in USUAL or any(store.find(run, data_dir).run is not None for run in over_seeds(settings, runs))
+    ]
+    refuse_idle_flags(kept, given)
+    return [plan[name] for name in kept]
+
+
+def _one(name: str, given: Mapping[str, Any], config: Path | None, data_dir: Path) -> TrainSettings:
+    """The settings of a model as it was named: ``lightgcn`` or ``mmssl:w/o-CL``."""
+    model, colon, variant = name.partition(":")
+    if not colon:
+        return settings_for(model, given, config, data_dir)
+    if "variant" not in settings_class(model).model_fields:
+        raise UsageError(f"Model {model!r} has no variants; write {model} instead of {name!r}.")
+    if variant not in VARIANTS:
+        raise UsageError(f"There is no variant {variant!r} of {model}: {nearest(variant, VARIANTS)}")
+    return settings_for(model, {**given, "variant": variant}, config, data_dir)
+
+
+def _check(plan: Sequence[TrainSettings], metric: str, buckets: Buckets | None, data_dir: Path) -> None:
+    """Refuse before any training what could not be shown after it.
+
+    Raises:
+        UsageError: a model would not measure the metric.
+        InputError: no test user is in the buckets.
+    """
+    k = int(metric.partition("@")[2])
+    for settings in plan:
+        if k not in settings.all_ks:
+            ks = ",".join(map(str, settings.all_ks))
+            wanted = ",".join(map(str, sorted({*settings.ks, k})))
+            raise UsageError(f"{metric} is not measured: the cut-offs of {settings.model} are {ks}; add --ks {wanted}.")
+    if buckets is not None:
+        buckets.check_not_empty(_test_degrees(data_dir / plan[0].dataset), plan[0].dataset)
+
+
+def _test_degrees(folder: Path) -> Any:
+    """Training items of each test user of a prepared data set, int64 [n]."""
+    import numpy as np
+
+    from pipelines.prepared import read_prepared
+
+    data = read_prepared(folder, modalities=())
+    degrees = np.bincount(data.pairs("train")[:, 0], minlength=data.num_users)
+    return degrees[np.unique(data.pairs("test")[:, 0])]
