@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.files import atomic_file
+from mmssl_cli.reporting import style
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by colour-blind readers; line styles tell them apart in black and white.
-_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_PALETTE = tuple(style.PALETTE[name] for name in ("blue", "vermilion", "green", "purple", "orange", "sky"))
+# Line styles tell them apart in black and white.
 _STYLES = ("-", "--", "-.", ":")
 _BEST = "#444444"
 _COLUMNS = 3
@@ -42,26 +42,16 @@ def plot_curves(
         InputError: the folder cannot be written.
         ValueError: there is nothing to draw.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     panels = _panels(metrics)
     if not panels:
         raise ValueError("expected at least one loss/ or validation/ column with a finite value")
-    paths = folder / "curves.png", folder / "curves.svg"
-    # Fixed salt and no date: the same run gives the same bytes. Text stays text in the SVG.
-    with mpl.rc_context({"svg.hashsalt": "mmssl", "svg.fonttype": "none", "font.size": 9}):
-        columns = min(_COLUMNS, len(panels))
-        rows = -(-len(panels) // columns)
-        figure = Figure(figsize=(3.6 * columns, 2.5 * rows + 0.5), layout="constrained")
-        _draw(figure, panels, metrics, select_on, rows, columns)
-        if title:
-            figure.suptitle(title, fontsize=11, fontweight="bold")
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            with atomic_file(path) as temporary:
-                figure.savefig(temporary, dpi=150, metadata=metadata)
-    return paths
+    columns = min(_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = style.figure(columns, 2.5 * rows + 0.5)
+    _draw(figure, panels, metrics, select_on, rows, columns)
+    if title:
+        figure.suptitle(title, fontsize=11, fontweight="bold")
+    return style.save(figure, folder / "curves.png"), style.save(figure, folder / "curves.svg")
 
 
 def best_epoch(metrics: pd.DataFrame, select_on: str) -> int | None:
@@ -120,22 +110,18 @@ def _draw(
 def _draw_panel(axes: Axes, name: str, lines: dict[str, str], metrics: pd.DataFrame) -> None:
     epochs = metrics["epoch"].to_numpy()
     looks = zip(cycle(_PALETTE), cycle(_STYLES), strict=False)
-    for (label, column), (colour, style) in zip(lines.items(), looks, strict=False):
+    for (label, column), (colour, line) in zip(lines.items(), looks, strict=False):
         values = metrics[column].to_numpy(np.float64)
         known = np.isfinite(values)
         marker = "o" if known.sum() == 1 else ""
-        axes.plot(epochs[known], values[known], style, color=colour, marker=marker, lw=1.6, label=label)
-    axes.set_title(name, fontsize=10, loc="left", pad=17 if len(lines) > 1 else 6)
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+        axes.plot(epochs[known], values[known], line, color=colour, marker=marker, lw=1.6, label=label)
+    axes.set_title(name, pad=17 if len(lines) > 1 else 6)
     axes.margins(y=0.12)
     edge = max(0.03 * (epochs[-1] - epochs[0]), 0.3)
     axes.set_xlim(epochs[0] - edge, epochs[-1] + edge)
     if len(lines) > 1:
         # Between title and axes, where no line runs.
-        look = {"frameon": False, "fontsize": 8, "handlelength": 2.2, "borderaxespad": 0.0, "borderpad": 0.2}
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=len(lines), **look)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=len(lines), borderaxespad=0.0, borderpad=0.2)
 
 
 def _mark_best(axes: Axes, metrics: pd.DataFrame, lines: dict[str, str], column: str, best: int) -> None:
@@ -150,6 +136,5 @@ def _mark_best(axes: Axes, metrics: pd.DataFrame, lines: dict[str, str], column:
         xytext=(6 if right else -6, 5),
         textcoords="offset points",
         ha="left" if right else "right",
-        fontsize=8,
         color=_BEST,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from pipelines.files import atomic_file
+from pipelines.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -159,27 +159,34 @@ def save(drawn: Figure, path: Path) -> Path:
     Raises:
         InputError: the file cannot be written.
     """
-    with atomic_file(path) as temporary:
-        _write(drawn, temporary, path.suffix.removeprefix("."), path.stem)
+    write_bytes(path, _rendered(drawn, path.suffix.removeprefix("."), path.stem))
     return path
 
 
-def svg(drawn: Figure, name: str = "figure") -> str:
+def svg(drawn: Figure, name: str = "figure", description: str = "") -> str:
     """A figure as an ``<svg>`` element to stand inside an HTML page; text stays text.
 
     Nothing of it reaches out: no declaration, no metadata, no style sheet for the whole page, and every id begins
     with ``name``, so that figures of one page do not take each other's clip paths and markers.
+
+    Args:
+        name: small letters, digits and dashes; another one for each figure of a page.
+        description: what a reader who cannot see the figure is told.
     """
-    buffer = io.BytesIO()
-    _write(drawn, buffer, "svg", name)
     for prefix, address in _NAMESPACES.items():
         ElementTree.register_namespace(prefix, address)
-    root = ElementTree.fromstring(buffer.getvalue())
+    root = ElementTree.fromstring(_rendered(drawn, "svg", name))
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag.endswith(("}metadata", "}style")):
                 parent.remove(child)
-    root.set("style", "stroke-linejoin: round; stroke-linecap: butt")  # what the style sheet said
+    root.set("role", "img")
+    root.set("aria-label", description or name)
+    width = float(root.attrib.pop("width").removesuffix("pt"))
+    del root.attrib["height"]  # as high as the view box makes it
+    # As wide as there is room, within the limits of being read.
+    size = f"min-width: {0.75 * width:.0f}pt; max-width: {1.3 * width:.0f}pt"
+    root.set("style", f"{size}; stroke-linejoin: round; stroke-linecap: butt")
     for element in root.iter():
         for key, value in element.attrib.items():
             element.set(key, _own_ids(key, value, name))
@@ -209,14 +216,19 @@ def _look(label: str) -> tuple[str, str, str]:
     return hue, list(_LINES)[number // 8 % len(_LINES)], _MARKERS[number // 64 % len(_MARKERS)]
 
 
-def _write(drawn: Figure, file: Any, form: str, salt: str) -> None:
+def _rendered(drawn: Figure, form: str, salt: str) -> bytes:
     import matplotlib as mpl
 
     _plain_log_labels(drawn)
     # No date, and ids made from a fixed salt. Text stays text in SVG and PDF.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
     with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "pdf.fonttype": 42}):
-        drawn.savefig(file, format=form, dpi=200, metadata=metadata)
+        written = io.BytesIO()
+        drawn.savefig(written, format=form, dpi=200, metadata=metadata)
+    data = written.getvalue()
+    if form == "svg":
+        data = re.sub(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]", b"", data)  # no XML has them, a title may
+    return data
 
 
 def _plain_log_labels(drawn: Figure) -> None:

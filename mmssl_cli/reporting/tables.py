@@ -1,4 +1,4 @@
-"""Tables for the terminal: test metrics of one run or several, and the published numbers beside them."""
+"""Tables for the terminal: of any report, of test metrics, and of published numbers beside ours."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mmssl_cli.reporting import document
+from mmssl_cli.reporting.plain import one_line
 from mmssl_cli.reporting.published import published_results
 
 METRICS = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
+_MARKS = {"best": "bold", "second": "underline", "": ""}
 _COMPARED = ("recall@20", "precision@20", "ndcg@20")
 
 
@@ -20,6 +23,16 @@ def new_table(title: str = "") -> Table:
     """An empty table in the style of all of ours. The title is one line, however narrow the table is."""
     line = Text(title, style="table.title", no_wrap=True, overflow="ignore") if title else None
     return Table(title=line, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+
+
+def rich_table(table: document.Table) -> Table:
+    """A table of a report: the best in bold, the second underlined, where the terminal can show it."""
+    shown = new_table(one_line(table.title))
+    for at, name in enumerate(table.columns):
+        shown.add_column(Text(one_line(name)), justify="left" if at < table.labels else "right", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(Text(one_line(cell.text), style=_MARKS[cell.mark]) for cell in row))
+    return shown
 
 
 def show(*tables: Table, wrap: bool = False) -> None:
@@ -90,10 +103,7 @@ def metric_label(name: str) -> str:
 
 def mean_and_deviation(values: Sequence[float]) -> str:
     """``0.1094`` of one value, ``0.1094 ± 0.0021`` (sample standard deviation) of several, ``-`` of none."""
-    if not values:
-        return "-"
-    mean = f"{statistics.fmean(values):.4f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.4f}"
+    return document.mean_of(values).text
 
 
 def _values(runs: Sequence[Mapping[str, float]], name: str) -> list[float]:

@@ -1,0 +1,79 @@
+"""Sections and reports as Markdown (CommonMark with GitHub's tables)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
+from mmssl_cli.reporting.plain import notes_of, one_line, sections_of, slug
+
+
+def report(shown: Report) -> str:
+    """The whole report; figures are referred to as ``figures/<name>.svg``."""
+    blocks = [f"# {escape(shown.title)}", *([f"*{escape(shown.created)}*"] if shown.created else [])]
+    blocks += [paragraph(text) for text in shown.summary]
+    return "\n\n".join([*blocks, *(section(part).rstrip("\n") for part in sections_of(shown))]) + "\n"
+
+
+def section(shown: Section) -> str:
+    """A section: heading, text, tables, figures, and what is missing."""
+    blocks = [f"## {escape(shown.title)}", *map(paragraph, shown.text)]
+    blocks += [table(each).rstrip("\n") for each in shown.tables]
+    blocks += map(_figure, shown.plots)
+    if shown.missing:
+        blocks += ["Not there yet:", "\n".join(map(_missing, shown.missing))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def table(shown: Table) -> str:
+    """A table with its title above and its notes below; the best in bold, the second in italics.
+
+    Columns are padded, so that the text can be read as it is.
+    """
+    rows = [[escape(name) for name in shown.columns], *([_cell(cell) for cell in row] for row in shown.rows)]
+    widths = [max(3, *(len(row[at]) for row in rows)) for at in range(len(shown.columns))]
+    rule = ["-" * width if at < shown.labels else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
+    lines = [_row(row, widths, shown.labels) for row in (rows[0], rule, *rows[1:])]
+    blocks = [f"**{escape(shown.title)}**", "\n".join(lines), *map(paragraph, notes_of(shown, "italic"))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text on one line that Markdown shows as it is: no HTML, no link, no formula, no code, no other column."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~$&])", r"\\\1", one_line(text))
+
+
+def paragraph(text: str) -> str:
+    """Escaped text that begins no list, rule or heading either."""
+    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape(text))
+
+
+def code(text: str) -> str:
+    """A code span of any text, backticks included."""
+    text = one_line(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    gap = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{gap}{text}{gap}{fence}"
+
+
+def _cell(cell: Cell) -> str:
+    around = {"best": "**", "second": "*", "": ""}[cell.mark]
+    return f"{around}{escape(cell.text)}{around}"
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], labels: int) -> str:
+    padded = (
+        cell.ljust(width) if at < labels else cell.rjust(width)
+        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return f"| {' | '.join(padded)} |"
+
+
+def _figure(plot: Plot) -> str:
+    image = f"![{escape(plot.caption)}](figures/{slug(plot.name)}.svg)"
+    return "\n\n".join([f"**{escape(plot.title)}**", image, paragraph(plot.caption)])
+
+
+def _missing(missing: Missing) -> str:
+    return f"- {paragraph(missing.what)}: {code(missing.command)}"

@@ -1,0 +1,69 @@
+"""Tables and figures' numbers as CSV: whole numbers rather than rounded ones, for spreadsheets and programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import numbers
+from typing import TYPE_CHECKING
+
+from mmssl_cli.reporting.document import Cell, Table
+from mmssl_cli.reporting.plain import one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def table(shown: Table) -> str:
+    """A line of headings, then a line a row. Numbers have all their digits; where there is none, the field is empty.
+
+    A column with deviations is followed by ``<column> deviation``.
+    """
+    deviating = {at for row in shown.rows for at, cell in enumerate(row) if cell.deviation is not None}
+    head: list[str] = []
+    for at, name in enumerate(shown.columns):
+        head += [harmless(name), harmless(f"{name} deviation")] if at in deviating else [harmless(name)]
+    lines = [head]
+    for row in shown.rows:
+        line: list[str] = []
+        for at, cell in enumerate(row):
+            line += [_field(cell), _number(cell.deviation)] if at in deviating else [_field(cell)]
+        lines.append(line)
+    return _written(lines)
+
+
+def frame(data: pd.DataFrame) -> str:
+    """A data frame without its index, whole numbers, words made harmless."""
+    rows = [[harmless(str(name)) for name in data.columns]]
+    rows += [[_plain(value) for value in row] for row in data.itertuples(index=False, name=None)]
+    return _written(rows)
+
+
+def harmless(text: str) -> str:
+    """Words that no spreadsheet takes for a formula: an apostrophe goes before a leading ``= + - @``."""
+    text = one_line(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _field(cell: Cell) -> str:
+    if cell.value is not None:
+        return _number(cell.value)
+    return "" if cell.text == "-" else harmless(cell.text)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or value != value else repr(float(value)).removesuffix(".0")
+
+
+def _plain(value: object) -> str:
+    if value is None or value != value:  # NaN differs from itself
+        return ""
+    if isinstance(value, numbers.Real):
+        return str(value) if isinstance(value, numbers.Integral) else _number(float(value))
+    return harmless(str(value))
+
+
+def _written(rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
