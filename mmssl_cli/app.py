@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ablate": ("mmssl_cli.commands.ablate:ablate", "Compare MMSSL with its variants: Table 3."),
     "sparsity": ("mmssl_cli.commands.sparsity:sparsity", "Compare models on sparse users and items: Table 4, Fig. 1."),
     "sweep": ("mmssl_cli.commands.sweep:sweep", "Train with several values of a setting: Figure 4."),
+    "analyze": ("mmssl_cli.commands.analyze:analyze", "Look into a run of MMSSL: gradients, transferability, cost."),
     "runs": ("mmssl_cli.commands.runs:runs", "List the runs, newest first."),
     "models": ("mmssl_cli.commands.models:models", "List the models, their papers and settings."),
 }

@@ -110,7 +110,6 @@ def companion(metric: str) -> str:
 def axis_name(parameter: str) -> str:
     """A setting with the paper's symbol: ``gradient-penalty (λ₁)``."""
     symbol = SYMBOLS.get(parameter)
-    # eta, omega and zeta are named by their symbol
     return f"{shown_name(parameter)} ({symbol})" if symbol else shown_name(parameter)
 
 
@@ -135,7 +134,7 @@ def _table(line: Line, measured: Sequence[Measured], baseline: Configuration | N
         title=f"{_title(line)}, test metrics of the epoch selected on validation",
         columns=(
             *map(shown_name, line.parameters),
-            "",
+            "Note",
             "Seeds",
             f"Validation {metric_label(metric)}",
             *(metric_label(name) for name in tested),

@@ -46,8 +46,12 @@ def draw_line(data: pd.DataFrame, name: str, metric: str, label: str, baseline: 
     x, mean = place_values(axes, data.iloc[:, 0].tolist())[drawn.index], drawn["test"].to_numpy()
     spread = drawn["deviation"].fillna(0).to_numpy()
     several = bool(drawn["deviation"].notna().any())
-    low, high = (mean - spread, mean + spread) if several else (None, None)
-    style.band(axes, x, mean, low, high, label)
+    if all(map(is_number, data.iloc[:, 0])):
+        low, high = (mean - spread, mean + spread) if several else (None, None)
+        style.band(axes, x, mean, low, high, label)
+    else:  # nothing lies between two names
+        look: dict[str, Any] = {"color": style.colour(label), "marker": style.marker(label), "linestyle": "none"}
+        axes.errorbar(x, mean, spread if several else None, capsize=3, label=label, **look)
     _mark(axes, x, drawn, label)
     if baseline:
         _draw_baseline(axes, baseline)
@@ -128,8 +132,9 @@ def draw_grid(data: pd.DataFrame, names: tuple[str, str], metric: str) -> Figure
     axes = figure.add_subplot()
     axes.grid(visible=False)
     image = axes.imshow(scores, cmap="cividis", origin="lower", aspect="auto")
+    shades = np.asarray(image.norm(scores), dtype=float)
     for row, column in zip(rows, columns, strict=True):
-        _write_score(axes, row, column, scores, float(image.norm(scores)[row, column]))
+        _write_score(axes, row, column, scores, shades[row, column])
     for row, column in zip(np.array(rows)[data["chosen"]], np.array(columns)[data["chosen"]], strict=True):
         axes.add_patch(_frame(row, column))
     axes.set_xticks(range(len(across)), [shown_value(value) for value in across])

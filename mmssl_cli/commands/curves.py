@@ -1,0 +1,80 @@
+"""`mmssl curves`: validation metrics and losses of several runs against epochs and seconds (Figure 3)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, chosen_dataset
+from mmssl_cli.commands.planning import AsJson, Out, present
+from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from mmssl_cli.studies.curves import Curve, Trace
+
+
+def curves(
+    run: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Runs, over or not: ids, beginnings of ids, paths, or latest. By default the finished runs of the data "
+            "set: of each model and variant the configuration that is best on validation, with all its seeds.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Data set whose runs are drawn where none is named.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="METRIC",
+            help="Validation metric to draw; again for another. The table is of the first. By default recall@20 and "
+            "ndcg@20.",
+        ),
+    ] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Show how runs went: validation metrics and losses against epochs and against seconds (Figure 3).
+
+    Runs of one configuration are one line, with a band over their seeds. Runs that are not over are drawn as far as
+    they came.
+
+    Example: mmssl curves latest --metric ndcg@20
+    """
+    from mmssl_cli.studies.curves import curves_section
+
+    if run and dataset is not None:
+        raise UsageError("--dataset chooses among all runs; leave it out, or name no run.")
+    metrics = list(dict.fromkeys(metric or ("recall@20", "ndcg@20")))
+    drawn = _named(run, runs_dir) if run else _of_dataset(chosen_dataset(dataset, data_dir), runs_dir, metrics[0])
+    present(curves_section(drawn, metrics), None, out, as_json)
+
+
+def _named(runs: list[str], runs_dir: Path) -> list[Curve]:
+    from mmssl_cli.experiments.store import resolve_run
+    from mmssl_cli.studies.curves import Trace, curves_of
+
+    return curves_of(Trace.read(resolve_run(argument, runs_dir)) for argument in runs)
+
+
+def _of_dataset(dataset: str, runs_dir: Path, metric: str) -> list[Curve]:
+    from mmssl_cli.experiments.results import configurations, finished_runs
+    from mmssl_cli.studies.curves import Trace, best_of_each, curves_of
+
+    found, problems = finished_runs(runs_dir, dataset)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    chosen = best_of_each(configurations(found), metric)
+    if not chosen:
+        known = f"none of them measured {metric}" if found else f"`mmssl train --dataset {dataset}` makes one"
+        raise UsageError(f"There is no finished run on {dataset} to draw in {runs_dir}; {known}.")
+    traces: list[Trace] = [trace for configuration in chosen for trace in Trace.of(configuration)]
+    return curves_of(traces)

@@ -1,0 +1,272 @@
+"""Figure 3 (Sec. 4.3.3): how several runs went, against epochs and against seconds; also runs that are not over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmssl_cli.experiments.results import configuration_of, label_of
+from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, word
+from mmssl_cli.reporting.tables import metric_label
+from pipelines.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmssl_cli.config import TrainSettings
+    from mmssl_cli.experiments.results import Configuration
+    from mmssl_cli.experiments.run_folder import RunFolder
+
+#: Part of its best score that a run is said to be near it with.
+NEAR = 0.95
+
+
+@dataclass(frozen=True)
+class Trace:
+    """How one run went, over or not.
+
+    Attributes:
+        metrics: a row an epoch, as metrics.parquet has them.
+        device: where it was trained last.
+        status: finished, stopped, diverged, running or interrupted.
+    """
+
+    id: str
+    settings: TrainSettings
+    metrics: pd.DataFrame
+    device: str
+    status: str
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Trace:
+        """A run as far as it came.
+
+        Raises:
+            InputError: it has no epoch yet, or its files are damaged.
+        """
+        from mmssl_cli.experiments.run_folder import METRICS
+        from mmssl_cli.experiments.store import DAMAGED, summarize
+
+        settings, summary = folder.settings(), summarize(folder.path)
+        if summary.status == DAMAGED:
+            raise InputError(f"Run {folder.id} is damaged: {summary.problem}")
+        if not (folder.path / METRICS).exists():
+            raise InputError(f"Run {folder.id} has no epoch yet ({summary.status}); there is nothing to draw.")
+        device = str(folder.read_config()[1].get("device", ""))
+        return cls(folder.id, settings, folder.read_metrics(), device, summary.status)
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> list[Trace]:
+        """The traces of finished runs."""
+        return [
+            cls(run.id, run.settings, run.metrics, str(run.provenance.get("device", "")), run.result["status"])
+            for run in configuration.runs
+        ]
+
+    def scores(self, metric: str) -> np.ndarray:
+        """A validation metric an epoch; NaN where it was not validated.
+
+        Raises:
+            UsageError: the run did not measure it.
+        """
+        column = f"validation/{metric}"
+        if column not in self.metrics:
+            known = [name.removeprefix("validation/") for name in self.metrics if name.startswith("validation/")]
+            raise UsageError(
+                f"Run {self.id} has no validation {metric}; "
+                f"{f'it has {', '.join(known)}' if known else 'it was not validated yet'}."
+            )
+        return self.metrics[column].to_numpy(np.float64)
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Seconds of training and validation until the end of each epoch."""
+        return np.cumsum(self.metrics["seconds"].to_numpy(np.float64))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Runs of one configuration that are drawn as one line, by seed."""
+
+    label: str
+    traces: tuple[Trace, ...]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a run came to its best validation score; epochs count from 1."""
+
+    best: float
+    best_epoch: int
+    seconds_to_best: float
+    near_epoch: int
+    seconds_an_epoch: float
+
+    @classmethod
+    def of(cls, trace: Trace, metric: str) -> Speed | None:
+        """From metrics.parquet alone; None where nothing was validated."""
+        scores, seconds = trace.scores(metric), trace.seconds
+        if not np.isfinite(scores).any():
+            return None
+        best = int(np.nanargmax(scores))
+        near = int(np.nonzero(scores >= NEAR * scores[best])[0][0])
+        epochs = trace.metrics["epoch"].to_numpy()
+        each = float(trace.metrics["seconds"].mean())
+        return cls(float(scores[best]), int(epochs[best]), float(seconds[best]), int(epochs[near]), each)
+
+
+def curves_of(traces: Iterable[Trace]) -> list[Curve]:
+    """Traces of one configuration folded into a curve; labels tell curves of one model apart by their settings.
+
+    Raises:
+        UsageError: the runs are of several data sets, whose metrics do not compare.
+    """
+    groups: dict[object, dict[int, Trace]] = {}
+    for trace in traces:
+        groups.setdefault(configuration_of(trace.settings), {}).setdefault(trace.settings.seed, trace)
+    datasets = {trace.settings.dataset: trace.id for group in groups.values() for trace in group.values()}
+    if len(datasets) > 1:
+        told = ", ".join(f"{run} on {dataset}" for dataset, run in datasets.items())
+        raise UsageError(f"Curves of several data sets do not compare: {told}; give runs of one.")
+    folded = [tuple(group[seed] for seed in sorted(group)) for group in groups.values()]
+    labels = _distinct_labels([group[0].settings for group in folded])
+    return [Curve(label, group) for label, group in zip(labels, folded, strict=True)]
+
+
+def best_of_each(configurations: Sequence[Configuration], metric: str) -> list[Configuration]:
+    """The configuration of each model and variant that is best on validation, the first of equals."""
+    best: dict[str, tuple[float, Configuration]] = {}
+    for configuration in configurations:
+        known = [run.result["validation"].get(metric) for run in configuration.runs]
+        scores = [score for score in known if score is not None]
+        if scores and (configuration.label not in best or fmean(scores) > best[configuration.label][0]):
+            best[configuration.label] = fmean(scores), configuration
+    return [configuration for _, configuration in best.values()]
+
+
+def curves_section(curves: Sequence[Curve], metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> Section:
+    """How fast each curve came to its best, the validation metrics and the losses.
+
+    Args:
+        metrics: validation metrics to draw; the table is of the first.
+
+    Raises:
+        UsageError: a run did not measure one of them.
+    """
+    from mmssl_cli.studies.curves_figures import draw_curves, long_form
+
+    dataset = curves[0].traces[0].settings.dataset
+    slug = re.sub(r"[^a-z0-9]+", "-", dataset.casefold()).strip("-")
+    columns = {f"validation/{metric}": f"Validation {metric_label(metric)}" for metric in metrics}
+    for curve in curves:
+        for trace in curve.traces:
+            for metric in metrics:
+                trace.scores(metric)
+    losses = _losses(curves)
+    caption = (
+        "Left against epochs, right against seconds of training and validation. Of several seeds the line is the "
+        "mean over the epochs that all reached, the band one sample standard deviation; thin lines are runs that "
+        "went on longer. Seconds are the mean over the seeds."
+    )
+    plots = [
+        Plot(f"figure3-{kind}-{slug}", title, caption, partial(draw_curves, curves, chosen), long_form(curves, chosen))
+        for kind, title, chosen in (
+            ("curves", f"Validation metrics on {dataset} while training", columns),
+            ("losses", f"Losses on {dataset} while training", losses),
+        )
+        if chosen
+    ]
+    return Section(
+        name=f"curves-{slug}",
+        title=f"Figure 3. Training curves on {dataset}",
+        text=_findings(curves, metrics[0]),
+        tables=(_table(curves, metrics[0], dataset, slug),),
+        plots=tuple(plots),
+    )
+
+
+def _table(curves: Sequence[Curve], metric: str, dataset: str, slug: str) -> Table:
+    rows = []
+    for curve in curves:
+        speeds = _speeds(curve, metric)
+        trained = [len(trace.metrics) for trace in curve.traces]
+        rows.append(
+            (
+                word(curve.label),
+                word(", ".join(dict.fromkeys(trace.status for trace in curve.traces))),
+                Cell(str(len(curve.traces)), float(len(curve.traces))),
+                mean_of(trained, ".4g"),
+                mean_of([speed.best for speed in speeds]),
+                mean_of([speed.best_epoch for speed in speeds], ".4g"),
+                mean_of([speed.near_epoch for speed in speeds], ".4g"),
+                mean_of([speed.seconds_to_best for speed in speeds], ".1f"),
+                mean_of([speed.seconds_an_epoch for speed in speeds], ".2f"),
+            )
+        )
+    headings = ("Epochs", f"Best validation {metric_label(metric)}", "Best epoch", f"Epochs to {NEAR:.0%} of the best")
+    return Table(
+        name=f"curves-{slug}",
+        title=f"How fast validation {metric_label(metric)} rises on {dataset}",
+        columns=("Model", "Status", "Seeds", *headings, "Seconds to the best", "Seconds an epoch"),
+        rows=tuple(rows),
+        labels=2,
+        notes=("Mean ± sample standard deviation over the seeds.", *_device_notes(curves)),
+    )
+
+
+def _findings(curves: Sequence[Curve], metric: str) -> tuple[str, ...]:
+    """Who is near its best first, by epochs and by seconds."""
+    known = {curve.label: speeds for curve in curves if (speeds := _speeds(curve, metric))}
+    if len(known) < 2:
+        return ()
+    epochs = {label: fmean(speed.near_epoch for speed in speeds) for label, speeds in known.items()}
+    seconds = {label: fmean(speed.seconds_to_best for speed in speeds) for label, speeds in known.items()}
+    scores = {label: fmean(speed.best for speed in speeds) for label, speeds in known.items()}
+    first, quickest, best = (
+        min(epochs, key=epochs.__getitem__),
+        min(seconds, key=seconds.__getitem__),
+        max(scores, key=scores.__getitem__),
+    )
+    return (
+        f"The highest validation {metric_label(metric)} is that of {best} ({scores[best]:.4f}). {first} needs the "
+        f"fewest epochs to come within {1 - NEAR:.0%} of its own best ({epochs[first]:.4g}); {quickest} needs the least "
+        f"time to its best epoch ({seconds[quickest]:.1f} s).",
+    )
+
+
+def _speeds(curve: Curve, metric: str) -> list[Speed]:
+    return [speed for trace in curve.traces if (speed := Speed.of(trace, metric))]
+
+
+def _device_notes(curves: Sequence[Curve]) -> list[str]:
+    devices = sorted({trace.device for curve in curves for trace in curve.traces})
+    if len(devices) == 1:
+        return [f"All on {devices[0]}; what else the machine did shows in the seconds."]
+    return [f"Seconds do not compare between devices, and these runs were on several: {'; '.join(devices)}."]
+
+
+def _losses(curves: Sequence[Curve]) -> dict[str, str]:
+    """Column -> title of the loss terms of any run: the sum first."""
+    names = {name: None for curve in curves for trace in curve.traces for name in trace.metrics}
+    terms = sorted((name for name in names if name.startswith("loss/")), key=lambda name: name != "loss/total")
+    return {name: f"Loss: {name.removeprefix('loss/')}" for name in terms}
+
+
+def _distinct_labels(settings: Sequence[TrainSettings]) -> list[str]:
+    """Model and variant; where several share these, the settings in which they differ too."""
+    labels = [label_of(each) for each in settings]
+    distinct = []
+    for label, each in zip(labels, settings, strict=True):
+        same = [other.model_dump() for other, name in zip(settings, labels, strict=True) if name == label]
+        own = each.model_dump()
+        apart = [name for name in own if name not in ("seed", "device") and any(o[name] != own[name] for o in same)]
+        shown = ", ".join(f"{name.replace('_', '-')} {own[name]}" for name in apart[:3])
+        more = ", ..." if len(apart) > 3 else ""
+        distinct.append(f"{label}, {shown}{more}" if apart else label)
+    return distinct

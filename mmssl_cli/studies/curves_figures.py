@@ -1,0 +1,86 @@
+"""The figures of training curves: a row a quantity, against epochs on the left and against seconds on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmssl_cli.reporting import style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mmssl_cli.studies.curves import Curve, Trace
+
+
+def draw_curves(curves: Sequence[Curve], columns: Mapping[str, str]) -> Figure:
+    """Draw columns of the runs' metrics.
+
+    Args:
+        columns: of metrics.parquet, with what to write beside the axis.
+    """
+    figure = style.figure(width_columns=2, height=1.75 * len(columns) + 0.5)
+    grid = figure.subplots(len(columns), 2, squeeze=False, sharex="col", sharey="row")
+    for row, (column, title) in zip(grid, columns.items(), strict=True):
+        for curve in curves:
+            _draw_curve(row[0], row[1], curve, column)
+        row[0].set_ylabel(title)
+    grid[-1, 0].set_xlabel("Epoch")
+    grid[-1, 1].set_xlabel("Time (s)")
+    handles = {}
+    for axes in grid[:, 0]:
+        handles.update({label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)})
+    labels = [curve.label for curve in curves if curve.label in handles]
+    longest = max(map(len, labels), default=0)
+    ncols = min(len(labels), max(1, 100 // (longest + 8))) or 1
+    figure.legend([handles[label] for label in labels], labels, loc="outside upper center", ncols=ncols)
+    return figure
+
+
+def long_form(curves: Sequence[Curve], columns: Mapping[str, str]) -> pd.DataFrame:
+    """The numbers of the figure: a row a run and epoch, ``seconds`` counted from the start of the run."""
+    import pandas as pd
+
+    parts = []
+    for curve in curves:
+        for trace in curve.traces:
+            part = trace.metrics[["epoch", *(name for name in columns if name in trace.metrics)]].copy()
+            part.insert(0, "label", curve.label)
+            part.insert(1, "run", trace.id)
+            part.insert(2, "seed", trace.settings.seed)
+            part.insert(4, "seconds", trace.seconds)
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _draw_curve(by_epoch: Axes, by_time: Axes, curve: Curve, column: str) -> None:
+    known = [trace for trace in curve.traces if column in trace.metrics]
+    if not known:
+        return
+    common = min(len(trace.metrics) for trace in known)
+    values = np.array([trace.metrics[column].to_numpy(np.float64)[:common] for trace in known])
+    measured = np.isfinite(values).all(axis=0)
+    epochs = known[0].metrics["epoch"].to_numpy()[:common][measured]
+    seconds = np.mean([trace.seconds[:common] for trace in known], axis=0)[measured]
+    mean = values[:, measured].mean(axis=0)
+    low = high = None
+    if len(known) > 1:
+        spread = values[:, measured].std(axis=0, ddof=1)
+        low, high = mean - spread, mean + spread
+    for axes, x in ((by_epoch, epochs), (by_time, seconds)):
+        style.band(axes, x, mean, low, high, curve.label, markers=False)
+    for trace in known:
+        _draw_rest(by_epoch, by_time, curve.label, trace, column, common)
+
+
+def _draw_rest(by_epoch: Axes, by_time: Axes, label: str, trace: Trace, column: str, common: int) -> None:
+    """What a run did after the first of its seeds had ended."""
+    values = trace.metrics[column].to_numpy(np.float64)[common:]
+    measured = np.isfinite(values)
+    epochs = trace.metrics["epoch"].to_numpy()[common:][measured]
+    for axes, x in ((by_epoch, epochs), (by_time, trace.seconds[common:][measured])):
+        axes.plot(x, values[measured], color=style.colour(label), lw=0.6, alpha=0.6)
