@@ -21,8 +21,8 @@ def curves(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]...",
-            help="Runs, over or not: ids, beginnings of ids, paths, or latest. By default the finished runs of the data "
-            "set: of each model and variant the configuration that is best on validation, with all its seeds.",
+            help="Runs, over or not: ids, beginnings of ids, paths, or latest. By default the finished runs of the "
+            "data set: of each model and variant the configuration that is best on validation, with all its seeds.",
         ),
     ] = None,
     dataset: Annotated[

@@ -78,10 +78,8 @@ class Trace:
         column = f"validation/{metric}"
         if column not in self.metrics:
             known = [name.removeprefix("validation/") for name in self.metrics if name.startswith("validation/")]
-            raise UsageError(
-                f"Run {self.id} has no validation {metric}; "
-                f"{f'it has {', '.join(known)}' if known else 'it was not validated yet'}."
-            )
+            measured = f"it has {', '.join(known)}" if known else "it was not validated yet"
+            raise UsageError(f"Run {self.id} has no validation {metric}; {measured}.")
         return self.metrics[column].to_numpy(np.float64)
 
     @property
@@ -228,15 +226,12 @@ def _findings(curves: Sequence[Curve], metric: str) -> tuple[str, ...]:
     epochs = {label: fmean(speed.near_epoch for speed in speeds) for label, speeds in known.items()}
     seconds = {label: fmean(speed.seconds_to_best for speed in speeds) for label, speeds in known.items()}
     scores = {label: fmean(speed.best for speed in speeds) for label, speeds in known.items()}
-    first, quickest, best = (
-        min(epochs, key=epochs.__getitem__),
-        min(seconds, key=seconds.__getitem__),
-        max(scores, key=scores.__getitem__),
-    )
+    first, quickest = min(epochs, key=epochs.__getitem__), min(seconds, key=seconds.__getitem__)
+    best = max(scores, key=scores.__getitem__)
     return (
         f"The highest validation {metric_label(metric)} is that of {best} ({scores[best]:.4f}). {first} needs the "
-        f"fewest epochs to come within {1 - NEAR:.0%} of its own best ({epochs[first]:.4g}); {quickest} needs the least "
-        f"time to its best epoch ({seconds[quickest]:.1f} s).",
+        f"fewest epochs to come within {1 - NEAR:.0%} of its own best ({epochs[first]:.4g}); {quickest} needs the "
+        f"least time to its best epoch ({seconds[quickest]:.1f} s).",
     )
 
 
