@@ -1,0 +1,113 @@
+"""`mmssl analyze`: the paper's theory on a trained run: negatives' gradients, transferability, cost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, Verbosity, verbosity
+from mmssl_cli.commands.planning import AsJson, Out, present
+from pipelines.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from mmssl_cli.experiments.results import FinishedRun
+    from mmssl_cli.experiments.run_folder import RunFolder
+    from mmssl_cli.studies.analysis_record import Analysis, Cost
+
+LATEST, MODEL = "latest", "mmssl"
+
+
+def analyze(
+    run: Annotated[
+        str, typer.Argument(metavar="[RUN]", help="Id, start of an id, or path; the newest finished run of MMSSL.")
+    ] = LATEST,
+    users: Annotated[
+        int, typer.Option("--users", min=2, metavar="N", help="Users to sample for gradients and transferability.")
+    ] = 1024,
+    cost: Annotated[
+        bool | None,
+        typer.Option(
+            "--cost/--no-cost",
+            help="Time training steps on data of growing size, again or not at all; else it is timed once.",
+        ),
+    ] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Look into a finished run of MMSSL: what the paper's theory says, measured.
+
+    The gradients of the contrast's negatives beside the weight of Eq. 21 (Fig. 5), how far the modalities' views
+    transfer to the collaborative one (Eq. 24), and the cost of a training step against the size of the data (A.3).
+
+    What is found is kept as analysis.json in the run's folder, where `mmssl report` finds it. A cost timed before is
+    kept; `--cost` times it again.
+
+    Example: mmssl analyze latest --users 200 --no-cost
+    """
+    from mmssl_cli.studies.analysis import analyse
+    from mmssl_cli.studies.analysis_record import write_analysis
+    from mmssl_cli.studies.analysis_section import analysis_section
+
+    chosen = _chosen(run, runs_dir)
+    known = _known_cost(chosen.folder)
+    analysis: Analysis = analyse(chosen, data_dir, users, _wanted(cost, known), _say)
+    if analysis.cost is None and known is not None:
+        analysis = analysis.model_copy(update={"cost": known})
+    write_analysis(chosen.folder, analysis)
+    present(analysis_section(analysis), None, out, as_json)
+
+
+def _wanted(cost: bool | None, known: Cost | None) -> bool:
+    return known is None if cost is None else cost
+
+
+def _chosen(argument: str, runs_dir: Path) -> FinishedRun:
+    from mmssl_cli.experiments.results import FinishedRun
+    from mmssl_cli.experiments.store import resolve_run
+
+    if argument == LATEST:
+        return _newest(runs_dir)
+    folder = resolve_run(argument, runs_dir)
+    trained = folder.read_config()[0]["model"]
+    if trained != MODEL:
+        raise UsageError(
+            f"Run {folder.id} is of model {trained!r}; expected a run of {MODEL!r}, whose equations are analysed."
+        )
+    if not folder.is_over() or folder.is_locked():
+        raise InputError(
+            f"Run {folder.id} is not over; let it end, or go on with it: `mmssl train --resume {folder.id}`."
+        )
+    return FinishedRun.read(folder)
+
+
+def _newest(runs_dir: Path) -> FinishedRun:
+    from mmssl_cli.experiments.results import finished_runs
+
+    found, problems = finished_runs(runs_dir)
+    for run in found:
+        if run.settings.model == MODEL:
+            return run
+    damaged = f" {problems[0]}" if problems else ""
+    raise UsageError(f"{runs_dir} holds no finished run of {MODEL}; `mmssl train` makes one.{damaged}")
+
+
+def _known_cost(folder: RunFolder) -> Cost | None:
+    """The cost that was timed before; that of a damaged analysis is timed again."""
+    from mmssl_cli.studies.analysis_record import read_analysis
+
+    try:
+        found = read_analysis(folder)
+    except InputError as problem:
+        _say(str(problem))
+        return None
+    return found.cost if found is not None else None
+
+
+def _say(text: str) -> None:
+    if verbosity() is not Verbosity.QUIET:
+        print(text, file=sys.stderr)

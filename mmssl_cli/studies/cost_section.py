@@ -1,0 +1,138 @@
+"""Cost against the size of the data as tables and a figure, beside the complexity of A.3."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmssl_cli.reporting.document import Cell, Plot, Table, number, word
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from mmssl_cli.studies.analysis_record import Cost, CostPoint
+
+
+def cost_findings(cost: Cost) -> tuple[str, ...]:
+    """How a step's time grows with the data, in a sentence; nothing of a single size."""
+    from mmssl_cli.studies.cost import growth
+
+    if len(cost.points) < 2:
+        return ()
+    sizes = [point.interactions for point in cost.points]
+    slopes = [
+        growth(sizes, values)
+        for values in ([p.seconds for p in cost.points], _printed(cost), [_own(p) for p in cost.points])
+    ]
+    (last, time), (doubled, longer) = ((p.interactions, p.seconds) for p in cost.points[-2:])
+    return (
+        f"A training step's time grows as the data's size to the power {slopes[0]:.2f} (log-log slope over "
+        f"{len(sizes)} sizes; {growth([last, doubled], [time, longer]):.2f} between the two largest). The terms of "
+        f"A.3 grow to the power {slopes[1]:.2f}, the operations of this implementation to the power {slopes[2]:.2f}.",
+    )
+
+
+def cost_tables(cost: Cost, name: str, dataset: str) -> list[Table]:
+    """A row a size; then A.3 term by term at the size of the data."""
+    columns = ("Size", "Users", "Items", "Interactions", "Step, s", "Refresh, s", "Memory, MB", "A.3", "Here")
+    rows = tuple(
+        (
+            word(f"{point.fraction:g}"),
+            *(number(n, ",.0f") for n in (point.users, point.items, point.interactions)),
+            Cell(f"{point.seconds:.4f} ({point.low:.4f} to {point.high:.4f})", point.seconds),
+            number(point.refresh_seconds, ".3f"),
+            number(point.peak_memory_bytes / 1e6, ",.0f"),
+            number(sum(part.printed for part in point.parts), ".2e"),
+            number(_own(point), ".2e"),
+        )
+        for point in cost.points
+    )
+    notes = (
+        f"Median of {cost.timed_steps} training steps and quartiles; {cost.device}. Size: users, items and "
+        "interactions as a multiple of the data set's; below 1 users are drawn and items folded into fewer, above 1 "
+        "the data lie side by side several times. Refresh: the modality graphs (Eq. 8), once an epoch. Memory: the "
+        "most that the process held (on a GPU, its tensors).",
+        "A.3: multiplications of a step by the paper's terms, constants left out; here: the leading ones of this "
+        "implementation, which forms no block of generated relations and contrasts the users of a batch.",
+    )
+    title = f"Cost of a training step against the size of {dataset}"
+    return [Table(f"cost-{name}", title, columns, rows, notes=notes), _parts_table(cost, name, dataset)]
+
+
+def _parts_table(cost: Cost, name: str, dataset: str) -> Table:
+    point = _reference(cost)
+    printed, own = sum(part.printed for part in point.parts), _own(point)
+    rows = tuple(
+        (
+            word(part.name),
+            word(part.formula),
+            number(part.printed, ".2e"),
+            number(part.printed / printed, ".3f"),
+            number(part.own, ".2e"),
+            number(part.own / own, ".3f"),
+        )
+        for part in point.parts
+    )
+    columns = ("Part", "Term of A.3", "A.3", "Share", "Here", "Share here")
+    notes = (f"Multiplications of a step with B = {point.batch:,}, at size {point.fraction:g}.",)
+    return Table(f"complexity-{name}", f"Complexity by A.3 on {dataset}", columns, rows, labels=2, notes=notes)
+
+
+def cost_plot(cost: Cost, name: str, dataset: str) -> Plot:
+    """Seconds of a step against interactions, log-log, and the two counts at the same height for the data's size."""
+    import pandas as pd
+
+    reference = _reference(cost)
+    counts = {"A.3": _printed(cost), "here": [_own(point) for point in cost.points]}
+    at = cost.points.index(reference)
+    data = pd.DataFrame(
+        {
+            "interactions": [point.interactions for point in cost.points],
+            "seconds": [point.seconds for point in cost.points],
+            "low": [point.low for point in cost.points],
+            "high": [point.high for point in cost.points],
+            **{
+                f"{key}, scaled": [v / values[at] * reference.seconds for v in values] for key, values in counts.items()
+            },
+        }
+    )
+    return Plot(
+        f"figure-cost-{name}",
+        f"Cost of a training step against the size of {dataset}",
+        "Median seconds of a training step and quartiles against training interactions, both axes logarithmic. The "
+        "lines are multiplications by A.3 and by this implementation, scaled to meet the measured time at the size of "
+        "the data set.",
+        lambda: _draw(data),
+        data,
+    )
+
+
+def _draw(data: pd.DataFrame) -> Figure:
+    from mmssl_cli.reporting.style import PALETTE, figure
+
+    drawn = figure(height=2.6)
+    axes = drawn.add_subplot()
+    x = data["interactions"]
+    spread = (data["seconds"] - data["low"], data["high"] - data["seconds"])
+    axes.errorbar(x, data["seconds"], yerr=spread, fmt="o-", color=PALETTE["blue"], capsize=2, label="measured")
+    axes.plot(x, data["A.3, scaled"], "--", color=PALETTE["vermilion"], label="terms of A.3, scaled")
+    axes.plot(x, data["here, scaled"], ":", color=PALETTE["black"], label="operations here, scaled")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("training interactions")
+    axes.set_ylabel("seconds a training step")
+    axes.legend(loc="upper left")
+    return drawn
+
+
+def _reference(cost: Cost) -> CostPoint:
+    """The data set as it is, or the size nearest to it."""
+    return min(cost.points, key=lambda point: abs(point.fraction - 1))
+
+
+def _printed(cost: Cost) -> list[int]:
+    return [sum(part.printed for part in point.parts) for point in cost.points]
+
+
+def _own(point: CostPoint) -> int:
+    return sum(part.own for part in point.parts)
