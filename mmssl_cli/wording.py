@@ -46,3 +46,9 @@ def modalities_label(modalities: Sequence[str] | None) -> str:
 def dashed(text: str) -> str:
     """A name for files and anchors: small letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def companion(metric: str) -> str:
+    """NDCG beside a recall or a precision, recall beside an NDCG: ``ndcg@20`` of ``recall@20``."""
+    name, _, k = metric.partition("@")
+    return f"{'recall' if name == 'ndcg' else 'ndcg'}@{k}"

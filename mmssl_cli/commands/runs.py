@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmssl_cli.commands.options import DEFAULT_RUNS_DIR, RunsDir
+from mmssl_cli.wording import companion
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,7 +60,7 @@ def _table(found: list[RunSummary]) -> Table:
 
     # A column for each metric that selected a model here, and for its companion at the same K.
     selected = list(dict.fromkeys(run.select_on for run in found if "@" in run.select_on))
-    tested = list(dict.fromkeys(name for metric in selected for name in (metric, _companion(metric))))
+    tested = list(dict.fromkeys(name for metric in selected for name in (metric, companion(metric))))
     table = new_table()
     for name in ("Run", "Model", "Variant", "Data set", "Status"):
         table.add_column(name)
@@ -75,9 +76,3 @@ def _table(found: list[RunSummary]) -> Table:
             "-" if run.seconds is None else f"{run.seconds:.1f}",
         )
     return table
-
-
-def _companion(metric: str) -> str:
-    """NDCG beside a recall or a precision, recall beside an NDCG."""
-    name, _, k = metric.partition("@")
-    return f"{'recall' if name == 'ndcg' else 'ndcg'}@{k}"

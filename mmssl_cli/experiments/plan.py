@@ -54,7 +54,10 @@ def with_seed(settings: TrainSettings, seed: int) -> TrainSettings:
 
 def distinct(plan: Iterable[TrainSettings]) -> list[TrainSettings]:
     """The plan with every run once, in order."""
-    return list({identity(settings): settings for settings in plan}.values())
+    once: dict[Any, TrainSettings] = {}
+    for settings in plan:
+        once.setdefault(identity(settings), settings)
+    return list(once.values())
 
 
 class Store:

@@ -20,7 +20,7 @@ from mmssl_cli.reporting.document import (
 from mmssl_cli.reporting.published.ablation import SOURCE, published_ablation
 from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.studies.pairs import TESTS, against
-from mmssl_cli.wording import dashed
+from mmssl_cli.wording import companion, dashed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,17 +43,14 @@ def variant_settings(settings: TrainSettings, variant: str) -> TrainSettings:
     return build_settings({**settings.model_dump(), "variant": variant})
 
 
-def ablation_section(
-    full: TrainSettings, found: Mapping[str, Configuration], metrics: Sequence[str] = ("recall@20", "ndcg@20")
-) -> Section:
+def ablation_section(full: TrainSettings, found: Mapping[str, Configuration]) -> Section:
     """Table 3 with the difference of each variant to the full model, and its p-values.
 
     Args:
         full: settings of the full model.
         found: variant -> its runs; what has none is listed as missing.
-        metrics: the test metrics to show.
     """
-    dataset = full.dataset
+    dataset, metrics = full.dataset, (full.select_on, companion(full.select_on))
     rows = [_row(variant, found, dataset, metrics) for variant in VARIANTS if variant in found]
     columns = ["Variant", "What it is", "Seeds"]
     for metric in metrics:
