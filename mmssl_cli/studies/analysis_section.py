@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Section, Table, number, word
-from mmssl_cli.studies.analysis_record import Analysis
+from mmssl_cli.studies.analysis_record import Analysis, Kind
 from mmssl_cli.studies.cost_section import cost_findings, cost_plot, cost_tables
 from mmssl_cli.wording import dashed
 
@@ -57,8 +57,8 @@ def _negative_findings(analysis: Analysis) -> Iterator[str]:
     )
     for modality, found in analysis.negatives.items():
         yield (
-            f"{modality}: the most similar 1 % of an anchor's negatives hold {found.hardest['0.01']:.1%} of its "
-            f"negatives' gradient norms, the most similar 10 % hold {found.hardest['0.1']:.1%}."
+            f"{modality}: the most similar 1 % of an anchor's negatives hold {100 * found.hardest['0.01']:.1f} % of its "
+            f"negatives' gradient norms, the most similar 10 % hold {100 * found.hardest['0.1']:.1f} %."
         )
 
 
@@ -91,7 +91,8 @@ def _transfer_findings(analysis: Analysis) -> Iterator[str]:
             yield (
                 f"{modality}: rho_1 {trained.rho_1:.4f}, {trained.rho_1 / random.rho_1:,.0f} times that of random "
                 f"directions; before training it is {untrained.rho_1:.4f}. rho_2 {trained.rho_2:.2f}, before "
-                f"training {untrained.rho_2:.2f}."
+                f"training {untrained.rho_2:.2f}. By Eq. 25 the modality's view accounts for "
+                f"{100 * trained.share:.2g} % of the collaborative view's gradients."
             )
 
 
@@ -106,12 +107,14 @@ def _transfer_table(analysis: Analysis, name: str, where: str) -> Table:
             number(found.share, ".5f"),
         )
         for modality, kinds in analysis.transfer.items()
-        for kind, found in kinds.items()
+        for kind in get_args(Kind)
+        if kind in kinds
+        for found in (kinds[kind],)
     )
     notes = (
-        "Source: the relations generated from the modality (Eq. 3); target: the collaborative relations (cosine of "
-        "Eq. 5). Of each, the mean relation of a user with the training items less that with the others, differentiated "
-        "by the row of the user's interactions.",
+        "Source: the relations generated from the modality (Eq. 3); target: the collaborative relations (the cosine of "
+        "Eq. 5). Of each, the mean relation of a user with the training items less that with the others is "
+        "differentiated by the row of the user's interactions.",
         "rho_1 (Eq. 24): squared cosine of the two gradients, mean ± sample standard deviation over users. rho_2: how "
         "nearly the strongest attack on the source changes the target by a constant multiple over all users; for one "
         "user it would be 1 by definition. Explained: share of the target's gradients that Eq. 25 accounts for.",

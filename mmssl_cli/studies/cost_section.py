@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmssl_cli.reporting.document import Cell, Plot, Table, number, word
+from mmssl_cli.reporting.document import Plot, Table, number, word
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,12 +34,24 @@ def cost_findings(cost: Cost) -> tuple[str, ...]:
 
 def cost_tables(cost: Cost, name: str, dataset: str) -> list[Table]:
     """A row a size; then A.3 term by term at the size of the data."""
-    columns = ("Size", "Users", "Items", "Interactions", "Step, s", "Refresh, s", "Memory, MB", "A.3", "Here")
+    columns = (
+        "Size",
+        "Users",
+        "Items",
+        "Interactions",
+        "Step, s",
+        "Median, s",
+        "Refresh, s",
+        "Memory, MB",
+        "A.3",
+        "Here",
+    )
     rows = tuple(
         (
             word(f"{point.fraction:g}"),
             *(number(n, ",.0f") for n in (point.users, point.items, point.interactions)),
-            Cell(f"{point.seconds:.4f} ({point.low:.4f} to {point.high:.4f})", point.seconds),
+            number(point.seconds),
+            number(point.median),
             number(point.refresh_seconds, ".3f"),
             number(point.peak_memory_bytes / 1e6, ",.0f"),
             number(sum(part.printed for part in point.parts), ".2e"),
@@ -48,7 +60,7 @@ def cost_tables(cost: Cost, name: str, dataset: str) -> list[Table]:
         for point in cost.points
     )
     notes = (
-        f"Median of {cost.timed_steps} training steps and quartiles; {cost.device}. Size: users, items and "
+        f"The fastest of {cost.timed_steps} training steps, and their median; {cost.device}. Size: users, items and "
         "interactions as a multiple of the data set's; below 1 users are drawn and items folded into fewer, above 1 "
         "the data lie side by side several times. Refresh: the modality graphs (Eq. 8), once an epoch. Memory: the "
         "most that the process held (on a GPU, its tensors).",
@@ -83,23 +95,21 @@ def cost_plot(cost: Cost, name: str, dataset: str) -> Plot:
     import pandas as pd
 
     reference = _reference(cost)
-    counts = {"A.3": _printed(cost), "here": [_own(point) for point in cost.points]}
+    printed, own = _printed(cost), [_own(point) for point in cost.points]
     at = cost.points.index(reference)
     data = pd.DataFrame(
         {
             "interactions": [point.interactions for point in cost.points],
             "seconds": [point.seconds for point in cost.points],
-            "low": [point.low for point in cost.points],
-            "high": [point.high for point in cost.points],
-            **{
-                f"{key}, scaled": [v / values[at] * reference.seconds for v in values] for key, values in counts.items()
-            },
+            "median": [point.median for point in cost.points],
+            "A.3": [value / printed[at] * reference.seconds for value in printed],
+            "here": [value / own[at] * reference.seconds for value in own],
         }
     )
     return Plot(
         f"figure-cost-{name}",
         f"Cost of a training step against the size of {dataset}",
-        "Median seconds of a training step and quartiles against training interactions, both axes logarithmic. The "
+        "Seconds of the fastest training step, and of the median one, against training interactions, both axes logarithmic. The "
         "lines are multiplications by A.3 and by this implementation, scaled to meet the measured time at the size of "
         "the data set.",
         lambda: _draw(data),
@@ -113,10 +123,10 @@ def _draw(data: pd.DataFrame) -> Figure:
     drawn = figure(height=2.6)
     axes = drawn.add_subplot()
     x = data["interactions"]
-    spread = (data["seconds"] - data["low"], data["high"] - data["seconds"])
-    axes.errorbar(x, data["seconds"], yerr=spread, fmt="o-", color=PALETTE["blue"], capsize=2, label="measured")
-    axes.plot(x, data["A.3, scaled"], "--", color=PALETTE["vermilion"], label="terms of A.3, scaled")
-    axes.plot(x, data["here, scaled"], ":", color=PALETTE["black"], label="operations here, scaled")
+    axes.plot(x, data["seconds"], "o-", color=PALETTE["blue"], label="fastest step")
+    axes.plot(x, data["median"], "s", color=PALETTE["sky"], label="median step")
+    axes.plot(x, data["A.3"], "--", color=PALETTE["vermilion"], label="terms of A.3, scaled")
+    axes.plot(x, data["here"], ":", color=PALETTE["black"], label="operations here, scaled")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("training interactions")
