@@ -273,7 +273,7 @@ def test_mmssl_is_compared_with_each_other_model_over_the_users_of_a_bucket(
     assert reference_of(compared).label == "mmssl"
     assert reference_of(compared[:2]).label == "lightgcn"
     table = sparsity(compared, tmp_path, metric="recall@20", buckets=parse_buckets("0,4,101")).tables[1]
-    assert [row[0].text for row in table.rows] == ["mmssl over lightgcn", "", "mmssl over mf", ""]
+    assert [row[0].text for row in table.rows] == ["mmssl over lightgcn"] * 2 + ["mmssl over mf"] * 2
     inside = np.array(DEGREES) < 4
     ours, others = (np.mean([run.per_user["recall@20"] for run in compared[at].runs], axis=0)[inside] for at in (2, 0))
     gain, p = table.rows[0][2], table.rows[1][2]

@@ -155,8 +155,9 @@ class _UserSide:
         for other in self.configurations:
             if other is not self.reference:
                 gains = map(percent, relative(ours, self.values(other).mean(0)))
-                rows.append((word(f"{self.reference.label} over {other.label}"), word("improvement"), *gains))
-                rows.append((word(""), word("p"), *map(p_value, self.p_values(other))))
+                compared = word(f"{self.reference.label} over {other.label}")
+                rows.append((compared, word("improvement"), *gains))
+                rows.append((compared, word("p"), *map(p_value, self.p_values(other))))
         published = self.published()
         best = published.pop(PUBLISHED_REFERENCE, None)
         for model, values in published.items() if best else ():
