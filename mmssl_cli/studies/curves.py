@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmssl_cli.config import SETTINGS
 from mmssl_cli.experiments.results import configuration_of, label_of
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, word
 from mmssl_cli.reporting.tables import metric_label
@@ -138,14 +139,15 @@ def curves_of(traces: Iterable[Trace]) -> list[Curve]:
 
 
 def best_of_each(configurations: Sequence[Configuration], metric: str) -> list[Configuration]:
-    """The configuration of each model and variant that is best on validation, the first of equals."""
+    """The configuration of each model and variant that is best on validation; models in the order of their settings."""
     best: dict[str, tuple[float, Configuration]] = {}
     for configuration in configurations:
         known = [run.result["validation"].get(metric) for run in configuration.runs]
         scores = [score for score in known if score is not None]
         if scores and (configuration.label not in best or fmean(scores) > best[configuration.label][0]):
             best[configuration.label] = fmean(scores), configuration
-    return [configuration for _, configuration in best.values()]
+    chosen = [configuration for _, configuration in best.values()]
+    return sorted(chosen, key=lambda each: (list(SETTINGS).index(each.settings.model), each.label))
 
 
 def curves_section(curves: Sequence[Curve], metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> Section:
@@ -199,10 +201,10 @@ def _table(curves: Sequence[Curve], metric: str, dataset: str, slug: str) -> Tab
                 word(curve.label),
                 word(", ".join(dict.fromkeys(trace.status for trace in curve.traces))),
                 Cell(str(len(curve.traces)), float(len(curve.traces))),
-                mean_of(trained, ".4g"),
+                _epochs(trained),
                 mean_of([speed.best for speed in speeds]),
-                mean_of([speed.best_epoch for speed in speeds], ".4g"),
-                mean_of([speed.near_epoch for speed in speeds], ".4g"),
+                _epochs([speed.best_epoch for speed in speeds]),
+                _epochs([speed.near_epoch for speed in speeds]),
                 mean_of([speed.seconds_to_best for speed in speeds], ".1f"),
                 mean_of([speed.seconds_an_epoch for speed in speeds], ".2f"),
             )
@@ -216,6 +218,10 @@ def _table(curves: Sequence[Curve], metric: str, dataset: str, slug: str) -> Tab
         labels=2,
         notes=("Mean ± sample standard deviation over the seeds.", *_device_notes(curves)),
     )
+
+
+def _epochs(counts: Sequence[int]) -> Cell:
+    return mean_of(counts, ".0f" if len(counts) == 1 else ".1f")
 
 
 def _findings(curves: Sequence[Curve], metric: str) -> tuple[str, ...]:
@@ -250,7 +256,7 @@ def _losses(curves: Sequence[Curve]) -> dict[str, str]:
     """Column -> title of the loss terms of any run: the sum first."""
     names = {name: None for curve in curves for trace in curve.traces for name in trace.metrics}
     terms = sorted((name for name in names if name.startswith("loss/")), key=lambda name: name != "loss/total")
-    return {name: f"Loss: {name.removeprefix('loss/')}" for name in terms}
+    return {name: f"Loss:\n{name.removeprefix('loss/')}" for name in terms}
 
 
 def _distinct_labels(settings: Sequence[TrainSettings]) -> list[str]:

@@ -23,12 +23,13 @@ def draw_curves(curves: Sequence[Curve], columns: Mapping[str, str]) -> Figure:
     Args:
         columns: of metrics.parquet, with what to write beside the axis.
     """
-    figure = style.figure(width_columns=2, height=1.75 * len(columns) + 0.5)
+    figure = style.figure(width_columns=2, height=(1.75 if len(columns) < 4 else 1.2) * len(columns) + 0.5)
     grid = figure.subplots(len(columns), 2, squeeze=False, sharex="col", sharey="row")
     for row, (column, title) in zip(grid, columns.items(), strict=True):
         for curve in curves:
             _draw_curve(row[0], row[1], curve, column)
         row[0].set_ylabel(title)
+    figure.align_ylabels(grid[:, 0])
     grid[-1, 0].set_xlabel("Epoch")
     grid[-1, 1].set_xlabel("Time (s)")
     handles = {}
@@ -74,13 +75,14 @@ def _draw_curve(by_epoch: Axes, by_time: Axes, curve: Curve, column: str) -> Non
     for axes, x in ((by_epoch, epochs), (by_time, seconds)):
         style.band(axes, x, mean, low, high, curve.label, markers=False)
     for trace in known:
-        _draw_rest(by_epoch, by_time, curve.label, trace, column, common)
+        if len(trace.metrics) > common:
+            _draw_rest(by_epoch, by_time, curve.label, trace, column, common - 1)
 
 
-def _draw_rest(by_epoch: Axes, by_time: Axes, label: str, trace: Trace, column: str, common: int) -> None:
+def _draw_rest(by_epoch: Axes, by_time: Axes, label: str, trace: Trace, column: str, first: int) -> None:
     """What a run did after the first of its seeds had ended."""
-    values = trace.metrics[column].to_numpy(np.float64)[common:]
+    values = trace.metrics[column].to_numpy(np.float64)[first:]
     measured = np.isfinite(values)
-    epochs = trace.metrics["epoch"].to_numpy()[common:][measured]
-    for axes, x in ((by_epoch, epochs), (by_time, trace.seconds[common:][measured])):
+    epochs = trace.metrics["epoch"].to_numpy()[first:][measured]
+    for axes, x in ((by_epoch, epochs), (by_time, trace.seconds[first:][measured])):
         axes.plot(x, values[measured], color=style.colour(label), lw=0.6, alpha=0.6)
