@@ -28,6 +28,8 @@ from pipelines.files import sha256_of
 #: Edges of the bins of cosines.
 EDGES = np.linspace(-1, 1, 81)
 HARDEST = (0.01, 0.1)
+#: Squared sine of an angle that is none: two users with the same neighbours have the same embedding, but for rounding.
+NO_ANGLE = 1e-9
 
 
 def analyse(
@@ -101,12 +103,13 @@ def measure_negatives(model: MMSSL, data: InteractionData, anchors: Tensor) -> d
     found = {}
     for name, view in views.items():
         directed = anchors[view[anchors].norm(dim=1) > 0]
-        if len(directed):
-            found[name] = _negatives(final, view, directed, model.settings.contrast_temperature)
+        measured = _negatives(final, view, directed, model.settings.contrast_temperature) if len(directed) else None
+        if measured is not None:
+            found[name] = measured
     return found
 
 
-def _negatives(final: Tensor, view: Tensor, anchors: Tensor, temperature: float) -> Negatives:
+def _negatives(final: Tensor, view: Tensor, anchors: Tensor, temperature: float) -> Negatives | None:
     counts, logs, squares, ratios = (np.zeros(len(EDGES) - 1) for _ in range(4))
     total = similarity = beyond = 0.0
     hardest: dict[float, list[Tensor]] = {fraction: [] for fraction in HARDEST}
@@ -115,10 +118,10 @@ def _negatives(final: Tensor, view: Tensor, anchors: Tensor, temperature: float)
             shares.append(share_of_hardest(x, norms, fraction))
         total, similarity = total + x.numel(), similarity + float(x.sum())
         beyond += float((x > weight_peak(temperature)).sum())
-        pulling = norms > 0  # logarithms of the others do not exist
+        pulling = (1 - x.square() > NO_ANGLE) & (norms > 0)  # what is left of the others is rounding
         flat, log = x[pulling].numpy(), norms[pulling].log().numpy()
         at = np.clip(np.digitize(flat, EDGES) - 1, 0, len(counts) - 1)
-        weights = np.log(gradient_weight(np.clip(flat, -1 + 1e-12, 1 - 1e-12), temperature))
+        weights = np.log(gradient_weight(flat, temperature))
         for sums, values in ((counts, None), (logs, log), (squares, log**2), (ratios, log - weights)):
             sums += np.bincount(at, values, minlength=len(sums))
     bins = []
@@ -127,6 +130,8 @@ def _negatives(final: Tensor, view: Tensor, anchors: Tensor, temperature: float)
         spread = math.sqrt(max(squares[place] / n - mean**2, 0))
         centre = float(EDGES[place] + EDGES[place + 1]) / 2
         bins.append(Bin(similarity=centre, count=int(n), norm=math.exp(mean), deviation=math.exp(spread)))
+    if not bins:
+        return None
     return Negatives(
         anchors=len(anchors),
         negatives=int(total),
@@ -134,6 +139,7 @@ def _negatives(final: Tensor, view: Tensor, anchors: Tensor, temperature: float)
         scale=float(np.exp(ratios.sum() / counts.sum())),
         hardest={f"{fraction:g}": float(torch.cat(shares).mean()) for fraction, shares in hardest.items()},
         beyond_peak=beyond / total,
+        equal=1 - float(counts.sum()) / total,
         bins=tuple(bins),
     )
 

@@ -40,6 +40,7 @@ class Negatives(_Record):
         scale: factor on phi (Eq. 21) that fits all norms, the geometric mean of norm / phi.
         hardest: fraction of each anchor's negatives, the most similar ones -> their share of its summed norms.
         beyond_peak: share of the negatives that are more similar than where phi is largest.
+        equal: share of the negatives that point just where the anchor does, and so have no gradient; in no bin.
     """
 
     anchors: int = Field(ge=1)
@@ -48,7 +49,8 @@ class Negatives(_Record):
     scale: float = Field(gt=0)
     hardest: dict[str, float]
     beyond_peak: float
-    bins: tuple[Bin, ...]
+    equal: float
+    bins: tuple[Bin, ...] = Field(min_length=1)
 
 
 class Transfer(_Record):
@@ -71,7 +73,9 @@ class Part(_Record):
 
 
 class CostPoint(_Record):
-    """Cost at one size of the data: seconds of the fastest step and of the median one, and of a refresh (Eq. 8)."""
+    """Cost at one size of the data: seconds of the fastest step and of the median one, and of a refresh of
+    the modality graphs (Eq. 8); None without modalities.
+    """
 
     fraction: float
     users: int
@@ -81,7 +85,7 @@ class CostPoint(_Record):
     steps: int
     seconds: float = Field(gt=0)
     median: float = Field(gt=0)
-    refresh_seconds: float
+    refresh_seconds: float | None = Field(gt=0)
     peak_memory_bytes: int
     parts: tuple[Part, ...]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 #: The temperatures of the paper's Fig. 5; that of the run is drawn beside them.
 TEMPERATURES = (0.02, 0.1, 0.5)
+TICKS = (-1, -0.5, 0, 0.5, 1)
 
 
 def analysis_section(analysis: Analysis) -> Section:
@@ -57,8 +58,8 @@ def _negative_findings(analysis: Analysis) -> Iterator[str]:
     )
     for modality, found in analysis.negatives.items():
         yield (
-            f"{modality}: the most similar 1 % of an anchor's negatives hold {100 * found.hardest['0.01']:.1f} % of its "
-            f"negatives' gradient norms, the most similar 10 % hold {100 * found.hardest['0.1']:.1f} %."
+            f"{modality}: the most similar 1 % of an anchor's negatives hold {100 * found.hardest['0.01']:.1f} % of "
+            f"their gradient norms, the most similar 10 % hold {100 * found.hardest['0.1']:.1f} %."
         )
 
 
@@ -72,14 +73,17 @@ def _negative_table(analysis: Analysis, name: str, where: str) -> Table:
             number(found.hardest["0.01"], ".3f"),
             number(found.hardest["0.1"], ".3f"),
             number(found.beyond_peak, ".4f"),
+            number(found.equal, ".4f"),
         )
         for modality, found in analysis.negatives.items()
     )
-    columns = ("Modality", "Anchors", "Negatives each", "Mean cosine", "Hardest 1 %", "Hardest 10 %", "Beyond the peak")
+    shares = ("Hardest 1 %", "Hardest 10 %", "Beyond the peak", "Equal")
+    columns = ("Modality", "Anchors", "Negatives each", "Mean cosine", *shares)
     notes = (
         "Negatives of an anchor: the final embeddings and the modality's embeddings of all other users (Eq. 11).",
         "Hardest: the share of an anchor's summed gradient norms that its most similar negatives hold; mean over "
-        "anchors. Beyond the peak: share of the negatives more similar than where the weight is largest.",
+        "anchors. Beyond the peak: share of the negatives more similar than where the weight is largest. Equal: "
+        "share that point just where the anchor does, as users with the same neighbours do, and have no gradient.",
     )
     return Table(f"negatives-{name}", f"Gradients of the negatives of {where}", columns, rows, notes=notes)
 
@@ -156,6 +160,7 @@ def _draw_weight(data: pd.DataFrame, temperature: float) -> Figure:
     axes.set_yscale("log")
     lowest = float(data.iloc[1:-1, 1:].max(axis=1).min())
     axes.set_ylim(bottom=lowest / 1e3)
+    axes.set_xticks(TICKS)
     axes.set_xlabel("cosine x of anchor and negative")
     axes.set_ylabel("weight φ(x)")
     axes.legend(loc="upper left")
@@ -207,11 +212,12 @@ def _draw_norms(data: pd.DataFrame, temperature: float) -> Figure:
         upper.set_title(modality)
         share = own["count"].to_numpy() / own["count"].sum()
         lower.bar(centre, 100 * share, width=0.023, color=PALETTE["blue"], alpha=0.7)
+        lower.set_xticks(TICKS)
         lower.set_xlabel("cosine x of anchor and negative")
     low = min(data["norm"] / data["deviation"])
     high = max(data["norm"] * data["deviation"])
     grid[0, 0].set_ylim(low / 2, high * 2)
     grid[0, 0].set_ylabel("gradient norm")
-    grid[1, 0].set_ylabel("negatives (%)")
+    grid[1, 0].set_ylabel("share (%)")
     grid[0, 0].legend(loc="best")
     return drawn

@@ -165,7 +165,7 @@ def _measure(data: InteractionData, settings: Any, fraction: float) -> CostPoint
         steps=loop.sampler.steps,
         seconds=min(seconds),  # what else the machine does only adds to it
         median=float(np.median(seconds)),
-        refresh_seconds=refresh,
+        refresh_seconds=refresh if model.num_modalities else None,
         peak_memory_bytes=peak_memory(device),
         parts=complexity(model, len(data.train), loop.sampler.batch_size, distinct),
     )

@@ -25,27 +25,25 @@ def cost_findings(cost: Cost) -> tuple[str, ...]:
         for values in ([p.seconds for p in cost.points], _printed(cost), [_own(p) for p in cost.points])
     ]
     (last, time), (doubled, longer) = ((p.interactions, p.seconds) for p in cost.points[-2:])
-    return (
+    text = (
         f"A training step's time grows as the data's size to the power {slopes[0]:.2f} (log-log slope over "
         f"{len(sizes)} sizes; {growth([last, doubled], [time, longer]):.2f} between the two largest). The terms of "
         f"A.3 grow to the power {slopes[1]:.2f}, the operations of this implementation to the power {slopes[2]:.2f}.",
+    )
+    refreshing = [point.refresh_seconds for point in cost.points if point.refresh_seconds is not None]
+    if len(refreshing) < len(sizes):
+        return text
+    return (
+        *text,
+        "The refresh of the modality graphs, once an epoch, compares all users with all items: its time grows to the "
+        f"power {growth(sizes, refreshing):.2f}. A.3 has no term for it.",
     )
 
 
 def cost_tables(cost: Cost, name: str, dataset: str) -> list[Table]:
     """A row a size; then A.3 term by term at the size of the data."""
-    columns = (
-        "Size",
-        "Users",
-        "Items",
-        "Interactions",
-        "Step, s",
-        "Median, s",
-        "Refresh, s",
-        "Memory, MB",
-        "A.3",
-        "Here",
-    )
+    seconds = ("Step, s", "Median, s", "Refresh, s")
+    columns = ("Size", "Users", "Items", "Interactions", *seconds, "Memory, MB", "A.3", "Here")
     rows = tuple(
         (
             word(f"{point.fraction:g}"),
@@ -109,9 +107,9 @@ def cost_plot(cost: Cost, name: str, dataset: str) -> Plot:
     return Plot(
         f"figure-cost-{name}",
         f"Cost of a training step against the size of {dataset}",
-        "Seconds of the fastest training step, and of the median one, against training interactions, both axes logarithmic. The "
-        "lines are multiplications by A.3 and by this implementation, scaled to meet the measured time at the size of "
-        "the data set.",
+        "Seconds of the fastest training step, and of the median one, against training interactions, both axes "
+        "logarithmic. The lines are multiplications by A.3 and by this implementation, scaled to meet the measured "
+        "time at the size of the data set.",
         lambda: _draw(data),
         data,
     )
