@@ -106,7 +106,8 @@ def _named(line: Line, runs: int, over_seeds: Any) -> Iterable[tuple[str, TrainS
 def _measured(metric: str, reference: TrainSettings) -> str:
     known = [f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in reference.all_ks]
     if metric not in known:
-        raise UsageError(f"--metric {metric!r} is not measured with --ks {reference.ks}: {nearest(metric, known)}")
+        ks = ",".join(map(str, reference.all_ks))
+        raise UsageError(f"--metric {metric!r} is not measured with --ks {ks}: {nearest(metric, known)}")
     return metric
 
 
