@@ -13,6 +13,9 @@ from mmssl_cli.reporting.plain import notes_of, one_line, sections_of, slug
 # The page may show what is in it, and nothing may be fetched or run.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
+# Characters of a row's name, and of words in other columns, that stay on a line.
+_LONG_NAME, _LONG_WORDS = 18, 32
+
 
 def page(report: Report) -> str:
     """The whole report: readable on a phone, in a dark room, on paper, and read aloud."""
@@ -108,12 +111,14 @@ def _cell(cell: Cell, at: int, table: Table) -> str:
     text = escape(cell.text)
     shown = {"best": f"<strong>{text}</strong>", "second": f"<u>{text}</u>", "": text}[cell.mark]
     if at == 0 and table.labels:
-        return f'<th scope="row">{shown}</th>'
-    return f"<td{_kind(at, table)}>{shown}</td>"
+        return f'<th scope="row"{_kind(at, table, len(text) > _LONG_NAME)}>{shown}</th>'
+    return f"<td{_kind(at, table, len(text) > _LONG_WORDS)}>{shown}</td>"
 
 
-def _kind(at: int, table: Table) -> str:
-    return "" if at < table.labels else ' class="number"'
+def _kind(at: int, table: Table, long: bool = False) -> str:
+    if at >= table.labels:
+        return ' class="number"'
+    return ' class="long"' if long else ""
 
 
 def _figure(plot: Plot) -> Iterable[str]:

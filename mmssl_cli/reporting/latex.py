@@ -58,6 +58,7 @@ _SPECIAL = {
     "µ": r"$\mu$",
     "–": r"\textendash{}",
     "—": r"\textemdash{}",
+    "\N{ZERO WIDTH SPACE}": r"\allowbreak{}",
     "…": r"\dots{}",
     "‘": "`",
     "’": "'",
@@ -124,7 +125,8 @@ def table(shown: Table) -> str:
 
 def escape(text: str) -> str:
     """Text on one line that pdflatex shows as it is; a character that it does not know becomes its code point."""
-    return re.sub(r"[-,']{2,}", _no_ligature, "".join(map(_character, unicodedata.normalize("NFC", one_line(text)))))
+    text = re.sub(r"\S{40,}", _breakable, unicodedata.normalize("NFC", one_line(text)))
+    return re.sub(r"[-,']{2,}", _no_ligature, "".join(map(_character, text)))
 
 
 def _character(character: str) -> str:
@@ -137,6 +139,11 @@ def _character(character: str) -> str:
         letter = {"i": r"\i", "j": r"\j"}.get(parts[0], parts[0])
         return rf"\{_ACCENTS[parts[1]]}{{{letter}}}"
     return f"{{[}}U+{ord(character):04X}{{]}}"
+
+
+def _breakable(word: re.Match[str]) -> str:
+    """A hash or a path, with places where a line may end."""
+    return "\N{ZERO WIDTH SPACE}".join(re.findall(".{1,16}", word[0]))
 
 
 def _no_ligature(run: re.Match[str]) -> str:

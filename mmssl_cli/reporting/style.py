@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,24 +44,24 @@ _MARKERS = "osD^v<>pXP*hd"
 # Models often drawn together differ in colour, the others at least in line and marker.
 _LOOKS = {
     "mmssl": ("blue", "solid", "o"),
-    "mmssl (w/o-asl)": ("orange", "dashed", "s"),
+    "mmssl (w/o-asl)": ("orange", "long", "D"),
     "mmssl (w/o-cl)": ("green", "dashdot", "^"),
     "mmssl (w/o-gt)": ("purple", "dotted", "v"),
-    "mmssl (r/p-gae)": ("sky", "long", "D"),
+    "mmssl (r/p-gae)": ("sky", "dashed", "P"),
     "mf": ("black", "dotted", "X"),
     "ngcf": ("grey", "dashdot", "v"),
     "lightgcn": ("vermilion", "dashed", "s"),
     "sgl": ("green", "long", "^"),
-    "ncl": ("purple", "dashdot", "D"),
-    "hccf": ("orange", "dotted", "P"),
+    "ncl": ("purple", "dotted", "D"),
+    "hccf": ("orange", "dashdot", "P"),
     "vbpr": ("grey", "dotted", "p"),
     "lightgcn-m": ("vermilion", "dotted", "h"),
     "mmgcn": ("sky", "dashdot", "<"),
-    "grcn": ("orange", "long", ">"),
+    "grcn": ("orange", "dashdot", ">"),
     "lattice": ("green", "dashed", "*"),
     "clcrec": ("black", "dashdot", "d"),
     "mmgcl": ("black", "long", "h"),
-    "slmrec": ("purple", "dashed", "P"),
+    "slmrec": ("purple", "long", "P"),
     "bm3": ("sky", "dashed", "p"),
     "freedom": ("grey", "long", "X"),
     "mgcn": ("grey", "dashed", "*"),
@@ -222,8 +223,10 @@ def _rendered(drawn: Figure, form: str, salt: str) -> bytes:
     _plain_log_labels(drawn)
     # No date, and ids made from a fixed salt. Text stays text in SVG and PDF.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
-    with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "pdf.fonttype": 42}):
-        written = io.BytesIO()
+    written = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "pdf.fonttype": 42}), warnings.catch_warnings():
+        # A title in a script that the font lacks, or one longer than the figure, is no news to who asked for it.
+        warnings.filterwarnings("ignore", "Glyph|constrained_layout not applied", UserWarning)
         drawn.savefig(written, format=form, dpi=200, metadata=metadata)
     data = written.getvalue()
     if form == "svg":
