@@ -5,6 +5,7 @@ metrics.parquet    a row an epoch; curves.png and curves.svg draw it
 result.json        status, test metrics, cost
 per_user.parquet   test metrics a user
 per_item.parquet   test hits an item, once they were asked for
+analysis.json      what `mmssl analyze` found, once it was asked for
 model.safetensors  weights of the best epoch
 state.pt           where to resume
 log.jsonl          what happened, a line each
