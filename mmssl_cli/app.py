@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("mmssl_cli.commands.sweep:sweep", "Train with several values of a setting: Figure 4."),
     "analyze": ("mmssl_cli.commands.analyze:analyze", "Look into a run of MMSSL: gradients, transferability, cost."),
     "curves": ("mmssl_cli.commands.curves:curves", "Draw how runs went, by epoch and by second: Figure 3."),
+    "report": ("mmssl_cli.commands.report:report", "Make a report of all finished runs: HTML, LaTeX, CSV, SVG."),
     "runs": ("mmssl_cli.commands.runs:runs", "List the runs, newest first."),
     "models": ("mmssl_cli.commands.models:models", "List the models, their papers and settings."),
 }

@@ -33,7 +33,7 @@ def configuration_of(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:
     return tuple(pair for pair in identity(settings) if pair[0] != "seed")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FinishedRun:
     """A run that is over, with its test metrics; its tables are read when they are asked for."""
 
@@ -95,7 +95,7 @@ class FinishedRun:
         return self.folder.read_metrics()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Configuration:
     """Runs of the same settings with different seeds, by rising seed; at least one."""
 

@@ -15,7 +15,7 @@ from mmssl_cli.reporting.document import (
     word,
 )
 from mmssl_cli.reporting.published import published_results
-from mmssl_cli.reporting.tables import metric_label
+from mmssl_cli.reporting.tables import METRICS, metric_label
 from mmssl_cli.studies.evidence import OURS, validation
 from mmssl_cli.studies.pairs import TESTS, against
 from mmssl_cli.wording import dashed
@@ -23,21 +23,21 @@ from mmssl_cli.wording import dashed
 if TYPE_CHECKING:
     from mmssl_cli.experiments.results import Configuration
 
-METRICS = ("recall@20", "precision@20", "ndcg@20")
 
-
-def comparison_section(dataset: str, models: Sequence[Configuration]) -> Section:
+def comparison_section(dataset: str, models: Sequence[Configuration], k: int = 20) -> Section:
     """Table 2 for a data set: ours, then what was published on it; and what the models cost.
 
     Args:
         models: a configuration a model, in the order to show them.
+        k: cut-off of the metrics.
     """
-    tables = [_accuracy(dataset, models)] if models else []
+    metrics = [f"{name}@{k}" for name in METRICS]
+    tables = [_accuracy(dataset, models, metrics)] if models else []
     ours = next((model for model in models if model.settings.model == OURS), None)
     rivals = [model for model in models if model is not ours]
     if ours is not None and rivals:
-        tables.append(_tests(dataset, ours, rivals))
-    published = _published(dataset)
+        tables.append(_tests(dataset, ours, rivals, (metrics[0], metrics[2])))
+    published = _published(dataset, metrics)
     if published is not None:
         tables.append(published)
     if models:
@@ -52,20 +52,20 @@ def comparison_section(dataset: str, models: Sequence[Configuration]) -> Section
     return Section(
         f"comparison-{dashed(dataset)}",
         f"Comparison on {dataset}",
-        _findings(ours, rivals),
+        _findings(ours, rivals, metrics[0]),
         tuple(tables),
         (),
         tuple(missing),
     )
 
 
-def _accuracy(dataset: str, models: Sequence[Configuration]) -> Table:
-    columns = ("Model", "Seeds", *map(metric_label, METRICS), "Validation")
+def _accuracy(dataset: str, models: Sequence[Configuration], metrics: Sequence[str]) -> Table:
+    columns = ("Model", "Seeds", *map(metric_label, metrics), "Validation")
     rows = [
         [
             word(model.label),
             word(", ".join(map(str, model.seeds))),
-            *(mean_of(model.test(metric)) for metric in METRICS),
+            *(mean_of(model.test(metric)) for metric in metrics),
             mean_of([run.result["validation"][model.settings.select_on] for run in model.runs]),
         ]
         for model in models
@@ -80,7 +80,6 @@ def _accuracy(dataset: str, models: Sequence[Configuration]) -> Table:
         notes=(
             "Mean ± sample standard deviation over the seeds; all items are ranked, training items left out. Every "
             f"epoch was selected on validation ({', '.join(selects)}), the last column.",
-            "Best bold, second underlined.",
         ),
     )
 
@@ -90,14 +89,13 @@ def best_of(models: Sequence[Configuration]) -> Configuration | None:
     return max(models, key=validation, default=None)
 
 
-def _tests(dataset: str, ours: Configuration, rivals: Sequence[Configuration]) -> Table:
+def _tests(dataset: str, ours: Configuration, rivals: Sequence[Configuration], metrics: Sequence[str]) -> Table:
     columns = ["Against"]
-    for metric in ("recall@20", "ndcg@20"):
+    for metric in metrics:
         label = metric_label(metric)
         columns += [f"{label} improvement", f"{label} p, users", f"{label} p, seeds"]
     rows = [
-        (word(rival.label), *(cell for metric in ("recall@20", "ndcg@20") for cell in against(ours, rival, metric)))
-        for rival in rivals
+        (word(rival.label), *(cell for metric in metrics for cell in against(ours, rival, metric))) for rival in rivals
     ]
     return Table(
         dashed(f"table2-tests-{dataset}"),
@@ -108,23 +106,20 @@ def _tests(dataset: str, ours: Configuration, rivals: Sequence[Configuration]) -
     )
 
 
-def _published(dataset: str) -> Table | None:
-    published = published_results(dataset)
+def _published(dataset: str, metrics: Sequence[str]) -> Table | None:
+    published = [one for one in published_results(dataset) if any(metric in one.metrics for metric in metrics)]
     if not published:
         return None
     rows = [
-        (word(one.model), *(number(one.metrics.get(metric)) for metric in METRICS), word(one.source))
+        (word(one.model), *(number(one.metrics.get(metric)) for metric in metrics), word(one.source))
         for one in published
     ]
     return Table(
         dashed(f"table2-published-{dataset}"),
         f"Published on {dataset}",
-        ("Model", *map(metric_label, METRICS), "Source"),
+        ("Model", *map(metric_label, metrics), "Source"),
         tuple(rows),
-        notes=(
-            "By rising Recall@20. Their features, settings and number of seeds are their papers'; some normalise NDCG "
-            "otherwise.",
-        ),
+        notes=("Their features, settings and number of seeds are their papers'; some normalise NDCG otherwise.",),
     )
 
 
@@ -153,17 +148,18 @@ def _costs(dataset: str, models: Sequence[Configuration]) -> Table:
     )
 
 
-def _findings(ours: Configuration | None, rivals: Sequence[Configuration]) -> tuple[str, ...]:
+def _findings(ours: Configuration | None, rivals: Sequence[Configuration], metric: str) -> tuple[str, ...]:
     best = best_of(rivals)
     if ours is None or best is None:
         return ()
-    improvement, over_users, over_seeds = against(ours, best, "recall@20")
+    improvement, over_users, over_seeds = against(ours, best, metric)
     if improvement.value is None:
         return ()
     tests = f"p = {over_users.text} over users"
     if over_seeds.value is not None:
         tests += f", {over_seeds.text} over seeds"
+    label, side = metric_label(metric), "above" if improvement.value > 0 else "below"
     return (
-        f"Against {best.label}, the best baseline on validation, {ours.label} changes Recall@20 by {improvement.text} "
-        f"({tests}).",
+        f"{label} of {ours.label} is {abs(improvement.value):.1%} {side} that of {best.label}, the best baseline on "
+        f"validation ({tests}).",
     )

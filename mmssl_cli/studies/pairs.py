@@ -12,8 +12,8 @@ from mmssl_cli.reporting.document import Cell, p_value, percent
 
 #: What the two p-values are, for the notes of tables.
 TESTS = (
-    "p, users: Wilcoxon signed-rank test over the test users, their metrics averaged over the seeds. p, seeds: paired "
-    "t-test over the seeds."
+    "p: two-sided paired t-tests, over the test users (their metrics averaged over the seeds) and over the seeds; not "
+    "corrected for the number of tests."
 )
 
 
@@ -41,4 +41,4 @@ def against(first: Configuration, second: Configuration, metric: str) -> tuple[C
     base = fmean(theirs)
     users = compare_over_users(*(each.per_user(metric).to_numpy() for each in pair))
     seeds = compare_over_seeds(ours, theirs).t_p_value if len(ours) > 1 else None
-    return percent(fmean(ours) / base - 1 if base else None), p_value(users.wilcoxon_p_value), p_value(seeds)
+    return percent(fmean(ours) / base - 1 if base else None), p_value(users.t_p_value), p_value(seeds)

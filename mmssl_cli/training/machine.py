@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mmssl_cli import __version__
+from mmssl_cli.wording import counted
 
 _PROCESS = Path("/proc/self")
 
@@ -31,7 +32,7 @@ def device_name(device: torch.device) -> str:
     """The device as a reader of results knows it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"cpu ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+    return f"cpu ({platform.processor() or platform.machine()}, {counted(torch.get_num_threads(), 'thread')})"
 
 
 def reset_peak_memory(device: torch.device) -> None:
