@@ -193,6 +193,13 @@ def test_the_other_verdicts_on_the_paper(tmp_path: Path) -> None:
     assert "chooses 100 × 2" in text and "paper" not in text
 
 
+def test_of_equals_the_first_is_chosen_and_the_others_are_named(tmp_path: Path) -> None:
+    for layers in (1, 2, 3):
+        write_run(tmp_path, settings={"model": "mmssl", "layers": layers}, scores=[0.2], test=0.1 * layers)
+    (text,) = section_of(tmp_path, line("layers=3,1")).text
+    assert "chooses 1 (0.2000; as good: 2, 3), whose test Recall@20 is 0.1000." in text
+
+
 def test_the_baseline_is_the_best_on_validation_of_another_model(tmp_path: Path) -> None:
     write_layers(tmp_path)
     for model, validation, test in (("mf", 0.3, 0.22), ("lightgcn", 0.2, 0.9), ("mmssl", 0.9, 0.9)):
@@ -274,6 +281,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "generate_shop", lambda seed: generate(seed, num_users=40, num_items=60))
 
 
+@pytest.mark.slow
 def test_from_nothing_to_the_table_and_again_with_everything_reused(
     cli: Callable[..., Answer], tmp_path: Path, small_demo: None
 ) -> None:

@@ -9,7 +9,6 @@ from functools import partial
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from mmssl_cli.config import SETTINGS
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Section, Table, mean_of, with_marks, word
 from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.studies.sweep_points import SYMBOLS, Line, Point, is_number, shown_name, shown_value
@@ -166,8 +165,11 @@ def _findings(line: Line, measured: Sequence[Measured], baseline: Configuration 
     shown = metric_label(metric)
     known = [each for each in measured if each.test(metric)]
     best = max(known, key=lambda each: fmean(each.test(metric)))
+    score = fmean(selected.validation(metric))
+    equals = [each.shown for each in known if each is not selected and fmean(each.validation(metric)) == score]
+    tied = f"; as good: {', '.join(equals)}" if equals else ""
     parts = [
-        f"{names}: validation {shown} chooses {selected.shown} ({fmean(selected.validation(metric)):.4f}), whose test "
+        f"{names}: validation {shown} chooses {selected.shown} ({score:.4f}{tied}), whose test "
         f"{shown} is {mean_of(selected.test(metric)).text}."
     ]
     if best is selected:
@@ -267,7 +269,7 @@ def _plain(value: object) -> object:
 
 
 def _missing_baseline(settings: TrainSettings) -> Missing:
-    other = next(name for name in ("lightgcn", *SETTINGS) if name != settings.model)
+    other = next(name for name in ("lightgcn", "mf") if name != settings.model)
     return Missing(
         f"a baseline on {settings.dataset} (finished runs of another model)",
         f"mmssl train --dataset {settings.dataset} --model {other}",
