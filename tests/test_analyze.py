@@ -1,0 +1,203 @@
+"""`mmssl analyze`: what it measures on a model against slow forms, what it keeps, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmssl_cli.evaluation.gradients import gradient_weight, negative_gradients
+from mmssl_cli.experiments.run_folder import RunFolder
+from mmssl_cli.studies import cost
+from mmssl_cli.studies.analysis import EDGES, measure_negatives, measure_transfer, sample_users
+from mmssl_cli.studies.analysis_record import read_analysis
+from mmssl_cli.studies.analysis_section import analysis_section
+from mmssl_cli.studies.row_views import final_embeddings, margin_gradients
+from pipelines.errors import InputError
+from tests.conftest import Answer
+from tests.model_cases import array, toy_data, toy_model, write_toy
+
+Cli = Callable[..., Answer]
+SMALL = "--dataset toy --embedding-dim 8 --batch-size 32 --ks 3,5 --select-on recall@5 --epochs 1 --device cpu"
+
+
+def test_a_user_of_whom_a_view_has_nothing_has_no_gradient_there() -> None:
+    data = toy_data(absent={"visual": range(9)})
+    model = toy_model(data).eval()
+    model.begin_epoch(1)
+    target, sources = margin_gradients(model, data.train, torch.arange(4))
+    assert sources["visual"].isnan().all()
+    assert sources["text"].isfinite().all() and target.isfinite().all()
+    assert set(measure_transfer(model, data, torch.arange(4))) == {"text"}
+
+
+def test_transferability_is_measured_beside_random_directions_and_a_model_before_training() -> None:
+    data = toy_data(users=40, items=30)
+    found = measure_transfer(toy_model(data, layers=2).eval(), data, torch.arange(40))
+    for kinds in found.values():
+        assert list(kinds) == ["trained", "random", "untrained"]
+        # The random directions of a row of 30 items share 1 / 30 with any direction, on average.
+        assert kinds["random"].rho_1 == pytest.approx(1 / 30, abs=0.03)
+        assert all(0 <= each.share <= each.rho_2 <= 1 for each in kinds.values())
+
+
+def test_bins_hold_what_the_gradients_are() -> None:
+    data = toy_data(users=30, items=20)
+    model = toy_model(data, contrast_temperature=0.3).eval()
+    model.begin_epoch(1)
+    anchors = torch.tensor([0, 4, 9])
+
+    found = measure_negatives(model, data, anchors)
+
+    final = final_embeddings(model)[0]
+    for (name, measured), view in zip(found.items(), model.views()[0], strict=True):
+        [(x, norms)] = negative_gradients(final, view, anchors, 0.3)
+        similarities, values = array(x).ravel(), array(norms).ravel()
+        angled = 1 - similarities**2 > 1e-9
+        assert (measured.anchors, measured.negatives) == (3, 3 * 2 * 29), name
+        assert measured.equal == pytest.approx(1 - angled.mean())
+        assert measured.mean_similarity == pytest.approx(similarities.mean())
+        ratio = np.log(values[angled] / gradient_weight(similarities[angled], 0.3))
+        assert np.log(measured.scale) == pytest.approx(ratio.mean())
+        assert sum(each.count for each in measured.bins) == angled.sum()
+        for each in measured.bins:
+            low, high = each.similarity - 0.0125, each.similarity + 0.0125
+            inside = np.log(values[angled & (similarities >= low) & (similarities < high)])
+            assert len(inside) == each.count
+            assert np.log(each.norm) == pytest.approx(inside.mean())
+            assert np.log(each.deviation) == pytest.approx(inside.std(), abs=1e-6)
+    assert len(EDGES) == 81
+
+
+def test_sampled_users_have_an_item_and_lack_one() -> None:
+    data = toy_data(users=30, items=20)
+    assert sample_users(data, 1000).tolist() == list(range(30))
+    some = sample_users(data, 5)
+    assert len(some) == 5 and some.tolist() == sorted(some.tolist()) == sample_users(data, 5).tolist()
+
+
+@pytest.fixture
+def train(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunFolder]:
+    """Train a run on the toy data set and return its folder."""
+    monkeypatch.setattr("mmssl_cli.reporting.figures.plot_curves", lambda *given, **named: None)
+    monkeypatch.setattr(cost, "FEWEST", 10)
+    write_toy(tmp_path / "data")
+
+    def run(*arguments: object, model: str = "mmssl") -> RunFolder:
+        before = set(Path("runs").iterdir()) if Path("runs").exists() else set()
+        answer = cli("train", "--model", model, *SMALL.split(), *arguments)
+        assert answer.code == 0, answer.err
+        [new] = set(Path("runs").iterdir()) - before
+        return RunFolder.open(new)
+
+    return run
+
+
+def test_a_run_is_analysed_kept_and_its_cost_reused(cli: Cli, train: Callable[..., RunFolder]) -> None:
+    run = train()
+    train(model="mf")
+
+    answer = cli("analyze", "--users", 12, "--out", "results")
+
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[0].strip() == "Analysis of mmssl on toy, seed 2023"
+    assert "Timing 17 training steps with 15 users" in answer.err
+    kept = read_analysis(run)
+    assert kept is not None and kept.run == run.id
+    assert [point.fraction for point in kept.cost.points] == [0.5, 1.0, 2.0]  # type: ignore[union-attr]
+    assert [point.users for point in kept.cost.points] == [15, 30, 60]  # type: ignore[union-attr]
+    assert set(kept.negatives) == set(kept.transfer) == {"visual", "text"}
+    section = analysis_section(kept)
+    assert [table.title.split(" of ")[0] for table in section.tables] == [
+        "Gradients",
+        "Transferability",
+        "Cost",
+        "Complexity by A.3 on toy",
+    ]
+    written = {path.name for path in Path("results").rglob("*.svg")}
+    assert written == {f"{plot.name}.svg" for plot in section.plots} and len(written) == 3
+    again = cli("analyze", "latest", "--users", 5, "--json")
+    assert "Timing" not in again.err
+    assert f"Run {run.id}, 5 users sampled." in json.loads(again.out)["text"]
+    assert read_analysis(run).cost == kept.cost  # type: ignore[union-attr]
+    anew = cli("-q", "analyze", run.id, "--cost", "--users", 5)
+    assert anew.err == "" and read_analysis(run).cost != kept.cost  # type: ignore[union-attr]
+
+
+def test_the_same_run_gives_the_same_numbers(cli: Cli, train: Callable[..., RunFolder]) -> None:
+    run = train()
+    kept = []
+    for _ in range(2):
+        assert cli("analyze", "--no-cost").code == 0
+        kept.append((run.path / "analysis.json").read_bytes())
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence", "tables"),
+    [
+        (["--variant", "w/o-CL"], "mmssl (w/o-CL) is trained without a contrast", ["transferability"]),
+        (["--modalities", "none"], "Without modalities there is no modality's view", []),
+        (["--layers", 0], "Without layers of propagation", ["negatives"]),
+        (["--variant", "w/o-ASL"], "", ["negatives", "transferability"]),
+    ],
+)
+def test_what_cannot_be_computed_is_said_and_the_rest_done(
+    cli: Cli, train: Callable[..., RunFolder], flags: list[str], sentence: str, tables: list[str]
+) -> None:
+    run = train(*flags)
+    answer = cli("analyze", "--no-cost")
+    assert answer.code == 0, answer.err
+    assert sentence in answer.words
+    kept = read_analysis(run)
+    assert kept is not None
+    assert [table.name.partition("-")[0] for table in analysis_section(kept).tables] == tables
+    assert f"mmssl analyze {run.id} --cost" in answer.words
+
+
+def test_cost_without_modalities_has_no_refresh(cli: Cli, train: Callable[..., RunFolder]) -> None:
+    train("--modalities", "none")
+    answer = cli("analyze", "--cost")
+    assert answer.code == 0, answer.err
+    assert "A training step's time grows" in answer.words and "refresh of the modality graphs" not in answer.words
+
+
+def test_what_is_no_run_of_mmssl_is_refused(cli: Cli, train: Callable[..., RunFolder]) -> None:
+    none = cli("analyze")
+    assert none.code == 2 and "runs holds no finished run of mmssl; `mmssl train` makes one." in none.words
+    other = train(model="lightgcn")
+    assert cli("analyze").code == 2
+    refused = cli("analyze", other.id)
+    assert (refused.code, refused.out) == (2, "")
+    assert f"Run {other.id} is of model 'lightgcn'; expected a run of 'mmssl'" in refused.words
+    cut = train()
+    (cut.path / "result.json").unlink()
+    assert cli("analyze").code == 2
+    unfinished = cli("analyze", cut.id)
+    assert unfinished.code == 1 and f"`mmssl train --resume {cut.id}`" in unfinished.words
+    assert cli("analyze", "--users", 1).code == 2
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 2}', "\xff"])
+def test_a_damaged_analysis_is_named_and_made_again(cli: Cli, train: Callable[..., RunFolder], content: str) -> None:
+    run = train()
+    (run.path / "analysis.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match=r"analysis.json is damaged or of another version; `mmssl analyze .*` makes"):
+        read_analysis(run)
+    answer = cli("analyze", "--no-cost")
+    assert answer.code == 0 and "is damaged or of another version" in answer.err
+    assert read_analysis(run) is not None
+
+
+def test_an_analysis_of_other_weights_does_not_count(cli: Cli, train: Callable[..., RunFolder]) -> None:
+    run = train()
+    assert read_analysis(run) is None
+    assert cli("analyze", "--no-cost").code == 0
+    weights = run.load_model()
+    run.save_model({name: tensor + 1 for name, tensor in weights.items()})
+    with pytest.raises(InputError, match="about other weights than the run has now; `mmssl analyze"):
+        read_analysis(run)
