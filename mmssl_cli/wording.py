@@ -45,7 +45,7 @@ def modalities_label(modalities: Sequence[str] | None) -> str:
 
 def dashed(text: str) -> str:
     """A name for files and anchors: small letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-") or "unnamed"
 
 
 def companion(metric: str) -> str:

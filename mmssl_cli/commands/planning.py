@@ -156,6 +156,10 @@ def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Seq
     if options.dry_run:
         _show_plan(standings, called, times, options.jobs)
         raise typer.Exit
+    if options.tensorboard:
+        from mmssl_cli.tensorboard import summary_writer
+
+        summary_writer()  # a missing package is said before anything is trained
     from mmssl_cli.experiments.executor import Engine
 
     known = [seconds for seconds in times if seconds is not None]
@@ -222,7 +226,8 @@ def plain(section: Section) -> dict[str, Any]:
 def _row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for column, cell in zip(columns, row, strict=True):
-        values[column] = cell.text if cell.value is None else cell.value
+        words = None if cell.text in ("", "-") else cell.text
+        values[column] = words if cell.value is None else cell.value
         if cell.deviation is not None:
             values[f"{column} deviation"] = cell.deviation
     return values

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmssl_cli.reporting.document import (
+    Cell,
     Missing,
     Section,
     Table,
@@ -32,14 +33,12 @@ def comparison_section(dataset: str, models: Sequence[Configuration], k: int = 2
         k: cut-off of the metrics.
     """
     metrics = [f"{name}@{k}" for name in METRICS]
-    tables = [_accuracy(dataset, models, metrics)] if models else []
+    published = _published(dataset, metrics)
+    tables = [_accuracy(dataset, models, metrics, published)] if models or published else []
     ours = next((model for model in models if model.settings.model == OURS), None)
     rivals = [model for model in models if model is not ours]
     if ours is not None and rivals:
         tables.append(_tests(dataset, ours, rivals, (metrics[0], metrics[2])))
-    published = _published(dataset, metrics)
-    if published is not None:
-        tables.append(published)
     if models:
         tables.append(_costs(dataset, models))
     missing = []
@@ -59,28 +58,37 @@ def comparison_section(dataset: str, models: Sequence[Configuration], k: int = 2
     )
 
 
-def _accuracy(dataset: str, models: Sequence[Configuration], metrics: Sequence[str]) -> Table:
-    columns = ("Model", "Seeds", *map(metric_label, metrics), "Validation")
-    rows = [
+def _accuracy(
+    dataset: str, models: Sequence[Configuration], metrics: Sequence[str], published: Sequence[tuple[Cell, ...]]
+) -> Table:
+    ours = [
         [
             word(model.label),
-            word(", ".join(map(str, model.seeds))),
+            word(f"here, {'seed' if len(model.seeds) == 1 else 'seeds'} {', '.join(map(str, model.seeds))}"),
             *(mean_of(model.test(metric)) for metric in metrics),
             mean_of([run.result["validation"][model.settings.select_on] for run in model.runs]),
         ]
         for model in models
     ]
     selects = sorted({metric_label(model.settings.select_on) for model in models})
+    notes = []
+    if models:
+        notes.append(
+            "Here: mean ± sample standard deviation over the seeds; all items are ranked, training items left out. "
+            f"Every epoch was selected on validation ({', '.join(selects)}), the last column. Marks are among these rows."
+        )
+    if published:
+        notes.append(
+            "Published rows by rising Recall: their features, settings and number of seeds are their papers'; some "
+            "normalise NDCG otherwise."
+        )
     return Table(
         dashed(f"table2-comparison-{dataset}"),
         f"Table 2. Test metrics on {dataset}",
-        columns,
-        with_marks(rows, [2, 3, 4]),
+        ("Model", "Source", *map(metric_label, metrics), "Validation"),
+        (*with_marks(ours, [2, 3, 4]), *published),
         labels=2,
-        notes=(
-            "Mean ± sample standard deviation over the seeds; all items are ranked, training items left out. Every "
-            f"epoch was selected on validation ({', '.join(selects)}), the last column.",
-        ),
+        notes=tuple(notes),
     )
 
 
@@ -106,21 +114,13 @@ def _tests(dataset: str, ours: Configuration, rivals: Sequence[Configuration], m
     )
 
 
-def _published(dataset: str, metrics: Sequence[str]) -> Table | None:
-    published = [one for one in published_results(dataset) if any(metric in one.metrics for metric in metrics)]
-    if not published:
-        return None
-    rows = [
-        (word(one.model), *(number(one.metrics.get(metric)) for metric in metrics), word(one.source))
-        for one in published
+def _published(dataset: str, metrics: Sequence[str]) -> list[tuple[Cell, ...]]:
+    """Rows of Table 2 for what has been published on a data set with these metrics."""
+    return [
+        (word(one.model), word(one.source), *(number(one.metrics.get(metric)) for metric in metrics), Cell(""))
+        for one in published_results(dataset)
+        if any(metric in one.metrics for metric in metrics)
     ]
-    return Table(
-        dashed(f"table2-published-{dataset}"),
-        f"Published on {dataset}",
-        ("Model", *map(metric_label, metrics), "Source"),
-        tuple(rows),
-        notes=("Their features, settings and number of seeds are their papers'; some normalise NDCG otherwise.",),
-    )
 
 
 def _costs(dataset: str, models: Sequence[Configuration]) -> Table:

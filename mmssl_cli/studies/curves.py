@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from mmssl_cli.config import SETTINGS
 from mmssl_cli.experiments.results import configuration_of, label_of
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, word
 from mmssl_cli.reporting.tables import metric_label
+from mmssl_cli.wording import dashed
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def curves_section(curves: Sequence[Curve], metrics: Sequence[str] = ("recall@20
     from mmssl_cli.studies.curves_figures import draw_curves, long_form
 
     dataset = curves[0].traces[0].settings.dataset
-    slug = re.sub(r"[^a-z0-9]+", "-", dataset.casefold()).strip("-")
+    slug = dashed(dataset)
     columns = {f"validation/{metric}": f"Validation {metric_label(metric)}" for metric in metrics}
     for curve in curves:
         for trace in curve.traces:

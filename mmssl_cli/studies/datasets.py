@@ -7,7 +7,7 @@ from typing import Any
 
 from mmssl_cli.reporting.document import Cell, Section, Table, number, word
 
-_COLUMNS = ("Data set", "Source", "Users", "Items", "Interactions", "Counted", "Sparsity, %", "Modalities")
+_COLUMNS = ("Data set", "Source", "Modalities", "Counted", "Users", "Items", "Interactions", "Sparsity, %")
 
 
 def datasets_section(records: Sequence[Mapping[str, Any]]) -> Section:
@@ -24,7 +24,7 @@ def datasets_section(records: Sequence[Mapping[str, Any]]) -> Section:
             "Table 1. Data sets",
             _COLUMNS,
             tuple(rows),
-            labels=2,
+            labels=4,
             notes=(
                 "Interactions are counted as the paper counts those of each data set. What encoded the features is in "
                 "the manifest.",
@@ -50,10 +50,10 @@ def _row(
     return (
         word(name),
         word(source),
+        word(modalities),
+        word(counting),
         number(facts["users"], ",.0f"),
         number(facts["items"], ",.0f"),
         number(interactions, ",.0f"),
-        word(counting),
         number(sparsity, ".3f"),
-        word(modalities),
     )

@@ -15,8 +15,8 @@ from mmssl_cli.evaluation.sparsity import Buckets, default_buckets
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, p_value, percent, with_marks, word
 from mmssl_cli.reporting.published.sparsity import published_sparsity
 from mmssl_cli.reporting.tables import metric_label
-from mmssl_cli.studies.sparsity_items import item_side, slug
-from mmssl_cli.wording import counted
+from mmssl_cli.studies.sparsity_items import item_side
+from mmssl_cli.wording import counted, dashed
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def sparsity(
         tables.append(users.improvements())
     items = item_side(configurations, reference, data_dir, int(metric.partition("@")[2]))
     return Section(
-        f"sparsity-{slug(dataset)}",
+        f"sparsity-{dashed(dataset)}",
         f"Sparse users and items: {dataset}",
         (*users.findings(), *items.text),
         (*tables, *items.tables),
@@ -115,7 +115,7 @@ class _UserSide:
         marked = with_marks(rows, apart)  # nothing is best where all are alike
         published = [(word(f"{model} (paper)"), *map(number, values)) for model, values in self.published().items()]
         return Table(
-            f"table4-sparsity-{slug(self.dataset)}",
+            f"table4-sparsity-{dashed(self.dataset)}",
             f"Table 4. {metric_label(self.metric)} by training items of the users, on {self.dataset}",
             ("Model", *self.buckets.labels),
             ((word("test users"), *(number(float(count), ",.0f") for count in counts)), *marked, *published),
@@ -164,7 +164,7 @@ class _UserSide:
             gains = map(percent, relative(np.array(best), np.array(values)))
             rows.append((word(f"{PUBLISHED_REFERENCE} over {model} (paper)"), word("improvement"), *gains))
         return Table(
-            f"table4-improvement-{slug(self.dataset)}",
+            f"table4-improvement-{dashed(self.dataset)}",
             f"Improvement in {metric_label(self.metric)} by training items of the users, on {self.dataset}",
             ("Compared", "Measure", *self.buckets.labels),
             tuple(rows),
@@ -206,7 +206,7 @@ class _UserSide:
         lines = {c.label: Spread.over_seeds(self.values(c)) for c in self.configurations}
         name = metric_label(self.metric)
         return Plot(
-            f"figure1a-users-{slug(self.dataset)}",
+            f"figure1a-users-{dashed(self.dataset)}",
             f"Fig. 1a. {name} by training items of the users, on {self.dataset}",
             f"Bars: test users in each bucket of training items (left axis). Lines: {name} of each model, the "
             "mean over the users of a bucket (right axis); bands: one standard deviation over several seeds.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ import numpy as np
 
 from mmssl_cli.reporting.document import Cell, Plot, Table, mean_of, with_marks, word
 from mmssl_cli.studies.per_item import per_item
-from mmssl_cli.wording import counted
+from mmssl_cli.wording import counted, dashed
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,11 +83,6 @@ def item_side(configurations: Sequence[Configuration], reference: Configuration,
     )
 
 
-def slug(text: str) -> str:
-    """A text as a part of a file's name: small letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
 def _table(models: Sequence[_Model], dataset: str, k: int) -> Table:
     from mmssl_cli.evaluation.items import TAIL_SHARE, coverage, share_of, tail_items
 
@@ -107,7 +101,7 @@ def _table(models: Sequence[_Model], dataset: str, k: int) -> Table:
         rows.append([word(model.label), *(_mean(seeds, form) for seeds, form in zip(values, forms, strict=True))])
     highest = int(first.degree[tail].max()) if tail.any() else 0
     return Table(
-        f"figure1-items-{slug(dataset)}",
+        f"figure1-items-{dashed(dataset)}",
         f"Long-tail items among the first {k} of each test user, on {dataset}",
         ("Model", *columns),
         with_marks(rows, range(1, len(columns) + 1) if len(rows) > 1 else ()),
@@ -139,7 +133,7 @@ def _accuracy_plot(models: Sequence[_Model], reference: str, dataset: str, k: in
     drawn = {model.label: _points(model, groups[model.label]) for model in models}
     others = f" The line of {reference} is drawn thin beside the others." if len(models) > 1 else ""
     return Plot(
-        f"figure1bc-items-{slug(dataset)}",
+        f"figure1bc-items-{dashed(dataset)}",
         f"Fig. 1b, c. Accuracy of items by their training interactions, on {dataset}",
         f"A point is an item with test interactions: the share of them that the first {k} find, the mean over seeds "
         f"(of equal points one, at most {MOST_POINTS} a panel). The line is the mean over the items of 0, 1, 2 to 3, "
@@ -199,7 +193,7 @@ def _tail_plot(models: Sequence[_Model], dataset: str, k: int) -> Plot:
     relevant = share_of(models[0].relevant, tail)
     means = {label: float(seeds.mean()) for label, seeds in values.items()}
     return Plot(
-        f"figure1-tail-{slug(dataset)}",
+        f"figure1-tail-{dashed(dataset)}",
         f"Long-tail items among the first {k}, on {dataset}",
         f"The share of each model's first {k} that are long-tail items, the {100 * TAIL_SHARE:.0f} % of all items with "
         "the lowest training degrees; error bars: one standard deviation over seeds. Dashed: their share of the test "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Section, Table, mean_of, with_marks, word
 from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.studies.sweep_points import SYMBOLS, Line, Point, is_number, shown_name, shown_value
-from mmssl_cli.wording import counted
+from mmssl_cli.wording import companion, counted, dashed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +73,7 @@ def sweep_section(
         if len(line.parameters) <= 2 and any(each.runs for each in measured):
             plots.append(_plot(line, measured, baseline, metric))
     return Section(
-        name=f"sweep-{_slug(settings.dataset)}",
+        name=f"sweep-{dashed(settings.dataset)}",
         title=f"Figure 4. Settings of {settings.model} on {settings.dataset}",
         text=tuple(texts),
         tables=tuple(tables),
@@ -98,12 +97,6 @@ def selected_on_validation(measured: Sequence[Measured], metric: str) -> Measure
     """The point with the best mean validation metric, the first of equals; None where nothing is finished."""
     known = [each for each in measured if each.validation(metric)]
     return max(known, key=lambda each: fmean(each.validation(metric)), default=None)
-
-
-def companion(metric: str) -> str:
-    """NDCG beside a recall or a precision, recall beside an NDCG."""
-    name, _, k = metric.partition("@")
-    return f"{'recall' if name == 'ndcg' else 'ndcg'}@{k}"
 
 
 def axis_name(parameter: str) -> str:
@@ -282,8 +275,4 @@ def _title(line: Line) -> str:
 
 
 def _name(line: Line) -> str:
-    return _slug("-".join([*line.parameters, line.points[0].settings.dataset]))
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
+    return dashed("-".join([*line.parameters, line.points[0].settings.dataset]))
