@@ -20,7 +20,7 @@ from sample_report import NASTY, NASTY_LINE
 
 from mmssl_cli.reporting import latex, markdown, tabular
 from mmssl_cli.reporting.document import Cell, Missing, Section, Table, number, word
-from mmssl_cli.reporting.plain import one_line, slug
+from mmssl_cli.reporting.plain import of_words, one_line, slug
 from mmssl_cli.reporting.tables import rich_table
 from mmssl_cli.reporting.terminal import show_section
 from mmssl_cli.reporting.writing import write_report, write_section
@@ -47,6 +47,17 @@ def test_a_line_is_one_line_that_any_file_can_hold(text: str) -> None:
 def test_names_of_files_are_small_letters_digits_and_dashes() -> None:
     assert slug("Table 3: ../Ablation_on TikTok") == "table-3-ablation-on-tiktok"
     assert slug("中") == "unnamed"
+
+
+def test_a_column_of_words_is_aligned_left_wherever_it_stands() -> None:
+    rows = ((word("a"), number(0.5), word("a source"), number(None)), (word("b"), number(None), word(""), number(None)))
+    table = _table(*rows)
+    assert [of_words(table, at) for at in range(4)] == [True, False, True, False]
+    assert r"\begin{tabular}{lrlr}" in latex.table(table)
+    assert "| --- | -----: | -------- | --: |" in markdown.table(table)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(rich_table(table))
+    assert "a    0.5000   a source    -" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 # -- Markdown ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from mmssl_cli.reporting import style
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import notes_of, one_line, sections_of, slug
+from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of, slug
 
 # The page may show what is in it, and nothing may be fetched or run.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -116,7 +116,7 @@ def _cell(cell: Cell, at: int, table: Table) -> str:
 
 
 def _kind(at: int, table: Table, long: bool = False) -> str:
-    if at >= table.labels:
+    if not of_words(table, at):
         return ' class="number"'
     return ' class="long"' if long else ""
 

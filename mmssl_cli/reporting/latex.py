@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import notes_of, one_line, sections_of, slug
+from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of, slug
 
 _HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx} in the preamble.\n"
 # What follows, up to a closing brace, is scaled down to the line where it is wider.
@@ -184,7 +184,7 @@ def _columns(shown: Table) -> str:
     wordy = any(len(cell.text) > _WORDY for row in shown.rows for cell in row)
     if wordy and shown.labels == len(shown.columns):
         return rf"p{{{0.94 / shown.labels:.3f}\linewidth}}" * shown.labels
-    return "l" * shown.labels + "r" * (len(shown.columns) - shown.labels)
+    return "".join("l" if of_words(shown, at) else "r" for at in range(len(shown.columns)))
 
 
 def _cell(cell: Cell) -> str:

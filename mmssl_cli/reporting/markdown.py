@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import notes_of, one_line, sections_of, slug
+from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of, slug
 
 
 def report(shown: Report) -> str:
@@ -33,8 +33,9 @@ def table(shown: Table) -> str:
     """
     rows = [[escape(name) for name in shown.columns], *([_cell(cell) for cell in row] for row in shown.rows)]
     widths = [max(3, *(len(row[at]) for row in rows)) for at in range(len(shown.columns))]
-    rule = ["-" * width if at < shown.labels else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
-    lines = [_row(row, widths, shown.labels) for row in (rows[0], rule, *rows[1:])]
+    left = [of_words(shown, at) for at in range(len(shown.columns))]
+    rule = ["-" * (width - 1) + ("-" if words else ":") for words, width in zip(left, widths, strict=True)]
+    lines = [_row(row, widths, left) for row in (rows[0], rule, *rows[1:])]
     blocks = [f"**{escape(shown.title)}**", "\n".join(lines), *map(paragraph, notes_of(shown, "italic"))]
     return "\n\n".join(blocks) + "\n"
 
@@ -62,10 +63,10 @@ def _cell(cell: Cell) -> str:
     return f"{around}{escape(cell.text)}{around}"
 
 
-def _row(cells: Sequence[str], widths: Sequence[int], labels: int) -> str:
+def _row(cells: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> str:
     padded = (
-        cell.ljust(width) if at < labels else cell.rjust(width)
-        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cell.ljust(width) if words else cell.rjust(width)
+        for cell, width, words in zip(cells, widths, left, strict=True)
     )
     return f"| {' | '.join(padded)} |"
 

@@ -31,6 +31,13 @@ def notes_of(table: Table, second: str) -> list[str]:
     return [", ".join(legend) + ".", *table.notes] if legend else list(table.notes)
 
 
+def of_words(table: Table, at: int) -> bool:
+    """Whether a column is aligned left: one of the table's labels, or one that has words and no number."""
+    cells = [row[at] for row in table.rows]
+    spoken = any(cell.text not in ("", "-") for cell in cells)
+    return at < table.labels or (spoken and all(cell.value is None for cell in cells))
+
+
 def sections_of(report: Report) -> tuple[Section, ...]:
     """The sections, and a last one of what the report as a whole lacks."""
     rest = Section("missing", "What is missing", missing=report.missing)
