@@ -12,6 +12,7 @@ from pathlib import Path
 from pipelines.errors import MmsslError
 from pipelines.files import write_problem
 
+
 class LockedError(MmsslError):
     """Another process holds a lock."""
 

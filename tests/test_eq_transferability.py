@@ -1,4 +1,4 @@
-"""Eq. 24 and 25: rho_1 and rho_2 against slow forms, the sum they take apart, and the gradients they compare."""
+"""Eq. 24 and 25: rho_1 and rho_2 against slow forms, their range, the sum they split, the gradients they compare."""
 
 from __future__ import annotations
 

@@ -20,10 +20,11 @@ from sample_report import NASTY, NASTY_LINE
 
 from mmssl_cli.reporting import latex, markdown, tabular
 from mmssl_cli.reporting.document import Cell, Missing, Section, Table, number, word
-from mmssl_cli.reporting.plain import of_words, one_line, slug
+from mmssl_cli.reporting.plain import of_words, one_line
 from mmssl_cli.reporting.tables import rich_table
 from mmssl_cli.reporting.terminal import show_section
 from mmssl_cli.reporting.writing import write_report, write_section
+from mmssl_cli.wording import dashed
 from pipelines.errors import InputError
 
 TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from("\\`*_{}[]<>|#~$&\"'^%-+=@.\n\x1b"), max_size=40)
@@ -45,8 +46,8 @@ def test_a_line_is_one_line_that_any_file_can_hold(text: str) -> None:
 
 
 def test_names_of_files_are_small_letters_digits_and_dashes() -> None:
-    assert slug("Table 3: ../Ablation_on TikTok") == "table-3-ablation-on-tiktok"
-    assert slug("中") == "unnamed"
+    assert dashed("Table 3: ../Ablation_on TikTok") == "table-3-ablation-on-tiktok"
+    assert dashed("中") == "unnamed"
 
 
 def test_a_column_of_words_is_aligned_left_wherever_it_stands() -> None:

@@ -146,7 +146,8 @@ def test_an_unfinished_run_that_is_damaged_is_skipped_and_its_seed_trained_anew(
     answer = train("--continue")
 
     assert answer.code == 0, answer.err
-    assert f"Skipping {run.path}. " in answer.err and f"{name} is damaged or truncated" in answer.err
+    assert f"Run {run.id} cannot be resumed and is trained anew. " in answer.err
+    assert f"{name} is damaged or truncated" in answer.err
     [new] = [folder for folder in Path("runs").iterdir() if folder.name != run.id]
     assert RunFolder.open(new).read_result()["status"] == "finished"
     assert {file.name: file.read_bytes() for file in run.path.iterdir()} == before

@@ -34,9 +34,7 @@ def report(
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the report.")] = DEFAULT_OUT,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the sections as JSON too.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the sections as JSON too.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:

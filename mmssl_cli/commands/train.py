@@ -151,33 +151,16 @@ def _train(session: Session, reporter: Reporter, continued: bool) -> None:
 
 
 def _train_one(settings: TrainSettings, session: Session, reporter: Reporter, continued: bool) -> RunResult:
-    from mmssl_cli.training.trainer import train_run  # torch: only once the settings are right
+    # torch: only once the settings are right
+    from mmssl_cli.training.trainer import RunResult, train_run
 
-    found = _go_on(settings, session, reporter) if continued else None
-    return found or train_run(settings, session.data_dir, session.runs_dir, reporter=reporter)
+    if not continued:
+        return train_run(settings, session.data_dir, session.runs_dir, reporter=reporter)
+    from mmssl_cli.experiments.obtain import obtain
+    from mmssl_cli.experiments.run_folder import RunFolder
 
-
-def _go_on(settings: TrainSettings, session: Session, reporter: Reporter) -> RunResult | None:
-    """The result of a run of these settings that is over or was cut off; None where there is none to go on with."""
-    from mmssl_cli.experiments.same_data import check_same_data
-    from mmssl_cli.experiments.store import runs_of
-    from mmssl_cli.training.resuming import CheckpointError
-    from mmssl_cli.training.trainer import RunResult, resume_run
-
-    for run in runs_of(settings, session.runs_dir):
-        try:
-            check_same_data(run, settings, session.data_dir)
-        except InputError as problem:
-            reporter.message(f"Skipping {run.path}. {problem}")
-            continue
-        if run.is_over():
-            reporter.message(f"Seed {settings.seed} is finished already: run {run.id}")
-            return RunResult(run.path, run.read_result())
-        try:
-            return resume_run(run.path, {}, data_dir=session.data_dir, reporter=reporter)
-        except CheckpointError as problem:
-            reporter.message(f"Skipping {run.path}. {problem}")
-    return None
+    folder = obtain(settings, session.data_dir, session.runs_dir, reporter)
+    return RunResult(folder, RunFolder.open(folder).read_result())
 
 
 def _merge(given: Mapping[str, Any], config: Path | None, data_dir: Path) -> TrainSettings:

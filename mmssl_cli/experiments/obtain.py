@@ -18,8 +18,6 @@ from pipelines.locks import LockedError, held
 if TYPE_CHECKING:
     from mmssl_cli.progress import Reporter
 
-CLAIMS = ".claims"
-
 
 class DivergedBefore(MmsslError):
     """A run of these settings diverged, and would again."""
@@ -45,6 +43,7 @@ def obtain(settings: TrainSettings, data_dir: Path, runs_dir: Path, reporter: Re
 def _from(standing: Standing, data_dir: Path, runs_dir: Path, reporter: Reporter) -> Path:
     settings, folder = standing.settings, standing.folder
     if folder is not None and standing.status == "finished":
+        reporter.message(f"Seed {settings.seed} is finished already: run {folder.id}")
         return folder.path
     if folder is not None and standing.status == "running":
         raise LockedError(f"Run {folder.id} is being trained by another process.")
@@ -62,11 +61,10 @@ def _from(standing: Standing, data_dir: Path, runs_dir: Path, reporter: Reporter
 
 
 def _claim(settings: TrainSettings, runs_dir: Path) -> Path:
-    folder = runs_dir / CLAIMS
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        runs_dir.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as problem:
         raise InputError(f"{runs_dir} is a file; expected the folder of the runs as --runs-dir.") from problem
     except OSError as problem:
-        raise write_problem(folder, problem) from problem
-    return folder / hashlib.sha256(repr(identity(settings)).encode()).hexdigest()[:32]
+        raise write_problem(runs_dir, problem) from problem
+    return runs_dir / f".claim-{hashlib.sha256(repr(identity(settings)).encode()).hexdigest()[:32]}"

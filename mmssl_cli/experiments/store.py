@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +14,8 @@ from pipelines.errors import InputError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mmssl_cli.config import TrainSettings
 
-__all__ = ["RunFolder", "RunSummary", "list_runs", "new_run_id", "resolve_run", "runs_of", "summarize"]
+__all__ = ["RunFolder", "RunSummary", "list_runs", "new_run_id", "resolve_run", "summarize"]
 
 LATEST = "latest"
 RUNNING, INTERRUPTED, DAMAGED, DIVERGED = "running", "interrupted", "damaged", "diverged"
@@ -120,17 +117,6 @@ def _best_so_far(epochs: pd.DataFrame, selecting: str) -> dict[str, float]:
         return {}
     best = validated.loc[validated[selecting].idxmax()]
     return {name.removeprefix("validation/"): float(best[name]) for name in epochs if name.startswith("validation/")}
-
-
-def runs_of(settings: TrainSettings, runs_dir: Path) -> Iterator[RunFolder]:
-    """The runs of just these settings, newest first, less those that are damaged or diverged."""
-    for summary in list_runs(runs_dir):
-        known = (summary.model, summary.dataset, summary.seed) == (settings.model, settings.dataset, settings.seed)
-        if known and summary.status not in (DAMAGED, DIVERGED):
-            run = RunFolder.open(summary.path)
-            with suppress(InputError):  # settings of another version of this program
-                if run.settings() == settings:
-                    yield run
 
 
 def _timestamp(started: Any, otherwise: float) -> float:

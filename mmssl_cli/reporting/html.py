@@ -8,7 +8,8 @@ from importlib.resources import files
 
 from mmssl_cli.reporting import style
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of, slug
+from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of
+from mmssl_cli.wording import dashed
 
 # The page may show what is in it, and nothing may be fetched or run.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -58,7 +59,7 @@ def escape(text: str) -> str:
 def _contents(sections: Iterable[Section]) -> Iterable[str]:
     yield '<nav aria-label="Contents">\n<h2>Contents</h2>\n<ol>'
     for section in sections:
-        yield f'<li><a href="#{slug(section.name)}">{escape(section.title)}</a>'
+        yield f'<li><a href="#{dashed(section.name)}">{escape(section.title)}</a>'
         parts: list[Table | Plot] = [*section.tables, *section.plots]
         if parts:
             yield "<ul>"
@@ -69,7 +70,7 @@ def _contents(sections: Iterable[Section]) -> Iterable[str]:
 
 
 def _section(section: Section) -> Iterable[str]:
-    name = slug(section.name)
+    name = dashed(section.name)
     yield f'<section id="{name}" aria-labelledby="{name}-title">'
     yield f'<h2 id="{name}-title">{escape(section.title)}</h2>'
     yield from map(_paragraph, section.text)
@@ -85,7 +86,7 @@ def _section(section: Section) -> Iterable[str]:
 
 
 def _anchor(part: Table | Plot) -> str:
-    return f"{'table' if isinstance(part, Table) else 'figure'}-of-{slug(part.name)}"
+    return f"{'table' if isinstance(part, Table) else 'figure'}-of-{dashed(part.name)}"
 
 
 def _table(table: Table) -> Iterable[str]:
@@ -125,7 +126,7 @@ def _figure(plot: Plot) -> Iterable[str]:
     anchor, caption = _anchor(plot), one_line(plot.caption)
     yield f'<figure id="{anchor}">'
     yield f"<h3>{escape(plot.title)}</h3>"
-    yield f'<div class="paper">{style.svg(plot.draw(), slug(plot.name), caption)}</div>'
+    yield f'<div class="paper">{style.svg(plot.draw(), dashed(plot.name), caption)}</div>'
     yield f"<figcaption>{escape(caption)}</figcaption>"
     yield "</figure>"
 

@@ -6,7 +6,8 @@ import re
 import unicodedata
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of, slug
+from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of
+from mmssl_cli.wording import dashed
 
 _HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx} in the preamble.\n"
 # What follows, up to a closing brace, is scaled down to the line where it is wider.
@@ -165,7 +166,7 @@ def _table(shown: Table) -> str:
         r"\begin{table}[htbp]",
         r"  \centering",
         rf"  \caption{{{_caption(shown.title)}}}",
-        rf"  \label{{tab:{slug(shown.name)}}}",
+        rf"  \label{{tab:{dashed(shown.name)}}}",
         rf"  {_FITTED}%",
         rf"  \begin{{tabular}}{{{_columns(shown)}}}",
         r"    \toprule",
@@ -204,9 +205,9 @@ def _figure(plot: Plot) -> str:
     lines = [
         r"\begin{figure}[htbp]",
         r"  \centering",
-        rf"  {_FITTED}\includegraphics{{figures/{slug(plot.name)}.pdf}}}}",
+        rf"  {_FITTED}\includegraphics{{figures/{dashed(plot.name)}.pdf}}}}",
         rf"  \caption{{{_caption(plot.title.rstrip('.'))}. {escape(plot.caption)}}}",
-        rf"  \label{{fig:{slug(plot.name)}}}",
+        rf"  \label{{fig:{dashed(plot.name)}}}",
         r"\end{figure}",
     ]
     return "\n".join(lines)

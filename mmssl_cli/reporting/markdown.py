@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of, slug
+from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of
+from mmssl_cli.wording import dashed
 
 
 def report(shown: Report) -> str:
@@ -72,7 +73,7 @@ def _row(cells: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> s
 
 
 def _figure(plot: Plot) -> str:
-    image = f"![{escape(plot.caption)}](figures/{slug(plot.name)}.svg)"
+    image = f"![{escape(plot.caption)}](figures/{dashed(plot.name)}.svg)"
     return "\n\n".join([f"**{escape(plot.title)}**", image, paragraph(plot.caption)])
 
 

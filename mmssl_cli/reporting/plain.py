@@ -14,11 +14,6 @@ def one_line(text: str) -> str:
     return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text).split())
 
 
-def slug(name: str) -> str:
-    """A name as a file or an anchor has it: small letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-") or "unnamed"
-
-
 def notes_of(table: Table, second: str) -> list[str]:
     """What stands below a table: what its marks mean, then its notes.
 

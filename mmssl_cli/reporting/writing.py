@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mmssl_cli.reporting import html, latex, markdown, style, tabular
 from mmssl_cli.reporting.document import Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import sections_of, slug
+from mmssl_cli.reporting.plain import sections_of
+from mmssl_cli.wording import dashed
 from pipelines.files import write_bytes
 
 
@@ -25,7 +26,7 @@ def write_section(section: Section, folder: Path) -> list[Path]:
         ValueError: two tables or two figures have the same name.
     """
     _check_names([section])
-    name = slug(section.name)
+    name = dashed(section.name)
     paths = _tables_and_figures([section], folder)
     paths.append(_write(folder / f"{name}.md", markdown.section(section)))
     paths.append(_write(folder / f"{name}.tex", latex.section(section)))
@@ -64,9 +65,9 @@ def _tables_and_figures(sections: Iterable[Section], folder: Path) -> list[Path]
     paths = []
     for section in sections:
         for table in section.tables:
-            paths.append(_write(folder / "tables" / f"{slug(table.name)}.csv", tabular.table(table)))
+            paths.append(_write(folder / "tables" / f"{dashed(table.name)}.csv", tabular.table(table)))
         for plot in map(_drawn_once, section.plots):
-            paths += _figure(plot, folder / "figures" / slug(plot.name))
+            paths += _figure(plot, folder / "figures" / dashed(plot.name))
     return paths
 
 
@@ -89,6 +90,6 @@ def _check_names(sections: Iterable[Section]) -> None:
         ("figure", [plot for section in sections for plot in section.plots]),
     ]
     for kind, parts in kinds:
-        twice = [name for name, times in Counter(slug(part.name) for part in parts).items() if times > 1]
+        twice = [name for name, times in Counter(dashed(part.name) for part in parts).items() if times > 1]
         if twice:
             raise ValueError(f"expected one {kind} of a name, got several named {', '.join(twice)}")

@@ -75,7 +75,7 @@ def _accuracy(
     if models:
         notes.append(
             "Here: mean ± sample standard deviation over the seeds; all items are ranked, training items left out. "
-            f"Every epoch was selected on validation ({', '.join(selects)}), the last column. Marks are among these rows."
+            f"Every epoch was selected on validation ({', '.join(selects)}), the last column."
         )
     if published:
         notes.append(
@@ -133,7 +133,7 @@ def _costs(dataset: str, models: Sequence[Configuration]) -> Table:
                 word(", ".join(sorted({str(result["device"]) for result in results}))),
                 number(results[0]["parameters"], ",.0f"),
                 mean_of([result["seconds_per_epoch"] for result in results], ".2f"),
-                mean_of([result["best_epoch"] for result in results], ".1f"),
+                mean_of([result["best_epoch"] for result in results], ".1f" if len(results) > 1 else ".0f"),
                 mean_of([result["seconds_to_best"] for result in results], ".1f"),
                 number(max(result["peak_memory_bytes"] for result in results) / 2**30, ".2f"),
             )
