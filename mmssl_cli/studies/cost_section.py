@@ -63,7 +63,8 @@ def cost_tables(cost: Cost, name: str, dataset: str) -> list[Table]:
         "the data lie side by side several times. Refresh: the modality graphs (Eq. 8), once an epoch. Memory: the "
         "most that the process held (on a GPU, its tensors).",
         "A.3: multiplications of a step by the paper's terms, constants left out; here: the leading ones of this "
-        "implementation, which forms no block of generated relations and contrasts the users of a batch.",
+        "implementation, which forms no block of generated relations and by default contrasts the users of a batch. A "
+        f"step has {_reference(cost).batch:,} triples, but never more than there are interactions.",
     )
     title = f"Cost of a training step against the size of {dataset}"
     return [Table(f"cost-{name}", title, columns, rows, notes=notes), _parts_table(cost, name, dataset)]
