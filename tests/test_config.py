@@ -18,7 +18,7 @@ from pipelines.errors import InputError, UsageError
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in the place of the shipped settings."""
-    monkeypatch.setattr(config, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("mmssl_cli.config.merging.SHIPPED", tmp_path / "shipped")
     return tmp_path / "shipped"
 
 

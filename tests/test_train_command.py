@@ -246,7 +246,7 @@ def test_shipped_settings_that_override_defaults_are_said_in_a_line(
 ) -> None:
     (tmp_path / "shipped" / "demo").mkdir(parents=True)
     (tmp_path / "shipped" / "demo" / "mf.toml").write_text("lr = 0.25\nks = [5, 20]\nepochs = 9\nbatch-size = 1024\n")
-    monkeypatch.setattr("mmssl_cli.config.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("mmssl_cli.config.merging.SHIPPED", tmp_path / "shipped")
     (tmp_path / "my.toml").write_text("epochs = 3\n")
 
     def lines(*flags: object) -> list[str]:

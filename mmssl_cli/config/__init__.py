@@ -1,0 +1,38 @@
+"""Settings as typed, validated classes: a flag, a TOML key and a field share one name.
+
+A settings class is flat. ``TrainSettings`` holds what every model needs; each model adds its own fields in a
+subclass. Strength, from weak to strong: class defaults, the shipped settings of a data set and model,
+``--config`` TOML, flags.
+"""
+
+from __future__ import annotations
+
+from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings
+from mmssl_cli.config.merging import (
+    SHIPPED,
+    build_settings,
+    merge_settings,
+    read_toml,
+    settings_to_toml,
+    shipped_settings,
+)
+from mmssl_cli.config.mmssl import VARIANTS, MMSSLSettings
+from mmssl_cli.config.registry import SETTINGS, settings_class
+from mmssl_cli.config.train import GraphSettings, TrainSettings
+
+__all__ = [
+    "SETTINGS",
+    "SHIPPED",
+    "VARIANTS",
+    "GraphSettings",
+    "LightGCNSettings",
+    "MFSettings",
+    "MMSSLSettings",
+    "TrainSettings",
+    "build_settings",
+    "merge_settings",
+    "read_toml",
+    "settings_class",
+    "settings_to_toml",
+    "shipped_settings",
+]

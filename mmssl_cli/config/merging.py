@@ -1,0 +1,115 @@
+"""From flags, files and what is shipped to validated settings, and back to TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mmssl_cli.config.registry import SETTINGS, settings_class
+from mmssl_cli.config.train import TrainSettings
+from pipelines.errors import InputError, UsageError, nearest
+
+SHIPPED = Path(__file__).parents[1] / "settings"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A flat TOML file of settings, its keys with underscores; tables in it (provenance) are left out.
+
+    Raises:
+        InputError: the file is missing or is not TOML.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as problem:
+        raise InputError(f"There is no settings file {path}; expected a TOML file of settings.") from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise InputError(f"{path} is not valid TOML ({problem}); correct it or leave it out.") from problem
+    except OSError as problem:
+        raise InputError(f"Cannot read {path}: {problem.strerror}.") from problem
+    settings = {key.replace("-", "_"): value for key, value in raw.items() if key != "provenance"}
+    if len(settings) < len(raw.keys() - {"provenance"}):
+        raise InputError(f"{path} has a setting twice, once with dashes and once with underscores; keep one.")
+    return settings
+
+
+def shipped_settings(dataset: str, model: str) -> dict[str, Any]:
+    """The shipped settings of a data set and a model: empty where none are shipped."""
+    path = SHIPPED / dataset / f"{model}.toml"
+    return read_toml(path) if path.is_file() else {}
+
+
+def merge_settings(
+    flags: Mapping[str, Any], config: Path | None = None, *, default_dataset: str = "demo"
+) -> TrainSettings:
+    """Merge class defaults, shipped settings, a TOML file and flags (``None`` is a flag not given).
+
+    Raises:
+        InputError: the TOML file cannot be read.
+        UsageError: an unknown model or setting, or a value out of its range.
+    """
+    given = {key: value for key, value in flags.items() if value is not None}
+    from_file = read_toml(config) if config else {}
+    model = given.get("model", from_file.get("model", "mmssl"))
+    dataset = given.get("dataset", from_file.get("dataset", default_dataset))
+    settings_class(model)
+    for key in from_file:
+        _check_key(key, model, f"in {config}")
+    for key in given:
+        _check_key(key, model, "among the flags")
+    shipped = shipped_settings(dataset, model) if isinstance(dataset, str) else {}
+    merged = {**shipped, **from_file, **given, "model": model, "dataset": dataset}
+    return build_settings(merged)
+
+
+def build_settings(values: Mapping[str, Any]) -> TrainSettings:
+    """Validate a flat mapping (with its ``model``) into the model's settings.
+
+    Raises:
+        UsageError: an unknown model or setting, or a value out of its range.
+    """
+    model = values.get("model", "mmssl")
+    for key in values:
+        _check_key(key, model, "in the settings")
+    try:
+        return settings_class(model)(**values)
+    except ValidationError as problem:
+        raise UsageError(_sentence(problem)) from problem
+
+
+def _check_key(key: str, model: str, where: str) -> None:
+    fields = settings_class(model).model_fields
+    if key in fields:
+        return
+    names = [field.replace("_", "-") for field in fields]
+    shown = key.replace("_", "-")
+    owners = [name for name, cls in SETTINGS.items() if key in cls.model_fields]
+    if owners:
+        raise UsageError(f"Model {model!r} has no setting {shown!r} ({where}); it belongs to {', '.join(owners)}.")
+    raise UsageError(f"There is no setting {shown!r} ({where}): {nearest(shown, names)}")
+
+
+def _sentence(problem: ValidationError) -> str:
+    first = problem.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][:1]).replace("_", "-")
+    message = first["msg"].removeprefix("Value error, ")
+    given = ",".join(map(str, first["input"])) if isinstance(first["input"], tuple | list) else first["input"]
+    if first["type"] == "literal_error":
+        choices = [choice.strip().strip("'") for choice in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        return f"{name} cannot be {given!r}: {nearest(str(given), choices)}"
+    return f"{name} cannot be {given!r}: {message[0].lower()}{message[1:]}."
+
+
+def settings_to_toml(settings: TrainSettings, provenance: Mapping[str, Any] | None = None) -> str:
+    """The settings as flat TOML with dashes in the keys, and a ``[provenance]`` table when given."""
+    import tomli_w
+
+    flat = {
+        key.replace("_", "-"): list(value) if isinstance(value, tuple) else value
+        for key, value in settings.model_dump().items()
+        if value is not None
+    }
+    return tomli_w.dumps({**flat, **({"provenance": dict(provenance)} if provenance else {})})

@@ -1,0 +1,62 @@
+"""Settings of MMSSL."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from mmssl_cli.config.train import GraphSettings, TrainSettings
+
+
+class MMSSLSettings(GraphSettings):
+    """MMSSL (Wei et al., WWW 2023). Equation numbers are the paper's."""
+
+    model: Literal["mmssl"] = Field("mmssl", description=TrainSettings.model_fields["model"].description)
+    variant: Literal["full", "w/o-ASL", "w/o-CL", "w/o-GT", "r/p-GAE"] = Field(
+        "full",
+        description="The whole model, or without the adversary, the contrast or the Gumbel transform, "
+        "or with a graph auto-encoder in place of the adversary (Sec. 4.3.1).",
+    )
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on the projected modality features (Eq. 2).")
+    heads: int = Field(4, ge=1, description="Heads H of the attention across modalities (Eq. 9).")
+    eta: float = Field(1.0, ge=0, description="Weight of the modality-aware embeddings in layer 0 (Eq. 10).")
+    omega: float = Field(0.0, ge=0, description="Weight of the modality features in the final embeddings (Eq. 12).")
+    graph_topk: int = Field(10, ge=1, description="Items a user keeps in each generated modality graph (Eq. 8).")
+    graph_refresh: int = Field(1, ge=1, description="Epochs between two refreshes of the modality graphs (Eq. 8).")
+    contrast_weight: float = Field(0.03, ge=0, description="Weight lambda_2 of the cross-modal contrast (Eq. 13).")
+    contrast_temperature: float = Field(0.5, gt=0, description="Temperature tau' of the contrast (Eq. 11).")
+    contrast_users: Literal["batch", "all"] = Field(
+        "batch",
+        description="Users in the sum of the contrast (Eq. 11): those of the batch, or all, in blocks.",
+    )
+    adversarial_weight: float = Field(
+        1e-3,
+        ge=0,
+        description="Weight lambda_3 of the generator's loss (Eq. 13); of the auto-encoder's in r/p-GAE.",
+    )
+    gradient_penalty: float = Field(1.0, ge=0, description="Weight lambda_1 of the gradient penalty (Eq. 7).")
+    zeta: float = Field(1.0, ge=0, description="Weight of the auxiliary signal in the transformed rows (Eq. 5).")
+    gumbel_temperature: float = Field(0.2, gt=0, description="Temperature tau of the Gumbel softmax (Eq. 5).")
+    gumbel_scale: float = Field(0.1, ge=0, description="Factor on the Gumbel noise g (Eq. 5).")
+    generator_lr: float | None = Field(
+        None,
+        gt=0,
+        description="Learning rate of the generator's projections (Eq. 2); as lr unless given. It sets how fast the "
+        "modality graphs move.",
+    )
+    discriminator_lr: float = Field(3e-4, gt=0, description="Learning rate of the discriminator.")
+    discriminator_hidden: int = Field(64, ge=1, description="Width of the discriminator's hidden layers (Eq. 4).")
+    discriminator_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of the discriminator's layers (Eq. 4).")
+    discriminator_steps: int = Field(1, ge=1, description="Discriminator updates a training step (Algorithm 1).")
+
+    @field_validator("heads")
+    @classmethod
+    def _heads_divide(cls, heads: int, info: Any) -> int:
+        dim = info.data.get("embedding_dim")
+        if dim is not None and dim % heads:
+            raise ValueError(f"expected a divisor of embedding-dim ({dim})")
+        return heads
+
+
+VARIANTS: tuple[str, ...] = ("full", "w/o-ASL", "w/o-CL", "w/o-GT", "r/p-GAE")

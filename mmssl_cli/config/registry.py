@@ -1,0 +1,25 @@
+"""The settings classes by the name of their model."""
+
+from __future__ import annotations
+
+from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings
+from mmssl_cli.config.mmssl import MMSSLSettings
+from mmssl_cli.config.train import TrainSettings
+from pipelines.errors import UsageError, nearest
+
+SETTINGS: dict[str, type[TrainSettings]] = {
+    "mmssl": MMSSLSettings,
+    "lightgcn": LightGCNSettings,
+    "mf": MFSettings,
+}
+
+
+def settings_class(model: str) -> type[TrainSettings]:
+    """The settings class of a model.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    if not isinstance(model, str) or model not in SETTINGS:
+        raise UsageError(f"There is no model {model!r}: {nearest(str(model), SETTINGS)}")
+    return SETTINGS[model]

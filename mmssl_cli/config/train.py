@@ -1,0 +1,124 @@
+"""What the settings of every model have in common."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+
+class TrainSettings(BaseModel):
+    """What every model and its training need."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    model: str = Field("mmssl", description="Model to train; `mmssl models` lists them.")
+    dataset: str = Field("demo", description="Prepared data set to train on.")
+    modalities: tuple[str, ...] | None = Field(
+        None,
+        description="Modalities to use, comma-separated; or none; or all (the default).",
+    )
+    feature_scaling: Literal["none", "standard", "l2", "whiten"] = Field(
+        "none",
+        description="Scaling of raw features: as they are, columns standardised, rows of length 1, or principal "
+        "components of unit variance.",
+    )
+    feature_components: int = Field(64, ge=1, description="Most principal components that whiten keeps a modality.")
+    embedding_dim: int = Field(64, ge=1, le=8192, description="Size d of the user and item embeddings.")
+    batch_size: int = Field(1024, ge=1, description="Training triples a step.")
+    epochs: int = Field(200, ge=1, description="Most epochs to train.")
+    patience: int = Field(15, ge=1, description="Epochs without a better validation score before training stops.")
+    evaluate_every: int = Field(1, ge=1, description="Epochs between two validations.")
+    select_on: str = Field("recall@20", description="Validation metric that selects the model, e.g. recall@20.")
+    ks: tuple[int, ...] = Field((10, 20, 50), description="Cut-offs K of the metrics, comma-separated.")
+    lr: float = Field(1e-3, gt=0, description="Learning rate of the recommender.")
+    lr_decay: float = Field(0.96, gt=0, le=1, description="Factor on the learning rate every lr-decay-every epochs.")
+    lr_decay_every: int = Field(50, ge=1, description="Epochs between two decays of the learning rate.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW (lambda_4 of Eq. 13).")
+    l2_weight: float = Field(0.0, ge=0, description="Weight of the squared norm of a batch's own embeddings.")
+    weight_averaging: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay a step of a running mean of the weights, which is validated and kept; 0 turns it off "
+        "(not in the paper).",
+    )
+    loss: Literal["bpr", "softmax"] = Field(
+        "bpr", description="Ranking loss: BPR (Eq. 14), or softmax over the batch's items (not in the paper)."
+    )
+    softmax_temperature: float = Field(0.2, gt=0, description="Temperature of the cosine in the softmax loss.")
+    negative_sampler: Literal["uniform", "popularity"] = Field(
+        "uniform", description="How negative items are drawn: evenly, or by their number of interactions."
+    )
+    user_sampling: Literal["interaction", "user"] = Field(
+        "interaction",
+        description="How positives are drawn: each interaction once, or users evenly, then one item each.",
+    )
+    seed: int = Field(2023, ge=0, lt=2**63, description="Seed of every random choice.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where to train; auto takes a GPU if there is one."
+    )
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32",
+        description="Arithmetic of matrix products: float32, TF32 or bfloat16 (the last two on CUDA).",
+    )
+
+    @field_validator("ks")
+    @classmethod
+    def _valid_ks(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
+        if not ks or min(ks) < 1:
+            raise ValueError("expected one or more cut-offs of at least 1, such as 10,20,50")
+        return tuple(sorted(set(ks)))
+
+    @field_validator("modalities", "ks", mode="before")
+    @classmethod
+    def _from_commas(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name == "modalities" and value in ("all", "none"):
+            return None if value == "all" else ()
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("modalities")
+    @classmethod
+    def _each_once(cls, modalities: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if modalities is not None and len(set(modalities)) < len(modalities):
+            raise ValueError("expected each modality once")
+        return modalities
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number_from_a_switch(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation in {int, float}:
+            raise ValueError("expected a number")
+        return value
+
+    @field_validator("select_on")
+    @classmethod
+    def _valid_metric(cls, metric: str) -> str:
+        name, _, k = metric.partition("@")
+        if name not in {"recall", "precision", "ndcg"} or not k.isdigit() or int(k) < 1:
+            raise ValueError("expected recall@K, precision@K or ndcg@K, such as recall@20")
+        return metric
+
+    @property
+    def all_ks(self) -> tuple[int, ...]:
+        """The cut-offs to compute: those asked for and the one that selects the model."""
+        return tuple(sorted({*self.ks, int(self.select_on.partition("@")[2])}))
+
+
+class GraphSettings(TrainSettings):
+    """What models that propagate over the interaction graph share."""
+
+    layers: int = Field(2, ge=0, le=16, description="Layers L of propagation over the interaction graph (Eq. 10).")
+    adjacency: Literal["sym", "left"] = Field(
+        "sym",
+        description="Graph weights: 1/sqrt(N_u N_i) (sym), or the paper's one-sided 1/sqrt(N_u) (left).",
+    )
+    spectral_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of a low-pass filter of the interaction graph (GF-CF) added to the scores of the trained "
+        "model; 0 turns it off (not in the paper).",
+    )
+    spectral_rank: int = Field(128, ge=1, description="Singular directions that the low-pass filter keeps.")
