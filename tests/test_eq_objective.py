@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mmssl_cli.config import build_settings
-from mmssl_cli.models.base import bpr_loss, ranking_terms, softmax_loss
+from mmssl_cli.models.base import ranking_terms
+from mmssl_cli.models.losses import bpr_loss, info_nce, l2_of, softmax_loss
 from mmssl_cli.training.loop import TrainingLoop
 from tests.model_cases import (
     array,
@@ -194,3 +195,22 @@ def test_weight_decay_is_decoupled_and_spares_the_discriminator() -> None:
     for name, plain in ends[0].items():
         shrunk = 0 if name.startswith("adversary") else 0.01 * 0.5 * start[name]
         torch.testing.assert_close(ends[1][name], plain - shrunk, rtol=1e-5, atol=1e-7)
+
+
+def test_info_nce_is_the_mean_log_share_of_the_positive() -> None:
+    random = np.random.default_rng(3)
+    anchors, others = random.normal(size=(3, 5)), random.normal(size=(6, 5))
+    chosen = [4, 0, 5]
+    cosines = unit(anchors) @ unit(others).T / 0.3
+    losses = [-np.log(np.exp(row[at]) / np.exp(row).sum()) for row, at in zip(cosines, chosen, strict=True)]
+    arguments = torch.from_numpy(anchors), torch.from_numpy(others), 0.3
+    assert info_nce(*arguments, torch.tensor(chosen)).item() == pytest.approx(np.mean(losses), rel=1e-9)
+    paired = [-np.log(np.exp(row[at]) / np.exp(row).sum()) for at, row in enumerate(cosines)]
+    assert info_nce(*arguments).item() == pytest.approx(np.mean(paired), rel=1e-9)
+
+
+def test_l2_is_half_the_squared_norm_a_triple() -> None:
+    random = np.random.default_rng(4)
+    rows = [random.normal(size=(4, 3)) for _ in range(3)]
+    expected = sum((row**2).sum() for row in rows) / 8
+    assert l2_of(*map(torch.from_numpy, rows)).item() == pytest.approx(expected, rel=1e-9)

@@ -112,3 +112,31 @@ def test_a_key_of_zeros_has_cosine_zero_and_a_query_of_zeros_still_has_neighbour
     keys = torch.tensor([[-1.0, 0.0], [0.0, 0.0], [-2.0, 0.0]])
     assert cosine_topk(torch.tensor([[5.0, 0.0]]), keys, 1).tolist() == [[1]]
     assert len(set(cosine_topk(torch.zeros(1, 2), keys, 2)[0].tolist())) == 2
+
+
+def test_each_item_is_joined_to_its_nearest_and_absent_ones_to_none() -> None:
+    from mmssl_cli.data.graph import ItemGraph, nearest_items, symmetric_weights
+
+    random = np.random.default_rng(5)
+    features = random.normal(size=(8, 4))
+    present = np.array([True] * 7 + [False])
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True) * present[:, None]
+    adjacency = np.zeros((8, 8))
+    for item in range(8):
+        cosines = unit @ unit[item]
+        for other in np.argsort(-cosines)[:3]:
+            if cosines[other] > 0:
+                adjacency[item, other] = cosines[other]
+    rows, columns, cosines = nearest_items(torch.from_numpy(features), 3, torch.from_numpy(present))
+    found = np.zeros((8, 8))
+    found[rows, columns] = cosines
+    np.testing.assert_allclose(found, adjacency, atol=1e-9)
+
+    sums = adjacency.sum(axis=1)
+    scale = np.where(sums > 0, 1 / np.sqrt(np.where(sums > 0, sums, 1)), 1)
+    weights = symmetric_weights(rows, columns, cosines, 8)
+    graph = ItemGraph.from_edges(rows, columns, weights.float(), 8)
+    items = random.normal(size=(8, 2)).astype(np.float32)
+    expected = scale[:, None] * adjacency * scale
+    propagated = graph.propagate(torch.from_numpy(items), 2)
+    np.testing.assert_allclose(propagated.numpy(), expected @ (expected @ items), atol=1e-5)

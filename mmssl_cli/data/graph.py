@@ -28,6 +28,15 @@ class _SparseProduct(torch.autograd.Function):
         return None, None, _in_float32(ctx.transpose, gradients[0].contiguous())
 
 
+def sparse_product(matrix: Tensor, transpose: Tensor, dense: Tensor) -> Tensor:
+    """``matrix @ dense`` [n, d] of a sparse CSR matrix [n, m], its ``transpose`` [m, n] and ``dense`` [m, d].
+
+    In float32; gradients flow to ``dense``, not to the matrix.
+    """
+    product: Tensor = _SparseProduct.apply(matrix, transpose, dense)
+    return product
+
+
 def _in_float32(matrix: Tensor, dense: Tensor) -> Tensor:
     # Products of sparse CSR matrices do not exist in bfloat16 everywhere, which autocast would ask for.
     with torch.autocast(dense.device.type, enabled=False):
@@ -72,11 +81,11 @@ class BipartiteGraph:
 
     def users_from(self, items: Tensor) -> Tensor:
         """What users [U, d] receive from items [I, d]."""
-        return _SparseProduct.apply(self.to_users, self.to_users_t, items)
+        return sparse_product(self.to_users, self.to_users_t, items)
 
     def items_from(self, users: Tensor) -> Tensor:
         """What items [I, d] receive from users [U, d]."""
-        return _SparseProduct.apply(self.to_items, self.to_items_t, users)
+        return sparse_product(self.to_items, self.to_items_t, users)
 
     def propagate(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
         """Eq. 10: ``layers`` layers of propagation; the mean over the layers + 1 embeddings, [U, d] and [I, d]."""
@@ -92,6 +101,60 @@ def sparse_csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, 
     order = torch.argsort(rows * shape[1] + columns)
     starts = row_starts(torch.bincount(rows, minlength=shape[0]))
     return torch.sparse_csr_tensor(starts, columns[order], values[order], (shape[0], shape[1]), check_invariants=False)
+
+
+@dataclass(frozen=True)
+class ItemGraph:
+    """A weighted graph among items: float32 CSR [I, I], what a row receives from the columns, with its transpose."""
+
+    matrix: Tensor
+    transpose: Tensor
+
+    @classmethod
+    def from_edges(cls, rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> ItemGraph:
+        """Build from edges (int64 [n] each, every edge once) and their weights [n]."""
+        shape = (num_items, num_items)
+        return cls(sparse_csr(rows, columns, weights, shape), sparse_csr(columns, rows, weights, shape))
+
+    def propagate(self, items: Tensor, layers: int = 1) -> Tensor:
+        """Items [I, d] after ``layers`` layers of linear propagation."""
+        for _ in range(layers):
+            items = sparse_product(self.matrix, self.transpose, items)
+        return items
+
+
+def nearest_items(features: Tensor, k: int, present: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges from each item to the ``k`` items of largest cosine, itself among them, found block by block.
+
+    Args:
+        features: [I, dim].
+        k: neighbours an item.
+        present: bool [I]; items without content neither have neighbours nor are any.
+
+    Returns:
+        Rows, columns (int64 [n] each) and cosines (float [n]) of the edges, without those of cosine 0 or below.
+    """
+    rows = torch.nn.functional.normalize(features, dim=1)
+    if present is not None:
+        rows = rows * present.unsqueeze(1)
+    columns = cosine_topk(rows, rows, min(k, len(rows)))
+    of_each = torch.arange(len(rows), device=rows.device).unsqueeze(1).expand_as(columns)
+    cosines = torch.cat(
+        [(rows[c] * rows[r].unsqueeze(1)).sum(2) for r, c in zip(_blocks(of_each[:, 0]), _blocks(columns), strict=True)]
+    )
+    kept = cosines > 0
+    return of_each[kept], columns[kept], cosines[kept]
+
+
+def _blocks(table: Tensor, rows: int = 4096) -> tuple[Tensor, ...]:
+    return table.split(rows)
+
+
+def symmetric_weights(rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> Tensor:
+    """Weights of edges [n] as D^-1/2 A D^-1/2 has them, D the sums of the rows of A."""
+    sums = weights.new_zeros(num_items).index_add(0, rows, weights)
+    scale = torch.where(sums > 0, sums, torch.ones_like(sums)).rsqrt()
+    return weights * scale[rows] * scale[columns]
 
 
 def cosine_topk(queries: Tensor, keys: Tensor, k: int, block_rows: int = 2048) -> Tensor:

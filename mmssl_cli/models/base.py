@@ -11,6 +11,7 @@ from mmssl_cli.config import GraphSettings, TrainSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.losses import bpr_loss, l2_of, softmax_loss
 from mmssl_cli.models.spectral import SpectralFilter
 
 
@@ -82,26 +83,6 @@ def embedding(rows: int, dim: int) -> nn.Parameter:
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, dim)))
 
 
-def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    """Eq. 14: mean of -log sigmoid(y_up - y_un) over a batch of embeddings [B, d] each."""
-    return nn.functional.softplus((users * (negatives - positives)).sum(dim=1)).mean()
-
-
-def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: float) -> Tensor:
-    """Softmax over the items of the batch: each user's positive [B, d] against all the batch's positives.
-
-    The score is the cosine over ``temperature``. Another triple with the same item, as ``items`` (int64 [B]) tells,
-    is no negative.
-    """
-    users = nn.functional.normalize(users, dim=1)
-    positives = nn.functional.normalize(positives, dim=1)
-    logits = users @ positives.T / temperature
-    same = items.unsqueeze(0) == items.unsqueeze(1)
-    same.fill_diagonal_(False)
-    logits = logits.masked_fill(same, -torch.inf)
-    return nn.functional.cross_entropy(logits, torch.arange(len(items), device=items.device))
-
-
 def ranking_terms(
     settings: TrainSettings, users: Tensor, items: Tensor, batch: Batch, layer0: tuple[Tensor, Tensor]
 ) -> dict[str, Tensor]:
@@ -113,6 +94,5 @@ def ranking_terms(
         terms = {"bpr": bpr_loss(u, p, items[batch.negatives])}
     if settings.l2_weight:
         rows = (layer0[0][batch.users], layer0[1][batch.positives], layer0[1][batch.negatives])
-        squares = torch.stack([row.square().sum() for row in rows]).sum()
-        terms["l2"] = settings.l2_weight * squares / (2 * len(batch.users))
+        terms["l2"] = settings.l2_weight * l2_of(*rows)
     return terms

@@ -8,6 +8,7 @@ from torch.nn.functional import normalize
 
 from mmssl_cli.data.graph import BipartiteGraph, cosine_topk
 from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.models.content import projection
 
 
 class RelationGenerator(nn.Module):
@@ -24,7 +25,8 @@ class RelationGenerator(nn.Module):
         self.raw = data.features
         self.present = {name: mask.unsqueeze(1) for name, mask in data.present.items()}
         self.projections = nn.ModuleDict(
-            {name: _projection(values, embedding_dim) for name, values in data.features.items()}
+            # Orthogonal: the cosines of Eq. 3 begin as near to the raw features' own as this many dimensions allow.
+            {name: projection(values, embedding_dim, nn.init.orthogonal_) for name, values in data.features.items()}
         )
         self.dropout = nn.Dropout(dropout)
 
@@ -45,17 +47,6 @@ class RelationGenerator(nn.Module):
         found = [cosine_topk(users, items, k) for users, items in self()]
         self.train(training)
         return torch.stack(found)
-
-
-def _projection(values: Tensor, embedding_dim: int) -> nn.Module:
-    """The learnt map from raw features [I, dim], or from tokens [I, n] (0 is padding), to [I, d]."""
-    if not values.is_floating_point():
-        return nn.EmbeddingBag(int(values.max()) + 1, embedding_dim, mode="mean", padding_idx=0)
-    layer = nn.Linear(values.shape[1], embedding_dim)
-    # Orthogonal: the cosines of Eq. 3 begin as near to the raw features' own as this many dimensions allow.
-    nn.init.orthogonal_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def relation_rows(users: Tensor, items: Tensor) -> Tensor:

@@ -1,0 +1,47 @@
+"""Losses that several models share: ranking by BPR or softmax, contrast by InfoNCE."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+
+def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """Eq. 14: mean of -log sigmoid(y_up - y_un) over a batch of embeddings [B, d] each."""
+    return nn.functional.softplus((users * (negatives - positives)).sum(dim=1)).mean()
+
+
+def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: float) -> Tensor:
+    """Softmax over the items of the batch: each user's positive [B, d] against all the batch's positives.
+
+    The score is the cosine over ``temperature``. Another triple with the same item, as ``items`` (int64 [B]) tells,
+    is no negative.
+    """
+    users = normalize(users, dim=1)
+    positives = normalize(positives, dim=1)
+    logits = users @ positives.T / temperature
+    same = items.unsqueeze(0) == items.unsqueeze(1)
+    same.fill_diagonal_(False)
+    logits = logits.masked_fill(same, -torch.inf)
+    return nn.functional.cross_entropy(logits, torch.arange(len(items), device=items.device))
+
+
+def info_nce(anchors: Tensor, others: Tensor, temperature: float, positives: Tensor | None = None) -> Tensor:
+    """InfoNCE by cosine (van den Oord et al., 2018): the mean over anchors of -log softmax at their positive.
+
+    Args:
+        anchors: [n, d].
+        others: [m, d], the candidates.
+        temperature: divides the cosines.
+        positives: int64 [n], which of ``others`` is each anchor's; by default row r is anchor r's.
+    """
+    logits = normalize(anchors, dim=1) @ normalize(others, dim=1).T / temperature
+    if positives is None:
+        positives = torch.arange(len(anchors), device=anchors.device)
+    return nn.functional.cross_entropy(logits, positives)
+
+
+def l2_of(*rows: Tensor) -> Tensor:
+    """Half the squared norm of embeddings [B, d] each, a mean over the B triples of a batch."""
+    return torch.stack([row.square().sum() for row in rows]).sum() / (2 * len(rows[0]))
