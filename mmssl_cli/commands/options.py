@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import types
 from collections.abc import Callable, Collection
 from enum import IntEnum
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -63,8 +62,8 @@ def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(**arguments)
 
     extra = [
-        _flag("verbose", bool, typer.Option("--verbose", "-v", help="Say more; show tracebacks."), False),
-        _flag("quiet", bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors."), False),
+        keyword_flag("verbose", bool, typer.Option("--verbose", "-v", help="Say more; show tracebacks."), False),
+        keyword_flag("quiet", bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors."), False),
     ]
     parameters = [*signature.parameters.values(), *extra]
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -82,28 +81,13 @@ def accepts_settings(function: Function | None = None, *, exclude: Collection[st
     """
     if function is None:
         return partial(accepts_settings, exclude=exclude)
+    from mmssl_cli.commands.settings_flags import settings_flags
+
     signature = inspect.signature(function, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     flags = [flag for flag in settings_flags() if flag.name not in exclude]
     function.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
     return function
-
-
-def settings_flags() -> list[inspect.Parameter]:
-    """One keyword parameter for each field of any model's settings, the common ones first."""
-    from mmssl_cli.config import SETTINGS, TrainSettings
-
-    flags: dict[str, inspect.Parameter] = {}
-    depth = max(len(cls.__mro__) for cls in SETTINGS.values())
-    # By generation: the fields of all models stand before those of a few, and these before one model's.
-    for generation in range(depth):
-        for cls in SETTINGS.values():
-            ancestors = [a for a in reversed(cls.__mro__) if issubclass(a, TrainSettings)]
-            for ancestor in ancestors[generation : generation + 1]:
-                for name in ancestor.__annotations__:
-                    if name in cls.model_fields and name not in flags:
-                        flags[name] = _settings_flag(name, ancestor.model_fields[name], _panel(ancestor))
-    return list(flags.values())
 
 
 def chosen_dataset(name: str | None, data_dir: Path) -> str:
@@ -131,82 +115,20 @@ def shipped_line(settings: TrainSettings, chosen: Collection[str] = ()) -> str:
     fields = type(settings).model_fields
     values = {key: getattr(settings, key) for key in shipped_settings(settings.dataset, settings.model)}
     used = [
-        f"{key.replace('_', '-')} {_shown(value)}"
+        f"{key.replace('_', '-')} {shown_value(value)}"
         for key, value in values.items()
         if key not in chosen and value != fields[key].default
     ]
     return f"Settings shipped for {settings.model} on {settings.dataset}: {', '.join(used)}." if used else ""
 
 
-def _panel(cls: type) -> str:
-    from mmssl_cli.config import SETTINGS, TrainSettings
-
-    if cls is TrainSettings:
-        return "Training"
-    models = ", ".join(name for name, settings in SETTINGS.items() if issubclass(settings, cls))
-    title = cls.__name__.removesuffix("Settings")
-    return title if cls in SETTINGS.values() else f"{title} models ({models})"
-
-
-def _settings_flag(name: str, field: Any, panel: str) -> inspect.Parameter:
-    from rich.markup import escape
-
-    kind = _without_none(field.annotation)
-    flag = f"--{name.replace('_', '-')}"
-    help = escape(field.description or "")
-    if field.default is not None and kind is not bool:
-        help += f" [dim]{escape(f'[default: {_shown(field.default)}]')}[/dim]"
-    if kind is bool:
-        default = "on" if field.default else "off"
-        help += f" [dim]{escape(f'[default: {default}]')}[/dim]"
-        option = typer.Option(f"{flag}/--no-{flag[2:]}", help=help, rich_help_panel=panel)
-        return _flag(name, bool | None, option, None)
-    choices = _choices(name, kind)
-    option = typer.Option(
-        flag,
-        help=help,
-        rich_help_panel=panel,
-        metavar=f"<{'|'.join(choices)}>" if choices else _metavar(kind, field.metadata),
-        autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)]) if choices else None,
-    )
-    return _flag(name, str | None, option, None)
-
-
-def _flag(name: str, annotation: Any, option: Any, default: Any) -> inspect.Parameter:
+def keyword_flag(name: str, annotation: Any, option: Any, default: Any) -> inspect.Parameter:
+    """A keyword parameter that Typer takes for an option."""
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[annotation, option], default=default
     )
 
 
-def _without_none(annotation: Any) -> Any:
-    if get_origin(annotation) in {Union, types.UnionType}:
-        kept = [part for part in get_args(annotation) if part is not type(None)]
-        return kept[0] if len(kept) == 1 else annotation
-    return annotation
-
-
-def _choices(name: str, kind: Any) -> tuple[str, ...]:
-    from mmssl_cli.config import SETTINGS
-
-    if name == "model":
-        return tuple(SETTINGS)
-    return tuple(str(choice) for choice in get_args(kind)) if get_origin(kind) is Literal else ()
-
-
-def _metavar(kind: Any, limits: list[Any]) -> str:
-    if get_origin(kind) is tuple:
-        element = {int: "int", float: "float"}.get(get_args(kind)[0], "name")
-        return f"<{element},...>"
-    label = {int: "int", float: "float", str: "name"}.get(kind, "value")
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    shown = [
-        f"{sign}{getattr(limit, attribute)}"
-        for attribute, sign in signs.items()
-        for limit in limits
-        if getattr(limit, attribute, None) is not None
-    ]
-    return f"<{' '.join([label, *shown])}>"
-
-
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value of a setting as it is written on a command line."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
