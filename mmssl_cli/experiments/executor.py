@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.experiments.plan import Standing
+from mmssl_cli.experiments.processes import WorkerProcess, worker_processes
 from mmssl_cli.experiments.results import FinishedRun
 from mmssl_cli.experiments.run_folder import LOG, RunFolder
 from mmssl_cli.experiments.worker import serve
@@ -27,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Seconds until a run is asked for again that another process is at.
 _LATER = 2.0
-#: Seconds that a process has to write its checkpoint when it is told to end.
-_GRACE = 20.0
 
 
 @dataclass(frozen=True)
@@ -79,84 +73,27 @@ class Engine:
             else:
                 waiting.append(number)
         if waiting:
-            with _workers(min(self.jobs, len(waiting)), self) as workers:
+            arguments = (self.data_dir, self.runs_dir, self.tensorboard)
+            with worker_processes(min(self.jobs, len(waiting)), serve, arguments, self.jobs) as workers:
                 _drive(standings, waiting, workers, outcomes, reporter, self.runs_dir)
         return [outcomes[number] for number in range(len(standings))]
-
-
-class _Worker:
-    """A process, and the number of the run it is at."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.number: int | None = None
-        self.run_id: str | None = None
-        self._start()
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        threads = max(1, _cores() // self._engine.jobs) if self._engine.jobs > 1 else None
-        arguments = (theirs, self._engine.data_dir, self._engine.runs_dir, threads, self._engine.tensorboard)
-        self.process = context.Process(target=serve, args=arguments, daemon=True)
-        with _without_interrupts():
-            self.process.start()
-        theirs.close()
-
-    def send(self, number: int, settings: TrainSettings) -> None:
-        self.number, self.run_id = number, None
-        with suppress(BrokenPipeError):  # its end is noticed when it is listened to
-            self.connection.send(settings.model_dump())
-
-    def restart(self) -> str:
-        """After an unexpected end: a new process, and how the old one ended."""
-        self.process.join(_GRACE)
-        code = self.process.exitcode
-        self.connection.close()
-        self._start()
-        if code is not None and code < 0:
-            killed = f"was killed by signal {-code} ({signal.Signals(-code).name})"
-            return killed + ("; memory may have run out" if -code == signal.SIGKILL else "")
-        return f"ended with exit code {code}"
-
-    def stop(self) -> None:
-        with suppress(OSError, ValueError):
-            self.connection.send(None)
-        self.process.join(_GRACE)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        self.connection.close()
-
-
-@contextmanager
-def _workers(count: int, engine: Engine) -> Iterator[list[_Worker]]:
-    workers: list[_Worker] = []
-    try:
-        workers.extend(_Worker(engine) for _ in range(count))
-        yield workers
-    except BaseException:
-        for worker in workers:
-            worker.process.terminate()  # a SIGTERM, which a worker takes for Ctrl-C
-        raise
-    finally:
-        for worker in workers:
-            worker.stop()
 
 
 def _drive(
     standings: Sequence[Standing],
     waiting: deque[int],
-    workers: Sequence[_Worker],
+    workers: Sequence[WorkerProcess],
     outcomes: dict[int, Outcome],
     reporter: PlanReporter,
     runs_dir: Path,
 ) -> None:
     not_before: dict[int, float] = {}
+    run_ids: dict[int, str] = {}
     while len(outcomes) < len(standings):
         for worker in workers:
             if worker.number is None and (number := _next(waiting, not_before)) is not None:
-                worker.send(number, standings[number].settings)
+                run_ids.pop(number, None)
+                worker.send(number, standings[number].settings.model_dump())
                 reporter.begun(number)
         busy = {worker.connection: worker for worker in workers if worker.number is not None}
         for connection in wait(list(busy), timeout=0.2) if busy else _pause():
@@ -164,7 +101,7 @@ def _drive(
             worker = busy[connection]
             number = worker.number
             assert number is not None
-            outcome = _hear(worker, number, standings[number].settings, reporter, runs_dir)
+            outcome = _hear(worker, number, standings[number].settings, reporter, runs_dir, run_ids)
             if outcome is None:
                 continue
             worker.number = None
@@ -190,16 +127,21 @@ def _next(waiting: deque[int], not_before: dict[int, float]) -> int | None:
 
 
 def _hear(
-    worker: _Worker, number: int, settings: TrainSettings, reporter: PlanReporter, runs_dir: Path
+    worker: WorkerProcess,
+    number: int,
+    settings: TrainSettings,
+    reporter: PlanReporter,
+    runs_dir: Path,
+    run_ids: dict[int, str],
 ) -> Outcome | str | None:
     """What a worker said last: an outcome, ``locked``, or None while the run goes on."""
     try:
         kind, content = worker.connection.recv()
     except (EOFError, OSError):
         how = worker.restart()
-        return _failed(settings, f"The process that trained it {how}.", worker.run_id, runs_dir)
+        return _failed(settings, f"The process that trained it {how}.", run_ids.get(number), runs_dir)
     if kind == "start":
-        worker.run_id = content["run"]
+        run_ids[number] = content["run"]
         reporter.started(number, content)
     elif kind == "epoch":
         reporter.epoch(number, content)
@@ -222,20 +164,3 @@ def _hear(
 def _failed(settings: TrainSettings, problem: str, run_id: Any, runs_dir: Path, trace: str = "") -> Outcome:
     log = runs_dir / run_id / LOG if isinstance(run_id, str) else None
     return Outcome(settings, problem=problem, log=log if log is not None and log.exists() else None, trace=trace)
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """A process that starts here does not hear Ctrl-C, not even before its first line; this one misses none."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,6 @@ process is at it) and ``failed`` (a sentence, and the id of the run where there 
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmssl_cli.config import build_settings
+from mmssl_cli.experiments.processes import begin_work
 from mmssl_cli.problems import explain
 from mmssl_cli.progress import Reporter
 
@@ -37,21 +37,15 @@ class RemoteReporter(Reporter):
         self._connection.send(("message", text))
 
 
-def serve(connection: Connection, data_dir: Path, runs_dir: Path, threads: int | None, tensorboard: bool) -> None:
+def serve(connection: Connection, data_dir: Path, runs_dir: Path, tensorboard: bool, threads: int | None) -> None:
     """Train what is sent until None is.
 
     Args:
-        threads: CPU threads to compute with; None leaves that to PyTorch.
         tensorboard: log every run for TensorBoard as well.
+        threads: CPU threads to compute with; None leaves that to PyTorch.
     """
-    # Ctrl-C reaches all processes of a terminal: the one that sent this the runs says when to end, by SIGTERM.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
-        import torch
-
-        if threads is not None:
-            torch.set_num_threads(threads)
+        begin_work(threads)
         while (values := connection.recv()) is not None:
             connection.send(_train(values, connection, data_dir, runs_dir, tensorboard))
 
