@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings
+from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings, SGLSettings
 from mmssl_cli.config.mmssl import MMSSLSettings
 from mmssl_cli.config.train import TrainSettings
 from pipelines.errors import UsageError, nearest
@@ -11,6 +11,7 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "mmssl": MMSSLSettings,
     "lightgcn": LightGCNSettings,
     "mf": MFSettings,
+    "sgl": SGLSettings,
 }
 
 

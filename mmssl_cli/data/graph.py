@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -13,6 +15,9 @@ from mmssl_cli.data.csr import row_starts
 
 # PyTorch calls its CSR support "beta" at its first use; the operations used here are tested against NumPy.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+
+#: Rows, columns (int64 [n] each) and weights (float [n]) of a graph's edges.
+Edges = tuple[Tensor, Tensor, Tensor]
 
 
 class _SparseProduct(torch.autograd.Function):
@@ -89,11 +94,61 @@ class BipartiteGraph:
 
     def propagate(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
         """Eq. 10: ``layers`` layers of propagation; the mean over the layers + 1 embeddings, [U, d] and [I, d]."""
-        user_sum, item_sum = users, items
-        for _ in range(layers):
-            users, items = self.users_from(items), self.items_from(users)
-            user_sum, item_sum = user_sum + users, item_sum + items
-        return user_sum / (layers + 1), item_sum / (layers + 1)
+        return mean_of_layers(propagated([self] * layers, users, items))
+
+
+def propagated(graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Users [U, d] and items [I, d] at layer 0 and after each layer of linear propagation, one graph a layer."""
+    layers = [(users, items)]
+    for graph in graphs:
+        users, items = graph.users_from(items), graph.items_from(users)
+        layers.append((users, items))
+    return layers
+
+
+def mean_of_layers(layers: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The mean over layers of users [U, d] and items [I, d]."""
+    users, items = (reduce(torch.add, of_each) for of_each in zip(*layers, strict=True))
+    return users / len(layers), items / len(layers)
+
+
+class EdgeDropout:
+    """Draws copies of a graph without a random share of its edges, in both directions independently.
+
+    The weights that stay grow by 1 / (1 - share), so that what a node receives keeps its mean; nodes are not
+    normalised anew. A copy costs little, for no edge is sorted again.
+    """
+
+    def __init__(self, graph: BipartiteGraph) -> None:
+        self.graph = graph
+        self.orders = [_order_of_transpose(matrix) for matrix in (graph.to_users, graph.to_items)]
+
+    def draw(self, share: float) -> BipartiteGraph:
+        """The graph without each edge with probability ``share``; the graph itself where that is 0."""
+        if not share:
+            return self.graph
+        graph, (by_item, by_user) = self.graph, self.orders
+        of_users = torch.nn.functional.dropout(graph.to_users.values(), share)
+        of_items = torch.nn.functional.dropout(graph.to_items.values(), share)
+        return BipartiteGraph(
+            to_users=_with_values(graph.to_users, of_users),
+            to_items=_with_values(graph.to_items, of_items),
+            to_users_t=_with_values(graph.to_users_t, of_users[by_item]),
+            to_items_t=_with_values(graph.to_items_t, of_items[by_user]),
+        )
+
+
+def _order_of_transpose(matrix: Tensor) -> Tensor:
+    """Which entry of a CSR matrix each entry of its transpose is, int64 [entries]."""
+    starts, columns = matrix.crow_indices(), matrix.col_indices()
+    rows = torch.repeat_interleave(torch.arange(len(starts) - 1, device=starts.device), starts.diff())
+    return torch.argsort(columns * matrix.shape[0] + rows)
+
+
+def _with_values(matrix: Tensor, values: Tensor) -> Tensor:
+    return torch.sparse_csr_tensor(
+        matrix.crow_indices(), matrix.col_indices(), values, matrix.shape, check_invariants=False
+    )
 
 
 def sparse_csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -115,6 +170,14 @@ class ItemGraph:
         """Build from edges (int64 [n] each, every edge once) and their weights [n]."""
         shape = (num_items, num_items)
         return cls(sparse_csr(rows, columns, weights, shape), sparse_csr(columns, rows, weights, shape))
+
+    @classmethod
+    def mixed(cls, parts: Sequence[Edges], shares: Sequence[float], num_items: int) -> ItemGraph:
+        """The sum of graphs given by their edges, each times its share."""
+        rows = torch.cat([part[0] for part in parts])
+        columns = torch.cat([part[1] for part in parts])
+        weights = torch.cat([part[2] * share for part, share in zip(parts, shares, strict=True)])
+        return cls.from_edges(*merged_edges(rows, columns, weights, num_items), num_items)
 
     def propagate(self, items: Tensor, layers: int = 1) -> Tensor:
         """Items [I, d] after ``layers`` layers of linear propagation."""
@@ -148,6 +211,12 @@ def nearest_items(features: Tensor, k: int, present: Tensor | None = None) -> tu
 
 def _blocks(table: Tensor, rows: int = 4096) -> tuple[Tensor, ...]:
     return table.split(rows)
+
+
+def merged_edges(rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> Edges:
+    """Edges [n], some of them given more than once, as distinct edges of summed weight."""
+    keys, of_each = torch.unique(rows * num_items + columns, return_inverse=True)
+    return keys // num_items, keys % num_items, weights.new_zeros(len(keys)).index_add(0, of_each, weights)
 
 
 def symmetric_weights(rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> Tensor:

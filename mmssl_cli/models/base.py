@@ -58,14 +58,23 @@ class Recommender(nn.Module):
         return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 
-class GraphRecommender(Recommender):
-    """A recommender with user and item embeddings of its own and the training graph to propagate them over."""
+class EmbeddingRecommender(Recommender):
+    """A recommender with user and item embeddings of its own."""
 
-    def __init__(self, data: InteractionData, settings: GraphSettings) -> None:
+    def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
         super().__init__(data, settings)
         self.settings = settings
         self.users = embedding(data.num_users, settings.embedding_dim)
         self.items = embedding(data.num_items, settings.embedding_dim)
+
+
+class GraphRecommender(EmbeddingRecommender):
+    """A recommender with user and item embeddings of its own and the training graph to propagate them over."""
+
+    settings: GraphSettings
+
+    def __init__(self, data: InteractionData, settings: GraphSettings) -> None:
+        super().__init__(data, settings)
         self.graph = BipartiteGraph.from_edges(
             data.train.row_of_each(), data.train.indices, data.num_users, data.num_items, settings.adjacency
         )

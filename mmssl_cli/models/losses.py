@@ -42,6 +42,20 @@ def info_nce(anchors: Tensor, others: Tensor, temperature: float, positives: Ten
     return nn.functional.cross_entropy(logits, positives)
 
 
+def contrast_nodes(anchors: Tensor, others: Tensor, nodes: Tensor, temperature: float, negatives: str) -> Tensor:
+    """InfoNCE between two embeddings of the same nodes, of which a batch holds some.
+
+    Args:
+        anchors, others: two embeddings of all nodes, [N, d] each; row r of one is the positive of row r of the other.
+        nodes: those of the batch, each once, int64 [n].
+        temperature: divides the cosines.
+        negatives: ``batch`` compares a node with the others of the batch, ``all`` with all N.
+    """
+    if negatives == "all":
+        return info_nce(anchors[nodes], others, temperature, positives=nodes)
+    return info_nce(anchors[nodes], others[nodes], temperature)
+
+
 def l2_of(*rows: Tensor) -> Tensor:
     """Half the squared norm of embeddings [B, d] each, a mean over the B triples of a batch."""
     return torch.stack([row.square().sum() for row in rows]).sum() / (2 * len(rows[0]))

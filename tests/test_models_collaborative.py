@@ -1,0 +1,200 @@
+"""The collaborative models against slow NumPy versions of their papers' equations, and what their training reaches."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmssl_cli.config import build_settings
+from mmssl_cli.data.graph import BipartiteGraph
+from mmssl_cli.data.interactions import InteractionData, load_interactions
+from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.models.losses import contrast_nodes
+from mmssl_cli.models.registry import build_model
+from mmssl_cli.training.loop import TrainingLoop
+from pipelines.prepare import prepare
+from tests.model_cases import array, dense, toy_batch, toy_data, unit, weighted
+
+#: Settings under which every term of a model's loss is there from the first epoch.
+MODELS: dict[str, dict[str, Any]] = {
+    "sgl": {},
+}
+DATA = toy_data(modalities={})
+
+
+def made(name: str, data: InteractionData = DATA, **settings: Any) -> Any:
+    """The model of 8 dimensions with embeddings large enough that its nonlinear parts count."""
+    torch.manual_seed(7)
+    model = build_model(data, build_settings({"model": name, "embedding_dim": 8, **MODELS[name], **settings}))
+    model.begin_epoch(1)
+    return model
+
+
+def layers_of(model: Any, graphs: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Users and items at layer 0 and after each layer, by dense 0/1 matrices [U, I]."""
+    layers = [(array(model.users), array(model.items))]
+    for matrix in graphs:
+        to_users, to_items = weighted(matrix, "sym")
+        users, items = layers[-1]
+        layers.append((to_users @ items, to_items @ users))
+    return layers
+
+
+def mean(layers: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    return [np.mean(np.stack(of_each), axis=0) for of_each in zip(*layers, strict=True)]
+
+
+def slow_info_nce(anchors: np.ndarray, others: np.ndarray, positives: np.ndarray, temperature: float) -> float:
+    """The mean over anchors of -log softmax at their positive, one anchor at a time."""
+    losses = []
+    for anchor, positive in zip(unit(anchors), positives, strict=True):
+        scores = np.exp(unit(others) @ anchor / temperature)
+        losses.append(-np.log(scores[positive] / scores.sum()))
+    return float(np.mean(losses))
+
+
+def slow_bpr(users: np.ndarray, items: np.ndarray) -> float:
+    batch = toy_batch(DATA)
+    triples = zip(*map(array, (batch.users, batch.positives, batch.negatives)), strict=True)
+    margins = [users[int(u)] @ (items[int(p)] - items[int(n)]) for u, p, n in triples]
+    return float(np.mean(np.log1p(np.exp(-np.array(margins)))))
+
+
+def nodes_of_batch() -> list[np.ndarray]:
+    batch = toy_batch(DATA)
+    return [np.unique(batch.users.numpy()), np.unique(batch.positives.numpy())]
+
+
+def edges_of(graph: BipartiteGraph) -> np.ndarray:
+    """The 0/1 matrix [U, I] of a graph."""
+    return (graph.to_users.to_dense().numpy() > 0).astype(float)
+
+
+@pytest.mark.parametrize("negatives", ["batch", "all"])
+def test_contrast_of_nodes(negatives: str) -> None:
+    anchors, others = np.random.default_rng(0).normal(size=(2, 6, 3))
+    nodes = np.array([1, 4, 5])
+    if negatives == "all":
+        expected = slow_info_nce(anchors[nodes], others, nodes, 0.3)
+    else:
+        expected = slow_info_nce(anchors[nodes], others[nodes], np.arange(3), 0.3)
+    given = (torch.from_numpy(anchors), torch.from_numpy(others), torch.from_numpy(nodes))
+    assert contrast_nodes(*given, 0.3, negatives).item() == pytest.approx(expected)
+
+
+# --- SGL
+
+
+@pytest.mark.parametrize("augmentation", ["edge-drop", "node-drop", "random-walk"])
+@pytest.mark.parametrize("negatives", ["batch", "all"])
+def test_sgl_contrasts_two_damaged_graphs(augmentation: str, negatives: str) -> None:
+    settings = {"augmentation": augmentation, "edge_dropout": 0.3, "layers": 2, "contrast_negatives": negatives}
+    model = made("sgl", **settings, contrast_weight=0.4, contrast_temperature=0.3, l2_weight=0.2)
+    matrix = dense(DATA.train, DATA.num_items)
+    final = mean(layers_of(model, [matrix, matrix]))
+    views = [mean(layers_of(model, [edges_of(graph) for graph in graphs])) for graphs in model.views]
+    contrast = 0.0
+    for first, second, nodes in zip(*views, nodes_of_batch(), strict=True):
+        if negatives == "all":
+            contrast += slow_info_nce(first[nodes], second, nodes, 0.3)
+        else:
+            contrast += slow_info_nce(first[nodes], second[nodes], np.arange(len(nodes)), 0.3)
+
+    terms = model.training_step(toy_batch(DATA))
+
+    assert set(terms) == {"bpr", "l2", "contrast"}
+    assert terms["bpr"].item() == pytest.approx(slow_bpr(*final), rel=1e-5)
+    assert terms["contrast"].item() == pytest.approx(0.4 * contrast, rel=1e-5)
+    for found, expected in zip(model.represent(), final, strict=True):
+        np.testing.assert_allclose(array(found), expected, atol=1e-6)
+
+
+def test_sgl_damages_what_its_augmentation_says() -> None:
+    whole = dense(DATA.train, DATA.num_items)
+    for augmentation in ("edge-drop", "node-drop", "random-walk"):
+        model = made("sgl", augmentation=augmentation, edge_dropout=0.4, layers=2)
+        drawn = [[edges_of(graph) for graph in graphs] for graphs in model.views]
+        assert all((matrix <= whole).all() and matrix.sum() < whole.sum() for view in drawn for matrix in view)
+        assert not np.array_equal(drawn[0][0], drawn[1][0])
+        assert np.array_equal(drawn[0][0], drawn[0][1]) == (augmentation != "random-walk")
+        if augmentation == "node-drop":  # an edge goes if, and only if, one of its ends does
+            left = drawn[0][0]
+            ends = np.outer(left.any(axis=1), left.any(axis=0))
+            assert np.array_equal(left, whole * ends)
+        before = model.views
+        model.begin_epoch(2)
+        assert not np.array_equal(edges_of(before[0][0]), edges_of(model.views[0][0]))
+
+
+def test_sgl_leaves_out_the_share_it_is_told() -> None:
+    data = toy_data(users=400, items=60, modalities={})
+    for share in (0.0, 0.25, 0.6):
+        model = made("sgl", data, edge_dropout=share)
+        left = model.views[0][0].to_users.values().numel() / len(data.train)
+        assert left == pytest.approx(1 - share, abs=0.06)
+
+
+# --- what holds for all
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_lowers_every_loss(name: str) -> None:
+    torch.manual_seed(3)
+    settings = build_settings({"model": name, "embedding_dim": 8, "batch_size": 8, "lr": 0.03, **MODELS[name]})
+    loop = TrainingLoop(build_model(DATA, settings), DATA, settings)
+    records = [loop.run_epoch() for _ in range(15)]
+    first, last = (np.mean([r["loss/bpr"] for r in part]) for part in (records[:3], records[-3:]))
+    assert last < 0.8 * first
+    first, last = (np.mean([r["loss/total"] for r in part]) for part in (records[:3], records[-3:]))
+    assert last < first
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_that_are_loaded_represent_the_same(name: str) -> None:
+    settings = build_settings({"model": name, "embedding_dim": 8, "batch_size": 8, "lr": 0.03, **MODELS[name]})
+    loop = TrainingLoop(build_model(DATA, settings), DATA, settings)
+    loop.run_epoch()
+    fresh = build_model(DATA, settings)
+    fresh.load_state_dict(loop.model.state_dict())
+    pairs = list(zip(loop.model.eval().represent(), fresh.eval().represent(), strict=True))
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_that_was_interrupted_goes_on_with_the_same_numbers(name: str) -> None:
+    settings = build_settings({"model": name, "embedding_dim": 8, "batch_size": 8, **MODELS[name]})
+    torch.manual_seed(3)
+    loop = TrainingLoop(build_model(DATA, settings), DATA, settings)
+    loop.run_epoch()
+    state = copy.deepcopy(loop.state())
+    after = loop.run_epoch()
+    other = TrainingLoop(build_model(DATA, settings), DATA, settings)
+    other.restore(state)
+    assert {**other.run_epoch(), "train_seconds": 0} == {**after, "train_seconds": 0}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    prepare("demo", data_dir=folder)
+    return folder / "demo"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_a_few_epochs_beat_random_ranking_on_demo(name: str, demo: Path) -> None:
+    """400 items: a list of 20 drawn by chance finds one item in twenty."""
+    data = load_interactions(demo, modalities=())
+    torch.manual_seed(2023)
+    settings = build_settings({"model": name, "batch_size": 256, "lr": 5e-3})
+    loop = TrainingLoop(build_model(data, settings), data, settings)
+    for _ in range(8):
+        loop.run_epoch()
+    with torch.no_grad():
+        found = evaluate(*loop.model.eval().represent(), data, "validation", (20,))[0]["recall@20"]
+    assert found > 2 * 20 / 400
