@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings, SGLSettings
 from mmssl_cli.config.mmssl import MMSSLSettings
+from mmssl_cli.config.structure import FREEDOMSettings
 from mmssl_cli.config.train import TrainSettings
 from pipelines.errors import UsageError, nearest
 
@@ -11,6 +12,7 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "mmssl": MMSSLSettings,
     "lightgcn": LightGCNSettings,
     "mf": MFSettings,
+    "freedom": FREEDOMSettings,
     "sgl": SGLSettings,
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mmssl_cli.data.graph import Edges, nearest_items, symmetric_weights
 from mmssl_cli.data.interactions import InteractionData
 from pipelines.errors import UsageError
 
@@ -58,6 +59,19 @@ def dense_content(data: InteractionData) -> dict[str, Tensor]:
         name: _bag_of_tokens(values) if not values.is_floating_point() else values
         for name, values in data.features.items()
     }
+
+
+def content_graphs(data: InteractionData, k: int, weighted: bool = True) -> dict[str, Edges]:
+    """Modality -> edges from each item to the ``k`` items of nearest raw content, weighted as D^-1/2 A D^-1/2.
+
+    A holds the cosines, or ones where not ``weighted``.
+    """
+    graphs = {}
+    for name, values in dense_content(data).items():
+        rows, columns, cosines = nearest_items(values, k, data.present[name])
+        weights = cosines if weighted else torch.ones_like(cosines)
+        graphs[name] = (rows, columns, symmetric_weights(rows, columns, weights, data.num_items))
+    return graphs
 
 
 def _bag_of_tokens(tokens: Tensor) -> Tensor:

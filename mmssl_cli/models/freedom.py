@@ -1,0 +1,91 @@
+"""FREEDOM (Zhou and Shen, A Tale of Two Graphs: Freezing and Denoising Graph Structures for Multimodal
+Recommendation, MM 2023)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmssl_cli.config.structure import FREEDOMSettings
+from mmssl_cli.data.graph import BipartiteGraph, ItemGraph
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.content import ContentProjections, content_graphs, need_modalities
+from mmssl_cli.models.losses import bpr_loss
+
+
+class FREEDOM(GraphRecommender):
+    """LightGCN on a graph pruned anew each epoch, plus items propagated over a frozen graph of nearest content.
+
+    The whole of the paper. The raw features stay as they are; the authors' code also trains them. A triple with an
+    item that lacks a modality has no gradient through that modality's content.
+    """
+
+    settings: FREEDOMSettings
+
+    def __init__(self, data: InteractionData, settings: FREEDOMSettings) -> None:
+        super().__init__(data, settings)
+        need_modalities(data, settings.model)
+        self.content = ContentProjections(data, settings.embedding_dim)
+        graphs = content_graphs(data, settings.graph_topk, weighted=False)
+        shares = shares_of(list(graphs), settings.visual_weight)
+        self.item_graph = ItemGraph.mixed(list(graphs.values()), shares, data.num_items)
+        self.edges = data.train.row_of_each(), data.train.indices
+        self.pruned = self.graph
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Draw the interactions that the epoch trains on."""
+        users, items = self.edges
+        kept = max(1, round(len(users) * (1 - self.settings.edge_dropout)))
+        if kept < len(users):
+            chosen = drawn(degree_weights(users, items), kept)
+            shape = (self.num_users, self.num_items)
+            self.pruned = BipartiteGraph.from_edges(users[chosen], items[chosen], *shape, self.settings.adjacency)
+
+    def represent(self) -> tuple[Tensor, Tensor]:
+        """Final embeddings [U, d] and [I, d], over all interactions; wider where a low-pass filter is added."""
+        return self.filtered(*self._propagated(self.graph))
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The ranking loss on the final embeddings, and on each modality's projected content."""
+        users, items = self._propagated(self.pruned)
+        terms = ranking_terms(self.settings, users, items, batch, (self.users, self.items))
+        if self.settings.feature_weight:
+            losses = [
+                self._content_loss(users[batch.users], name, rows, batch) for name, rows in self.content().items()
+            ]
+            terms["content"] = self.settings.feature_weight * torch.stack(losses).sum()
+        return terms
+
+    def _propagated(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
+        users, items = graph.propagate(self.users, self.items, self.settings.layers)
+        return users, items + self.item_graph.propagate(self.items, self.settings.item_layers)
+
+    def _content_loss(self, users: Tensor, modality: str, rows: Tensor, batch: Batch) -> Tensor:
+        present = self.content.present[modality]
+        # Where one of the two is absent the loss is a constant: the zero of an absent item is no preference.
+        both = present[batch.positives] & present[batch.negatives]
+        return bpr_loss(users * both, rows[batch.positives], rows[batch.negatives])
+
+
+def shares_of(modalities: list[str], visual: float) -> list[float]:
+    """The shares of the modalities in the graph among items, which sum to 1: ``visual`` for the one of that name."""
+    others = len(modalities) - ("visual" in modalities)
+    if not others or others == len(modalities):
+        return [1 / len(modalities)] * len(modalities)
+    return [visual if name == "visual" else (1 - visual) / others for name in modalities]
+
+
+def degree_weights(users: Tensor, items: Tensor) -> Tensor:
+    """Weights [n] by which edges are drawn: 1/sqrt(N_u N_i), so that those between popular nodes go first."""
+    return (torch.bincount(users)[users] * torch.bincount(items)[items]).to(torch.float32).rsqrt()
+
+
+def drawn(weights: Tensor, count: int) -> Tensor:
+    """``count`` of the edges, int64, drawn one after another without replacement by their weights [n].
+
+    The order of exponential times of these rates is the order of such a draw (Efraimidis and Spirakis, 2006).
+    """
+    times = torch.empty_like(weights).exponential_() / weights
+    return torch.topk(times, count, largest=False, sorted=False).indices

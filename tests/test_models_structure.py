@@ -1,0 +1,258 @@
+"""Models that learn from graphs among items or contrast views of their content, against slow NumPy forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmssl_cli.config import build_settings
+from mmssl_cli.data.graph import ItemGraph, merged_edges
+from mmssl_cli.data.interactions import InteractionData, load_interactions
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.models.content import content_graphs
+from mmssl_cli.models.freedom import degree_weights, drawn, shares_of
+from mmssl_cli.models.registry import build_model
+from mmssl_cli.training.loop import TrainingLoop
+from pipelines.errors import UsageError
+from pipelines.prepare import prepare
+from tests.model_cases import array, dense, toy_batch, toy_data, unit, weighted
+
+NAMES = ["freedom"]
+
+
+def built(model: str, data: InteractionData, **settings: Any) -> Any:
+    """The model with 6 dimensions, from a fixed seed, before its first epoch."""
+    torch.manual_seed(7)
+    values = {"model": model, "embedding_dim": 6, "graph_topk": 3, "batch_size": 8, **settings}
+    fields = build_settings({"model": model}).model_dump().keys()
+    return build_model(data, build_settings({name: value for name, value in values.items() if name in fields}))
+
+
+def with_tokens() -> InteractionData:
+    """Toy data whose modality ``text`` is tokens; item 4 has none."""
+    data = toy_data(absent={"text": (4,)})
+    random = np.random.default_rng(3)
+    tokens = torch.from_numpy(random.integers(0, 6, size=(9, 4)))
+    tokens[:, 0] = torch.from_numpy(random.integers(1, 6, size=9))
+    tokens[4] = 0
+    return replace(data, features={**data.features, "text": tokens})
+
+
+# What the slow forms share
+
+
+def content(model: Any) -> dict[str, np.ndarray]:
+    """Projected content of each modality [I, d]; absent items are zero."""
+    rows = {}
+    for name, layer in model.content.layers.items():
+        mapped = array(model.content.raw[name]) @ array(layer.weight).T + array(layer.bias)
+        rows[name] = mapped * array(model.content.present[name])
+    return rows
+
+
+def nearest(rows: np.ndarray, k: int, binary: bool = False) -> np.ndarray:
+    """Dense D^-1/2 A D^-1/2 of the ``k`` items of largest cosine above 0, themselves among them."""
+    rows = unit(rows)
+    graph = np.zeros((len(rows), len(rows)))
+    for item in range(len(rows)):
+        cosines = rows @ rows[item]
+        for other in np.argsort(-cosines)[:k]:
+            if cosines[other] > 0:
+                graph[item, other] = 1 if binary else cosines[other]
+    return normalised(graph)
+
+
+def normalised(graph: np.ndarray) -> np.ndarray:
+    """D^-1/2 A D^-1/2, D the sums of the rows of A."""
+    sums = graph.sum(axis=1)
+    scale = 1 / np.sqrt(np.where(sums > 0, sums, 1))
+    return scale[:, None] * graph * scale
+
+
+def lightgcn(users: np.ndarray, items: np.ndarray, matrix: np.ndarray, layers: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of ``layers`` + 1 layers over a 0/1 matrix [U, I]."""
+    to_users, to_items = weighted(matrix, "sym")
+    of_users, of_items = [users], [items]
+    for _ in range(layers):
+        users, items = to_users @ items, to_items @ users
+        of_users, of_items = [*of_users, users], [*of_items, items]
+    return np.mean(of_users, axis=0), np.mean(of_items, axis=0)
+
+
+def bpr(users: np.ndarray, items: np.ndarray, batch: Batch) -> np.ndarray:
+    """-log sigmoid(y_up - y_un) of each triple."""
+    triples = zip(batch.users.tolist(), batch.positives.tolist(), batch.negatives.tolist(), strict=True)
+    return np.array([-np.log(1 / (1 + np.exp(-users[u] @ (items[p] - items[n])))) for u, p, n in triples])
+
+
+# The pieces
+
+
+def test_edges_given_twice_are_summed() -> None:
+    rows, columns = torch.tensor([2, 0, 2, 1]), torch.tensor([1, 2, 1, 1])
+    found = merged_edges(rows, columns, torch.tensor([1.0, 2.0, 3.0, 4.0]), 3)
+    assert [part.tolist() for part in found] == [[0, 1, 2], [2, 1, 1], [2.0, 4.0, 4.0]]
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_content_graphs_and_their_mixture(binary: bool) -> None:
+    data = toy_data()
+    graphs = content_graphs(data, 3, weighted=not binary)
+    expected = {name: nearest(array(rows), 3, binary) for name, rows in data.features.items()}
+    assert not expected["visual"][[2, 5]].any() and not expected["visual"][:, [2, 5]].any()
+    mixed = ItemGraph.mixed(list(graphs.values()), [0.3, 0.7], 9)
+    both = 0.3 * expected["visual"] + 0.7 * expected["text"]
+    np.testing.assert_allclose(mixed.matrix.to_dense(), both, atol=1e-6)
+    np.testing.assert_allclose(mixed.transpose.to_dense(), both.T, atol=1e-6)
+
+
+# FREEDOM
+
+
+def test_freedom_represents_by_both_graphs() -> None:
+    data = toy_data()
+    model = built("freedom", data, layers=3, item_layers=2)
+    users, items = lightgcn(array(model.users), array(model.items), dense(data.train, 9), 3)
+    graphs = [nearest(array(data.features[name]), 3, binary=True) for name in ("visual", "text")]
+    graph = 0.1 * graphs[0] + 0.9 * graphs[1]
+    items = items + graph @ graph @ array(model.items)
+    model.begin_epoch(1)  # what an epoch leaves out has no part in ranking
+    found = model.represent()
+    np.testing.assert_allclose(array(found[0]), users, atol=1e-6)
+    np.testing.assert_allclose(array(found[1]), items, atol=1e-6)
+
+
+def test_freedom_learns_on_the_pruned_graph_and_from_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, kept = toy_data(), torch.tensor([1, 4, 7, 9, 10])
+    monkeypatch.setattr("mmssl_cli.models.freedom.drawn", lambda weights, count: kept[:count])
+    total = len(data.train)
+    model = built("freedom", data, edge_dropout=1 - 5 / total, feature_weight=0.3, l2_weight=0.2)
+    model.begin_epoch(1)
+    pruned = np.zeros((12, 9))
+    pruned[data.train.row_of_each()[kept], data.train.indices[kept]] = 1
+    users, items = lightgcn(array(model.users), array(model.items), pruned, 2)
+    graphs = [nearest(array(data.features[name]), 3, binary=True) for name in ("visual", "text")]
+    items = items + (0.1 * graphs[0] + 0.9 * graphs[1]) @ array(model.items)
+    batch = toy_batch(data)
+    of_content = 0.0
+    for name, rows in content(model).items():
+        losses = bpr(users, rows, batch)
+        present = data.present[name].numpy()
+        both = present[batch.positives] & present[batch.negatives]
+        assert both.all() == (name == "text")
+        of_content += np.where(both, losses, np.log(2)).mean()
+
+    terms = model.training_step(batch)
+
+    assert terms.keys() == {"bpr", "l2", "content"}
+    assert terms["bpr"].item() == pytest.approx(bpr(users, items, batch).mean(), rel=1e-5)
+    assert terms["content"].item() == pytest.approx(0.3 * of_content, rel=1e-5)
+    assert built("freedom", data, feature_weight=0).training_step(batch).keys() == {"bpr"}
+
+
+def test_freedom_leaves_out_edges_between_popular_nodes_first() -> None:
+    users, items = torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 1, 2, 0, 0])
+    weights = degree_weights(users, items)
+    np.testing.assert_allclose(weights, 1 / np.sqrt([9, 3, 3, 3, 3]), rtol=1e-6)
+    torch.manual_seed(0)
+    first = torch.cat([drawn(weights, 1) for _ in range(4000)]).bincount(minlength=5) / 4000
+    np.testing.assert_allclose(first, weights / weights.sum(), atol=0.03)
+    assert sorted(drawn(weights, 5).tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_freedom_draws_the_given_share_anew_each_epoch() -> None:
+    data = toy_data()
+    model = built("freedom", data, edge_dropout=0.4)
+    graphs = []
+    for epoch in (1, 2, 3):
+        model.begin_epoch(epoch)
+        graphs.append(array(model.pruned.to_users.to_dense()))
+    assert {int((graph > 0).sum()) for graph in graphs} == {round(0.6 * len(data.train))}
+    assert any((graphs[0] != graph).any() for graph in graphs[1:])
+
+
+def test_shares_sum_to_one() -> None:
+    assert shares_of(["visual", "text"], 0.2) == [0.2, 0.8]
+    assert shares_of(["acoustic", "visual", "text"], 0.2) == [0.4, 0.2, 0.4]
+    assert shares_of(["visual"], 0.2) == [1.0] and shares_of(["text", "acoustic"], 0.2) == [0.5, 0.5]
+
+
+# All of them
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_content_they_refuse(name: str) -> None:
+    with pytest.raises(UsageError, match="has no modality here"):
+        built(name, toy_data(modalities={}))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: toy_data(modalities={"acoustic": 4}),
+        toy_data,
+        lambda: toy_data(modalities={"visual": 3, "text": 4, "acoustic": 5}, absent={"text": range(9)}),
+        with_tokens,
+    ],
+    ids=["one modality", "two", "three, one absent everywhere", "tokens"],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_training_lowers_the_loss_whatever_the_content(name: str, make: Callable[[], InteractionData]) -> None:
+    data = make()
+    settings = build_settings({"model": name})
+    model = built(name, data, lr=0.02)
+    batch = toy_batch(data)
+    loop = TrainingLoop(model, data, settings.model_copy(update={"batch_size": 8, "lr": 0.02}))
+
+    def loss() -> float:
+        torch.manual_seed(5)
+        return sum(float(term.detach()) for term in model.training_step(batch).values())
+
+    model.begin_epoch(1)
+    before = loss()
+    for _ in range(12):
+        record = loop.run_epoch()
+    assert all(np.isfinite(value) for value in record.values())
+    assert all(part.isfinite().all() for part in model.represent())
+    assert loss() < 0.9 * before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_bring_back_the_same_embeddings(name: str) -> None:
+    data = toy_data()
+    model = built(name, data)
+    loop = TrainingLoop(model, data, model.settings)
+    for _ in range(2):
+        loop.run_epoch()
+    other = built(name, data, seed=5)
+    other.load_state_dict({key: value.clone() for key, value in model.state_dict().items()})
+    for one, same in zip(model.eval().represent(), other.eval().represent(), strict=True):
+        torch.testing.assert_close(one, same)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    prepare("demo", data_dir=folder)
+    return folder / "demo"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_few_epochs_on_the_demo_beat_chance(name: str, demo: Path) -> None:
+    data = load_interactions(demo, feature_scaling="l2")
+    model = built(name, data, embedding_dim=32, graph_topk=10)
+    loop = TrainingLoop(model, data, model.settings.model_copy(update={"batch_size": 256, "lr": 5e-3}))
+    for _ in range(6):
+        loop.run_epoch()
+    with torch.no_grad():
+        users, items = model.eval().represent()
+    recall = evaluate(users, items, data, "validation", (20,))[0]["recall@20"]
+    assert recall > 2 * 20 / data.num_items  # 400 items: a list of 20 by chance finds one in twenty
