@@ -19,9 +19,6 @@ warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta"
 #: Rows, columns (int64 [n] each) and weights (float [n]) of a graph's edges.
 Edges = tuple[Tensor, Tensor, Tensor]
 
-#: Rows, columns (int64 [n] each) and weights (float [n]) of a graph's edges.
-Edges = tuple[Tensor, Tensor, Tensor]
-
 
 class _SparseProduct(torch.autograd.Function):
     """``matrix @ dense`` whose backward pass uses a transpose that was built once."""
@@ -182,14 +179,6 @@ class ItemGraph:
         weights = torch.cat([part[2] * share for part, share in zip(parts, shares, strict=True)])
         return cls.from_edges(*merged_edges(rows, columns, weights, num_items), num_items)
 
-    @classmethod
-    def mixed(cls, parts: Sequence[Edges], shares: Sequence[float], num_items: int) -> ItemGraph:
-        """The sum of graphs given by their edges, each times its share."""
-        rows = torch.cat([part[0] for part in parts])
-        columns = torch.cat([part[1] for part in parts])
-        weights = torch.cat([part[2] * share for part, share in zip(parts, shares, strict=True)])
-        return cls.from_edges(*merged_edges(rows, columns, weights, num_items), num_items)
-
     def propagate(self, items: Tensor, layers: int = 1) -> Tensor:
         """Items [I, d] after ``layers`` layers of linear propagation."""
         for _ in range(layers):
@@ -222,12 +211,6 @@ def nearest_items(features: Tensor, k: int, present: Tensor | None = None) -> tu
 
 def _blocks(table: Tensor, rows: int = 4096) -> tuple[Tensor, ...]:
     return table.split(rows)
-
-
-def merged_edges(rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> Edges:
-    """Edges [n], some of them given more than once, as distinct edges of summed weight."""
-    keys, of_each = torch.unique(rows * num_items + columns, return_inverse=True)
-    return keys // num_items, keys % num_items, weights.new_zeros(len(keys)).index_add(0, of_each, weights)
 
 
 def merged_edges(rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> Edges:
