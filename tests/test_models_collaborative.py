@@ -23,12 +23,13 @@ from tests.model_cases import array, dense, toy_batch, toy_data, unit, weighted
 #: Settings under which every term of a model's loss is there from the first epoch.
 MODELS: dict[str, dict[str, Any]] = {
     "sgl": {},
+    "ngcf": {"dropout": 0.0},
 }
 DATA = toy_data(modalities={})
 
 
 def made(name: str, data: InteractionData = DATA, **settings: Any) -> Any:
-    """The model of 8 dimensions with embeddings large enough that its nonlinear parts count."""
+    """The model of 8 dimensions, ready for the first step of its first epoch."""
     torch.manual_seed(7)
     model = build_model(data, build_settings({"model": name, "embedding_dim": 8, **MODELS[name], **settings}))
     model.begin_epoch(1)
@@ -137,6 +138,70 @@ def test_sgl_leaves_out_the_share_it_is_told() -> None:
         model = made("sgl", data, edge_dropout=share)
         left = model.views[0][0].to_users.values().numel() / len(data.train)
         assert left == pytest.approx(1 - share, abs=0.06)
+
+
+# --- NGCF
+
+
+def slow_ngcf(model: Any, scaling: str, blocked: tuple[int, ...] = (), grown: float = 1) -> list[np.ndarray]:
+    """The joined layers, node by node; ``blocked`` users and items send nothing, the others ``grown`` times as much."""
+    matrix = dense(DATA.train, DATA.num_items)
+    sides = [array(model.users), array(model.items)]
+    joined = [[side] for side in sides]
+    for first, second in zip(model.of_sums, model.of_products, strict=True):
+        new = [np.zeros_like(side) for side in sides]
+        for side, edges in ((0, matrix), (1, matrix.T)):
+            for node, own in enumerate(sides[side]):
+                total = (own @ array(first)).copy()
+                for other in np.flatnonzero(edges[node]):
+                    if other not in blocked:
+                        weight = grown / np.sqrt(edges[node].sum() * edges[:, other].sum())
+                        sent = sides[1 - side][other]
+                        total += weight * (sent @ array(first) + (sent * own) @ array(second))
+                new[side][node] = np.where(total > 0, total, 0.2 * total)
+        sides = new
+        for side in (0, 1):
+            joined[side].append(unit(sides[side]) if scaling == "l2" else sides[side])
+    return [np.concatenate(of_side, axis=1) for of_side in joined]
+
+
+@pytest.mark.parametrize("scaling", ["l2", "none"])
+def test_ngcf_is_the_papers_propagation(scaling: str) -> None:
+    model = made("ngcf", layers=2, layer_scaling=scaling, l2_weight=0.2)
+    expected = slow_ngcf(model, scaling)
+    terms = model.training_step(toy_batch(DATA))
+    assert set(terms) == {"bpr", "l2"}
+    assert terms["bpr"].item() == pytest.approx(slow_bpr(*expected), rel=1e-5)
+    for found, right in zip(model.represent(), expected, strict=True):
+        assert right.shape[1] == 24
+        np.testing.assert_allclose(array(found), right, atol=1e-6)
+
+
+def test_ngcf_blocks_the_messages_of_dropped_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nodes 1 and 4 of either side dropped in every layer; nothing is in evaluation."""
+
+    def two_dropped(ones: torch.Tensor, share: float, training: bool) -> torch.Tensor:
+        if ones.shape[1] > 1 or not training:  # message dropout
+            return ones
+        return (ones / (1 - share)).index_fill(0, torch.tensor([1, 4]), 0)
+
+    model = made("ngcf", layers=2, node_dropout=0.25)
+    monkeypatch.setattr("mmssl_cli.models.ngcf.dropout", two_dropped)
+    cases = ((True, slow_ngcf(model, "l2", (1, 4), 1 / 0.75)), (False, slow_ngcf(model, "l2")))
+    for training, expected in cases:
+        for found, right in zip(model.train(training).represent(), expected, strict=True):
+            np.testing.assert_allclose(array(found), right, atol=1e-6)
+
+
+def test_ngcf_drops_messages_and_nodes_in_training_alone() -> None:
+    for settings in ({"dropout": 0.5, "layers": 1}, {"dropout": 0.0, "node_dropout": 0.5, "layers": 1}):
+        model = made("ngcf", **settings)
+        torch.manual_seed(1)
+        users = model.train().represent()[0]
+        assert not torch.equal(users, model.represent()[0])
+        assert torch.equal(model.eval().represent()[0], model.represent()[0])
+    zeros = (made("ngcf", dropout=0.5, layers=1).represent()[0][:, 8:] == 0).double().mean().item()
+    assert zeros == pytest.approx(0.5, abs=0.2)
 
 
 # --- what holds for all

@@ -25,6 +25,21 @@ class LightGCNSettings(GraphSettings):
     model: Literal["lightgcn"] = Field("lightgcn", description=_MODEL)
 
 
+class NGCFSettings(GraphSettings):
+    """NGCF (Wang et al., SIGIR 2019)."""
+
+    model: Literal["ngcf"] = Field("ngcf", description=_MODEL)
+    layers: int = Field(3, ge=0, le=16, description=_LAYERS)
+    l2_weight: float = Field(1e-5, ge=0, description=_L2_WEIGHT)
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on what each layer puts out (message dropout).")
+    node_dropout: float = Field(0.0, ge=0, lt=1, description="Share of nodes whose messages a layer blocks.")
+    layer_scaling: Literal["l2", "none"] = Field(
+        "l2",
+        description="Scaling of the layers after the first before they are joined: rows of length 1, as the authors' "
+        "program has it, or none, as the paper.",
+    )
+
+
 class NodeContrastSettings(GraphSettings):
     """What models share that contrast two embeddings of a node."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings, SGLSettings
+from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings, NGCFSettings, SGLSettings
 from mmssl_cli.config.mmssl import MMSSLSettings
 from mmssl_cli.config.structure import FREEDOMSettings
 from mmssl_cli.config.train import TrainSettings
@@ -12,6 +12,7 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "mmssl": MMSSLSettings,
     "lightgcn": LightGCNSettings,
     "mf": MFSettings,
+    "ngcf": NGCFSettings,
     "freedom": FREEDOMSettings,
     "sgl": SGLSettings,
 }

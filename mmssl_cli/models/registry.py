@@ -13,6 +13,7 @@ MODELS: dict[str, str] = {
     "mmssl": "mmssl_cli.models.mmssl.model:MMSSL",
     "lightgcn": "mmssl_cli.models.lightgcn:LightGCN",
     "mf": "mmssl_cli.models.mf:MF",
+    "ngcf": "mmssl_cli.models.ngcf:NGCF",
     "freedom": "mmssl_cli.models.freedom:FREEDOM",
     "sgl": "mmssl_cli.models.sgl:SGL",
 }
