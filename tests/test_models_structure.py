@@ -24,7 +24,7 @@ from pipelines.errors import UsageError
 from pipelines.prepare import prepare
 from tests.model_cases import array, dense, toy_batch, toy_data, unit, weighted
 
-NAMES = ["freedom"]
+NAMES = ["freedom", "lattice"]
 
 
 def built(model: str, data: InteractionData, **settings: Any) -> Any:
@@ -182,6 +182,82 @@ def test_shares_sum_to_one() -> None:
     assert shares_of(["visual", "text"], 0.2) == [0.2, 0.8]
     assert shares_of(["acoustic", "visual", "text"], 0.2) == [0.4, 0.2, 0.4]
     assert shares_of(["visual"], 0.2) == [1.0] and shares_of(["text", "acoustic"], 0.2) == [0.5, 0.5]
+
+
+# LATTICE
+
+
+def lattice_graph(model: Any, data: InteractionData, shares: np.ndarray) -> np.ndarray:
+    """The dense graph among items that an epoch begins with, [I, I]."""
+    learnt, raw = np.zeros((9, 9)), np.zeros((9, 9))
+    for share, (name, rows) in zip(shares, content(model).items(), strict=True):
+        cosines = unit(rows) @ unit(rows).T
+        for item in range(9):
+            for other in np.argsort(-cosines[item])[:3]:
+                learnt[item, other] += share * max(cosines[item, other], 0)
+        raw += share * nearest(array(data.features[name]), 3)
+    return 0.3 * normalised(learnt) + 0.7 * raw
+
+
+def lattice_items(model: Any, data: InteractionData, graph: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    users, items = lightgcn(array(model.users), array(model.items), dense(data.train, 9), 2)
+    return users, items + unit(graph @ graph @ array(model.items))
+
+
+def test_lattice_represents_and_learns_by_the_mixed_graph() -> None:
+    data = toy_data()
+    model = built("lattice", data, skip_weight=0.7, item_layers=2)
+    with torch.no_grad():
+        model.modality_logits.copy_(torch.tensor([0.4, -0.1]))
+    shares = np.exp([0.4, -0.1]) / np.exp([0.4, -0.1]).sum()
+    model.begin_epoch(1)
+    users, items = lattice_items(model, data, lattice_graph(model, data, shares))
+    found = model.represent()
+    np.testing.assert_allclose(array(found[0]), users, atol=1e-6)
+    np.testing.assert_allclose(array(found[1]), items, atol=1e-5)
+    batch = toy_batch(data)
+    for _ in range(2):  # on the graph that is learnt, then on the fixed one
+        terms = model.training_step(batch)
+        assert terms["bpr"].item() == pytest.approx(bpr(users, items, batch).mean(), rel=1e-5)
+
+
+def test_lattice_moves_its_graph_in_the_first_step_after_a_refresh_alone() -> None:
+    data = toy_data()
+    model = built("lattice", data, skip_weight=0.7, graph_refresh=2)
+    parts = [model.modality_logits, *(layer.weight for layer in model.content.layers.values())]
+    moved = []
+    for epoch in (1, 2, 3):
+        model.begin_epoch(epoch)
+        for _ in range(2):
+            model.zero_grad()
+            model.training_step(toy_batch(data))["bpr"].backward()
+            moved.append([part.grad is not None and bool(part.grad.abs().max() > 0) for part in parts])
+            with torch.no_grad():
+                for part in parts:
+                    part.add_(0.1 * torch.randn_like(part))
+    assert moved == [[True] * 3, [False] * 3, [False] * 3, [False] * 3, [True] * 3, [False] * 3]
+
+
+def test_lattice_gradient_of_the_graph_is_that_of_finite_differences() -> None:
+    data = toy_data()
+    model = built("lattice", data, skip_weight=0.4, item_layers=1).double()
+    model.content.raw = {name: rows.double() for name, rows in model.content.raw.items()}
+    model.begin_epoch(1)
+    batch, weight = toy_batch(data), model.content.layers["text"].weight
+
+    def loss() -> torch.Tensor:
+        latent = model._on_learnt_graph()
+        return (latent[batch.positives] * latent[batch.negatives]).sum()
+
+    (gradient,) = torch.autograd.grad(loss(), weight)
+    for at in ((0, 0), (3, 2), (5, 4)):
+        with torch.no_grad():
+            values = []
+            for step in (1e-5, -2e-5):
+                weight[at] += step
+                values.append(loss().item())
+            weight[at] += 1e-5
+        assert (values[0] - values[1]) / 2e-5 == pytest.approx(gradient[at].item(), rel=1e-3, abs=1e-7)
 
 
 # All of them

@@ -29,3 +29,16 @@ class FREEDOMSettings(GraphSettings):
     feature_weight: float = Field(
         1e-3, ge=0, description="Weight of the ranking loss on each modality's projected content."
     )
+
+
+class LATTICESettings(GraphSettings):
+    """LATTICE (Zhang et al., MM 2021). Item graphs mined from content and learnt with it, before LightGCN."""
+
+    model: Literal["lattice"] = Field("lattice", description=_MODEL)
+    lr: float = Field(5e-4, gt=0, description=TrainSettings.model_fields["lr"].description)
+    item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graph among items.")
+    graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
+    graph_refresh: int = Field(1, ge=1, description="Epochs between two refreshes of the learnt graph among items.")
+    skip_weight: float = Field(
+        0.9, ge=0, le=1, description="Share of the graph of the raw features beside that of the projected ones."
+    )

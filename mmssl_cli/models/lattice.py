@@ -1,0 +1,109 @@
+"""LATTICE (Zhang et al., Mining Latent Structures for Multimedia Recommendation, MM 2021)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from mmssl_cli.config.structure import LATTICESettings
+from mmssl_cli.data.graph import Edges, ItemGraph, cosine_topk, merged_edges, symmetric_weights
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.content import ContentProjections, content_graphs, need_modalities
+
+
+class LATTICE(GraphRecommender):
+    """LightGCN plus items propagated over a graph of nearest raw content, mixed with one of nearest learnt content.
+
+    As in the authors' code, the learnt graph is built at the start of an epoch, and the first step after that moves
+    the projections and the weights of the modalities; the other steps see a fixed graph. Of the three backbones,
+    LightGCN is here. The raw features stay as they are; the authors' code also trains them. Only the entries of the
+    nearest neighbours exist, never items x items.
+    """
+
+    settings: LATTICESettings
+    neighbours: Tensor  #: items of nearest projected content of each item, int64 [M, I, k]
+    cosines: Tensor  #: their cosines where positive, else 0, [M, I, k]
+    shares: Tensor  #: weights of the modalities, [M], which sum to 1
+
+    def __init__(self, data: InteractionData, settings: LATTICESettings) -> None:
+        super().__init__(data, settings)
+        need_modalities(data, settings.model)
+        self.content = ContentProjections(data, settings.embedding_dim)
+        self.raw_graphs = list(content_graphs(data, settings.graph_topk).values())
+        count = len(self.raw_graphs)
+        self.modality_logits = nn.Parameter(torch.zeros(count))
+        shape = (count, data.num_items, min(settings.graph_topk, data.num_items))
+        self.register_buffer("neighbours", torch.zeros(shape, dtype=torch.int64))
+        self.register_buffer("cosines", torch.zeros(shape))
+        self.register_buffer("shares", torch.full((count,), 1 / count))
+        self.item_graph: ItemGraph | None = None
+        self.learns_graph = False
+        self.register_load_state_dict_post_hook(lambda model, _: model.forget_graph())
+
+    @torch.no_grad()
+    def begin_epoch(self, epoch: int) -> None:
+        """Find the nearest items anew when the schedule says so."""
+        if (epoch - 1) % self.settings.graph_refresh == 0:
+            rows = self._unit_content()
+            self.neighbours = torch.stack([cosine_topk(of_one, of_one, self.neighbours.shape[2]) for of_one in rows])
+            self.cosines = self._cosines(rows)
+            self.shares = self.modality_logits.softmax(dim=0)
+            self.forget_graph()
+            self.learns_graph = True
+
+    def forget_graph(self) -> None:
+        """Rebuild the graph among items from what is saved when it is needed next."""
+        self.item_graph = None
+
+    def represent(self) -> tuple[Tensor, Tensor]:
+        """Final embeddings [U, d] and [I, d]; wider where a low-pass filter is added."""
+        return self.filtered(*self._final(self._on_fixed_graph()))
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The ranking loss, whose gradient reaches the graph itself in the first step after a refresh."""
+        latent = self._on_learnt_graph() if self.learns_graph else self._on_fixed_graph()
+        self.learns_graph = False
+        users, items = self._final(latent)
+        return ranking_terms(self.settings, users, items, batch, (self.users, self.items))
+
+    def _final(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        users, items = self.graph.propagate(self.users, self.items, self.settings.layers)
+        return users, items + normalize(latent, dim=1)
+
+    def _on_fixed_graph(self) -> Tensor:
+        if self.item_graph is None:
+            edges = merged_edges(*self.graph_edges(self.cosines, self.shares), self.num_items)
+            self.item_graph = ItemGraph.from_edges(*edges, self.num_items)
+        return self.item_graph.propagate(self.items, self.settings.item_layers)
+
+    def _on_learnt_graph(self) -> Tensor:
+        cosines = self._cosines(self._unit_content())
+        rows, columns, weights = self.graph_edges(cosines, self.modality_logits.softmax(dim=0))
+        items: Tensor = self.items
+        for _ in range(self.settings.item_layers):
+            items = torch.zeros_like(items).index_add(0, rows, weights.unsqueeze(1) * items[columns])
+        return items
+
+    def graph_edges(self, cosines: Tensor, shares: Tensor) -> Edges:
+        """The edges of the learnt graph and of the raw ones, with their weights; some of them more than once."""
+        count, items, k = self.neighbours.shape
+        rows = torch.arange(items, device=cosines.device).repeat_interleave(k).repeat(count)
+        columns = self.neighbours.reshape(-1)
+        learnt = (shares.view(-1, 1, 1) * cosines).reshape(-1)
+        learnt = (1 - self.settings.skip_weight) * symmetric_weights(rows, columns, learnt, items)
+        raw = [
+            self.settings.skip_weight * share * edges[2] for share, edges in zip(shares, self.raw_graphs, strict=True)
+        ]
+        rows = torch.cat([rows, *(edges[0] for edges in self.raw_graphs)])
+        columns = torch.cat([columns, *(edges[1] for edges in self.raw_graphs)])
+        return rows, columns, torch.cat([learnt, *raw])
+
+    def _unit_content(self) -> list[Tensor]:
+        return [normalize(rows, dim=1) for rows in self.content().values()]
+
+    def _cosines(self, rows: list[Tensor]) -> Tensor:
+        pairs = zip(rows, self.neighbours, strict=True)
+        return torch.stack([(of_one[near] * of_one.unsqueeze(1)).sum(dim=2) for of_one, near in pairs]).clamp(min=0)
