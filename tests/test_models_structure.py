@@ -24,7 +24,7 @@ from pipelines.errors import UsageError
 from pipelines.prepare import prepare
 from tests.model_cases import array, dense, toy_batch, toy_data, unit, weighted
 
-NAMES = ["freedom", "lattice"]
+NAMES = ["freedom", "lattice", "mgcn"]
 
 
 def built(model: str, data: InteractionData, **settings: Any) -> Any:
@@ -92,7 +92,23 @@ def bpr(users: np.ndarray, items: np.ndarray, batch: Batch) -> np.ndarray:
     return np.array([-np.log(1 / (1 + np.exp(-users[u] @ (items[p] - items[n])))) for u, p, n in triples])
 
 
+def info_nce(anchors: np.ndarray, others: np.ndarray, temperature: float) -> float:
+    """The mean of -log softmax of the cosine with the own row among all ``others``."""
+    logits = np.exp(unit(anchors) @ unit(others).T / temperature)
+    return float(np.mean([-np.log(row[own] / row.sum()) for own, row in enumerate(logits)]))
+
+
 # The pieces
+
+
+def test_a_batch_renumbered_is_the_same_triples() -> None:
+    batch = toy_batch(toy_data())
+    rows, users, items = batch.renumbered()
+    assert users[rows.users].tolist() == batch.users.tolist()
+    assert items[rows.positives].tolist() == batch.positives.tolist()
+    assert items[rows.negatives].tolist() == batch.negatives.tolist()
+    assert users[rows.distinct_users].tolist() == batch.distinct_users.tolist()
+    assert len(set(items.tolist())) == len(items) == len({*batch.positives.tolist(), *batch.negatives.tolist()})
 
 
 def test_edges_given_twice_are_summed() -> None:
@@ -258,6 +274,57 @@ def test_lattice_gradient_of_the_graph_is_that_of_finite_differences() -> None:
                 values.append(loss().item())
             weight[at] += 1e-5
         assert (values[0] - values[1]) / 2e-5 == pytest.approx(gradient[at].item(), rel=1e-3, abs=1e-7)
+
+
+# MGCN
+
+
+def sigmoid_of(gate: Any, rows: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-(rows @ array(gate[0].weight).T + array(gate[0].bias))))
+
+
+def fused_content(model: Any, behaviour: np.ndarray, views: list[np.ndarray]) -> np.ndarray:
+    """The fuser's mean of shared and preferred content, node by node."""
+    fuser, nodes = model.fuser, []
+    for node, own in enumerate(behaviour):
+        scores = []
+        for view in views:
+            key = np.tanh(array(fuser.key.weight) @ view[node] + array(fuser.key.bias))
+            scores.append(np.exp(array(fuser.query.weight)[0] @ key))
+        shared = sum(score * view[node] for score, view in zip(scores, views, strict=True)) / sum(scores)
+        parts = [shared]
+        for gate, view in zip(fuser.preferences, views, strict=True):
+            parts.append(sigmoid_of(gate, own) * (view[node] - shared))
+        nodes.append(np.mean(parts, axis=0))
+    return np.array(nodes)
+
+
+@pytest.mark.parametrize("modalities", [{"text": 5}, {"visual": 7, "text": 5, "acoustic": 3}])
+def test_mgcn_purifies_spreads_fuses_and_contrasts(modalities: dict[str, int]) -> None:
+    data = toy_data(modalities=modalities)
+    model = built("mgcn", data, item_layers=2, contrast_weight=0.3, contrast_temperature=0.4, l2_weight=0.2)
+    matrix, item_views = dense(data.train, 9), []
+    behaviour = lightgcn(array(model.users), array(model.items), matrix, 2)
+    for name, rows in content(model).items():
+        graph = nearest(array(data.features[name]), 3)
+        item_views.append(graph @ graph @ (array(model.items) * sigmoid_of(model.purifiers[name], rows)))
+    user_views = [weighted(matrix, "sym")[0] @ view for view in item_views]
+    sides = [fused_content(model, of, views) for of, views in zip(behaviour, (user_views, item_views), strict=True)]
+    users, items = behaviour[0] + sides[0], behaviour[1] + sides[1]
+
+    found = model.represent()
+    np.testing.assert_allclose(array(found[0]), users, atol=1e-6)
+    np.testing.assert_allclose(array(found[1]), items, atol=1e-6)
+    batch = toy_batch(data)
+    terms = model.training_step(batch)
+    assert terms.keys() == {"bpr", "l2", "contrast"}
+    assert terms["bpr"].item() == pytest.approx(bpr(users, items, batch).mean(), rel=1e-5)
+    contrast = 0.0
+    for nodes, side, of in zip((batch.users, batch.positives), sides, behaviour, strict=True):
+        distinct = sorted(set(nodes.tolist()))
+        contrast += info_nce(side[distinct], of[distinct], 0.4)
+    assert terms["contrast"].item() == pytest.approx(0.3 * contrast, rel=1e-5)
+    assert built("mgcn", data, contrast_weight=0, l2_weight=0).training_step(batch).keys() == {"bpr"}
 
 
 # All of them

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings, NGCFSettings, SGLSettings
 from mmssl_cli.config.mmssl import MMSSLSettings
-from mmssl_cli.config.structure import FREEDOMSettings, LATTICESettings
+from mmssl_cli.config.structure import FREEDOMSettings, LATTICESettings, MGCNSettings
 from mmssl_cli.config.train import TrainSettings
 from pipelines.errors import UsageError, nearest
 
@@ -16,6 +16,7 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "freedom": FREEDOMSettings,
     "sgl": SGLSettings,
     "lattice": LATTICESettings,
+    "mgcn": MGCNSettings,
 }
 
 

@@ -42,3 +42,16 @@ class LATTICESettings(GraphSettings):
     skip_weight: float = Field(
         0.9, ge=0, le=1, description="Share of the graph of the raw features beside that of the projected ones."
     )
+
+
+class MGCNSettings(GraphSettings):
+    """MGCN (Yu et al., MM 2023). Content purified by behaviour, spread over item graphs and fused by preference."""
+
+    model: Literal["mgcn"] = Field("mgcn", description=_MODEL)
+    l2_weight: float = Field(1e-4, ge=0, description=TrainSettings.model_fields["l2_weight"].description)
+    item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graphs among items.")
+    graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
+    contrast_weight: float = Field(
+        0.01, ge=0, description="Weight of the contrast between fused content and behaviour."
+    )
+    contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")

@@ -17,6 +17,7 @@ MODELS: dict[str, str] = {
     "freedom": "mmssl_cli.models.freedom:FREEDOM",
     "sgl": "mmssl_cli.models.sgl:SGL",
     "lattice": "mmssl_cli.models.lattice:LATTICE",
+    "mgcn": "mmssl_cli.models.mgcn:MGCN",
 }
 
 

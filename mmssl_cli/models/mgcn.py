@@ -1,0 +1,92 @@
+"""MGCN (Yu et al., Multi-View Graph Convolutional Network for Multimedia Recommendation, MM 2023)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmssl_cli.config.structure import MGCNSettings
+from mmssl_cli.data.graph import ItemGraph
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.content import ContentProjections, content_graphs, need_modalities
+from mmssl_cli.models.losses import info_nce
+
+
+class MGCN(GraphRecommender):
+    """Behaviour by LightGCN plus content: purified by behaviour, spread over item graphs, fused by preference.
+
+    The whole of the paper. As in the authors' code, the fused content is the mean of the shared part and each
+    modality's preferred part, and the contrast is over the users and positive items of a batch, here each once. The
+    raw features stay as they are; the authors' code also trains them.
+    """
+
+    settings: MGCNSettings
+
+    def __init__(self, data: InteractionData, settings: MGCNSettings) -> None:
+        super().__init__(data, settings)
+        need_modalities(data, settings.model)
+        d = settings.embedding_dim
+        self.content = ContentProjections(data, d)
+        self.purifiers = nn.ModuleDict({name: _gate(d) for name in data.features})
+        graphs = content_graphs(data, settings.graph_topk)
+        self.item_graphs = {name: ItemGraph.from_edges(*edges, data.num_items) for name, edges in graphs.items()}
+        self.fuser = BehaviourAwareFuser(d, len(data.features))
+
+    def represent(self) -> tuple[Tensor, Tensor]:
+        """Final embeddings [U, d] and [I, d]; wider where a low-pass filter is added."""
+        behaviour = self.graph.propagate(self.users, self.items, self.settings.layers)
+        users, items = (of + self.fuser(of, views) for of, views in zip(behaviour, self._views(), strict=True))
+        return self.filtered(users, items)
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The ranking loss, and the contrast between fused content and behaviour."""
+        settings = self.settings
+        rows, users, items = batch.renumbered()
+        user_views, item_views = self._views()
+        of_users, of_items = self.graph.propagate(self.users, self.items, settings.layers)
+        of_users, of_items = of_users[users], of_items[items]
+        # Fusing costs more than propagation, and concerns the nodes of the batch alone.
+        side_users = self.fuser(of_users, user_views[:, users])
+        side_items = self.fuser(of_items, item_views[:, items])
+        layer0 = self.users[users], self.items[items]
+        terms = ranking_terms(settings, of_users + side_users, of_items + side_items, rows, layer0)
+        if settings.contrast_weight:
+            positives = rows.positives.unique()
+            contrast = info_nce(side_users, of_users, settings.contrast_temperature)
+            contrast = contrast + info_nce(side_items[positives], of_items[positives], settings.contrast_temperature)
+            terms["contrast"] = settings.contrast_weight * contrast
+        return terms
+
+    def _views(self) -> tuple[Tensor, Tensor]:
+        """Purified content of users [M, U, d] and of items [M, I, d], spread over the graphs."""
+        views = [
+            self.item_graphs[name].propagate(self.items * self.purifiers[name](rows), self.settings.item_layers)
+            for name, rows in self.content().items()
+        ]
+        of_users = self.graph.users_from(torch.cat(views, dim=1))  # one product for all
+        return torch.stack(of_users.split(self.items.shape[1], dim=1)), torch.stack(views)
+
+
+class BehaviourAwareFuser(nn.Module):
+    """Content as what the modalities share, by attention, and what is peculiar to each, as far as it is preferred."""
+
+    def __init__(self, embedding_dim: int, modalities: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(embedding_dim, embedding_dim)
+        self.query = nn.Linear(embedding_dim, 1, bias=False)
+        self.preferences = nn.ModuleList(_gate(embedding_dim) for _ in range(modalities))
+
+    def forward(self, behaviour: Tensor, views: Tensor) -> Tensor:
+        """Fused content [n, d] of nodes from their behaviour [n, d] and modality views [M, n, d]."""
+        weights = self.query(torch.tanh(self.key(views))).softmax(dim=0)
+        shared = (weights * views).sum(dim=0)
+        parts = [shared]
+        for preference, view in zip(self.preferences, views, strict=True):
+            parts.append(preference(behaviour) * (view - shared))
+        return torch.stack(parts).mean(dim=0)
+
+
+def _gate(dim: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(dim, dim), nn.Sigmoid())
