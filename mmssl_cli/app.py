@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "List the data sets, prepared or not, with their sizes.",
     ),
     "train": ("mmssl_cli.commands.train:train", "Train a model and report its test metrics."),
+    "tune": ("mmssl_cli.commands.tune:tune", "Search a model's settings by validation."),
     "evaluate": ("mmssl_cli.commands.evaluate:evaluate", "Evaluate the model of a run again."),
     "recommend": ("mmssl_cli.commands.recommend:recommend", "Recommend items to one user or to all."),
     "ablate": ("mmssl_cli.commands.ablate:ablate", "Compare MMSSL with its variants: Table 3."),

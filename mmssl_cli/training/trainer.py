@@ -52,7 +52,7 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
     reset_peak_memory(device)
     data = load_data(settings, data_dir)
     _check_variant(settings, data)
-    loop = _make_loop(settings, data, device)
+    loop = make_loop(settings, data, device)
     started = datetime.now()
     name = settings.model if getattr(settings, "variant", "full") == "full" else f"{settings.model}-{settings.variant}"  # type: ignore[attr-defined]
     run_id = new_run_id(settings.dataset, name, settings.seed, started)
@@ -83,7 +83,7 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
         device = pick_device(settings.device)
         reset_peak_memory(device)
         check_same_data(run, settings, data_dir)
-        loop = _make_loop(settings, load_data(settings, data_dir), device)
+        loop = make_loop(settings, load_data(settings, data_dir), device)
         progress = restore(run, loop, reporter)
         if settings.epochs < len(progress.records):
             raise UsageError(
@@ -105,7 +105,12 @@ def _check_variant(settings: TrainSettings, data: InteractionData) -> None:
         )
 
 
-def _make_loop(settings: TrainSettings, data: InteractionData, device: torch.device) -> TrainingLoop:
+def make_loop(settings: TrainSettings, data: InteractionData, device: torch.device) -> TrainingLoop:
+    """A fresh model and its training loop, on a device.
+
+    Raises:
+        UsageError: settings that do not fit the data set or the device.
+    """
     if settings.precision == "tf32" and device.type != "cuda":
         raise UsageError("precision 'tf32' needs a CUDA GPU; use --precision float32 here.")
     torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
@@ -155,7 +160,7 @@ def _epoch(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
     best = False
     with loop.averaged_weights():
         if record["epoch"] % settings.evaluate_every == 0 or record["epoch"] == settings.epochs:
-            metrics = _validate(loop)
+            metrics = validate(loop)
             record.update({f"validation/{name}": value for name, value in metrics.items()})
             best = metrics[settings.select_on] > progress.best_score
         if best:
@@ -193,7 +198,12 @@ def _finish(run: RunFolder, loop: TrainingLoop, progress: Progress, parameters: 
     return result
 
 
-def _validate(loop: TrainingLoop) -> dict[str, float]:
+def validate(loop: TrainingLoop) -> dict[str, float]:
+    """Validation metrics of a loop's model as it stands.
+
+    Raises:
+        DivergedError: its scores are not finite.
+    """
     try:
         return _evaluate(loop.model, loop.data, loop.settings, "validation")[0]
     except UnrankableError as problem:  # finite weights can still make scores that are not
