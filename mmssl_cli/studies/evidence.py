@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
-from mmssl_cli.config import merge_settings
 from mmssl_cli.experiments.results import Configuration, FinishedRun, configuration_of, configurations
+from mmssl_cli.studies.representatives import is_shipped, validation
 from pipelines.errors import UsageError
 
 OURS = "mmssl"
@@ -87,19 +86,6 @@ def differences(first: Configuration, second: Configuration) -> dict[str, tuple[
     """The settings in which two configurations differ: name -> (of the first, of the second)."""
     a, b = dict(configuration_of(first.settings)), dict(configuration_of(second.settings))
     return {name: (a.get(name), b.get(name)) for name in {**a, **b} if a.get(name) != b.get(name)}
-
-
-def validation(configuration: Configuration) -> float:
-    """The mean over the seeds of the validation metric that selected the runs."""
-    metric = configuration.settings.select_on
-    return fmean(run.result["validation"].get(metric, 0.0) for run in configuration.runs)
-
-
-def is_shipped(configuration: Configuration) -> bool:
-    """Whether these are the settings that a training has by itself for this model and data set."""
-    settings = configuration.settings
-    usual = merge_settings({"model": settings.model, "dataset": settings.dataset})
-    return configuration_of(usual) == configuration_of(settings)
 
 
 def _content(run: FinishedRun) -> str:
