@@ -62,3 +62,42 @@ class SGLSettings(NodeContrastSettings):
     edge_dropout: float = Field(0.1, ge=0, lt=1, description="Share of edges, or of nodes, that a view leaves out.")
     contrast_weight: float = Field(0.1, ge=0, description="Weight lambda_1 of the contrast of the two views.")
     contrast_temperature: float = Field(0.2, gt=0, description="Temperature tau of the contrast.")
+
+
+class NCLSettings(NodeContrastSettings):
+    """NCL (Lin et al., WWW 2022)."""
+
+    model: Literal["ncl"] = Field("ncl", description=_MODEL)
+    layers: int = Field(3, ge=0, le=16, description=_LAYERS)
+    l2_weight: float = Field(1e-4, ge=0, description=_L2_WEIGHT)
+    contrast_weight: float = Field(4e-3, ge=0, description="Weight lambda_1 of the structural contrast.")
+    contrast_temperature: float = Field(0.05, gt=0, description="Temperature tau of both contrasts.")
+    structure_hops: int = Field(
+        1, ge=1, le=8, description="Half the layers after which a node is contrasted with its layer 0."
+    )
+    item_weight: float = Field(1.0, ge=0, description="Weight alpha of the items' contrasts beside the users'.")
+    prototype_weight: float = Field(
+        4e-4, ge=0, description="Weight lambda_2 of the contrast with the centres of clusters."
+    )
+    clusters: int = Field(1000, ge=1, description="Clusters K of the users, and of the items.")
+    prototype_refresh: int = Field(1, ge=1, description="Epochs between two clusterings.")
+    prototype_warmup: int = Field(20, ge=0, description="Epochs before the first clustering.")
+
+
+class HCCFSettings(NodeContrastSettings):
+    """HCCF (Xia et al., SIGIR 2022)."""
+
+    model: Literal["hccf"] = Field("hccf", description=_MODEL)
+    layers: int = Field(2, ge=0, le=16, description=_LAYERS)
+    l2_weight: float = Field(1e-4, ge=0, description=_L2_WEIGHT)
+    hyperedges: int = Field(128, ge=1, description="Learnt hyperedges K of the users, and of the items.")
+    hyper_levels: int = Field(3, ge=0, le=16, description="Levels C of mixing among the hyperedges of a layer.")
+    leaky_slope: float = Field(0.5, ge=0, le=1, description="Slope of LeakyReLU for negative numbers; 1 turns it off.")
+    edge_dropout: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Share of edges, and of the hyperedges' weights, that a layer leaves out in training.",
+    )
+    contrast_weight: float = Field(1e-3, ge=0, description="Weight lambda_1 of the contrast of local and global.")
+    contrast_temperature: float = Field(0.1, gt=0, description="Temperature tau of the contrast.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings, NGCFSettings, SGLSettings
+from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings, NCLSettings, NGCFSettings, SGLSettings
 from mmssl_cli.config.mmssl import MMSSLSettings
 from mmssl_cli.config.structure import FREEDOMSettings, LATTICESettings, MGCNSettings
 from mmssl_cli.config.train import TrainSettings
@@ -15,6 +15,7 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "ngcf": NGCFSettings,
     "freedom": FREEDOMSettings,
     "sgl": SGLSettings,
+    "ncl": NCLSettings,
     "lattice": LATTICESettings,
     "mgcn": MGCNSettings,
 }

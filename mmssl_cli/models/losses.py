@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from mmssl_cli.data.sampling import Batch
+
 
 def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     """Eq. 14: mean of -log sigmoid(y_up - y_un) over a batch of embeddings [B, d] each."""
@@ -54,6 +56,17 @@ def contrast_nodes(anchors: Tensor, others: Tensor, nodes: Tensor, temperature: 
     if negatives == "all":
         return info_nce(anchors[nodes], others, temperature, positives=nodes)
     return info_nce(anchors[nodes], others[nodes], temperature)
+
+
+def contrast_batch(
+    anchors: tuple[Tensor, Tensor], others: tuple[Tensor, Tensor], batch: Batch, temperature: float, negatives: str
+) -> tuple[Tensor, Tensor]:
+    """``contrast_nodes`` of the batch's users and of its positive items, from two embeddings of all of both."""
+    (of_users, of_items), (other_users, other_items) = anchors, others
+    return (
+        contrast_nodes(of_users, other_users, batch.distinct_users, temperature, negatives),
+        contrast_nodes(of_items, other_items, batch.positives.unique(), temperature, negatives),
+    )
 
 
 def l2_of(*rows: Tensor) -> Tensor:

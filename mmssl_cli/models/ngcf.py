@@ -43,7 +43,8 @@ class NGCF(GraphRecommender):
         return ranking_terms(self.settings, users, items, batch, (self.users, self.items))
 
     def _joined(self) -> tuple[Tensor, Tensor]:
-        users, items = self.users, self.items
+        users: Tensor = self.users
+        items: Tensor = self.items
         joined: list[tuple[Tensor, Tensor]] = [(users, items)]
         for of_sums, of_products in zip(self.of_sums, self.of_products, strict=True):
             received = self.graph.users_from(self._some(items)), self.graph.items_from(self._some(users))

@@ -16,6 +16,7 @@ MODELS: dict[str, str] = {
     "ngcf": "mmssl_cli.models.ngcf:NGCF",
     "freedom": "mmssl_cli.models.freedom:FREEDOM",
     "sgl": "mmssl_cli.models.sgl:SGL",
+    "ncl": "mmssl_cli.models.ncl:NCL",
     "lattice": "mmssl_cli.models.lattice:LATTICE",
     "mgcn": "mmssl_cli.models.mgcn:MGCN",
 }

@@ -10,7 +10,7 @@ from mmssl_cli.data.graph import BipartiteGraph, mean_of_layers, propagated
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
-from mmssl_cli.models.losses import contrast_nodes
+from mmssl_cli.models.losses import contrast_batch
 
 
 class SGL(GraphRecommender):
@@ -44,11 +44,8 @@ class SGL(GraphRecommender):
         users, items = self._propagated([self.graph] * settings.layers)
         terms = ranking_terms(settings, users, items, batch, (self.users, self.items))
         if settings.contrast_weight:
-            views = zip(*(self._propagated(graphs) for graphs in self.views), strict=True)
-            losses = [
-                contrast_nodes(*view, nodes, settings.contrast_temperature, settings.contrast_negatives)
-                for view, nodes in zip(views, (batch.distinct_users, batch.positives.unique()), strict=True)
-            ]
+            one, other = (self._propagated(graphs) for graphs in self.views)
+            losses = contrast_batch(one, other, batch, settings.contrast_temperature, settings.contrast_negatives)
             terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
         return terms
 
