@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings, NCLSettings, NGCFSettings, SGLSettings
 from mmssl_cli.config.mmssl import MMSSLSettings
-from mmssl_cli.config.structure import FREEDOMSettings, LATTICESettings, MGCNSettings
+from mmssl_cli.config.structure import FREEDOMSettings, LATTICESettings, MGCNSettings, SLMRecSettings
 from mmssl_cli.config.train import TrainSettings
 from pipelines.errors import UsageError, nearest
 
@@ -18,6 +18,7 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "ncl": NCLSettings,
     "lattice": LATTICESettings,
     "mgcn": MGCNSettings,
+    "slmrec": SLMRecSettings,
 }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
+from mmssl_cli.config.mmssl import MMSSLSettings
 from mmssl_cli.config.train import GraphSettings, TrainSettings
 
 _MODEL = TrainSettings.model_fields["model"].description
@@ -55,3 +56,44 @@ class MGCNSettings(GraphSettings):
         0.01, ge=0, description="Weight of the contrast between fused content and behaviour."
     )
     contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
+
+
+class ModalityViewsSettings(GraphSettings):
+    """What models share that propagate the ids and each modality beside each other, and join them linearly."""
+
+    feature_scaling: Literal["none", "standard", "l2", "whiten"] = Field(
+        "l2", description=TrainSettings.model_fields["feature_scaling"].description
+    )
+    layers: int = Field(3, ge=0, le=16, description=GraphSettings.model_fields["layers"].description)
+    contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
+
+
+def _as_in_mmssl(name: str) -> Any:
+    return MMSSLSettings.model_fields[name]
+
+
+class SLMRecSettings(ModalityViewsSettings):
+    """SLMRec (Tao et al., TMM 2022). A self-supervised task on multi-modal patterns beside the ranking loss."""
+
+    model: Literal["slmrec"] = Field("slmrec", description=_MODEL)
+    loss: Literal["bpr", "softmax"] = Field("softmax", description=TrainSettings.model_fields["loss"].description)
+    ssl_task: Literal["fac", "fd", "fm", "fd+fm"] = Field(
+        "fac",
+        description="Self-supervised task: fine and coarse spaces (fac), feature dropout (fd), feature masking (fm), "
+        "or both of these.",
+    )
+    contrast_weight: float = Field(0.1, ge=0, description="Weight of the self-supervised task.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Dropout after each layer, in the tasks with feature dropout.")
+    cl: bool = Field(
+        False, description="Contrast of MMSSL (Eq. 11) between fused and modality views, in place of the own task."
+    )
+    asl: bool = Field(False, description="Adversarial self-augmentation of MMSSL (Eq. 2 to 7) beside the own task.")
+    adversarial_weight: float = Field(1e-3, ge=0, description="Weight of the generator's loss, with asl.")
+    gradient_penalty: float = _as_in_mmssl("gradient_penalty")
+    zeta: float = _as_in_mmssl("zeta")
+    gumbel_temperature: float = _as_in_mmssl("gumbel_temperature")
+    gumbel_scale: float = _as_in_mmssl("gumbel_scale")
+    discriminator_lr: float = _as_in_mmssl("discriminator_lr")
+    discriminator_hidden: int = _as_in_mmssl("discriminator_hidden")
+    discriminator_dropout: float = _as_in_mmssl("discriminator_dropout")
+    discriminator_steps: int = _as_in_mmssl("discriminator_steps")

@@ -19,6 +19,7 @@ MODELS: dict[str, str] = {
     "ncl": "mmssl_cli.models.ncl:NCL",
     "lattice": "mmssl_cli.models.lattice:LATTICE",
     "mgcn": "mmssl_cli.models.mgcn:MGCN",
+    "slmrec": "mmssl_cli.models.slmrec:SLMRec",
 }
 
 

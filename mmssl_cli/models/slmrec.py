@@ -1,0 +1,128 @@
+"""SLMRec (Tao et al., Self-supervised Learning for Multimedia Recommendation, IEEE TMM 2022), and with modules of
+MMSSL plugged in (Wei et al., WWW 2023, Table 5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+from mmssl_cli.config.structure import SLMRecSettings
+from mmssl_cli.data.graph import mean_of_layers
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import ranking_terms
+from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
+from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
+from mmssl_cli.models.views import ModalityViews, Views, without_view
+
+
+class SLMRec(ModalityViews):
+    """Views of ids and modalities, joined; ranked by softmax and trained on a self-supervised task as well.
+
+    The tasks are the paper's: feature dropout, feature masking, both, and fine and coarse spaces. As in the authors'
+    code, dropout follows each layer of propagation, masking takes the items out of one view, and the spaces are
+    entered one modality after another, in the order of the data. All similarities are cosines (the authors' code
+    takes inner products in the fine and coarse spaces), every space has d dimensions, and a user or an item occurs
+    once in the contrast of a batch.
+
+    ``cl`` is SLMRec-w-CL of Table 5 (MMSSL, A.4): the contrast of Eq. 11 on the output of the graph convolutions, in
+    place of the task in transformed spaces. ``asl`` is SLMRec-w-ASL: Eq. 2 to 5 and 7 with SLMRec's own projections
+    as the generator's.
+    """
+
+    adversary_modules = ("adversary",)
+    settings: SLMRecSettings
+
+    def __init__(self, data: InteractionData, settings: SLMRecSettings) -> None:
+        super().__init__(data, settings)
+        d = settings.embedding_dim
+        self.coarse, self.fine = nn.ModuleList(), nn.ModuleList()
+        if settings.ssl_task == "fac" and not settings.cl:
+            self.coarse.extend(nn.Linear(d, d) for _ in data.features)
+            self.fine.extend(nn.Linear(d, d) for _ in data.features)
+        self.adversary: AdversarialSelfAugmentation | None = None
+        if settings.asl and settings.adversarial_weight:
+            names = set(AdversarySettings.__dataclass_fields__) & set(type(settings).model_fields)
+            adversary = AdversarySettings(**{name: getattr(settings, name) for name in names})
+            self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, adversary)
+            self.adversary_optimizer = self.adversary.make_optimizer()
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The ranking loss, the self-supervised task or MMSSL's contrast, and the adversary's term with ``asl``."""
+        settings = self.settings
+        rows, users, items = batch.renumbered()
+        layer0 = self.layer0()
+        views = self.views(layer0)
+        user_views, item_views = views.of(users, items)
+        of_users, of_items = self.joined(user_views, item_views)
+        terms = ranking_terms(settings, of_users, of_items, rows, (self.users[users], self.items[items]))
+        positives = rows.positives.unique()
+        if settings.contrast_weight:
+            if settings.cl:
+                of_modalities = list(user_views.chunk(self.num_views, dim=1))[1:]
+                task = cross_modal_contrast(of_users, of_modalities, settings.contrast_temperature)
+            elif settings.ssl_task == "fac":
+                task = self._fine_and_coarse(item_views[positives])
+            else:
+                task = self._two_views(layer0, views, users, items[positives])
+            terms["contrast"] = settings.contrast_weight * task
+        if self.adversary is not None:
+            terms["adversarial"] = settings.adversarial_weight * self._adversarial(layer0, views, of_users, users)
+        return terms
+
+    def _fine_and_coarse(self, items: Tensor) -> Tensor:
+        """Contrast of some items' views [n, V d]: the coarse space so far with each modality's, in a finer one."""
+        coarse, *modalities = items.chunk(self.num_views, dim=1)
+        losses = []
+        for to_coarse, to_fine, modality in zip(self.coarse, self.fine, modalities, strict=True):
+            coarse = to_coarse(coarse)
+            losses.append(info_nce(coarse, to_fine(modality), self.settings.contrast_temperature))
+        return torch.stack(losses).sum()
+
+    def _two_views(self, layer0: Tensor, views: Views, users: Tensor, items: Tensor) -> Tensor:
+        """Contrast of two augmented versions of users and of items (int64 [n] each)."""
+        masked = masked_views(self.num_views) if "fm" in self.settings.ssl_task else (None, None)
+        (users1, items1), (users2, items2) = (
+            self.joined(*self._augmented(layer0, views, users, items, without)) for without in masked
+        )
+        temperature = self.settings.contrast_temperature
+        return info_nce(users1, users2, temperature) + info_nce(items1, items2, temperature)
+
+    def _augmented(
+        self, layer0: Tensor, views: Views, users: Tensor, items: Tensor, without: int | None
+    ) -> tuple[Tensor, Tensor]:
+        if "fd" not in self.settings.ssl_task:
+            assert without is not None
+            return views.without(without).of(users, items)
+        if without is not None:
+            layer0 = without_view(layer0, without, self.settings.embedding_dim)
+        now = self.users.repeat(1, self.num_views), layer0
+        layers = [now]
+        for _ in range(self.settings.layers):
+            spread = self.graph.users_from(now[1]), self.graph.items_from(now[0])
+            now = dropout(spread[0], self.settings.dropout), dropout(spread[1], self.settings.dropout)
+            layers.append(now)
+        of_users, of_items = mean_of_layers(layers)
+        return of_users[users], of_items[items]
+
+    def _adversarial(self, layer0: Tensor, views: Views, of_users: Tensor, users: Tensor) -> Tensor:
+        """Eq. 4 to 7 on the relations (Eq. 3) of some users (int64 [n]), from the projected content (Eq. 2)."""
+        assert self.adversary is not None and self.adversary_optimizer is not None
+        d = self.settings.embedding_dim
+        at_users = self.graph.users_from(layer0[:, d:])
+        at_items = self.graph.items_from(at_users)
+        features = list(zip(at_users.split(d, dim=1), at_items.split(d, dim=1), strict=True))
+        generated = thin_factors(users, features)
+        with torch.no_grad():
+            _, every_item = self.joined(*views.of(users[:0], slice(None)))
+        (final,) = thin_factors(torch.arange(len(users), device=users.device), [(of_users, every_item)])
+        self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, users, generated, final)
+        return self.adversary.generator_loss(generated)
+
+
+def masked_views(count: int) -> tuple[int, int]:
+    """Two different views of ``count``, at random, to be masked in one version each."""
+    first, second = torch.randperm(count)[:2].tolist()
+    return first, second
