@@ -26,11 +26,11 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, transpose: Tensor, dense: Tensor) -> Tensor:
         ctx.transpose = transpose
-        return _in_float32(matrix, dense)
+        return product_in_float32(matrix, dense)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, _in_float32(ctx.transpose, gradients[0].contiguous())
+        return None, None, product_in_float32(ctx.transpose, gradients[0].contiguous())
 
 
 def sparse_product(matrix: Tensor, transpose: Tensor, dense: Tensor) -> Tensor:
@@ -42,7 +42,8 @@ def sparse_product(matrix: Tensor, transpose: Tensor, dense: Tensor) -> Tensor:
     return product
 
 
-def _in_float32(matrix: Tensor, dense: Tensor) -> Tensor:
+def product_in_float32(matrix: Tensor, dense: Tensor) -> Tensor:
+    """``matrix @ dense`` of a sparse CSR matrix [n, m] and ``dense`` [m, d], in float32 under autocast as well."""
     # Products of sparse CSR matrices do not exist in bfloat16 everywhere, which autocast would ask for.
     with torch.autocast(dense.device.type, enabled=False):
         return matrix @ dense.float()
@@ -67,8 +68,8 @@ class BipartiteGraph:
     def from_edges(cls, users: Tensor, items: Tensor, num_users: int, num_items: int, adjacency: str) -> BipartiteGraph:
         """Build from edges (int64 [n] each, every edge once).
 
-        ``adjacency`` is ``left`` (Eq. 2, 8, 10 as printed: 1/sqrt(N) of the receiving node) or ``sym``
-        (1/sqrt(N_u N_i), LightGCN's). A node without edges receives zeros.
+        ``adjacency`` is ``left`` (Eq. 2, 8, 10 as printed: 1/sqrt(N) of the receiving node), ``mean`` (1/N of it) or
+        ``sym`` (1/sqrt(N_u N_i), LightGCN's). A node without edges receives zeros.
         """
         shape = (num_users, num_items)
         by_user = torch.bincount(users, minlength=num_users).clamp(min=1).to(torch.float32).rsqrt()[users]
@@ -77,6 +78,8 @@ class BipartiteGraph:
             weights = by_user * by_item
             ui, iu = sparse_csr(users, items, weights, shape), sparse_csr(items, users, weights, shape[::-1])
             return cls(to_users=ui, to_items=iu, to_users_t=iu, to_items_t=ui)
+        if adjacency == "mean":
+            by_user, by_item = by_user.square(), by_item.square()
         return cls(
             to_users=sparse_csr(users, items, by_user, shape),
             to_items=sparse_csr(items, users, by_item, shape[::-1]),
