@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings, NCLSettings, NGCFSettings, SGLSettings
+from mmssl_cli.config.content import (
+    BM3Settings,
+    CLCRecSettings,
+    GRCNSettings,
+    LightGCNMSettings,
+    MMGCNSettings,
+    VBPRSettings,
+)
 from mmssl_cli.config.mmssl import MMSSLSettings
 from mmssl_cli.config.structure import FREEDOMSettings, LATTICESettings, MGCNSettings, SLMRecSettings
 from mmssl_cli.config.train import TrainSettings
@@ -13,6 +21,12 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "lightgcn": LightGCNSettings,
     "mf": MFSettings,
     "ngcf": NGCFSettings,
+    "vbpr": VBPRSettings,
+    "lightgcn-m": LightGCNMSettings,
+    "mmgcn": MMGCNSettings,
+    "grcn": GRCNSettings,
+    "clcrec": CLCRecSettings,
+    "bm3": BM3Settings,
     "freedom": FREEDOMSettings,
     "sgl": SGLSettings,
     "ncl": NCLSettings,

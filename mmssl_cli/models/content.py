@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +36,10 @@ class ContentProjections(nn.Module):
             {name: projection(values, out_dim, initialise) for name, values in data.features.items()}
         )
 
-    def forward(self) -> dict[str, Tensor]:
-        """Modality -> [I, d]."""
-        return {name: layer(self.raw[name]) * self.present[name] for name, layer in self.layers.items()}
+    def forward(self, items: Tensor | None = None) -> dict[str, Tensor]:
+        """Modality -> [I, d], or [n, d] of the ``items`` (int64 [n]) alone."""
+        chosen: Any = slice(None) if items is None else items
+        return {name: layer(self.raw[name][chosen]) * self.present[name][chosen] for name, layer in self.layers.items()}
 
 
 def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -72,6 +74,11 @@ def content_graphs(data: InteractionData, k: int, weighted: bool = True) -> dict
         weights = cosines if weighted else torch.ones_like(cosines)
         graphs[name] = (rows, columns, symmetric_weights(rows, columns, weights, data.num_items))
     return graphs
+
+
+def joined_content(data: InteractionData) -> Tensor:
+    """Raw features of all modalities beside each other, [I, sum of their columns]; zeros where an item lacks one."""
+    return torch.cat(list(dense_content(data).values()), dim=1)
 
 
 def _bag_of_tokens(tokens: Tensor) -> Tensor:

@@ -1,0 +1,53 @@
+"""LightGCN-M: LightGCN (He et al., SIGIR 2020) with content, a baseline of Wei et al., WWW 2023 (Sec. 4.1.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mmssl_cli.config.content import LightGCNMSettings
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms
+from mmssl_cli.models.content import ContentProjections, need_modalities
+
+
+class LightGCNM(GraphRecommender):
+    """The mean of the layers of linear propagation, whose layer 0 holds the items' projected content.
+
+    The paper says no more than that the features take part in the message passing. Here the projections, rows of
+    length 1, are added to the items' embeddings (``sum``), or stand beside them with embeddings of the users for
+    each modality (``concat``).
+    """
+
+    settings: LightGCNMSettings
+
+    def __init__(self, data: InteractionData, settings: LightGCNMSettings) -> None:
+        super().__init__(data, settings)
+        need_modalities(data, settings.model)
+        self.num_modalities = len(data.features)
+        self.content = ContentProjections(data, settings.embedding_dim)
+        if settings.content_join == "concat":
+            self.content_users = embedding(data.num_users, self.num_modalities * settings.embedding_dim)
+
+    def represent(self) -> tuple[Tensor, Tensor]:
+        """Mean of the layers: [U, d] and [I, d], or (1 + modalities) d columns where content stands beside."""
+        return self.filtered(*self._propagated())
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """BPR on the propagated embeddings and, where weighted, L2 on those of layer 0, without the content."""
+        return ranking_terms(self.settings, *self._propagated(), batch, (self._own_users(), self.items))
+
+    def _own_users(self) -> Tensor:
+        if self.settings.content_join == "concat":
+            return torch.cat([self.users, self.content_users], dim=1)
+        return self.users
+
+    def _propagated(self) -> tuple[Tensor, Tensor]:
+        content = [self.settings.feature_weight * normalize(rows, dim=1) for rows in self.content().values()]
+        if self.settings.content_join == "concat":
+            items = torch.cat([self.items, *content], dim=1)
+        else:
+            items = self.items + torch.stack(content).sum(dim=0)
+        return self.graph.propagate(self._own_users(), items, self.settings.layers)

@@ -1,0 +1,43 @@
+"""VBPR (He and McAuley, VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback, AAAI 2016)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmssl_cli.config.content import VBPRSettings
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import EmbeddingRecommender, embedding, ranking_terms
+from mmssl_cli.models.content import joined_content, need_modalities
+
+
+class VBPR(EmbeddingRecommender):
+    """The score is gamma_u . gamma_i + theta_u . (E f_i) + beta_i + beta' . f_i (the paper's Eq. 4).
+
+    The whole of the paper; f_i are the raw features of all modalities beside each other, and gamma and theta have
+    ``embedding_dim`` columns each. What is the same for all of a user's items (alpha, beta_u) is left out, for it
+    changes no order. The L2 term covers gamma, theta and beta; E has none, as in the paper's experiments, and
+    beta' none here.
+    """
+
+    def __init__(self, data: InteractionData, settings: VBPRSettings) -> None:
+        super().__init__(data, settings)
+        need_modalities(data, settings.model)
+        self.num_modalities = len(data.features)
+        self.content = joined_content(data)
+        self.content_users = embedding(data.num_users, settings.embedding_dim)
+        self.projection = embedding(self.content.shape[1], settings.embedding_dim)
+        self.item_bias = nn.Parameter(torch.zeros(data.num_items, 1))
+        self.content_bias = nn.Parameter(torch.zeros(self.content.shape[1], 1))
+
+    def represent(self) -> tuple[Tensor, Tensor]:
+        """Factors, content factors and a column for the biases, [U, 2d + 1] and [I, 2d + 1]."""
+        users = torch.cat([self.users, self.content_users, self.users.new_ones(self.num_users, 1)], dim=1)
+        bias = self.item_bias + self.content @ self.content_bias
+        return users, torch.cat([self.items, self.content @ self.projection, bias], dim=1)
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """BPR and, where weighted, L2 on the factors and biases of the batch."""
+        own = torch.cat([self.users, self.content_users], dim=1), torch.cat([self.items, self.item_bias], dim=1)
+        return ranking_terms(self.settings, *self.represent(), batch, own)
