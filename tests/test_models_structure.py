@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,91 +13,16 @@ import torch
 from mmssl_cli.config import build_settings
 from mmssl_cli.data.graph import ItemGraph, merged_edges
 from mmssl_cli.data.interactions import InteractionData, load_interactions
-from mmssl_cli.data.sampling import Batch
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.models.content import content_graphs
 from mmssl_cli.models.freedom import degree_weights, drawn, shares_of
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation
-from mmssl_cli.models.registry import build_model
-from mmssl_cli.models.slmrec import masked_views
 from mmssl_cli.training.loop import TrainingLoop
 from pipelines.errors import UsageError
 from pipelines.prepare import prepare
-from tests.model_cases import array, dense, toy_batch, toy_data, unit, verdicts, weighted
+from tests.model_cases import array, dense, toy_batch, toy_data, unit, weighted
+from tests.structure_cases import bpr, built, content, info_nce, lightgcn, nearest, normalised, with_tokens
 
-NAMES = ["freedom", "lattice", "mgcn", "slmrec"]
-
-
-def built(model: str, data: InteractionData, **settings: Any) -> Any:
-    """The model with 6 dimensions, from a fixed seed, before its first epoch."""
-    torch.manual_seed(7)
-    values = {"model": model, "embedding_dim": 6, "graph_topk": 3, "batch_size": 8, **settings}
-    fields = build_settings({"model": model}).model_dump().keys()
-    return build_model(data, build_settings({name: value for name, value in values.items() if name in fields}))
-
-
-def with_tokens() -> InteractionData:
-    """Toy data whose modality ``text`` is tokens; item 4 has none."""
-    data = toy_data(absent={"text": (4,)})
-    random = np.random.default_rng(3)
-    tokens = torch.from_numpy(random.integers(0, 6, size=(9, 4)))
-    tokens[:, 0] = torch.from_numpy(random.integers(1, 6, size=9))
-    tokens[4] = 0
-    return replace(data, features={**data.features, "text": tokens})
-
-
-# What the slow forms share
-
-
-def content(model: Any) -> dict[str, np.ndarray]:
-    """Projected content of each modality [I, d]; absent items are zero."""
-    rows = {}
-    for name, layer in model.content.layers.items():
-        mapped = array(model.content.raw[name]) @ array(layer.weight).T + array(layer.bias)
-        rows[name] = mapped * array(model.content.present[name])
-    return rows
-
-
-def nearest(rows: np.ndarray, k: int, binary: bool = False) -> np.ndarray:
-    """Dense D^-1/2 A D^-1/2 of the ``k`` items of largest cosine above 0, themselves among them."""
-    rows = unit(rows)
-    graph = np.zeros((len(rows), len(rows)))
-    for item in range(len(rows)):
-        cosines = rows @ rows[item]
-        for other in np.argsort(-cosines)[:k]:
-            if cosines[other] > 0:
-                graph[item, other] = 1 if binary else cosines[other]
-    return normalised(graph)
-
-
-def normalised(graph: np.ndarray) -> np.ndarray:
-    """D^-1/2 A D^-1/2, D the sums of the rows of A."""
-    sums = graph.sum(axis=1)
-    scale = 1 / np.sqrt(np.where(sums > 0, sums, 1))
-    return scale[:, None] * graph * scale
-
-
-def lightgcn(users: np.ndarray, items: np.ndarray, matrix: np.ndarray, layers: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of ``layers`` + 1 layers over a 0/1 matrix [U, I]."""
-    to_users, to_items = weighted(matrix, "sym")
-    of_users, of_items = [users], [items]
-    for _ in range(layers):
-        users, items = to_users @ items, to_items @ users
-        of_users, of_items = [*of_users, users], [*of_items, items]
-    return np.mean(of_users, axis=0), np.mean(of_items, axis=0)
-
-
-def bpr(users: np.ndarray, items: np.ndarray, batch: Batch) -> np.ndarray:
-    """-log sigmoid(y_up - y_un) of each triple."""
-    triples = zip(batch.users.tolist(), batch.positives.tolist(), batch.negatives.tolist(), strict=True)
-    return np.array([-np.log(1 / (1 + np.exp(-users[u] @ (items[p] - items[n])))) for u, p, n in triples])
-
-
-def info_nce(anchors: np.ndarray, others: np.ndarray, temperature: float) -> float:
-    """The mean of -log softmax of the cosine with the own row among all ``others``."""
-    logits = np.exp(unit(anchors) @ unit(others).T / temperature)
-    return float(np.mean([-np.log(row[own] / row.sum()) for own, row in enumerate(logits)]))
-
+NAMES = ["freedom", "lattice", "mgcn", "slmrec", "mmgcl"]
 
 # The pieces
 
@@ -327,148 +251,6 @@ def test_mgcn_purifies_spreads_fuses_and_contrasts(modalities: dict[str, int]) -
         contrast += info_nce(side[distinct], of[distinct], 0.4)
     assert terms["contrast"].item() == pytest.approx(0.3 * contrast, rel=1e-5)
     assert built("mgcn", data, contrast_weight=0, l2_weight=0).training_step(batch).keys() == {"bpr"}
-
-
-# SLMRec
-
-
-def view_layers(model: Any, without: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Layer 0 of users [U, d] and items [I, d] in each view; the items of one of them zero."""
-    items = [array(model.items), *content(model).values()]
-    return [(array(model.users), rows * (view != without)) for view, rows in enumerate(items)]
-
-
-def slmrec_views(model: Any, data: InteractionData) -> list[tuple[np.ndarray, np.ndarray]]:
-    matrix = dense(data.train, 9)
-    return [lightgcn(users, items, matrix, model.settings.layers) for users, items in view_layers(model)]
-
-
-def joined(model: Any, views: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-    sides = []
-    for layer, of_side in zip((model.join_users, model.join_items), zip(*views, strict=True), strict=True):
-        sides.append(np.concatenate(of_side, axis=1) @ array(layer.weight).T + array(layer.bias))
-    return sides
-
-
-def softmax_of(users: np.ndarray, items: np.ndarray, batch: Batch, temperature: float) -> float:
-    """The softmax over the positives of a batch; another triple with the same item is left out."""
-    u, positives = unit(users)[batch.users], batch.positives.tolist()
-    losses = []
-    for row, own in enumerate(positives):
-        others = [unit(items)[item] for at, item in enumerate(positives) if at == row or item != own]
-        logits = np.exp(np.array(others) @ u[row] / temperature)
-        losses.append(-np.log(np.exp(unit(items)[own] @ u[row] / temperature) / logits.sum()))
-    return float(np.mean(losses))
-
-
-def distinct(nodes: torch.Tensor) -> list[int]:
-    return sorted(set(nodes.tolist()))
-
-
-@pytest.mark.parametrize("modalities", [{"text": 5}, {"visual": 7, "text": 5, "acoustic": 3}])
-@pytest.mark.parametrize("layers", [0, 1, 3])
-def test_slmrec_joins_views_and_separates_fine_and_coarse_spaces(modalities: dict[str, int], layers: int) -> None:
-    data = toy_data(modalities=modalities)
-    model = built("slmrec", data, layers=layers, contrast_weight=0.3, contrast_temperature=0.4, l2_weight=0.2)
-    views = slmrec_views(model, data)
-    users, items = joined(model, views)
-    found = model.represent()
-    np.testing.assert_allclose(array(found[0]), users, atol=1e-6)
-    np.testing.assert_allclose(array(found[1]), items, atol=1e-6)
-
-    batch = toy_batch(data)
-    terms = model.training_step(batch)
-    rows, task = distinct(batch.positives), 0.0
-    coarse = views[0][1][rows]
-    for to_coarse, to_fine, view in zip(model.coarse, model.fine, views[1:], strict=True):
-        coarse = coarse @ array(to_coarse.weight).T + array(to_coarse.bias)
-        task += info_nce(coarse, view[1][rows] @ array(to_fine.weight).T + array(to_fine.bias), 0.4)
-    assert terms.keys() == {"softmax", "l2", "contrast"}
-    assert terms["softmax"].item() == pytest.approx(softmax_of(users, items, batch, 0.2), rel=1e-5)
-    assert terms["contrast"].item() == pytest.approx(0.3 * task, rel=1e-5)
-
-
-@pytest.mark.parametrize("task", ["fd", "fm", "fd+fm"])
-def test_slmrec_contrasts_two_damaged_versions(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = toy_data()
-    model = built("slmrec", data, layers=2, ssl_task=task, contrast_weight=0.3, dropout=0.4)
-    drawn_masks: list[np.ndarray] = []
-
-    def mask(rows: torch.Tensor, share: float) -> torch.Tensor:
-        assert share == 0.4
-        drawn_masks.append(np.random.default_rng(len(drawn_masks)).random(rows.shape) > share)
-        return rows * torch.from_numpy(drawn_masks[-1]) / (1 - share)
-
-    monkeypatch.setattr("mmssl_cli.models.slmrec.dropout", mask)
-    monkeypatch.setattr("mmssl_cli.models.slmrec.masked_views", lambda count: (2, 0))
-    batch = toy_batch(data)
-    terms = model.training_step(batch)
-
-    masks, versions = iter(drawn_masks), []
-    to_users, to_items = weighted(dense(data.train, 9), "sym")
-    for without in (2, 0) if "fm" in task else (None, None):
-        layer0 = view_layers(model, without)
-        users = np.concatenate([view[0] for view in layer0], axis=1)
-        items = np.concatenate([view[1] for view in layer0], axis=1)
-        of_users, of_items = [users], [items]
-        for _ in range(2):
-            users, items = to_users @ items, to_items @ users
-            if "fd" in task:
-                users, items = users * next(masks) / 0.6, items * next(masks) / 0.6
-            of_users, of_items = [*of_users, users], [*of_items, items]
-        versions.append(joined(model, [(np.mean(of_users, axis=0), np.mean(of_items, axis=0))]))
-    assert next(masks, None) is None
-    expected = 0.0
-    for nodes, one, other in zip((batch.users, batch.positives), *versions, strict=True):
-        expected += info_nce(one[distinct(nodes)], other[distinct(nodes)], 0.2)
-    assert terms["contrast"].item() == pytest.approx(0.3 * expected, rel=1e-5)
-
-
-def test_slmrec_masks_two_different_views() -> None:
-    torch.manual_seed(0)
-    pairs = {masked_views(3) for _ in range(200)}
-    assert pairs == {(a, b) for a in range(3) for b in range(3) if a != b}
-
-
-def test_slmrec_with_the_contrast_of_mmssl() -> None:
-    data = toy_data()
-    model = built("slmrec", data, cl=True, contrast_weight=0.3, contrast_temperature=0.4)
-    assert not list(model.coarse.parameters())
-    batch = toy_batch(data)
-    terms = model.training_step(batch)
-    views = slmrec_views(model, data)
-    rows = distinct(batch.users)
-    h, expected = unit(joined(model, views)[0][rows]), 0.0
-    for view in views[1:]:
-        e = unit(view[0][rows])
-        for own in range(len(rows)):
-            others = np.exp(h @ e[own] / 0.4).sum() + np.exp(e @ e[own] / 0.4).sum()
-            expected -= np.log(np.exp(h[own] @ e[own] / 0.4) / others) / len(rows)
-    assert terms.keys() == {"softmax", "contrast"}
-    assert terms["contrast"].item() == pytest.approx(0.3 * expected, rel=1e-5)
-
-
-def test_slmrec_with_the_adversary_of_mmssl() -> None:
-    data = toy_data()
-    model = built("slmrec", data, asl=True, adversarial_weight=0.3, discriminator_hidden=4)
-    assert isinstance(model.adversary, AdversarialSelfAugmentation) and model.adversary.settings.zeta == 1
-    batch = toy_batch(data)
-    before = array(model.adversary.discriminator.first.weight)
-    terms = model.training_step(batch)
-    assert terms.keys() == {"softmax", "contrast", "adversarial"}
-    assert set(model.monitored) == {"discriminator", "discriminator gap"}
-    assert not np.allclose(before, array(model.adversary.discriminator.first.weight), atol=0)
-
-    to_users, to_items = weighted(dense(data.train, 9), "sym")
-    generated = []
-    for rows in content(model).values():
-        at_users = to_users @ rows
-        generated.append(unit(at_users[distinct(batch.users)]) @ unit(to_items @ at_users).T)
-    found = verdicts(model.adversary.discriminator, np.concatenate(generated))
-    assert terms["adversarial"].item() == pytest.approx(-0.3 * found.mean(), rel=1e-4)
-    terms["adversarial"].backward()
-    assert all(layer.weight.grad.abs().max() > 0 for layer in model.content.layers.values())
-    assert built("slmrec", data, asl=True, adversarial_weight=0).adversary is None
 
 
 # All of them

@@ -12,7 +12,7 @@ from mmssl_cli.config.content import (
     VBPRSettings,
 )
 from mmssl_cli.config.mmssl import MMSSLSettings
-from mmssl_cli.config.structure import FREEDOMSettings, LATTICESettings, MGCNSettings, SLMRecSettings
+from mmssl_cli.config.structure import FREEDOMSettings, LATTICESettings, MGCNSettings, MMGCLSettings, SLMRecSettings
 from mmssl_cli.config.train import TrainSettings
 from pipelines.errors import UsageError, nearest
 
@@ -33,6 +33,7 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "lattice": LATTICESettings,
     "mgcn": MGCNSettings,
     "slmrec": SLMRecSettings,
+    "mmgcl": MMGCLSettings,
 }
 
 

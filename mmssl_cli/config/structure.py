@@ -97,3 +97,11 @@ class SLMRecSettings(ModalityViewsSettings):
     discriminator_hidden: int = _as_in_mmssl("discriminator_hidden")
     discriminator_dropout: float = _as_in_mmssl("discriminator_dropout")
     discriminator_steps: int = _as_in_mmssl("discriminator_steps")
+
+
+class MMGCLSettings(ModalityViewsSettings):
+    """MMGCL (Yi et al., SIGIR 2022). Contrast of a view with edges dropped and one with a modality masked."""
+
+    model: Literal["mmgcl"] = Field("mmgcl", description=_MODEL)
+    contrast_weight: float = Field(0.4, ge=0, description="Weight of the contrast of the two versions.")
+    edge_dropout: float = Field(0.05, ge=0, lt=1, description="Share of the interactions left out of one version.")

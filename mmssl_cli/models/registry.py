@@ -26,6 +26,7 @@ MODELS: dict[str, str] = {
     "lattice": "mmssl_cli.models.lattice:LATTICE",
     "mgcn": "mmssl_cli.models.mgcn:MGCN",
     "slmrec": "mmssl_cli.models.slmrec:SLMRec",
+    "mmgcl": "mmssl_cli.models.mmgcl:MMGCL",
 }
 
 

@@ -1,0 +1,98 @@
+"""MMGCL (Yi et al., Multi-modal Graph Contrastive Learning for Micro-video Recommendation, SIGIR 2022)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+from mmssl_cli.config.structure import MMGCLSettings
+from mmssl_cli.data.graph import BipartiteGraph
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import embedding, ranking_terms
+from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.views import ModalityViews, Views
+
+
+class MMGCL(ModalityViews):
+    """Views of ids and modalities, joined; BPR, and a contrast of two versions of each user and item of a batch.
+
+    One version drops edges (modality edge dropout), the other has the items of a random modality replaced by random
+    embeddings before propagation (modality masking). An item is also contrasted with a challenging negative: itself
+    with one modality of another item.
+
+    Deviations: edges and random embeddings are drawn once an epoch; each modality is masked equally often, where the
+    paper sets a probability for each. The released code instead contrasts users with items within the first version,
+    leaves out the term of the challenging negatives, and drops nodes where the paper masks.
+    """
+
+    settings: MMGCLSettings
+
+    def __init__(self, data: InteractionData, settings: MMGCLSettings) -> None:
+        super().__init__(data, settings)
+        self.edges = data.train.row_of_each(), data.train.indices
+        self.dropped = self.graph
+        #: What random embeddings of the items become at users and items, [U, d] and [I, d].
+        self.noise = torch.zeros_like(self.users), torch.zeros_like(self.items)
+
+    @torch.no_grad()
+    def begin_epoch(self, epoch: int) -> None:
+        """Draw the edges that one version lacks and the embeddings that mask a modality in the other."""
+        users, items = self.edges
+        kept = torch.rand(len(users), device=users.device) >= self.settings.edge_dropout
+        shape = (self.num_users, self.num_items)
+        self.dropped = BipartiteGraph.from_edges(users[kept], items[kept], *shape, self.settings.adjacency)
+        self.noise = self.views(embedding(*self.items.shape).to(users.device)).own
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The ranking loss, and the contrast of users and of items."""
+        settings = self.settings
+        rows, users, items = batch.renumbered()
+        layer0 = self.layer0()
+        views = self.views(layer0)
+        of_users, of_items = self.joined(*views.of(users, items))
+        terms = ranking_terms(settings, of_users, of_items, rows, (self.users[users], self.items[items]))
+        if settings.contrast_weight:
+            positives = rows.positives.unique()
+            others = items[rows.negatives[: len(positives)]]
+            contrast = self._contrast(layer0, views, users, items[positives], others)
+            terms["contrast"] = settings.contrast_weight * contrast
+        return terms
+
+    def _contrast(self, layer0: Tensor, views: Views, users: Tensor, items: Tensor, others: Tensor) -> Tensor:
+        """Contrast of users, and of items with ``others`` to make challenging negatives of, int64 [n] each."""
+        temperature = self.settings.contrast_temperature
+        dropped = self.views(layer0, self.dropped)
+        user_views, item_views = dropped.of(users, items)
+        users1, items1 = self.joined(user_views, item_views)
+        users2, items2 = self.joined(*self._masked(views, users, items, self._columns(random_modality(self))))
+        # Everything as in the item's own first version but one modality.
+        changed = self._columns(random_modality(self))
+        challenging = item_views.clone()
+        challenging[:, changed] = dropped.of(users[:0], others)[1][:, changed]
+        losses = info_nce_with_own(items1, items2, self.join_items(challenging), temperature)
+        return info_nce(users1, users2, temperature) + losses
+
+    def _masked(self, views: Views, users: Tensor, items: Tensor, columns: slice) -> tuple[Tensor, Tensor]:
+        of_users, of_items = (table.clone() for table in views.of(users, items))
+        of_users[:, columns] = views.shared[0][users] + self.noise[0][users]
+        of_items[:, columns] = views.shared[1][items] + self.noise[1][items]
+        return of_users, of_items
+
+    def _columns(self, modality: int) -> slice:
+        d = self.settings.embedding_dim
+        return slice((modality + 1) * d, (modality + 2) * d)  # the ids' view comes first
+
+
+def random_modality(model: ModalityViews) -> int:
+    """One of the modalities of a model, all of them equally often."""
+    return int(torch.randint(model.num_views - 1, ()))
+
+
+def info_nce_with_own(anchors: Tensor, others: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """InfoNCE by cosine with one more negative for each anchor, that is no candidate of the others; [n, d] each."""
+    anchors, negatives = normalize(anchors, dim=1), normalize(negatives, dim=1)
+    own = (anchors * negatives).sum(dim=1, keepdim=True)
+    logits = torch.cat([anchors @ normalize(others, dim=1).T, own], dim=1) / temperature
+    return cross_entropy(logits, torch.arange(len(anchors), device=anchors.device))
