@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, accepts_settings
+from mmssl_cli.commands.places import place_flags
 from mmssl_cli.commands.planning import (
     AsJson,
     Config,
@@ -67,7 +68,8 @@ def sweep(
     """Train with several values of one setting or of several, and show how the test metrics move (Figure 4).
 
     The other settings are those that `mmssl train` would take: this reference is a point of every line. Finished
-    runs are reused. The best finished run of another model is drawn beside them.
+    runs are reused. The best baseline is drawn beside them: of each other model the finished settings with the most
+    seeds, of these the best on validation; of the models the best on validation.
 
     Example: mmssl sweep --dataset demo --param layers=1,2 --param zeta=0,1
 
@@ -84,12 +86,14 @@ def sweep(
     metric = _measured(metric or reference.select_on, reference)
     settings_for(None, given, config, data_dir)  # the values are right: now the data set
     plan = {name: run for line in lines for name, run in _named(line, runs, over_seeds)}
-    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard)
+    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard, out, as_json)
     result = carry_out(list(plan.values()), options, names=list(plan))
 
     from mmssl_cli.studies.sweep import sweep_section
 
-    section = sweep_section(lines, result.configuration, _others(reference, data_dir, runs_dir), metric)
+    others, problems = _others(reference, data_dir, runs_dir)
+    places = place_flags(data_dir, runs_dir)
+    section = sweep_section(lines, result.configuration, others, metric, problems=problems, places=places)
     present(section, result, out, as_json)
 
 
@@ -111,16 +115,17 @@ def _measured(metric: str, reference: TrainSettings) -> str:
     return metric
 
 
-def _others(reference: TrainSettings, data_dir: Path, runs_dir: Path) -> list[Configuration]:
-    """Configurations of other models, finished on the very same data."""
+def _others(reference: TrainSettings, data_dir: Path, runs_dir: Path) -> tuple[list[Configuration], list[str]]:
+    """Configurations finished on the very same data, and a sentence on each run that is damaged."""
     from mmssl_cli.experiments.results import configurations, finished_runs
     from mmssl_cli.experiments.same_data import check_same_data
 
+    found, problems = finished_runs(runs_dir, reference.dataset)
     kept = []
-    for run in finished_runs(runs_dir, reference.dataset)[0]:
+    for run in found:
         try:
             check_same_data(run.folder, reference, data_dir)
         except InputError:
             continue
         kept.append(run)
-    return configurations(kept)
+    return configurations(kept), problems
