@@ -39,7 +39,7 @@ class MMGCNSettings(GraphSettings):
         "1/sqrt(N_u) (left).",
     )
     combination: Literal["concat", "elementwise"] = Field(
-        "concat", description="How a node's neighbourhood meets its own part: beside each other, or added."
+        "elementwise", description="How a node's neighbourhood meets its own part: beside each other, or added."
     )
     lr: float = Field(5e-4, gt=0, description=_LR)
 

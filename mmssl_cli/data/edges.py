@@ -24,6 +24,8 @@ class EdgeGraph:
         user_starts: int64 [U + 1], where each user's edges start.
         item_starts: int64 [I + 1], where each item's edges start in the order ``by_item``.
         by_item: int64 [n], the edges by item and then by user.
+        users_by_item: int64 [n], the users of the edges in the order ``by_item``.
+        pattern: float32 CSR [U, I], 0 at each edge.
     """
 
     users: Tensor
@@ -31,13 +33,18 @@ class EdgeGraph:
     user_starts: Tensor
     item_starts: Tensor
     by_item: Tensor
+    users_by_item: Tensor
+    pattern: Tensor
 
     @classmethod
     def from_csr(cls, matrix: CSR, num_items: int) -> EdgeGraph:
         """The edges of a 0/1 matrix between users (rows) and items."""
         item_starts = row_starts(torch.bincount(matrix.indices, minlength=num_items))
         by_item = torch.argsort(matrix.indices, stable=True)
-        return cls(matrix.row_of_each(), matrix.indices, matrix.indptr, item_starts, by_item)
+        users, zeros = matrix.row_of_each(), torch.zeros(len(matrix), device=matrix.indices.device)
+        shape = (matrix.num_rows, num_items)
+        pattern = torch.sparse_csr_tensor(matrix.indptr, matrix.indices, zeros, shape, check_invariants=False)
+        return cls(users, matrix.indices, matrix.indptr, item_starts, by_item, users[by_item], pattern)
 
     def products(self, users: Tensor, items: Tensor) -> Tensor:
         """The inner product of both ends of each edge, float32 [n], from users [U, d] and items [I, d]."""
@@ -56,21 +63,19 @@ class EdgeGraph:
 
     def softmax_by_user(self, scores: Tensor, kept: Tensor) -> Tensor:
         """The softmax of scores [n] over each user's edges; those not ``kept`` (bool [n]) are left out, with 0."""
-        return edge_softmax(scores, self.users, len(self.user_starts) - 1, kept)
+        return edge_softmax(scores, self.users, self.pattern.shape[0], kept)
 
     def softmax_by_item(self, scores: Tensor, kept: Tensor) -> Tensor:
         """The softmax of scores [n] over each item's edges; those not ``kept`` (bool [n]) are left out, with 0."""
-        return edge_softmax(scores, self.items, len(self.item_starts) - 1, kept)
+        return edge_softmax(scores, self.items, self.pattern.shape[1], kept)
 
     def to_users(self, values: Tensor) -> Tensor:
         """Values of edges [n] as a sparse CSR matrix [U, I]."""
-        shape = (len(self.user_starts) - 1, len(self.item_starts) - 1)
-        return torch.sparse_csr_tensor(self.user_starts, self.items, values, shape, check_invariants=False)
+        return torch.sparse_csr_tensor(self.user_starts, self.items, values, self.pattern.shape, check_invariants=False)
 
     def to_items(self, values: Tensor) -> Tensor:
         """Values of edges [n] as a sparse CSR matrix [I, U]."""
-        shape = (len(self.item_starts) - 1, len(self.user_starts) - 1)
-        starts, users = self.item_starts, self.users[self.by_item]
+        starts, users, shape = self.item_starts, self.users_by_item, self.pattern.shape[::-1]
         return torch.sparse_csr_tensor(starts, users, values[self.by_item], shape, check_invariants=False)
 
 
@@ -85,8 +90,7 @@ def edge_softmax(scores: Tensor, ends: Tensor, num_ends: int, kept: Tensor) -> T
 
 
 def _products(graph: EdgeGraph, users: Tensor, items: Tensor) -> Tensor:
-    pattern = graph.to_users(users.new_zeros(len(graph.users)))
-    return torch.sparse.sampled_addmm(pattern, users.contiguous(), items.contiguous().T, beta=0.0).values()
+    return torch.sparse.sampled_addmm(graph.pattern, users.contiguous(), items.contiguous().T, beta=0.0).values()
 
 
 class _EdgeProducts(torch.autograd.Function):

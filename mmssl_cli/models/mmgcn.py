@@ -18,7 +18,8 @@ from mmssl_cli.models.content import ContentProjections, need_modalities
 class MMGCN(GraphRecommender):
     """A stack of layers a modality, from the items' content and the users' learnt preferences; the sum of them all.
 
-    Both combinations of the paper and its mean aggregation; its max aggregation is left out. As in the authors'
+    Both combinations of the paper and its mean aggregation; its max aggregation is left out. The combination is by
+    default that of the authors' published commands. As in the authors'
     code, raw features are first projected to d columns, and rows of layer 0 have length 1. With no layers the
     modalities' layer 0 is summed, as the paper's equations have it.
     """
