@@ -63,8 +63,6 @@ class PlainPlanReporter(PlanReporter):
 
     def begin(self, standings: Sequence[Standing], names: Sequence[str], seconds: float | None) -> None:
         self._names = names
-        for problem in dict.fromkeys(problem for standing in standings for problem in standing.problems):
-            self.message(problem)
         self.message(plan_line([standing.status for standing in standings], seconds))
 
     def reused(self, number: int, outcome: Outcome) -> None:
@@ -85,15 +83,18 @@ class PlainPlanReporter(PlanReporter):
     def locked(self, number: int, why: str) -> None:
         if number not in self._told:
             self._told.add(number)
-            self.message(f"{self._names[number]} waits. {why}")
+            self.message(f"{self._names[number]} waits for another process that is at it")
 
     def over(self, number: int, outcome: Outcome) -> None:
         self._done += 1
         place = f"[{self._done}/{len(self._names)}] {self._names[number]}"
         if outcome.run is None:
-            self.message(f"{place} failed: {outcome.problem}")
+            self.message(f"{place}: failed")
             if self.verbose and outcome.trace:
                 self.message(outcome.trace)
+            return
+        if outcome.reused:
+            self.message(f"{place}: trained by another process, run {outcome.run.id}")
             return
         metric = outcome.run.settings.select_on
         score = outcome.run.test.get(metric)

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from mmssl_cli.config import TrainSettings, build_settings
 from mmssl_cli.experiments.executor import Engine, Outcome
-from mmssl_cli.experiments.plan import Store, distinct, over_seeds, survey
+from mmssl_cli.experiments.plan import Standing, Store, distinct, over_seeds, total_seconds
 from mmssl_cli.experiments.results import configurations, finished_runs
 from mmssl_cli.experiments.run_folder import RunFolder
 from mmssl_cli.plan_progress import PlanReporter
@@ -43,6 +43,11 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trained:
             return RunFolder.open(train_run(toy(**changed), Path("data"), Path("runs"), reporter=Reporter()).folder)
 
     return train
+
+
+def survey(plan: Sequence[TrainSettings], data_dir: Path, runs_dir: Path) -> list[Standing]:
+    store = Store(runs_dir)
+    return [store.find(settings, data_dir) for settings in plan]
 
 
 def status_of(settings: TrainSettings) -> str:
@@ -135,12 +140,20 @@ def test_configurations_hold_the_seeds_of_one_setting(trained: Trained) -> None:
 
 def test_the_time_of_a_run_is_that_of_those_most_like_it(trained: Trained) -> None:
     trained(seed=1)
-    alike = RunFolder.open(trained(seed=2, lr=0.5).path)
+    alike = trained(seed=2, lr=0.5)
+    each = alike.read_result()["seconds_per_epoch"]
     store = Store(Path("runs"))
-    result = alike.read_result()
-    expected = result["seconds_per_epoch"] * result["epochs"]
-    assert store.seconds(toy(seed=9, lr=0.5)) == pytest.approx(expected)
-    assert store.seconds(toy(model="lightgcn")) is None
+    expected = store.seconds(Standing(toy(seed=9, lr=0.5, epochs=10), "missing"))
+    begun = store.seconds(Standing(toy(seed=9, lr=0.5, epochs=10), "interrupted", epochs=8))
+    assert expected is not None and begun is not None and expected - begun == pytest.approx(8 * each)
+    assert store.seconds(Standing(toy(model="lightgcn"), "missing")) is None
+    assert store.seconds(Standing(toy(seed=1), "finished")) == 0
+
+
+def test_a_plan_takes_no_less_than_its_longest_run() -> None:
+    assert total_seconds([10, 20, 30], 1) == 60 and total_seconds([10, 20, 30], 8) == 30
+    assert total_seconds([10, 20, 30], 2) == 30 and total_seconds([10, None], 2) is None
+    assert total_seconds([], 2) == 0
 
 
 def test_a_plan_trains_what_is_missing_and_ends_with_the_numbers_of_train(trained: Trained, tmp_path: Path) -> None:

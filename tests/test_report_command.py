@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -100,10 +101,14 @@ def test_the_numbers_of_the_report_are_those_of_the_runs(cli: Cli, toy: Path) ->
     full = results_of(toy / "runs", model="mmssl", layers=2, epochs=3, variant="full")
     without = results_of(toy / "runs", model="mmssl", variant="w/o-CL")
 
-    ablation = {row["Variant"]: row for row in rows_of(Path("out/tables/table3-ablation-toy.csv"))}
-    assert list(ablation) == ["full", "w/o-CL"]
-    for variant, runs in (("full", full), ("w/o-CL", without)):
-        for label, metric in (("Recall@20", "recall@20"), ("NDCG@20", "ndcg@20")):
+    tables = {
+        metric: {row["Variant"]: row for row in rows_of(Path(f"out/tables/table3-ablation-toy-{metric}-20.csv"))}
+        for metric in ("recall", "ndcg")
+    }
+    for label, metric in (("Recall@20", "recall@20"), ("NDCG@20", "ndcg@20")):
+        ablation = tables[metric[:-3]]
+        assert list(ablation) == ["full", "w/o-CL"]
+        for variant, runs in (("full", full), ("w/o-CL", without)):
             values = [json.loads((run.path / "result.json").read_text())["test"][metric] for run in runs]
             assert float(ablation[variant][label]) == pytest.approx(statistics.mean(values))
             assert float(ablation[variant][f"{label} deviation"]) == pytest.approx(statistics.stdev(values))
@@ -112,10 +117,12 @@ def test_the_numbers_of_the_report_are_those_of_the_runs(cli: Cli, toy: Path) ->
         for runs in (without, full)
     ]
     expected = stats.ttest_rel(users[0], users[1]).pvalue
-    assert float(ablation["w/o-CL"]["Recall@20 p, users"]) == pytest.approx(expected)
+    assert float(tables["recall"]["w/o-CL"]["p, users"]) == pytest.approx(expected)
     means = [np.mean([run.read_result()["test"]["recall@20"] for run in runs]) for runs in (without, full)]
-    assert float(ablation["w/o-CL"]["Recall@20 difference"]) == pytest.approx(means[0] / means[1] - 1)
+    assert float(tables["recall"]["w/o-CL"]["Difference"]) == pytest.approx(means[0] / means[1] - 1)
 
+    test = stats.ttest_rel(*([run.read_result()["test"]["recall@20"] for run in runs] for runs in (without, full)))
+    assert float(tables["recall"]["w/o-CL"]["p, seeds"]) == pytest.approx(test.pvalue)
     comparison = {row["Model"]: row for row in rows_of(Path("out/tables/table2-comparison-toy.csv"))}
     assert list(comparison) == ["lightgcn", "mmssl"]
     assert float(comparison["mmssl"]["Recall@20"]) == pytest.approx(means[1])
@@ -139,26 +146,45 @@ def test_every_format_shows_every_table_and_figure(cli: Cli, toy: Path) -> None:
 
 def test_what_is_missing_is_named_with_its_command(cli: Cli, toy: Path) -> None:
     answer = cli("report", "--data-dir", toy / "data", "--runs-dir", toy / "runs")
+    reference = results_of(toy / "runs", model="mmssl", layers=2, epochs=3, variant="full")[0]
+    places = f"--runs 2 --data-dir {toy / 'data'} --runs-dir {toy / 'runs'}"
     for command in (
-        "mmssl ablate --dataset toy --variant w/o-GT",
-        "mmssl sweep --dataset toy --param zeta=",
-        "mmssl analyze 2",
+        f"mmssl ablate --variant w/o-GT --config {reference.path / 'config.toml'} {places}",
+        f"mmssl sweep --param zeta=0,10,20,50,100,150 --config {reference.path / 'config.toml'} {places}",
+        f"mmssl sweep --param layers=3,4 --config {reference.path / 'config.toml'} {places}",
+        f"mmssl analyze {reference.id}",
     ):
         assert command in answer.out
-    assert "--param layers=" not in answer.out and "--variant w/o-CL" not in answer.out
+    assert "--variant w/o-CL" not in answer.out
+    dry = answer.out.partition("mmssl ablate --variant w/o-GT ")[2].splitlines()[0].split()
+    planned = json.loads(cli("ablate", "--variant", "w/o-GT", *dry, "--dry-run", "--json").out)["runs"]
+    assert [run["stands"] for run in planned] == ["finished", "missing"] * 2
+
+
+def test_the_report_says_what_it_is_built_around_and_what_is_left_out(cli: Cli, toy: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy / "runs", "runs")
+    [cut_off, _] = results_of(Path("runs"), model="mmssl", epochs=2)
+    (cut_off.path / "result.json").unlink()
+    answer = cli("report", "--data-dir", toy / "data")
+    text = Path("report/report.md").read_text()
+    reference = results_of(Path("runs"), model="mmssl", layers=2, epochs=3, variant="full")[0]
+    assert f"(run {reference.id})" in text and "Other settings of mmssl were trained too" in text
+    assert f"Run {cut_off.id} is interrupted after 2 epochs and left out." in answer.err
+    assert "lightgcn: 3 epochs, patience 15; mmssl: visual + text, 3 epochs, patience 15" in text
 
 
 def test_without_the_data_set_the_report_is_made_of_what_the_runs_hold(cli: Cli, toy: Path) -> None:
     answer = cli("report", "--data-dir", "nowhere", "--runs-dir", toy / "runs", "--json")
     assert answer.code == 0, answer.err
     titles = [section["section"] for section in json.loads(answer.out)]
-    assert "Ablation on toy" in titles and "Data sets" not in titles
+    assert any(title.startswith("Ablation on toy") for title in titles)
+    assert not any(title.startswith("Data sets") for title in titles)
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (("--runs-dir", "nowhere"), 1, "holds no finished runs"),
+        (("--runs-dir", "nowhere"), 2, "holds no finished runs"),
         (("--dataset", "tou"), 2, "did you mean toy"),
         (("--reference", "nothing"), 2, "There is no run"),
     ],
@@ -171,13 +197,11 @@ def test_bad_input_is_answered(cli: Cli, toy: Path, arguments: tuple[str, ...], 
 
 
 def test_a_damaged_run_is_named_and_left_out(cli: Cli, toy: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(toy / "runs", "runs")
     damaged = results_of(Path("runs"), model="mmssl", variant="w/o-CL")[0]
     (damaged.path / "per_user.parquet").write_bytes(b"nothing")
     answer = cli("report", "--data-dir", toy / "data")
     assert answer.code == 0 and damaged.id in answer.err and "damaged" in answer.err
     assert damaged.id in Path("report/index.html").read_text()
-    ablation = {row["Variant"]: row for row in rows_of(Path("report/tables/table3-ablation-toy.csv"))}
+    ablation = {row["Variant"]: row for row in rows_of(Path("report/tables/table3-ablation-toy-recall-20.csv"))}
     assert ablation["w/o-CL"]["Seeds"] == "2"

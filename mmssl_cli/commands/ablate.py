@@ -62,7 +62,7 @@ def ablate(
     if full.modalities == ():
         raise UsageError("The variants change parts that work on modalities: leave out --modalities none.")
     plan = {name: variant_settings(full, name) for name in chosen}
-    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard)
+    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard, out, as_json)
     # Seed by seed: a plan that is cut off has compared all variants on some seeds.
     result = carry_out(
         [run for seeds in zip(*(over_seeds(s, runs) for s in plan.values()), strict=True) for run in seeds], options

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.options import chosen_dataset, verbosity
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, chosen_dataset, verbosity
 from mmssl_cli.config import TrainSettings, merge_settings, read_toml, settings_class
-from pipelines.errors import UsageError, nearest
+from mmssl_cli.wording import counted
+from pipelines.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from mmssl_cli.experiments.executor import Outcome
@@ -52,6 +55,8 @@ class PlanOptions:
     jobs: int = 1
     dry_run: bool = False
     tensorboard: bool = False
+    out: Path | None = None
+    as_json: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,12 @@ def listed(given: Sequence[str] | None) -> list[str]:
     return [part.strip() for value in given or () for part in value.split(",") if part.strip()]
 
 
+def places_flags(data_dir: Path, runs_dir: Path) -> str:
+    """How a command line says where data and runs lie; empty where they lie as usual."""
+    places = (("--data-dir", data_dir, DEFAULT_DATA_DIR), ("--runs-dir", runs_dir, DEFAULT_RUNS_DIR))
+    return "".join(f" {flag} {shlex.quote(str(path))}" for flag, path, usual in places if path != usual)
+
+
 def refuse_idle_flags(models: Sequence[str], given: Mapping[str, Any]) -> None:
     """A flag that none of the models has is an error.
 
@@ -144,31 +155,36 @@ def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Seq
     Raises:
         typer.Exit: after a dry run (0) or Ctrl-C (130).
     """
-    from mmssl_cli.experiments.plan import Store, distinct
+    from mmssl_cli.experiments.plan import Store, distinct, total_seconds
     from mmssl_cli.plan_progress import make_plan_reporter
 
     named = dict(zip(map(id, plan), names, strict=True)) if names else {}
     runs = distinct(plan)
     called = [named.get(id(settings)) or _name(settings) for settings in runs]
-    store = Store(options.runs_dir)
-    standings = [store.find(settings, options.data_dir) for settings in runs]
-    times = [0.0 if s.status in ("finished", "diverged") else store.seconds(s.settings) for s in standings]
-    if options.dry_run:
-        _show_plan(standings, called, times, options.jobs)
-        raise typer.Exit
+    if options.out is not None:
+        _check_out(options.out)
     if options.tensorboard:
         from mmssl_cli.tensorboard import summary_writer
 
         summary_writer()  # a missing package is said before anything is trained
+    store = Store(options.runs_dir)
+    standings = [store.find(settings, options.data_dir) for settings in runs]
+    times = [store.seconds(standing) for standing in standings]
+    total = total_seconds(times, options.jobs)
+    problems = [f"Run {run.id} is damaged and does not count: {run.problem}" for run in store.damaged_on(runs)]
+    problems += dict.fromkeys(problem for standing in standings for problem in standing.problems)
+    if options.dry_run:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        _show_plan(standings, called, times, total, options.as_json)
+        raise typer.Exit
     from mmssl_cli.experiments.executor import Engine
 
-    known = [seconds for seconds in times if seconds is not None]
-    total = sum(known) / min(options.jobs, max(len(known), 1)) if len(known) == len(times) else None
     reporter = make_plan_reporter(verbosity())
     engine = Engine(options.data_dir, options.runs_dir, options.jobs, options.tensorboard)
     try:
-        for damaged in store.damaged:
-            reporter.message(f"Run {damaged.id} is damaged and does not count: {damaged.problem}")
+        for problem in problems:
+            reporter.message(problem)
         reporter.begin(standings, called, total)
         return PlanResult(tuple(engine.carry_out(standings, reporter)))
     except KeyboardInterrupt:
@@ -177,6 +193,18 @@ def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Seq
         raise typer.Exit(130) from None
     finally:
         reporter.close()
+
+
+def _check_out(out: Path) -> None:
+    """Hours of training are not to end at a folder that cannot be written."""
+    from pipelines.files import write_problem
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise write_problem(out, problem) from problem
+    if not os.access(out, os.W_OK):
+        raise InputError(f"The folder {out} cannot be written; choose another --out.")
 
 
 def present(section: Section, result: PlanResult | None, out: Path | None = None, as_json: bool = False) -> None:
@@ -199,9 +227,11 @@ def present(section: Section, result: PlanResult | None, out: Path | None = None
         if not as_json:
             print(f"\nWritten to {out}: {', '.join(sorted({path.suffix[1:] for path in written}))} files.")
     failures = result.failures if result is not None else ()
+    if failures:
+        print(f"{counted(len(failures), 'run')} failed:", file=sys.stderr)
     for outcome in failures:
         where = f" Its log: {outcome.log}" if outcome.log else ""
-        print(f"{_name(outcome.settings)} failed. {outcome.problem}{where}", file=sys.stderr)
+        print(f"- {_name(outcome.settings)}: {outcome.problem}{where}", file=sys.stderr)
     if failures:
         raise typer.Exit(1)
 
@@ -239,19 +269,28 @@ def _name(settings: TrainSettings) -> str:
     return f"{label_of(settings)} on {settings.dataset}, seed {settings.seed}"
 
 
-def _show_plan(standings: Sequence[Standing], names: Sequence[str], times: Sequence[float | None], jobs: int) -> None:
+def _show_plan(
+    standings: Sequence[Standing],
+    names: Sequence[str],
+    times: Sequence[float | None],
+    total: float | None,
+    as_json: bool,
+) -> None:
     from mmssl_cli.plan_progress import plan_line
     from mmssl_cli.progress import clock
     from mmssl_cli.reporting.tables import new_table, show
 
+    folders = [standing.folder.id if standing.folder else None for standing in standings]
+    if as_json:
+        rows = zip(names, standings, folders, times, strict=True)
+        runs = [{"run": n, "stands": s.status, "in": f, "seconds": t} for n, s, f, t in rows]
+        print(json.dumps({"runs": runs, "seconds": total}, indent=2))
+        return
     table = new_table()
     for heading in ("Run", "Stands", "In", "Time"):
         table.add_column(heading)
-    for standing, name, seconds in zip(standings, names, times, strict=True):
-        folder = standing.folder.id if standing.folder else ""
+    for standing, name, folder, seconds in zip(standings, names, folders, times, strict=True):
         shown = "unknown" if seconds is None else clock(seconds) if seconds else ""
-        table.add_row(name, standing.status, folder, shown)
+        table.add_row(name, standing.status, folder or "", shown)
     show(table)
-    known = [seconds for seconds in times if seconds is not None]
-    total = sum(known) / jobs if len(known) == len(times) else None
     print(f"\n{plan_line([standing.status for standing in standings], total)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir
-from pipelines.errors import InputError, UsageError
+from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
     from mmssl_cli.studies.evidence import Evidence
@@ -30,7 +30,7 @@ def report(
         typer.Option(
             "--reference",
             metavar="RUN",
-            help="Run of the full MMSSL whose settings the tables are built around; by default those most runs share.",
+            help="Run of the full MMSSL to build the tables around; by default one of those with most variants.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the report.")] = DEFAULT_OUT,
@@ -45,26 +45,35 @@ def report(
     Example: mmssl report --dataset tiktok --out report
     """
     from mmssl_cli.commands.datasets import list_datasets
-    from mmssl_cli.commands.planning import listed, plain
-    from mmssl_cli.experiments.results import finished_runs
+    from mmssl_cli.commands.planning import listed, places_flags, plain
+    from mmssl_cli.experiments.results import finished_runs, unfinished_runs
     from mmssl_cli.reporting.writing import write_report
-    from mmssl_cli.studies.report import build_report
+    from mmssl_cli.studies.report import Places, build_report
 
-    runs, problems = finished_runs(runs_dir)
-    names = _datasets(listed(dataset), [run.settings.dataset for run in runs], runs_dir)
-    known = list_datasets(data_dir)
+    names = _datasets(listed(dataset), runs_dir)
+    runs, problems = [], []
+    for name in names:
+        found, damaged = finished_runs(runs_dir, name)
+        runs += found
+        problems += [*damaged, *unfinished_runs(runs_dir, name)]
     evidence = _evidence(runs, names, reference, runs_dir, data_dir)
-    created = f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}"
-    whole = build_report(evidence, known, data_dir, created=created, problems=problems)
+    whole = build_report(
+        evidence,
+        list_datasets(data_dir),
+        Places(data_dir, places_flags(data_dir, runs_dir)),
+        created=f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}",
+        problems=problems,
+    )
     written = write_report(whole, out)
     if as_json:
         print(json.dumps([plain(section) for section in whole.sections], indent=2))
         return
     for problem in problems:
         print(problem, file=sys.stderr)
+    shown = sum(len(one.runs) for each in evidence for one in each.configurations)
     tables = sum(len(section.tables) for section in whole.sections)
     plots = sum(len(section.plots) for section in whole.sections)
-    print(f"{tables} tables and {plots} figures of {len(runs)} runs: {written[0]}")
+    print(f"{tables} tables and {plots} figures of {shown} runs: {written[0]}")
     missing = [one for section in whole.sections for one in section.missing]
     if missing:
         print("Not there yet:")
@@ -72,12 +81,13 @@ def report(
             print(f"- {one.what}: {one.command}")
 
 
-def _datasets(wanted: list[str], found: list[str], runs_dir: Path) -> list[str]:
+def _datasets(wanted: list[str], runs_dir: Path) -> list[str]:
+    from mmssl_cli.experiments.store import list_runs
     from pipelines.errors import nearest
 
-    there = list(dict.fromkeys(sorted(found)))
+    there = sorted({run.dataset for run in list_runs(runs_dir) if run.test})
     if not there:
-        raise InputError(f"{runs_dir} holds no finished runs to report on; `mmssl train` makes one.")
+        raise UsageError(f"{runs_dir} holds no finished runs to report on; `mmssl train` makes one.")
     for name in wanted:
         if name not in there:
             raise UsageError(f"There is no finished run on data set {name!r} in {runs_dir}: {nearest(name, there)}")

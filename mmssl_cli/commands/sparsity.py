@@ -85,7 +85,7 @@ def sparsity(
     from mmssl_cli.reporting.document import Section
     from mmssl_cli.studies import sparsity as study
 
-    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard)
+    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard, out, as_json)
     # Seed by seed: a plan that is cut off has compared all models on some seeds.
     result = carry_out(
         [run for seeds in zip(*(over_seeds(s, runs) for s in plan), strict=True) for run in seeds], options
@@ -94,7 +94,7 @@ def sparsity(
     if found:
         section = study.sparsity(found, data_dir, metric=asked, buckets=edges)
     else:
-        section = Section("sparsity", f"Sparse users and items: {plan[0].dataset}", ("No run of this plan succeeded.",))
+        section = Section("sparsity", f"Sparse users and items of {plan[0].dataset}", ("No run of this plan succeeded.",))
     present(section, result, out, as_json)
 
 

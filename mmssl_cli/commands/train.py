@@ -157,9 +157,15 @@ def _train_one(settings: TrainSettings, session: Session, reporter: Reporter, co
     if not continued:
         return train_run(settings, session.data_dir, session.runs_dir, reporter=reporter)
     from mmssl_cli.experiments.obtain import obtain
+    from mmssl_cli.experiments.plan import Store
     from mmssl_cli.experiments.run_folder import RunFolder
 
+    standing = Store(session.runs_dir).find(settings, session.data_dir)
+    for problem in standing.problems:
+        reporter.message(problem)
     folder = obtain(settings, session.data_dir, session.runs_dir, reporter)
+    if standing.run is not None:
+        reporter.message(f"Seed {settings.seed} is finished already: run {standing.run.id}")
     return RunResult(folder, RunFolder.open(folder).read_result())
 
 

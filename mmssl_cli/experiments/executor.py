@@ -155,7 +155,8 @@ def _hear(
         return _failed(settings, sentence, run_id, runs_dir, trace)
     else:
         try:
-            return Outcome(settings, FinishedRun.read(RunFolder.open(Path(content))))
+            run = FinishedRun.read(RunFolder.open(Path(content)))
+            return Outcome(settings, run, reused=number not in run_ids)
         except InputError as problem:
             return _failed(settings, str(problem), Path(content).name, runs_dir)
     return None

@@ -34,16 +34,12 @@ def obtain(settings: TrainSettings, data_dir: Path, runs_dir: Path, reporter: Re
         MmsslError: whatever stops a training.
     """
     with held(_claim(settings, runs_dir), f"A run of {settings.model} with seed {settings.seed}", passing=True):
-        standing = Store(runs_dir).find(settings, data_dir)
-        for problem in standing.problems:
-            reporter.message(problem)
-        return _from(standing, data_dir, runs_dir, reporter)
+        return _from(Store(runs_dir).find(settings, data_dir), data_dir, runs_dir, reporter)
 
 
 def _from(standing: Standing, data_dir: Path, runs_dir: Path, reporter: Reporter) -> Path:
     settings, folder = standing.settings, standing.folder
     if folder is not None and standing.status == "finished":
-        reporter.message(f"Seed {settings.seed} is finished already: run {folder.id}")
         return folder.path
     if folder is not None and standing.status == "running":
         raise LockedError(f"Run {folder.id} is being trained by another process.")

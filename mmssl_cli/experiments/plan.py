@@ -18,6 +18,9 @@ from pipelines.errors import InputError
 if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
 
+#: Seconds that a process takes before its first epoch.
+_START_UP = 5.0
+
 Status = Literal["finished", "running", "interrupted", "diverged", "missing"]
 
 
@@ -31,7 +34,7 @@ class Standing:
         folder: where it stands; None for a missing one.
         run: the finished run.
         epochs: epochs trained so far.
-        problems: a sentence on each run that is damaged, and would have counted.
+        problems: a sentence on each run that would have counted, and why it does not.
     """
 
     settings: TrainSettings
@@ -101,35 +104,50 @@ class Store:
                 return stands[status]
         return Standing(settings, "missing", problems=tuple(problems))
 
-    def seconds(self, settings: TrainSettings) -> float | None:
-        """How long a run of these settings may take: the median of the finished runs that are most like it.
+    def damaged_on(self, plan: Sequence[TrainSettings]) -> list[RunSummary]:
+        """The damaged runs that may be among those of a plan: on its data sets, or on nobody knows which."""
+        names = {settings.dataset for settings in plan}
+        return [
+            run
+            for run in self.damaged
+            if run.dataset in names or (not run.dataset and any(f"-{name}-" in run.id for name in names))
+        ]
 
-        None where no run of the same model and data set is finished.
+    def seconds(self, standing: Standing) -> float | None:
+        """How long a planned run may still take, by the finished runs that are most like it.
+
+        None where no run of the same model and data set is finished. A run that ended early by patience is expected
+        to do so again; a process takes some seconds to start.
         """
+        settings = standing.settings
+        if standing.status in ("finished", "diverged"):
+            return 0.0
         alike = [
-            (_differences(settings, other), summary.seconds)
+            (_differences(settings, other), summary)
             for other, summary in self._settings
-            if summary.test
-            and summary.seconds is not None
-            and (other.model, other.dataset) == (settings.model, settings.dataset)
+            if summary.test and summary.epochs and summary.seconds is not None
+            if (other.model, other.dataset) == (settings.model, settings.dataset)
         ]
         if not alike:
             return None
         nearest = min(distance for distance, _ in alike)
-        return statistics.median(seconds for distance, seconds in alike if distance == nearest)
+        runs = [summary for distance, summary in alike if distance == nearest]
+        epochs = statistics.median(
+            min(run.epochs, settings.epochs) if run.status == "stopped" else settings.epochs for run in runs
+        )
+        each = statistics.median((run.seconds or 0.0) / run.epochs for run in runs)
+        return _START_UP + each * max(epochs - standing.epochs, 1)
 
 
-def survey(plan: Sequence[TrainSettings], data_dir: Path, runs_dir: Path) -> list[Standing]:
-    """How each run of a plan stands.
-
-    Raises:
-        InputError: the folder of the runs cannot be read, or a data set is not prepared.
-    """
-    store = Store(runs_dir)
-    return [store.find(settings, data_dir) for settings in plan]
+def total_seconds(times: Sequence[float | None], jobs: int) -> float | None:
+    """How long runs of these lengths take, ``jobs`` at once; None where one is not known."""
+    known = [seconds for seconds in times if seconds is not None]
+    if len(known) < len(times):
+        return None
+    return max(sum(known) / jobs, max(known, default=0.0))
 
 
 def _differences(first: TrainSettings, second: TrainSettings) -> int:
-    apart = {"seed", "device"}
+    apart = {"seed", "device", "epochs", "patience"}
     a, b = first.model_dump(), second.model_dump()
     return sum(a[name] != b[name] for name in a if name not in apart)

@@ -163,11 +163,25 @@ def finished_runs(runs_dir: Path, dataset: str | None = None) -> tuple[list[Fini
 
     found, problems = [], []
     for summary in list_runs(runs_dir):
-        if summary.status == DAMAGED:
-            problems.append(f"Run {summary.id} is damaged and left out: {summary.problem}")
-        elif summary.status not in (RUNNING, INTERRUPTED, DIVERGED) and dataset in (None, summary.dataset):
-            try:
-                found.append(FinishedRun.read(RunFolder.open(summary.path)))
-            except InputError as problem:
-                problems.append(f"Run {summary.id} is damaged and left out: {problem}")
+        named = summary.dataset == dataset or (not summary.dataset and f"-{dataset}-" in summary.id)
+        if (dataset is not None and not named) or summary.status in (RUNNING, INTERRUPTED, DIVERGED):
+            continue
+        try:
+            if summary.status == DAMAGED:
+                raise InputError(summary.problem)
+            found.append(FinishedRun.read(RunFolder.open(summary.path)))
+        except InputError as problem:
+            problems.append(f"Run {summary.id} is damaged and left out: {problem}")
     return found, problems
+
+
+def unfinished_runs(runs_dir: Path, dataset: str) -> list[str]:
+    """A sentence on each run on a data set that is not over."""
+    from mmssl_cli.experiments.store import INTERRUPTED, RUNNING, list_runs
+    from mmssl_cli.wording import counted
+
+    return [
+        f"Run {run.id} is {run.status} after {counted(run.epochs, 'epoch')} and left out."
+        for run in list_runs(runs_dir)
+        if run.dataset == dataset and run.status in (RUNNING, INTERRUPTED)
+    ]

@@ -79,15 +79,16 @@ def summarize(path: Path) -> RunSummary:
     """One run at a glance; never raises for a damaged one."""
     run = RunFolder(path)
     started = path.stat().st_mtime
+    known: dict[str, Any] = {}
     try:
         config, provenance = run.read_config()
         started = _timestamp(provenance.get("started"), started)
         keys = ("model", "variant", "dataset", "select_on")
-        known: dict[str, Any] = {key: str(config.get(key, "")) for key in keys}
+        known = {key: str(config.get(key, "")) for key in keys}
         seed = config["seed"] if isinstance(config.get("seed"), int) else None
         return RunSummary(run.id, path, started=started, seed=seed, **known, **_progress(run, known["select_on"]))
     except InputError as problem:
-        return RunSummary(run.id, path, DAMAGED, started, problem=str(problem))
+        return RunSummary(run.id, path, DAMAGED, started, problem=str(problem), **known)
 
 
 def _progress(run: RunFolder, select_on: str) -> dict[str, Any]:

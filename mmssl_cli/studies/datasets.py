@@ -21,7 +21,7 @@ def datasets_section(records: Sequence[Mapping[str, Any]]) -> Section:
     tables = (
         Table(
             "table1-datasets",
-            "Table 1. Data sets",
+            "Data sets (the paper's Table 1)",
             _COLUMNS,
             tuple(rows),
             labels=4,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmssl_cli.experiments.results import Configuration, FinishedRun, configuration_of, configurations
-from mmssl_cli.studies.representatives import is_shipped, validation
+from mmssl_cli.studies.representatives import is_shipped, representatives
+from mmssl_cli.studies.sweep_points import is_number
 from pipelines.errors import UsageError
 
 OURS = "mmssl"
@@ -41,6 +42,12 @@ class Evidence:
     left_out: tuple[str, ...] = ()
 
     @property
+    def rivals(self) -> list[Configuration]:
+        """Other configurations of the full MMSSL, which the tables could be built around instead."""
+        shown = {id(one) for points in self.points.values() for one in points.values()} | {id(self.reference)}
+        return [one for one in self.configurations if _is_full(one) and id(one) not in shown]
+
+    @property
     def models(self) -> list[Configuration]:
         """The baselines and the reference, which comes last."""
         return [*self.baselines.values(), *([self.reference] if self.reference is not None else [])]
@@ -55,8 +62,8 @@ def gather(
         runs: finished runs, the newest first.
         content: digest of the data set as it is prepared now; runs on another preparation are left out. None takes
             the preparation with the most runs.
-        reference: id of a run of the full MMSSL to build everything around; None takes the configuration that most
-            runs belong to or differ from in a single setting.
+        reference: id of a run of the full MMSSL to build everything around; None takes the configuration with most
+            variants, of equals the one that most runs belong to or differ from in a single setting.
 
     Raises:
         UsageError: the run ``reference`` is not among them, or is none of the full MMSSL.
@@ -107,24 +114,18 @@ def _named(full: Sequence[Configuration], run_id: str) -> Configuration:
 
 
 def _most_studied(full: Sequence[Configuration], found: Sequence[Configuration]) -> Configuration | None:
-    def studied(one: Configuration) -> tuple[int, bool]:
-        kin = [other for other in found if other.settings.model == OURS and len(differences(one, other)) <= 1]
-        return sum(len(other.runs) for other in kin), is_shipped(one)
+    def studied(one: Configuration) -> tuple[int, int, bool]:
+        apart = [(other, differences(one, other)) for other in found if other.settings.model == OURS]
+        variants = sum(list(names) == ["variant"] for _, names in apart)
+        kin = sum(len(other.runs) for other, names in apart if len(names) <= 1)
+        return variants, kin, is_shipped(one)
 
     return max(full, key=studied, default=None)
 
 
 def _baselines(found: Sequence[Configuration]) -> dict[str, Configuration]:
-    """Of each other model the shipped settings, where they were run, else those that validate best."""
-    by_model: dict[str, list[Configuration]] = {}
-    for one in found:
-        if one.settings.model != OURS:
-            by_model.setdefault(one.settings.model, []).append(one)
-    chosen = {
-        model: max(candidates, key=lambda one: (is_shipped(one), validation(one)))
-        for model, candidates in by_model.items()
-    }
-    return dict(sorted(chosen.items(), key=lambda pair: validation(pair[1])))
+    others = [one for one in found if one.settings.model != OURS]
+    return {one.label: one for one in representatives(others)}
 
 
 def _variants(reference: Configuration | None, found: Sequence[Configuration]) -> dict[str, Configuration]:
@@ -147,6 +148,6 @@ def _points(reference: Configuration | None, found: Sequence[Configuration]) -> 
         if len(apart) != 1:
             continue
         ((name, (usual, value)),) = apart.items()
-        if name not in _NOT_SWEPT and all(isinstance(each, int | float) for each in (usual, value)):
+        if name not in _NOT_SWEPT and is_number(usual) and is_number(value):
             points.setdefault(name, {usual: reference}).setdefault(value, one)
     return {name: dict(sorted(values.items())) for name, values in points.items()}

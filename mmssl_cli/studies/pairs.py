@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -15,6 +16,41 @@ TESTS = (
     "p: two-sided paired t-tests, over the test users (their metrics averaged over the seeds) and over the seeds; not "
     "corrected for the number of tests."
 )
+#: Below this, a p-value speaks against chance.
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a configuration differs from another over the seeds that both have; None where it cannot be told.
+
+    Attributes:
+        relative: of the means, relative to the other's.
+        over_users: p-value over the test users: chance in who is tested.
+        over_seeds: p-value over the seeds: chance in training; None with a single seed.
+    """
+
+    relative: float | None = None
+    over_users: float | None = None
+    over_seeds: float | None = None
+
+    @property
+    def cells(self) -> tuple[Cell, Cell, Cell]:
+        """As a table shows it."""
+        return percent(self.relative), p_value(self.over_users), p_value(self.over_seeds)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether every test that could be made speaks against chance."""
+        made = [p for p in (self.over_users, self.over_seeds) if p is not None]
+        return bool(made) and all(p < LEVEL for p in made)
+
+    @property
+    def text(self) -> str:
+        """``-25.6 % (p = 2.7e-17 over users, 0.01 over seeds)``."""
+        relative, users, seeds = self.cells
+        over_seeds = f"{seeds.text} over seeds" if self.over_seeds is not None else "one seed"
+        return f"{relative.text} (p = {users.text} over users, {over_seeds})"
 
 
 def on_common_seeds(first: Configuration, second: Configuration) -> tuple[Configuration, Configuration] | None:
@@ -26,19 +62,15 @@ def on_common_seeds(first: Configuration, second: Configuration) -> tuple[Config
     return one, two
 
 
-def against(first: Configuration, second: Configuration, metric: str) -> tuple[Cell, Cell, Cell]:
-    """The relative difference of ``first`` to ``second`` over their common seeds, and p over users and over seeds.
-
-    ``-`` for each that cannot be told: no common seed, or of p over seeds a single one.
-    """
+def against(first: Configuration, second: Configuration, metric: str) -> Difference:
+    """How ``first`` differs from ``second`` in a test metric."""
     pair = on_common_seeds(first, second)
-    unknown = Cell("-"), Cell("-"), Cell("-")
     if pair is None:
-        return unknown
+        return Difference()
     ours, theirs = (np.array(each.test(metric)) for each in pair)
     if len(ours) != len(theirs) or not len(ours):
-        return unknown
+        return Difference()
     base = fmean(theirs)
     users = compare_over_users(*(each.per_user(metric).to_numpy() for each in pair))
     seeds = compare_over_seeds(ours, theirs).t_p_value if len(ours) > 1 else None
-    return percent(fmean(ours) / base - 1 if base else None), p_value(users.t_p_value), p_value(seeds)
+    return Difference(fmean(ours) / base - 1 if base else None, users.t_p_value, seeds)

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mmssl_cli.config import VARIANTS
+from mmssl_cli.experiments.run_folder import CONFIG
 from mmssl_cli.progress import clock
 from mmssl_cli.reporting.document import Missing, Report, Section
 from mmssl_cli.studies.ablation import ablation_section
 from mmssl_cli.studies.comparison import comparison_section
 from mmssl_cli.studies.datasets import datasets_section
-from mmssl_cli.studies.evidence import Evidence
-from mmssl_cli.studies.provenance import provenance_section
-from mmssl_cli.studies.sweep_points import Line, Point
-from mmssl_cli.wording import companion, counted, dashed
+from mmssl_cli.studies.evidence import OURS, Evidence
+from mmssl_cli.studies.provenance import provenance_section, unusual
+from mmssl_cli.studies.representatives import RULE, is_shipped
+from mmssl_cli.studies.sweep_points import FIGURE_4, Line, Point
+from mmssl_cli.wording import companion, counted, dashed, first_of
 from pipelines.errors import InputError
+
+if TYPE_CHECKING:
+    from mmssl_cli.experiments.results import Configuration
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data and runs lie, and how a command line says so (empty where they lie as usual)."""
+
+    data_dir: Path
+    flags: str = ""
 
 
 def build_report(
     evidence: Sequence[Evidence],
     datasets: Sequence[Mapping[str, Any]],
-    data_dir: Path,
+    places: Places,
     *,
     created: str,
     problems: Sequence[str] = (),
@@ -32,13 +48,13 @@ def build_report(
         evidence: of each data set.
         datasets: as ``mmssl datasets --json`` lists them; those of the evidence are shown.
         created: when the report is made, as a reader sees it.
-        problems: a sentence on each run that could not be read.
+        problems: a sentence on each run that is damaged or not over.
     """
     names = [one.dataset for one in evidence]
     shown = [record for record in datasets if record["name"] in names]
     sections = [datasets_section(shown)] if any(record["status"] == "prepared" for record in shown) else []
     for one in evidence:
-        sections += dataset_sections(one, data_dir)
+        sections += dataset_sections(one, places)
     runs = [run for one in evidence for configuration in one.configurations for run in configuration.runs]
     spent = clock(sum(run.seconds for run in runs))
     summary = (
@@ -49,43 +65,100 @@ def build_report(
     return Report("Multi-modal recommendation: report", summary, tuple(sections), created)
 
 
-def dataset_sections(evidence: Evidence, data_dir: Path) -> list[Section]:
-    """Tables 2 to 4 and Figures 1 and 3 to 5 on a data set, then where they come from."""
+def dataset_sections(evidence: Evidence, places: Places) -> list[Section]:
+    """The paper's Tables 2 to 4 and Figures 1 and 3 to 5 on a data set, then where they come from."""
     dataset, reference = evidence.dataset, evidence.reference
     k = int(reference.settings.select_on.partition("@")[2]) if reference else 20
-    sections = [comparison_section(dataset, evidence.models, k)]
+    comparison = comparison_section(dataset, evidence.models, k)
+    basis = replace(
+        comparison,
+        text=(*_basis(evidence), *comparison.text),
+        missing=tuple(_missing_models(evidence, places)),
+    )
+    sections = [basis]
     if reference is not None:
-        sections.append(ablation_section(reference.settings, evidence.variants))
-        sections.append(_sweep(evidence))
-    sections += [_sparsity(evidence, data_dir, k), _curves(evidence), _analysis(evidence)]
-    shown = dict.fromkeys([*evidence.models, *evidence.variants.values(), *_swept(evidence)])
-    others = len(evidence.configurations) - len(shown)
+        ablation = ablation_section(reference.settings, evidence.variants)
+        sections.append(replace(ablation, missing=tuple(_missing_variants(evidence, places))))
+    sections += [_sparsity(evidence, places, k), _curves(evidence, places)]
+    if reference is not None:
+        sections.append(_sweep(evidence, places))
+    sections.append(_analysis(evidence, places))
+    shown = list(dict.fromkeys([*evidence.models, *evidence.variants.values(), *_swept(evidence)]))
     left_out = list(evidence.left_out)
-    if others:
+    if others := len(evidence.configurations) - len(shown):
         left_out.append(f"{counted(others, 'other configuration')} with finished runs on {dataset} are not shown.")
-    sections.append(provenance_section(dataset, list(shown), left_out))
+    sections.append(provenance_section(dataset, shown, left_out))
     return sections
 
 
-def _swept(evidence: Evidence) -> list[Any]:
+def _basis(evidence: Evidence) -> list[str]:
+    """Which settings the tables are built around, and what else there is."""
+    text = []
+    if evidence.reference is not None:
+        run = evidence.reference.runs[0]
+        settings = "the settings shipped" if is_shipped(evidence.reference) else unusual(evidence.reference)
+        text.append(f"The tables are built around {OURS} with {settings or 'all defaults'} (run {run.id}).")
+        if evidence.rivals:
+            ids = first_of([one.runs[0].id for one in evidence.rivals], 3)
+            text.append(f"Other settings of {OURS} were trained too; --reference takes one of them: {ids}.")
+    if evidence.baselines:
+        text.append(f"Of each baseline stand {RULE}.")
+    return text
+
+
+def _command(words: str, evidence: Evidence, places: Places) -> str:
+    """A command line with the reference's own settings, and as many seeds."""
+    reference = evidence.reference
+    base, runs = f"--dataset {evidence.dataset}", ""
+    if reference is not None:
+        if not is_shipped(reference):
+            base = f"--config {shlex.quote(str(reference.runs[0].folder.path / CONFIG))}"
+        if len(reference.runs) > 1:
+            runs = f" --runs {len(reference.runs)}"
+    return f"mmssl {words} {base}{runs}{places.flags}"
+
+
+def _missing_models(evidence: Evidence, places: Places) -> list[Missing]:
+    dataset = evidence.dataset
+    missing = []
+    if evidence.reference is None:
+        missing.append(Missing(f"MMSSL on {dataset}", f"mmssl train --dataset {dataset} --runs 3{places.flags}"))
+    if not evidence.baselines:
+        command = f"mmssl train --dataset {dataset} --model lightgcn --runs 3{places.flags}"
+        missing.append(Missing(f"a baseline on {dataset}", command))
+    return missing
+
+
+def _missing_variants(evidence: Evidence, places: Places) -> list[Missing]:
+    return [
+        Missing(
+            f"the variant {variant} on {evidence.dataset}", _command(f"ablate --variant {variant}", evidence, places)
+        )
+        for variant in VARIANTS
+        if variant not in evidence.variants
+    ]
+
+
+def _swept(evidence: Evidence) -> list[Configuration]:
     return [configuration for points in evidence.points.values() for configuration in points.values()]
 
 
-def _sparsity(evidence: Evidence, data_dir: Path, k: int) -> Section:
+def _sparsity(evidence: Evidence, places: Places, k: int) -> Section:
     from mmssl_cli.studies.sparsity import sparsity
 
     dataset = evidence.dataset
-    title, command = f"Sparse users and items: {dataset}", f"mmssl sparsity --dataset {dataset}"
-    name = f"sparsity-{dashed(dataset)}"
-    if not evidence.models:
-        return Section(name, title, missing=(Missing(f"Table 4 and Figure 1 on {dataset}", command),))
-    try:
-        return sparsity(evidence.models, data_dir, metric=f"ndcg@{k}")
-    except InputError as problem:
-        return Section(name, title, (str(problem),), missing=(Missing(f"Table 4 and Figure 1 on {dataset}", command),))
+    title, problem = f"Sparse users and items of {dataset} (the paper's Table 4 and Figure 1)", ""
+    if evidence.models:
+        try:
+            return sparsity(evidence.models, places.data_dir, metric=f"ndcg@{k}")
+        except InputError as found:
+            problem = str(found)
+    command = f"mmssl sparsity --dataset {dataset}{places.flags}"
+    missing = (Missing(f"sparse users and items of {dataset}", command),)
+    return Section(f"sparsity-{dashed(dataset)}", title, (problem,) if problem else (), missing=missing)
 
 
-def _sweep(evidence: Evidence) -> Section:
+def _sweep(evidence: Evidence, places: Places) -> Section:
     from mmssl_cli.experiments.results import configuration_of
     from mmssl_cli.studies.sweep import sweep_section
 
@@ -97,11 +170,14 @@ def _sweep(evidence: Evidence) -> Section:
         for name, points in evidence.points.items()
     ]
     missing = tuple(
-        Missing(what, f"mmssl sweep --dataset {evidence.dataset} --param {parameter}={values}")
-        for parameter, values, what in _unswept(evidence)
+        Missing(
+            f"{parameter} {values} in the paper's Figure 4 on {evidence.dataset}",
+            _command(f"sweep --param {parameter}={values}", evidence, places),
+        )
+        for parameter, values in _unswept(evidence).items()
     )
     if not lines:
-        title = f"Figure 4. Settings of {reference.model} on {evidence.dataset}"
+        title = f"Settings of {reference.model} on {evidence.dataset} (the paper's Figure 4)"
         return Section(f"sweep-{dashed(evidence.dataset)}", title, missing=missing)
     section = sweep_section(
         lines,
@@ -109,48 +185,46 @@ def _sweep(evidence: Evidence) -> Section:
         list(evidence.baselines.values()),
         reference.select_on,
     )
-    # A missing baseline is named with Table 2 already.
-    return Section(section.name, section.title, section.text, section.tables, section.plots, missing)
+    return replace(section, missing=missing)  # a baseline that is missing is named with the comparison already
 
 
-def _unswept(evidence: Evidence) -> list[tuple[str, str, str]]:
-    from mmssl_cli.studies.sweep_points import FIGURE_4
+def _unswept(evidence: Evidence) -> dict[str, str]:
+    """Setting -> the values of the paper's Figure 4 that no run has, with commas between."""
+    assert evidence.reference is not None
+    missing = {}
+    for name, values in FIGURE_4.items():
+        there = {*evidence.points.get(name, {}), getattr(evidence.reference.settings, name)}
+        absent = [value for value in values.split(",") if float(value) not in there]
+        if absent:
+            missing[name.replace("_", "-")] = ",".join(absent)
+    return missing
 
-    return [
-        (name.replace("_", "-"), values, f"{name.replace('_', ' ')} in Figure 4 on {evidence.dataset}")
-        for name, values in FIGURE_4.items()
-        if name not in evidence.points
-    ]
 
-
-def _curves(evidence: Evidence) -> Section:
+def _curves(evidence: Evidence, places: Places) -> Section:
     from mmssl_cli.studies.curves import Trace, curves_of, curves_section
 
     dataset = evidence.dataset
+    name, title = f"curves-{dashed(dataset)}", f"Training on {dataset} (the paper's Figure 3)"
     if not evidence.models:
-        command = f"mmssl train --dataset {dataset}"
-        missing = (Missing(f"Figure 3 on {dataset}", command),)
-        return Section(f"curves-{dashed(dataset)}", f"Figure 3. Training on {dataset}", missing=missing)
+        missing = (Missing(f"training curves on {dataset}", f"mmssl train --dataset {dataset}{places.flags}"),)
+        return Section(name, title, missing=missing)
     traces = [trace for configuration in evidence.models for trace in Trace.of(configuration)]
     metric = evidence.models[-1].settings.select_on
-    measured = [name for name in (metric, companion(metric)) if all(_validated(trace, name) for trace in traces)]
+    measured = [each for each in (metric, companion(metric)) if all(f"validation/{each}" in t.metrics for t in traces)]
     if not measured:
-        text = (f"The runs did not validate the same metric, {metric} among them.",)
-        return Section(f"curves-{dashed(dataset)}", f"Figure 3. Training on {dataset}", text)
+        return Section(name, title, (f"Not all runs were validated by {metric}.",))
     return curves_section(curves_of(traces), measured)
 
 
-def _validated(trace: Any, metric: str) -> bool:
-    return f"validation/{metric}" in trace.metrics
-
-
-def _analysis(evidence: Evidence) -> Section:
+def _analysis(evidence: Evidence, places: Places) -> Section:
+    """Of the reference's runs the first that was analysed, else of any run of MMSSL the newest."""
     from mmssl_cli.studies.analysis_record import read_analysis
     from mmssl_cli.studies.analysis_section import analysis_section
 
     dataset, text = evidence.dataset, []
-    title = f"Analysis on {dataset}"
-    for run in evidence.reference.runs if evidence.reference is not None else ():
+    own = list(evidence.reference.runs) if evidence.reference is not None else []
+    others = [run for one in evidence.configurations if one.settings.model == OURS for run in one.runs]
+    for run in [*own, *others]:
         try:
             analysis = read_analysis(run.folder)
         except InputError as problem:
@@ -158,7 +232,7 @@ def _analysis(evidence: Evidence) -> Section:
             continue
         if analysis is not None:
             return analysis_section(analysis)
-    runs = evidence.reference.runs if evidence.reference is not None else ()
-    command = f"mmssl analyze {runs[0].id}" if runs else f"mmssl train --dataset {dataset}"
-    missing = (Missing(f"Figure 5, transferability and cost on {dataset}", command),)
-    return Section(f"analysis-{dashed(dataset)}", title, tuple(text), missing=missing)
+    command = f"mmssl analyze {own[0].id}{places.flags}" if own else f"mmssl train --dataset {dataset}{places.flags}"
+    missing = (Missing(f"gradients, transferability and cost on {dataset}", command),)
+    title = f"Analysis on {dataset} (the paper's Figure 5)"
+    return Section(f"analysis-{dashed(dataset)}", title, tuple(dict.fromkeys(text)), missing=missing)

@@ -58,7 +58,7 @@ def sparsity(
     items = item_side(configurations, reference, data_dir, int(metric.partition("@")[2]))
     return Section(
         f"sparsity-{dashed(dataset)}",
-        f"Sparse users and items: {dataset}",
+        f"Sparse users and items of {dataset} (the paper's Table 4 and Figure 1)",
         (*users.findings(), *items.text),
         (*tables, *items.tables),
         (*plots, *items.plots),
@@ -66,8 +66,9 @@ def sparsity(
 
 
 def reference_of(configurations: Sequence[Configuration]) -> Configuration:
-    """The model that the others are compared with: mmssl where it is present, else the first."""
-    ours = [configuration for configuration in configurations if configuration.label == "mmssl"]
+    """The model that the others are compared with: mmssl, else a variant of it, else the first."""
+    ours = [one for one in configurations if one.label == "mmssl"]
+    ours += [one for one in configurations if one.settings.model == "mmssl"]
     return (ours or list(configurations))[0]
 
 
@@ -116,7 +117,7 @@ class _UserSide:
         published = [(word(f"{model} (paper)"), *map(number, values)) for model, values in self.published().items()]
         return Table(
             f"table4-sparsity-{dashed(self.dataset)}",
-            f"Table 4. {metric_label(self.metric)} by training items of the users, on {self.dataset}",
+            f"{metric_label(self.metric)} by training items of the users, on {self.dataset}",
             ("Model", *self.buckets.labels),
             ((word("test users"), *(number(float(count), ",.0f") for count in counts)), *marked, *published),
             notes=(*self.notes(), *self.notes_on_published()),
@@ -207,7 +208,7 @@ class _UserSide:
         name = metric_label(self.metric)
         return Plot(
             f"figure1a-users-{dashed(self.dataset)}",
-            f"Fig. 1a. {name} by training items of the users, on {self.dataset}",
+            f"{name} by training items of the users, on {self.dataset}",
             f"Bars: test users in each bucket of training items (left axis). Lines: {name} of each model, the "
             "mean over the users of a bucket (right axis); bands: one standard deviation over several seeds.",
             partial(draw_user_buckets, self.buckets.labels, counts.tolist(), lines, name),

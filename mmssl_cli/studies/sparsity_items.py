@@ -134,7 +134,7 @@ def _accuracy_plot(models: Sequence[_Model], reference: str, dataset: str, k: in
     others = f" The line of {reference} is drawn thin beside the others." if len(models) > 1 else ""
     return Plot(
         f"figure1bc-items-{dashed(dataset)}",
-        f"Fig. 1b, c. Accuracy of items by their training interactions, on {dataset}",
+        f"Accuracy of items by their training interactions, on {dataset}",
         f"A point is an item with test interactions: the share of them that the first {k} find, the mean over seeds "
         f"(of equal points one, at most {MOST_POINTS} a panel). The line is the mean over the items of 0, 1, 2 to 3, "
         f"4 to 7, ... training interactions.{others} The vertical axis is a square root.",
