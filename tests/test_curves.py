@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmssl_cli.experiments.results import Configuration, configurations, finished_runs
 from mmssl_cli.experiments.run_folder import RunFolder
 from mmssl_cli.reporting import style
 from mmssl_cli.reporting.document import Section
-from mmssl_cli.studies.curves import Trace, best_of_each, curves_of, curves_section
+from mmssl_cli.studies.curves import Trace, curves_of, curves_section
 from pipelines.errors import InputError, UsageError
 from tests.conftest import Answer
 from tests.written_runs import write_run
@@ -69,18 +68,48 @@ def test_a_line_is_the_mean_over_the_epochs_that_all_seeds_reached(tmp_path: Pat
     (curves, losses) = section_of(model_runs(tmp_path)).plots
     figure = curves.draw()
     recall, by_time = figure.axes[0], figure.axes[1]
-    line, *rest = recall.get_lines()
+    line, *rest = lines_of(recall)
     assert line.get_xdata().tolist() == [1, 2, 4]  # one seed was not validated in epoch 3
     assert line.get_ydata() == pytest.approx([0.025, 0.0735, 0.095])
-    assert by_time.get_lines()[0].get_xdata() == pytest.approx([1.5, 3.5, 9.0])
+    assert lines_of(by_time)[0].get_xdata() == pytest.approx([1.5, 3.5, 9.0])
     (longer,) = rest
     assert longer.get_xdata().tolist() == [4, 5] and longer.get_ydata() == pytest.approx([0.10, 0.08])
     low, high = recall.collections[0].get_paths()[0].get_extents().intervaly
     assert high == pytest.approx(0.0735 + np.std([0.05, 0.097], ddof=1))
     assert low == pytest.approx(0.025 - np.std([0.02, 0.03], ddof=1))
     drawn = losses.draw().axes
-    assert [axes.get_ylabel() for axes in drawn[::2]] == ["Loss:\ntotal", "Loss:\nbpr"]
-    assert drawn[2].get_lines()[0].get_ydata() == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
+    assert [axes.get_title(loc="left") for axes in drawn] == ["total", "bpr"]
+    assert lines_of(drawn[1])[0].get_ydata() == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
+
+
+def lines_of(axes: Any) -> list[Any]:
+    """What is drawn but for single markers."""
+    return [line for line in axes.get_lines() if line.get_linestyle() != "None"]
+
+
+def test_the_epoch_that_validation_selects_is_marked(tmp_path: Path) -> None:
+    folders = model_runs(tmp_path)
+    figure = section_of(folders).plots[0].draw()
+    for axes, places in zip(figure.axes[:2], ([4, 3], [10.0, 6.0]), strict=True):
+        marks = [line for line in axes.get_lines() if line.get_linestyle() == "None"]
+        assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marks] == [  # type: ignore[index]
+            (places[0], 0.10),
+            (places[1], 0.10),
+        ]
+    selects = write_run(tmp_path, settings={"model": "mf", "select_on": "recall@10"}, scores=[0.1])
+    assert Trace.read(selects).selected is None  # it has no such column
+
+
+def test_the_losses_of_many_terms_fit_a_part_of_a_page(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, settings={"model": "mf"}, scores=[0.1, 0.2])
+    metrics = folder.read_metrics()
+    folder.write_metrics(metrics.assign(**{f"loss/part {number}": 0.5 for number in range(11)}))
+    figure = section_of([folder]).plots[1].draw()
+    assert figure.get_figheight() <= 4.5
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.axison]
+    assert titles[:2] == ["total", "bpr"] and len(titles) == 13
+    labelled = [axes.get_xlabel() for axes in figure.axes]
+    assert labelled == [""] * 9 + ["Epoch"] * 4 + [""] * 3
 
 
 def test_the_data_beside_the_figure_are_the_runs_own(tmp_path: Path) -> None:
@@ -106,17 +135,6 @@ def test_configurations_of_one_model_are_told_apart_by_their_settings(tmp_path: 
     assert style.colour(curves[0].label) == style.colour("lightgcn")
 
 
-def test_of_each_model_the_configuration_that_is_best_on_validation_is_drawn(tmp_path: Path) -> None:
-    for layers, score in ((1, 0.1), (2, 0.3), (3, 0.2)):
-        own = {"model": "lightgcn", "layers": layers}
-        write_run(tmp_path, settings=own, scores=[score], test=1 - score)
-    write_run(tmp_path, settings={"model": "mmssl", "variant": "w/o-CL"}, scores=[0.1], test=0.1)
-    chosen = best_of_each(configurations(finished_runs(tmp_path)[0]), "recall@20")
-    assert [each.label for each in chosen] == ["mmssl (w/o-CL)", "lightgcn"]
-    assert isinstance(chosen[1], Configuration) and chosen[1].settings.layers == 2  # type: ignore[attr-defined]
-    assert best_of_each(chosen, "recall@5") == []
-
-
 def test_runs_that_are_not_over_are_drawn_as_far_as_they_came(tmp_path: Path) -> None:
     cut_off = write_run(tmp_path, settings={"model": "mf"}, scores=[0.1, 0.2])
     running = write_run(tmp_path, settings={"model": "lightgcn"}, scores=[0.1, 0.2, 0.3])
@@ -126,6 +144,22 @@ def test_runs_that_are_not_over_are_drawn_as_far_as_they_came(tmp_path: Path) ->
         ["mf", "interrupted", "1", "2"],
         ["lightgcn", "running", "1", "3"],
     ]
+
+
+def test_runs_that_are_not_over_are_left_out_of_the_comparison(tmp_path: Path) -> None:
+    mf = write_run(tmp_path, settings={"model": "mf"}, scores=[0.1, 0.2], test=0.1, seconds=3.0)
+    lightgcn = write_run(tmp_path, settings={"model": "lightgcn"}, scores=[0.1, 0.15], test=0.1, seconds=1.0)
+    cut_off = write_run(tmp_path, settings={"model": "mmssl"}, scores=[0.9], seconds=0.1)
+    text, left_out = section_of([mf, lightgcn, cut_off]).text
+    assert text == (
+        "The highest validation Recall@20 is 0.2000: mf. The fewest epochs to come within 5% of the own best are 2: "
+        "mf (tied with lightgcn). The least time to the best epoch is 2.0 s: lightgcn."
+    )
+    assert left_out == f"Left out of this comparison, for they are not over: {cut_off.id}."
+    assert section_of([mf, cut_off]).text == ()
+    elsewhere = write_run(tmp_path, settings={"model": "mf", "lr": 0.5}, scores=[0.1], test=0.1, device="NVIDIA X")
+    (text,) = section_of([mf, elsewhere]).text
+    assert "least time" not in text  # seconds of two devices
 
 
 def test_devices_are_noted(tmp_path: Path) -> None:
@@ -171,14 +205,29 @@ def test_the_command_without_runs_takes_the_finished_ones(cli: Callable[..., Ans
     ).write_text("{")
     answer = cli("curves", "--dataset", "demo", "--json")
     assert answer.code == 0, answer.err
-    assert [row["Model"] for row in json.loads(answer.out)["tables"][0]["rows"]] == ["lightgcn", "mf"]
+    assert [row["Model"] for row in json.loads(answer.out)["tables"][0]["rows"]] == ["mf", "lightgcn"]
+    assert json.loads(answer.out)["text"][0].startswith("Of each model and variant: the settings with the most seeds")
     assert "is damaged" in answer.err
+    unknown = cli("curves", "--dataset", "demo", "--metric", "foo@1")
+    assert unknown.code == 2 and "finished runs on demo measured" in unknown.words
+    assert "The metric 'foo@1' is unknown" in unknown.words and ": ndcg@20, recall@20." in unknown.words
+
+
+def test_runs_that_did_not_measure_a_metric_are_not_drawn(cli: Callable[..., Answer], tmp_path: Path) -> None:
+    for model, lost in (("mf", "recall@20"), ("lightgcn", "ndcg@20")):
+        folder = write_run(tmp_path / "runs", settings={"model": model}, scores=[0.2], test=0.1)
+        folder.write_metrics(folder.read_metrics().drop(columns=f"validation/{lost}"))
+    answer = cli("curves", "--dataset", "demo", "--metric", "ndcg@20", "--json")
+    assert [row["Model"] for row in json.loads(answer.out)["tables"][0]["rows"]] == ["mf"]
+    both = cli("curves", "--dataset", "demo")
+    assert both.code == 2 and "No finished run on demo measured all of recall@20, ndcg@20" in both.words
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ([], "There is no finished run on demo to draw in runs; `mmssl train --dataset demo` makes one."),
+        (["--runs-dir", "my runs"], "`mmssl train --dataset demo --runs-dir 'my runs'` makes one."),
         (["latest", "--dataset", "demo"], "--dataset chooses among all runs"),
         (["nothing"], "There is no run 'nothing'"),
     ],

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmssl_cli.config import SETTINGS
 from mmssl_cli.experiments.results import configuration_of, label_of
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, word
 from mmssl_cli.reporting.tables import metric_label
@@ -84,6 +82,14 @@ class Trace:
         return self.metrics[column].to_numpy(np.float64)
 
     @property
+    def selected(self) -> int | None:
+        """The row of the epoch that validation selects: the best so far, the first of equals; None without any."""
+        column = f"validation/{self.settings.select_on}"
+        if column not in self.metrics or not self.metrics[column].notna().any():
+            return None
+        return int(np.nanargmax(self.metrics[column].to_numpy(np.float64)))
+
+    @property
     def seconds(self) -> np.ndarray:
         """Seconds of training and validation until the end of each epoch."""
         return np.cumsum(self.metrics["seconds"].to_numpy(np.float64))
@@ -95,6 +101,10 @@ class Curve:
 
     label: str
     traces: tuple[Trace, ...]
+
+    def speeds(self, metric: str) -> list[Speed]:
+        """How fast each run was that was validated."""
+        return [speed for trace in self.traces if (speed := Speed.of(trace, metric))]
 
 
 @dataclass(frozen=True)
@@ -138,18 +148,6 @@ def curves_of(traces: Iterable[Trace]) -> list[Curve]:
     return [Curve(label, group) for label, group in zip(labels, folded, strict=True)]
 
 
-def best_of_each(configurations: Sequence[Configuration], metric: str) -> list[Configuration]:
-    """The configuration of each model and variant that is best on validation; models in the order of their settings."""
-    best: dict[str, tuple[float, Configuration]] = {}
-    for configuration in configurations:
-        known = [run.result["validation"].get(metric) for run in configuration.runs]
-        scores = [score for score in known if score is not None]
-        if scores and (configuration.label not in best or fmean(scores) > best[configuration.label][0]):
-            best[configuration.label] = fmean(scores), configuration
-    chosen = [configuration for _, configuration in best.values()]
-    return sorted(chosen, key=lambda each: (list(SETTINGS).index(each.settings.model), each.label))
-
-
 def curves_section(curves: Sequence[Curve], metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> Section:
     """How fast each curve came to its best, the validation metrics and the losses.
 
@@ -159,7 +157,8 @@ def curves_section(curves: Sequence[Curve], metrics: Sequence[str] = ("recall@20
     Raises:
         UsageError: a run did not measure one of them.
     """
-    from mmssl_cli.studies.curves_figures import draw_curves, long_form
+    from mmssl_cli.studies.curves_figures import draw_curves, draw_losses, long_form
+    from mmssl_cli.studies.curves_findings import findings
 
     dataset = curves[0].traces[0].settings.dataset
     slug = dashed(dataset)
@@ -170,22 +169,29 @@ def curves_section(curves: Sequence[Curve], metrics: Sequence[str] = ("recall@20
                 trace.scores(metric)
     losses = _losses(curves)
     caption = (
-        "Left against epochs, right against seconds of training and validation. Of several seeds the line is the "
-        "mean over the epochs that all reached, the band one sample standard deviation; thin lines are runs that "
-        "went on longer. Seconds are the mean over the seeds."
+        "Of several seeds the line is the mean over the epochs that all reached, the band one sample standard "
+        "deviation; thin lines are runs that went on longer. A marker is the epoch that a run's validation selects, "
+        "so far where it is not over."
     )
+    sides = "Left against epochs, right against seconds of training and validation, the mean over the seeds. "
     plots = [
-        Plot(f"figure3-{kind}-{slug}", title, caption, partial(draw_curves, curves, chosen), long_form(curves, chosen))
-        for kind, title, chosen in (
-            ("curves", f"Validation metrics on {dataset} while training", columns),
-            ("losses", f"Losses on {dataset} while training", losses),
+        Plot(
+            f"figure3-curves-{slug}",
+            f"Validation metrics on {dataset} while training",
+            sides + caption,
+            partial(draw_curves, curves, columns),
+            long_form(curves, columns),
         )
-        if chosen
     ]
+    if losses:
+        title = f"Losses on {dataset} while training"
+        draw = partial(draw_losses, curves, losses)
+        caption = f"Each term against epochs. {caption}"
+        plots.append(Plot(f"figure3-losses-{slug}", title, caption, draw, long_form(curves, losses)))
     return Section(
         name=f"curves-{slug}",
-        title=f"Figure 3. Training curves on {dataset}",
-        text=_findings(curves, metrics[0]),
+        title=f"Training curves on {dataset} (the paper's Figure 3)",
+        text=findings(curves, metrics[0]),
         tables=(_table(curves, metrics[0], dataset, slug),),
         plots=tuple(plots),
     )
@@ -194,7 +200,7 @@ def curves_section(curves: Sequence[Curve], metrics: Sequence[str] = ("recall@20
 def _table(curves: Sequence[Curve], metric: str, dataset: str, slug: str) -> Table:
     rows = []
     for curve in curves:
-        speeds = _speeds(curve, metric)
+        speeds = curve.speeds(metric)
         trained = [len(trace.metrics) for trace in curve.traces]
         rows.append(
             (
@@ -224,27 +230,6 @@ def _epochs(counts: Sequence[int]) -> Cell:
     return mean_of(counts, ".0f" if len(counts) == 1 else ".1f")
 
 
-def _findings(curves: Sequence[Curve], metric: str) -> tuple[str, ...]:
-    """Who is near its best first, by epochs and by seconds."""
-    known = {curve.label: speeds for curve in curves if (speeds := _speeds(curve, metric))}
-    if len(known) < 2:
-        return ()
-    epochs = {label: fmean(speed.near_epoch for speed in speeds) for label, speeds in known.items()}
-    seconds = {label: fmean(speed.seconds_to_best for speed in speeds) for label, speeds in known.items()}
-    scores = {label: fmean(speed.best for speed in speeds) for label, speeds in known.items()}
-    first, quickest = min(epochs, key=epochs.__getitem__), min(seconds, key=seconds.__getitem__)
-    best = max(scores, key=scores.__getitem__)
-    return (
-        f"The highest validation {metric_label(metric)} is that of {best} ({scores[best]:.4f}). {first} needs the "
-        f"fewest epochs to come within {1 - NEAR:.0%} of its own best ({epochs[first]:.4g}); {quickest} needs the "
-        f"least time to its best epoch ({seconds[quickest]:.1f} s).",
-    )
-
-
-def _speeds(curve: Curve, metric: str) -> list[Speed]:
-    return [speed for trace in curve.traces if (speed := Speed.of(trace, metric))]
-
-
 def _device_notes(curves: Sequence[Curve]) -> list[str]:
     devices = sorted({trace.device for curve in curves for trace in curve.traces})
     if len(devices) == 1:
@@ -256,7 +241,7 @@ def _losses(curves: Sequence[Curve]) -> dict[str, str]:
     """Column -> title of the loss terms of any run: the sum first."""
     names = {name: None for curve in curves for trace in curve.traces for name in trace.metrics}
     terms = sorted((name for name in names if name.startswith("loss/")), key=lambda name: name != "loss/total")
-    return {name: f"Loss:\n{name.removeprefix('loss/')}" for name in terms}
+    return {name: name.removeprefix("loss/") for name in terms}
 
 
 def _distinct_labels(settings: Sequence[TrainSettings]) -> list[str]:
