@@ -69,6 +69,19 @@ def test_any_number_of_modalities(name: str, form: dict[str, Any], modalities: d
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_bfloat16_trains_close_to_float32(name: str) -> None:
+    data, records = content_data(), []
+    for precision in ("float32", "bfloat16"):
+        settings = build_settings({"model": name, "embedding_dim": 8, "batch_size": 8, "precision": precision})
+        torch.manual_seed(1)
+        loop = TrainingLoop(build_model(data, settings), data, settings)
+        records.append(loop.run_epoch())
+        assert all(p.dtype == torch.float32 and p.isfinite().all() for p in loop.model.parameters())
+    assert records[1]["loss/total"] == pytest.approx(records[0]["loss/total"], rel=0.05)
+    assert records[1] != records[0]
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_a_modality_that_every_item_lacks_leaves_numbers_finite(name: str) -> None:
     data = content_data(absent={"visual": range(9), "text": range(9)})
     model = content_model(name, data)

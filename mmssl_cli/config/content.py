@@ -19,7 +19,7 @@ class VBPRSettings(TrainSettings):
 
 
 class LightGCNMSettings(GraphSettings):
-    """LightGCN-M (baseline of Wei et al., WWW 2023). LightGCN with the items' content in its layer 0."""
+    """LightGCN-M (Wei et al., WWW 2023). A baseline of the paper: LightGCN with the items' content in its layer 0."""
 
     model: Literal["lightgcn-m"] = Field("lightgcn-m", description=_MODEL)
     content_join: Literal["sum", "concat"] = Field(
