@@ -7,7 +7,6 @@ import io
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,14 +17,24 @@ from hypothesis import strategies as st
 from rich.console import Console
 from sample_report import NASTY, NASTY_LINE
 
-from mmssl_cli.reporting import latex, markdown, tabular
-from mmssl_cli.reporting.document import Cell, Missing, Section, Table, number, word
-from mmssl_cli.reporting.plain import of_words, one_line
+from mmssl_cli.reporting import html, latex, markdown, tabular
+from mmssl_cli.reporting.document import (
+    Cell,
+    Missing,
+    Report,
+    Section,
+    Table,
+    mean_of,
+    number,
+    percent,
+    with_marks,
+    word,
+)
+from mmssl_cli.reporting.plain import filled, of_words, one_line
 from mmssl_cli.reporting.tables import rich_table
 from mmssl_cli.reporting.terminal import show_section
 from mmssl_cli.reporting.writing import write_report, write_section
 from mmssl_cli.wording import dashed
-from pipelines.errors import InputError
 
 TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from("\\`*_{}[]<>|#~$&\"'^%-+=@.\n\x1b"), max_size=40)
 
@@ -51,14 +60,49 @@ def test_names_of_files_are_small_letters_digits_and_dashes() -> None:
 
 
 def test_a_column_of_words_is_aligned_left_wherever_it_stands() -> None:
-    rows = ((word("a"), number(0.5), word("a source"), number(None)), (word("b"), number(None), word(""), number(None)))
+    rows = ((word("a"), number(0.5), word("a source"), number(None)), (word("b"), number(None), word(""), number(-1)))
     table = _table(*rows)
     assert [of_words(table, at) for at in range(4)] == [True, False, True, False]
     assert r"\begin{tabular}{lrlr}" in latex.table(table)
-    assert "| --- | -----: | -------- | --: |" in markdown.table(table)
+    assert "| --- | -----: | -------- | ------: |" in markdown.table(table)
     console = Console(file=io.StringIO(), width=200)
     console.print(rich_table(table))
-    assert "a    0.5000   a source    -" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "a    0.5000   a source         -" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_columns_in_which_no_row_has_anything_are_in_the_files_for_programs_alone() -> None:
+    rows = ((word("a"), word(""), number(None), number(0.5)), (word("b"), word(""), word(""), number(None)))
+    table = Table("t", "T", ("Model", "Note", "p", "Recall@20"), rows, labels=2)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(rich_table(table))
+    page = html.page(Report("R", (), (Section("s", "S", tables=(table,)),)))
+    assert re.findall(r"<th scope=.col.*?>(.*?)</th>", page) == ["Model", "Recall@20"]
+    assert markdown.table(table).splitlines()[2] == "| Model | Recall@20 |"
+    assert r"    Model & Recall@20 \\" in latex.table(table)
+    assert console.file.getvalue().splitlines()[1].split() == ["Model", "Recall@20"]  # type: ignore[attr-defined]
+    assert tabular.table(table).splitlines()[0] == "Model,Note,p,Recall@20"
+    assert filled(table).labels == 1
+    nothing = _table((word(""), number(None)))
+    assert filled(nothing) == nothing
+
+
+def test_a_column_is_marked_where_at_least_two_rows_have_a_value() -> None:
+    rows = [[word("a"), number(0.5), number(0.1), number(None)], [word("b"), number(None), number(0.3), number(None)]]
+    marked = with_marks([*rows, [word("c"), word(""), number(0.2), number(None)]], (1, 2, 3))
+    assert [[cell.mark for cell in row] for row in marked] == [
+        ["", "", "", ""],
+        ["", "", "best", ""],
+        ["", "", "second", ""],
+    ]
+    same = with_marks([[number(0.1)], [number(0.1)]], (0,))
+    assert [row[0].mark for row in same] == ["best", "best"]
+
+
+def test_a_percentage_is_not_broken_over_lines() -> None:
+    text = percent(0.089).text
+    assert text == "+8.9\u00a0%"
+    assert one_line(f"a \n {text}") == markdown.escape(f"a {text}") == f"a {text}"
+    assert tabular.table(_table((word("a"), percent(0.089)))).splitlines()[1] == "a,0.089"
 
 
 # -- Markdown ---------------------------------------------------------------------------------------------------------
@@ -126,12 +170,12 @@ def test_latex_sets_a_table_with_booktabs_and_marks() -> None:
     )
     table = Table("t-1", "Table 3. Ablation on a_b", ("Model", "Recall@20", "p"), rows, notes=("100 %",))
     assert latex.table(table).splitlines() == [
-        "% Needs \\usepackage{booktabs} and \\usepackage{graphicx} in the preamble.",
+        r"% Needs in the preamble: \usepackage{booktabs}\usepackage{graphicx}\usepackage{rotating}",
         r"\begin{table}[htbp]",
         r"  \centering",
         r"  \caption{Ablation on a\_b}",
         r"  \label{tab:t-1}",
-        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        r"  \resizebox{\ifdim\width>\linewidth\ifdim.6\width>\linewidth.6\width\else\linewidth\fi\else\width\fi}{!}{%",
         r"  \begin{tabular}{lrr}",
         r"    \toprule",
         r"    Model & Recall@20 & p \\",
@@ -158,6 +202,7 @@ def test_latex_specials_are_what_they_look_like() -> None:
     assert latex.escape("é Ł ñ ï ç e\u0301 – “a”") == (
         r"\'{e} \L{} \~{n} \"{\i} \c{c} \'{e} \textendash{} \textquotedblleft{}a\textquotedblright{}"
     )
+    assert latex.escape(percent(-0.041).text) == r"-4.1\,\%"
     assert latex.escape("--dry-run 中") == "-{}-dry-run {[}U+4E2D{]}"
     assert latex.escape("9f" * 20) == "9f" * 8 + r"\allowbreak{}" + "9f" * 8 + r"\allowbreak{}" + "9f" * 4
 
@@ -174,6 +219,36 @@ def test_latex_of_any_text_is_ascii_with_balanced_braces_and_known_commands(text
     assert not set("#$%&_^~<>|") & set(outside)
 
 
+def _wide(columns: int) -> Table:
+    """A table with a column of words and this many columns of 15 characters and a gap of 2."""
+    rows = ((word("mmssl"), *(mean_of([0.1, 0.2]) for _ in range(columns))),)
+    heads = tuple(f"Recall@{at} difference" for at in range(columns))
+    return Table(f"wide-{columns}", "Wide", ("Model", *heads), rows)
+
+
+def test_latex_sets_wide_tables_in_smaller_type_and_then_turns_them() -> None:
+    sizes = []
+    for columns in (4, 6, 7, 8, 12):
+        text = latex.table(_wide(columns))
+        (environment,) = re.findall(r"^\\begin{(\w+)}", text, re.MULTILINE)
+        assert rf"\end{{{environment}}}" in text
+        sizes.append((environment, re.findall(r"\\centering(.*)", text)[0]))
+    assert sizes == [
+        ("table", ""),
+        ("table", r"\footnotesize"),
+        ("table", r"\scriptsize"),
+        ("sidewaystable", r"\footnotesize"),
+        ("sidewaystable", r"\scriptsize"),
+    ]
+    assert r"Model & \shortstack[r]{Recall@0\\difference} & " in latex.table(_wide(4))
+
+
+def test_latex_breaks_the_lines_of_long_words() -> None:
+    assert r"\begin{tabular}{lp{27em}r}" in latex.table(
+        _table((word("a"), word("word " * 30), number(0.5)), (word("b"), word("short"), number(0.5)), labels=2)
+    )
+
+
 @pytest.mark.skipif(
     shutil.which("pdflatex") is None, reason="pdflatex is not installed (Debian: texlive-latex-recommended)"
 )
@@ -181,9 +256,10 @@ def test_pdflatex_sets_the_report_and_a_section(tmp_path: Path) -> None:
     write_report(sample_report.report(), tmp_path)
     write_section(sample_report.report().sections[2], tmp_path)
     (tmp_path / "paper.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\usepackage{graphicx}\n"
-        "\\begin{document}\\tableofcontents\\input{harm}\\end{document}"
+        "\\documentclass{article}\\usepackage{booktabs}\\usepackage{graphicx}\\usepackage{rotating}\n"
+        "\\begin{document}\\tableofcontents\\input{harm}\\input{wide}\\end{document}"
     )
+    (tmp_path / "wide.tex").write_text("\n".join(latex.table(_wide(columns)) for columns in (4, 8, 20)))
     for name in ("report.tex", "paper.tex"):
         done = subprocess.run(
             ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", name],
@@ -273,66 +349,3 @@ def test_a_section_in_a_pipe_is_whole(capsys: pytest.CaptureFixture[str]) -> Non
     (ours,) = (line for line in lines if line.startswith("mmssl, here"))
     assert ours.split()[-6:] == ["0.1020", "0.0051", "0.0443", "0.0510", "0.1700", "20.2"]
     assert "\x1b" not in "".join(lines)
-
-
-# -- files ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_report_is_a_folder_of_files_the_same_each_time(tmp_path: Path) -> None:
-    paths = write_report(sample_report.report(), tmp_path / "a")
-    again = write_report(sample_report.report(), tmp_path / "b")
-
-    names = sorted(str(path.relative_to(tmp_path / "a")) for path in paths)
-    assert names == sorted(
-        ["index.html", "report.md", "report.tex"]
-        + [f"tables/{name}.csv" for name in ("table3-ablation-tiktok", "table2-tiktok", "harmful", "provenance")]
-        + [f"figures/{name}.{form}" for name in ("figure4-layers", "cost") for form in ("svg", "pdf", "csv")]
-    )
-    assert sorted(path for path in (tmp_path / "a").rglob("*") if path.is_file()) == sorted(paths)
-    for one, other in zip(paths, again, strict=True):
-        assert one.read_bytes() == other.read_bytes(), one.name
-        assert one.stat().st_size > 50
-
-
-def test_a_section_is_written_beside_what_is_there(tmp_path: Path) -> None:
-    (tmp_path / "tables").mkdir()
-    (tmp_path / "tables" / "earlier.csv").write_text("kept")
-
-    paths = write_section(sample_report.section(), tmp_path)
-
-    assert (tmp_path / "ablation.md").read_text() == markdown.section(sample_report.section())
-    assert (tmp_path / "ablation.tex").read_text() == latex.section(sample_report.section())
-    assert {path.name for path in paths} == {
-        *("ablation.md", "ablation.tex", "table3-ablation-tiktok.csv", "table2-tiktok.csv"),
-        *(f"figure4-layers.{form}" for form in ("svg", "pdf", "csv")),
-    }
-    assert (tmp_path / "tables" / "earlier.csv").read_text() == "kept"
-    assert (tmp_path / "figures" / "figure4-layers.pdf").read_bytes().startswith(b"%PDF")
-
-
-def test_a_figure_is_drawn_once_for_all_its_files(tmp_path: Path) -> None:
-    plot, drawn = sample_report.layers(), []
-    counted = replace(plot, draw=lambda: (drawn.append(1), plot.draw())[1])
-    report = replace(sample_report.report(), sections=(Section("s", "S", plots=(counted,)),))
-
-    write_report(report, tmp_path)
-
-    assert len(drawn) == 1
-
-
-@pytest.mark.parametrize(
-    "write",
-    [lambda to: write_report(sample_report.report(), to), lambda to: write_section(sample_report.section(), to)],
-)
-def test_a_folder_that_is_a_file_is_a_sentence(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
-    (tmp_path / "report").write_text("a file in the way")
-    with pytest.raises(InputError, match=r"Cannot write .*report"):
-        write(tmp_path / "report")
-    assert (tmp_path / "report").read_text() == "a file in the way"
-
-
-def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
-    section = Section("s", "S", tables=(sample_report.ablation(), replace(sample_report.ablation(), title="other")))
-    with pytest.raises(ValueError, match="several named table3-ablation-tiktok"):
-        write_section(section, tmp_path)
-    assert not list(tmp_path.iterdir())

@@ -226,7 +226,8 @@ onload = () => {
   pre.textContent = JSON.stringify({
     inner: view.innerWidth, scroll: page.documentElement.scrollWidth,
     figures: all("figure svg", box), labels: all("figure svg text", box),
-    boxes: all(".scroll", e => [e.clientWidth, e.scrollWidth]),
+    boxes: all(".scroll, .paper", e => [e.clientWidth, e.scrollWidth, ...box(e)]),
+    names: all("tbody th", box),
     ground: colour(page.body), paper: colour(page.querySelector(".paper")),
     scripts: page.scripts.length, alerts: page.querySelectorAll("[onerror]").length,
   })
@@ -291,8 +292,8 @@ def test_the_page_never_scrolls_sideways_and_figures_can_be_read(browser: Browse
     assert min(high for *_, high in seen["labels"] if high) >= 7  # pixels
     assert seen["scripts"] == seen["alerts"] == 0
     if width == 390:  # what is wider than the phone scrolls in a box of its own
-        assert any(whole > shown for shown, whole in seen["boxes"])
-        assert all(shown <= width for shown, _ in seen["boxes"])
+        assert any(whole > shown for shown, whole, *_ in seen["boxes"])
+        assert all(shown <= width for shown, *_ in seen["boxes"])
 
 
 def _brightness(colour: str) -> float:
@@ -307,6 +308,28 @@ def test_dark_mode_darkens_the_page_and_leaves_the_figures_on_light_paper(browse
     assert _brightness(dark["ground"]) < 60
     assert _brightness(light["ground"]) > 240
     assert dark["paper"] == light["paper"] == "rgb(255, 255, 255)"
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])
+def test_what_scrolls_is_shaded_at_its_edge_and_rows_are_ruled_from_their_names_on(
+    browser: Browser, tmp_path: Path, scheme: int
+) -> None:
+    flag = f"--blink-settings=preferredColorScheme={scheme}"
+    seen = browser.measured(390, flag)
+    browser.open("frame.html", f"--screenshot={tmp_path / 'page.png'}", flag, size=(400, 6000))
+
+    with Image.open(tmp_path / "page.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(float).mean(2)
+    assert {whole > shown for shown, whole, *_ in seen["boxes"]} == {True, False}
+    for shown, whole, left, top, wide, high in seen["boxes"]:
+        area = pixels[int(top) + 8 : int(top + high) - 8, int(left) + 2 : int(left + wide) - 2]
+        ground = np.median(area)
+        assert (abs(np.median(area[:, -1]) - ground) > 15) == (whole > shown)
+        assert abs(np.median(area[:, 0]) - ground) < 2  # nothing lies to the left
+    for left, top, wide, high in seen["names"]:
+        beside = pixels[round(top + high) - 2 : round(top + high) + 1, int(left + wide) - 4]
+        assert np.ptp(beside) > 15
 
 
 @needs_browser

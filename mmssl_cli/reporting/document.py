@@ -150,19 +150,24 @@ def p_value(value: float | None) -> Cell:
 
 
 def percent(value: float | None) -> Cell:
-    """A relative difference, with its sign: ``+8.9 %``; ``-`` where there is none."""
-    return Cell("-") if value is None or value != value else Cell(f"{value:+.1%}".replace("%", " %"), float(value))
+    """A relative difference, with its sign and a no-break space: ``+8.9 %``; ``-`` where there is none."""
+    if value is None or value != value:
+        return Cell("-")
+    return Cell(f"{value:+.1%}".replace("%", "\N{NO-BREAK SPACE}%"), float(value))
 
 
 def with_marks(rows: Sequence[Sequence[Cell]], columns: Sequence[int]) -> tuple[tuple[Cell, ...], ...]:
-    """The rows with the largest value of each of ``columns`` marked best, and the next distinct one second."""
+    """The rows with the largest value of each of ``columns`` marked best, and the next distinct one second.
+
+    A column in which fewer than two rows have a value has no marks: it compares nothing.
+    """
     from dataclasses import replace
 
     marked = [list(row) for row in rows]
     for column in columns:
-        values = sorted({row[column].value for row in rows if row[column].value is not None}, reverse=True)  # type: ignore[type-var]
-        marks: dict[float | None, Mark] = dict(zip(values, ("best", "second"), strict=False))
-        for row in marked:
-            if row[column].value is not None:
-                row[column] = replace(row[column], mark=marks.get(row[column].value, ""))
+        numbered = [(row, value) for row in marked if (value := row[column].value) is not None]
+        values = sorted({value for _, value in numbered}, reverse=True)
+        marks: dict[float, Mark] = dict(zip(values, ("best", "second"), strict=False))
+        for row, value in numbered if len(numbered) > 1 else ():
+            row[column] = replace(row[column], mark=marks.get(value, ""))
     return tuple(map(tuple, marked))

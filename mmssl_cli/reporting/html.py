@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape as _escaped
 from importlib.resources import files
 
 from mmssl_cli.reporting import style
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of
+from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line, sections_of
 from mmssl_cli.wording import dashed
 
 # The page may show what is in it, and nothing may be fetched or run.
@@ -18,8 +18,12 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _LONG_NAME, _LONG_WORDS = 18, 32
 
 
-def page(report: Report) -> str:
-    """The whole report: readable on a phone, in a dark room, on paper, and read aloud."""
+def page(report: Report, pictures: Mapping[str, str] | None = None) -> str:
+    """The whole report: readable on a phone, in a dark room, on paper, and read aloud.
+
+    Args:
+        pictures: SVG files of its figures, by their names with dashes; a figure that is not among them is drawn.
+    """
     sections = sections_of(report)
     style_sheet = (files("mmssl_cli.reporting") / "page.css").read_text(encoding="utf-8")
     lines = [
@@ -43,7 +47,7 @@ def page(report: Report) -> str:
         *_contents(sections),
         '<main id="content">',
         *map(_paragraph, report.summary),
-        *(line for section in sections for line in _section(section)),
+        *(line for section in sections for line in _section(section, pictures or {})),
         "</main>",
         "</body>",
         "</html>",
@@ -69,15 +73,15 @@ def _contents(sections: Iterable[Section]) -> Iterable[str]:
     yield "</ol>\n</nav>"
 
 
-def _section(section: Section) -> Iterable[str]:
+def _section(section: Section, pictures: Mapping[str, str]) -> Iterable[str]:
     name = dashed(section.name)
     yield f'<section id="{name}" aria-labelledby="{name}-title">'
     yield f'<h2 id="{name}-title">{escape(section.title)}</h2>'
     yield from map(_paragraph, section.text)
     for table in section.tables:
-        yield from _table(table)
+        yield from _table(filled(table))
     for plot in section.plots:
-        yield from _figure(plot)
+        yield from _figure(plot, pictures.get(dashed(plot.name)))
     if section.missing:
         yield '<div class="missing">\n<h3>Not there yet</h3>\n<ul>'
         yield from map(_missing, section.missing)
@@ -122,11 +126,12 @@ def _kind(at: int, table: Table, long: bool = False) -> str:
     return ' class="long"' if long else ""
 
 
-def _figure(plot: Plot) -> Iterable[str]:
-    anchor, caption = _anchor(plot), one_line(plot.caption)
+def _figure(plot: Plot, picture: str | None) -> Iterable[str]:
+    anchor, name, caption = _anchor(plot), dashed(plot.name), one_line(plot.caption)
+    shown = style.inlined(picture, name, caption) if picture else style.svg(plot.draw(), name, caption)
     yield f'<figure id="{anchor}">'
     yield f"<h3>{escape(plot.title)}</h3>"
-    yield f'<div class="paper">{style.svg(plot.draw(), dashed(plot.name), caption)}</div>'
+    yield f'<div class="paper">{shown}</div>'
     yield f"<figcaption>{escape(caption)}</figcaption>"
     yield "</figure>"
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of
+from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line, sections_of
 from mmssl_cli.wording import dashed
 
-_HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx} in the preamble.\n"
-# What follows, up to a closing brace, is scaled down to the line where it is wider.
-_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
-_WORDY = 40  # characters; a table of words with longer cells breaks their lines
+_PACKAGES = (r"\usepackage{booktabs}", r"\usepackage{graphicx}", r"\usepackage{rotating}")
+_HEAD = f"% Needs in the preamble: {''.join(_PACKAGES)}\n"
+# What follows, up to a closing brace, is scaled down to the line where it is wider, as far as it can still be read.
+_FITTED = r"\resizebox{\ifdim\width>\linewidth\ifdim.6\width>\linewidth.6\width\else\linewidth\fi\else\width\fi}{!}{"
+_WORDY, _HEADING = 60, 12  # characters of a line of words, and of a heading
+# Characters that a line of the report's page has room for, upright and then turned, in ever smaller type.
+_ROOM = (
+    (95, "table", ""),
+    (118, "table", r"\footnotesize"),
+    (135, "table", r"\scriptsize"),
+    (160, "sidewaystable", r"\footnotesize"),
+)
+_WIDEST = ("sidewaystable", r"\scriptsize")
 
 _GREEK = """
 alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi chi
@@ -37,6 +47,7 @@ _SPECIAL = {
     "]": "{]}",
     "*": "{*}",
     '"': r"{\ttfamily\char34}",  # straight in every font encoding
+    "\N{NO-BREAK SPACE}": r"\,",
     "±": r"$\pm$",
     "×": r"$\times$",
     "−": "$-$",
@@ -102,8 +113,7 @@ def report(shown: Report) -> str:
     lines = [
         r"\documentclass{article}",
         r"\usepackage[margin=2.2cm]{geometry}",
-        r"\usepackage{booktabs}",
-        r"\usepackage{graphicx}",
+        *_PACKAGES,
         rf"\title{{{escape(shown.title)}}}",
         rf"\author{{}}\date{{{escape(shown.created)}}}",
         r"\begin{document}",
@@ -120,7 +130,10 @@ def section(shown: Section) -> str:
 
 
 def table(shown: Table) -> str:
-    r"""A ``table`` with a booktabs ``tabular`` to ``\input``: the best in bold, the second underlined."""
+    r"""A ``table`` with a booktabs ``tabular`` to ``\input``: the best in bold, the second underlined.
+
+    A wide one is set in smaller type, then turned (a ``sidewaystable``), and at last scaled down to 60 %.
+    """
     return f"{_HEAD}{_table(shown)}\n"
 
 
@@ -161,31 +174,49 @@ def _section(shown: Section) -> str:
 
 
 def _table(shown: Table) -> str:
+    shown = filled(shown)
+    heads = [textwrap.wrap(one_line(name), _HEADING, break_long_words=False) for name in shown.columns]
+    kinds = [_kind(shown, at) for at in range(len(shown.columns))]
+    environment, size = _room(shown, heads)
     rows = [" & ".join(map(_cell, row)) + r" \\" for row in shown.rows]
     body = [
-        r"\begin{table}[htbp]",
-        r"  \centering",
+        rf"\begin{{{environment}}}[htbp]",
+        rf"  \centering{size}",
         rf"  \caption{{{_caption(shown.title)}}}",
         rf"  \label{{tab:{dashed(shown.name)}}}",
         rf"  {_FITTED}%",
-        rf"  \begin{{tabular}}{{{_columns(shown)}}}",
+        rf"  \begin{{tabular}}{{{''.join(kinds)}}}",
         r"    \toprule",
-        f"    {' & '.join(map(escape, shown.columns))} \\\\",
+        f"    {' & '.join(map(_heading, heads, kinds))} \\\\",
         r"    \midrule",
         *(f"    {row}" for row in rows),
         r"    \bottomrule",
         r"  \end{tabular}}",
         *(rf"  \par\smallskip{{\footnotesize {escape(note)}}}" for note in notes_of(shown, "underlined")),
-        r"\end{table}",
+        rf"\end{{{environment}}}",
     ]
     return "\n".join(body)
 
 
-def _columns(shown: Table) -> str:
-    wordy = any(len(cell.text) > _WORDY for row in shown.rows for cell in row)
-    if wordy and shown.labels == len(shown.columns):
-        return rf"p{{{0.94 / shown.labels:.3f}\linewidth}}" * shown.labels
-    return "".join("l" if of_words(shown, at) else "r" for at in range(len(shown.columns)))
+def _kind(shown: Table, at: int) -> str:
+    """The type of a column: numbers, words, or words that need more than a line."""
+    if not of_words(shown, at):
+        return "r"
+    return "p{27em}" if any(len(row[at].text) > _WORDY for row in shown.rows) else "l"
+
+
+def _room(shown: Table, heads: list[list[str]]) -> tuple[str, str]:
+    """The environment and the size of type in which a table fits a page."""
+    width = 0
+    for at, lines in enumerate(heads):
+        longest = max((len(row[at].text) for row in shown.rows), default=0)
+        width += max(min(longest, _WORDY), *map(len, lines), 0) + 2  # with the gap between two columns
+    return next((how for room, *how in _ROOM if width <= room), _WIDEST)
+
+
+def _heading(lines: list[str], kind: str) -> str:
+    text = r"\\".join(map(escape, lines))
+    return rf"\shortstack[{'r' if kind == 'r' else 'l'}]{{{text}}}" if len(lines) > 1 else text
 
 
 def _cell(cell: Cell) -> str:
@@ -202,10 +233,11 @@ def _caption(title: str) -> str:
 
 
 def _figure(plot: Plot) -> str:
+    size = r"width=\linewidth,height=0.8\textheight,keepaspectratio"
     lines = [
         r"\begin{figure}[htbp]",
         r"  \centering",
-        rf"  {_FITTED}\includegraphics{{figures/{dashed(plot.name)}.pdf}}}}",
+        rf"  \includegraphics[{size}]{{figures/{dashed(plot.name)}.pdf}}",
         rf"  \caption{{{_caption(plot.title.rstrip('.'))}. {escape(plot.caption)}}}",
         rf"  \label{{fig:{dashed(plot.name)}}}",
         r"\end{figure}",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import notes_of, of_words, one_line, sections_of
+from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line, sections_of
 from mmssl_cli.wording import dashed
 
 
@@ -32,6 +32,7 @@ def table(shown: Table) -> str:
 
     Columns are padded, so that the text can be read as it is.
     """
+    shown = filled(shown)
     rows = [[escape(name) for name in shown.columns], *([_cell(cell) for cell in row] for row in shown.rows)]
     widths = [max(3, *(len(row[at]) for row in rows)) for at in range(len(shown.columns))]
     left = [of_words(shown, at) for at in range(len(shown.columns))]

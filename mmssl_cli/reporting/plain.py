@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from mmssl_cli.reporting.document import Report, Section, Table
 
 
 def one_line(text: str) -> str:
-    """The text on one line, without control characters and without halves of characters that no file can hold."""
+    """The text on one line, without control characters and without halves of characters that no file can hold.
+
+    No-break spaces stay what they are; other white space becomes a space.
+    """
     text = re.sub(r"[\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
     # Backspaces and escapes would move a terminal's cursor; XML and TeX refuse them.
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text).split())
+    return re.sub(r"(?:[^\S\u00a0]|[\x00-\x1f\x7f-\x9f])+", " ", text).strip()
+
+
+def filled(table: Table) -> Table:
+    """The table as a reader sees it: without the columns in which no row has anything, where others have something."""
+    kept = [at for at in range(len(table.columns)) if any(row[at].text not in ("", "-") for row in table.rows)]
+    if not kept:
+        return table
+    return replace(
+        table,
+        columns=tuple(table.columns[at] for at in kept),
+        rows=tuple(tuple(row[at] for at in kept) for row in table.rows),
+        labels=sum(at < table.labels for at in kept),
+    )
 
 
 def notes_of(table: Table, second: str) -> list[str]:
@@ -27,10 +44,8 @@ def notes_of(table: Table, second: str) -> list[str]:
 
 
 def of_words(table: Table, at: int) -> bool:
-    """Whether a column is aligned left: one of the table's labels, or one that has words and no number."""
-    cells = [row[at] for row in table.rows]
-    spoken = any(cell.text not in ("", "-") for cell in cells)
-    return at < table.labels or (spoken and all(cell.value is None for cell in cells))
+    """Whether a column is aligned left: one of the table's labels, or one without a number."""
+    return at < table.labels or all(row[at].value is None for row in table.rows)
 
 
 def sections_of(report: Report) -> tuple[Section, ...]:

@@ -165,18 +165,24 @@ def save(drawn: Figure, path: Path) -> Path:
 
 
 def svg(drawn: Figure, name: str = "figure", description: str = "") -> str:
-    """A figure as an ``<svg>`` element to stand inside an HTML page; text stays text.
+    """A figure as an ``<svg>`` element to stand inside an HTML page: what ``inlined`` makes of its file."""
+    return inlined(_rendered(drawn, "svg", name).decode(), name, description)
+
+
+def inlined(text: str, name: str, description: str = "") -> str:
+    """An SVG file of ours as an ``<svg>`` element to stand inside an HTML page; text stays text.
 
     Nothing of it reaches out: no declaration, no metadata, no style sheet for the whole page, and every id begins
     with ``name``, so that figures of one page do not take each other's clip paths and markers.
 
     Args:
+        text: the file, whole.
         name: small letters, digits and dashes; another one for each figure of a page.
         description: what a reader who cannot see the figure is told.
     """
     for prefix, address in _NAMESPACES.items():
         ElementTree.register_namespace(prefix, address)
-    root = ElementTree.fromstring(_rendered(drawn, "svg", name))
+    root = ElementTree.fromstring(text)
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag.endswith(("}metadata", "}style")):

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmssl_cli.reporting import document
-from mmssl_cli.reporting.plain import of_words, one_line
+from mmssl_cli.reporting.plain import filled, of_words, one_line
 from mmssl_cli.reporting.published import published_results
 
 METRICS = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
@@ -27,6 +27,7 @@ def new_table(title: str = "") -> Table:
 
 def rich_table(table: document.Table) -> Table:
     """A table of a report: the best in bold, the second underlined, where the terminal can show it."""
+    table = filled(table)
     shown = new_table(one_line(table.title))
     for at, name in enumerate(table.columns):
         shown.add_column(Text(one_line(name)), justify="left" if of_words(table, at) else "right", overflow="fold")

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mmssl_cli.reporting.document import Section
-from mmssl_cli.reporting.plain import notes_of, one_line
+from mmssl_cli.reporting.plain import filled, notes_of, one_line
 from mmssl_cli.reporting.tables import rich_table, show
 
 
@@ -18,7 +18,7 @@ def show_section(section: Section) -> None:
     for text in section.text:
         console.print()
         console.print(Text(one_line(text)), soft_wrap=whole)
-    for table in section.tables:
+    for table in map(filled, section.tables):
         console.print()
         show(rich_table(table), wrap=table.labels == len(table.columns))
         for note in notes_of(table, "underlined") if console.is_terminal else table.notes:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 from mmssl_cli.reporting import html, latex, markdown, style, tabular
 from mmssl_cli.reporting.document import Plot, Report, Section, Table
 from mmssl_cli.reporting.plain import sections_of
 from mmssl_cli.wording import dashed
-from pipelines.files import write_bytes
+from pipelines.files import write_bytes, write_json, write_problem
+
+#: Beside a report: the names of the files that it wrote, so that the next one can take away those it does not write.
+LIST = "files.json"
+_NAME = re.compile(r"((tables|figures)/)?[a-z0-9-]+\.(html|md|tex|csv|svg|pdf)")
 
 
 def write_section(section: Section, folder: Path) -> list[Path]:
@@ -34,9 +38,9 @@ def write_section(section: Section, folder: Path) -> list[Path]:
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write ``index.html``, ``report.md``, ``report.tex``, and tables and figures as for a section.
+    """Write ``index.html``, ``report.md``, ``report.tex``, tables and figures as for a section, and a list of them.
 
-    Files of an earlier report that this one does not write are left alone.
+    What the list of an earlier report in this folder names and this one does not write is removed.
 
     Returns:
         The files, the page first.
@@ -46,19 +50,37 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         ValueError: two sections, tables or figures have the same name.
     """
     _check_names(sections_of(report))
-    # Each figure is drawn once, for all its forms.
-    sections = tuple(replace(part, plots=tuple(map(_drawn_once, part.plots))) for part in report.sections)
-    report = replace(report, sections=sections)
+    parts = _tables_and_figures(report.sections, folder)
+    pictures = {path.stem: path.read_text(encoding="utf-8") for path in parts if path.suffix == ".svg"}
     paths = [
-        _write(folder / "index.html", html.page(report)),
+        _write(folder / "index.html", html.page(report, pictures)),
         _write(folder / "report.md", markdown.report(report)),
         _write(folder / "report.tex", latex.report(report)),
+        *parts,
     ]
-    return paths + _tables_and_figures(report.sections, folder)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    _remove(_listed(folder / LIST) - set(names), folder)
+    write_json(folder / LIST, sorted(names))
+    return [*paths, folder / LIST]
 
 
-def _drawn_once(plot: Plot) -> Plot:
-    return replace(plot, draw=cache(plot.draw))
+def _listed(path: Path) -> set[str]:
+    """What an earlier report says it wrote; nothing where there is none, or where its list is damaged."""
+    try:
+        names = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return set()
+    return set(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else set()
+
+
+def _remove(names: Iterable[str], folder: Path) -> None:
+    """Remove files of a report: those whose names a report can give, and that no link leads out of the folder."""
+    for path in (folder / name for name in names if _NAME.fullmatch(name)):
+        try:
+            if path.is_file() and path.parent.resolve().is_relative_to(folder.resolve()):
+                path.unlink()
+        except OSError as problem:
+            raise write_problem(path, problem) from problem
 
 
 def _tables_and_figures(sections: Iterable[Section], folder: Path) -> list[Path]:
@@ -66,13 +88,14 @@ def _tables_and_figures(sections: Iterable[Section], folder: Path) -> list[Path]
     for section in sections:
         for table in section.tables:
             paths.append(_write(folder / "tables" / f"{dashed(table.name)}.csv", tabular.table(table)))
-        for plot in map(_drawn_once, section.plots):
+        for plot in section.plots:
             paths += _figure(plot, folder / "figures" / dashed(plot.name))
     return paths
 
 
 def _figure(plot: Plot, path: Path) -> list[Path]:
-    forms = [style.save(plot.draw(), path.with_name(f"{path.name}.{form}")) for form in ("svg", "pdf")]
+    drawn = plot.draw()
+    forms = [style.save(drawn, path.with_name(f"{path.name}.{form}")) for form in ("svg", "pdf")]
     return [*forms, _write(path.with_name(f"{path.name}.csv"), tabular.frame(plot.data))]
 
 
