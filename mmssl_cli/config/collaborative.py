@@ -92,6 +92,13 @@ class HCCFSettings(NodeContrastSettings):
     l2_weight: float = Field(1e-4, ge=0, description=_L2_WEIGHT)
     hyperedges: int = Field(128, ge=1, description="Learnt hyperedges K of the users, and of the items.")
     hyper_levels: int = Field(3, ge=0, le=16, description="Levels C of mixing among the hyperedges of a layer.")
+    hyper_scale: float = Field(
+        1.0, ge=0, description="Factor on nodes' weights in the hyperedges; below 1 for sparse data."
+    )
+    residual: bool = Field(
+        True,
+        description="Whether a layer keeps what it was given, as in the paper; its authors' later program does not.",
+    )
     leaky_slope: float = Field(0.5, ge=0, le=1, description="Slope of LeakyReLU for negative numbers; 1 turns it off.")
     edge_dropout: float = Field(
         0.5,

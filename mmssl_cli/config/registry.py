@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings, NCLSettings, NGCFSettings, SGLSettings
+from mmssl_cli.config.collaborative import (
+    HCCFSettings,
+    LightGCNSettings,
+    MFSettings,
+    NCLSettings,
+    NGCFSettings,
+    SGLSettings,
+)
 from mmssl_cli.config.content import (
     BM3Settings,
     CLCRecSettings,
@@ -21,6 +28,9 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "lightgcn": LightGCNSettings,
     "mf": MFSettings,
     "ngcf": NGCFSettings,
+    "sgl": SGLSettings,
+    "ncl": NCLSettings,
+    "hccf": HCCFSettings,
     "vbpr": VBPRSettings,
     "lightgcn-m": LightGCNMSettings,
     "mmgcn": MMGCNSettings,
@@ -28,8 +38,6 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "clcrec": CLCRecSettings,
     "bm3": BM3Settings,
     "freedom": FREEDOMSettings,
-    "sgl": SGLSettings,
-    "ncl": NCLSettings,
     "lattice": LATTICESettings,
     "mgcn": MGCNSettings,
     "slmrec": SLMRecSettings,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, leaky_relu, normalize
+from torch.nn.functional import leaky_relu, normalize
 
 from mmssl_cli.config.collaborative import NGCFSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms
+from mmssl_cli.models.dropout import dropout
 
 LEAKY_SLOPE = 0.2  #: of negative numbers; the paper names none, this is its authors' (TensorFlow's default)
 
@@ -66,4 +67,5 @@ class NGCF(GraphRecommender):
         """The embeddings [N, d] as messages: those of blocked nodes are zero."""
         if not self.settings.node_dropout:
             return embeddings
-        return embeddings * dropout(embeddings.new_ones(len(embeddings), 1), self.settings.node_dropout, self.training)
+        ones = embeddings.new_ones(len(embeddings), 1)
+        return embeddings * dropout(ones, self.settings.node_dropout, self.training)
