@@ -51,7 +51,12 @@ def test_a_section_is_written_beside_what_is_there(tmp_path: Path) -> None:
 
 def test_a_figure_is_drawn_once_and_rendered_once_a_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plot, drawn, forms = sample_report.layers(), [], []
-    counted = replace(plot, draw=lambda: (drawn.append(1), plot.draw())[1])
+
+    def draw() -> Figure:
+        drawn.append(1)
+        return plot.draw()
+
+    counted = replace(plot, draw=draw)
     report = replace(sample_report.report(), sections=(Section("s", "S", plots=(counted,)),))
     alone, save = html.page(report), Figure.savefig
     drawn.clear()

@@ -293,8 +293,8 @@ def test_the_papers_rows_stand_beside_ours_in_its_buckets_only(tmp_path: Path) -
     both = [*ours, Configuration((_run(tmp_path / "runs", "mf", 1, dataset="amazon-baby"),))]
     gains = _rows(sparsity(both, tmp_path).tables[1])
     # The paper prints 110.8 % and 12.3 %.
-    assert gains["MMSSL over VBPR (paper) improvement"][0].text == "+110.8 %"
-    assert gains["MMSSL over SLMRec (paper) improvement"][4].text == "+12.3 %"
+    assert gains["MMSSL over VBPR (paper) improvement"][0].text == "+110.8\u00a0%"
+    assert gains["MMSSL over SLMRec (paper) improvement"][4].text == "+12.3\u00a0%"
 
 
 def test_a_bucket_without_users_has_no_number_and_nothing_is_best_where_all_are_alike(

@@ -211,7 +211,7 @@ def _room(shown: Table, heads: list[list[str]]) -> tuple[str, str]:
     for at, lines in enumerate(heads):
         longest = max((len(row[at].text) for row in shown.rows), default=0)
         width += max(min(longest, _WORDY), *map(len, lines), 0) + 2  # with the gap between two columns
-    return next((how for room, *how in _ROOM if width <= room), _WIDEST)
+    return next(((environment, size) for room, environment, size in _ROOM if width <= room), _WIDEST)
 
 
 def _heading(lines: list[str], kind: str) -> str:
