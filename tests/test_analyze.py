@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from mmssl_cli.studies.row_views import final_embeddings, margin_gradients
 from pipelines.errors import InputError
 from tests.conftest import Answer
 from tests.model_cases import array, toy_data, toy_model, write_toy
+from tests.written_runs import write_run
 
 Cli = Callable[..., Answer]
 SMALL = "--dataset toy --embedding-dim 8 --batch-size 32 --ks 3,5 --select-on recall@5 --epochs 1 --device cpu"
@@ -150,7 +152,7 @@ def test_what_cannot_be_computed_is_said_and_the_rest_done(
     cli: Cli, train: Callable[..., RunFolder], flags: list[str], sentence: str, tables: list[str]
 ) -> None:
     run = train(*flags)
-    answer = cli("analyze", "--no-cost")
+    answer = cli("analyze", run.id, "--no-cost")
     assert answer.code == 0, answer.err
     assert sentence in answer.words
     kept = read_analysis(run)
@@ -160,15 +162,15 @@ def test_what_cannot_be_computed_is_said_and_the_rest_done(
 
 
 def test_cost_without_modalities_has_no_refresh(cli: Cli, train: Callable[..., RunFolder]) -> None:
-    train("--modalities", "none")
-    answer = cli("analyze", "--cost")
+    run = train("--modalities", "none")
+    answer = cli("analyze", run.id, "--cost")
     assert answer.code == 0, answer.err
     assert "A training step's time grows" in answer.words and "refresh of the modality graphs" not in answer.words
 
 
 def test_what_is_no_run_of_mmssl_is_refused(cli: Cli, train: Callable[..., RunFolder]) -> None:
     none = cli("analyze")
-    assert none.code == 2 and "runs holds no finished run of mmssl; `mmssl train` makes one." in none.words
+    assert none.code == 2 and "runs holds no finished run of the full mmssl; `mmssl train` makes one." in none.words
     other = train(model="lightgcn")
     assert cli("analyze").code == 2
     refused = cli("analyze", other.id)
@@ -180,6 +182,65 @@ def test_what_is_no_run_of_mmssl_is_refused(cli: Cli, train: Callable[..., RunFo
     unfinished = cli("analyze", cut.id)
     assert unfinished.code == 1 and f"`mmssl train --resume {cut.id}`" in unfinished.words
     assert cli("analyze", "--users", 1).code == 2
+    both = cli("analyze", cut.id, "--dataset", "toy")
+    assert both.code == 2 and "--dataset chooses among all runs" in both.words
+
+
+def test_the_newest_run_of_the_full_model_on_the_data_set_is_taken(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMSSL_DATASET", "demo")
+    settings: list[dict[str, Any]] = [
+        {"dataset": "tiktok"},
+        {"dataset": "demo"},
+        {"dataset": "demo", "seed": 1},
+        {"dataset": "tiktok", "seed": 1},
+        {"dataset": "demo", "variant": "w/o-CL"},
+        {"dataset": "demo", "modalities": "none"},
+        {"dataset": "demo", "model": "mf"},
+    ]
+    ids = [
+        write_run(
+            Path("runs"), settings={"model": "mmssl", **own}, scores=[0.1], test=0.1, started=f"2026-01-0{day}"
+        ).id
+        for day, own in enumerate(settings, start=1)
+    ]
+
+    def taken(*arguments: str) -> str:
+        """What is said of the run before its data set, which is not there, is asked for."""
+        answer = cli("analyze", *arguments)
+        assert answer.code == 1
+        return answer.err.splitlines()[0]
+
+    assert taken() == taken("latest") == f"Run {ids[2]}: the newest finished run of the full mmssl on demo"
+    assert taken("--dataset", "tiktok").startswith(f"Run {ids[3]}: ")
+    none = cli("analyze", "--dataset", "amazon-baby", "--runs-dir", "./runs/")
+    assert none.code == 2 and "no finished run of the full mmssl on amazon-baby;" in none.words
+    assert "`mmssl train --dataset amazon-baby` makes one" in none.words
+    monkeypatch.setenv("MMSSL_DATASET", "amazon-baby")
+    assert taken().startswith(f"Run {ids[3]}: ")  # the default data set has none
+
+
+def test_the_weights_are_drawn_relative_to_their_maximum(cli: Cli, train: Callable[..., RunFolder]) -> None:
+    run = train("--contrast-temperature", 0.3)
+    assert cli("analyze", "--cost").code == 0
+    kept = read_analysis(run)
+    assert kept is not None
+    section = analysis_section(kept, " --runs-dir r")
+    weight, measured, steps = section.plots
+    x = weight.data["x"].to_numpy()
+    assert list(weight.data.columns[1:]) == ["tau 0.02", "tau 0.1", "tau 0.3", "tau 0.5"]
+    for tau in (0.02, 0.1, 0.3, 0.5):
+        phi = np.sqrt(1 - x**2) * np.exp(x / tau)
+        np.testing.assert_allclose(weight.data[f"tau {tau}"], phi / phi.max(), rtol=0.02)
+    (axes,) = weight.draw().axes
+    assert axes.get_yscale() == "linear" and axes.get_ylim()[1] < 1.1
+    assert not weight.title.startswith("Figure") and not measured.title.startswith("Figure")
+    (axes,) = steps.draw().axes
+    assert kept.cost is not None
+    sizes = [f"{point.interactions:,}" for point in kept.cost.points]
+    assert [label.get_text() for label in axes.get_xticklabels()] == sizes
+    assert axes.get_legend() is None  # it is outside of the axes
+    bare = analysis_section(kept.model_copy(update={"cost": None}), " --runs-dir r")
+    assert bare.missing[0].command == f"mmssl analyze {run.id} --cost --runs-dir r"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 2}', "\xff"])

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, Verbosity, verbosity
+from mmssl_cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_RUNS_DIR,
+    DataDir,
+    RunsDir,
+    Verbosity,
+    chosen_dataset,
+    verbosity,
+)
+from mmssl_cli.commands.places import place_flags
 from mmssl_cli.commands.planning import AsJson, Out, present
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from mmssl_cli.config import TrainSettings
     from mmssl_cli.experiments.results import FinishedRun
     from mmssl_cli.experiments.run_folder import RunFolder
     from mmssl_cli.studies.analysis_record import Analysis, Cost
@@ -22,8 +32,21 @@ LATEST, MODEL = "latest", "mmssl"
 
 def analyze(
     run: Annotated[
-        str, typer.Argument(metavar="[RUN]", help="Id, start of an id, or path; the newest finished run of MMSSL.")
+        str,
+        typer.Argument(
+            metavar="[RUN]",
+            help="Id, start of an id, or path. By default, and as latest, the newest finished run of the full MMSSL.",
+        ),
     ] = LATEST,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            metavar="NAME",
+            help="Data set whose newest run is taken where none is named. By default the default data set, or any "
+            "other where that has none.",
+        ),
+    ] = None,
     users: Annotated[
         int, typer.Option("--users", min=2, metavar="N", help="Users to sample for gradients and transferability.")
     ] = 1024,
@@ -53,25 +76,25 @@ def analyze(
     from mmssl_cli.studies.analysis_record import write_analysis
     from mmssl_cli.studies.analysis_section import analysis_section
 
-    chosen = _chosen(run, runs_dir)
+    chosen = _newest(dataset, data_dir, runs_dir) if run == LATEST else _named(run, dataset, runs_dir)
     known = _known_cost(chosen.folder)
     analysis: Analysis = analyse(chosen, data_dir, users, _wanted(cost, known), _say)
     if analysis.cost is None and known is not None:
         analysis = analysis.model_copy(update={"cost": known})
     write_analysis(chosen.folder, analysis)
-    present(analysis_section(analysis), None, out, as_json)
+    present(analysis_section(analysis, place_flags(data_dir, runs_dir)), None, out, as_json)
 
 
 def _wanted(cost: bool | None, known: Cost | None) -> bool:
     return known is None if cost is None else cost
 
 
-def _chosen(argument: str, runs_dir: Path) -> FinishedRun:
+def _named(argument: str, dataset: str | None, runs_dir: Path) -> FinishedRun:
     from mmssl_cli.experiments.results import FinishedRun
     from mmssl_cli.experiments.store import resolve_run
 
-    if argument == LATEST:
-        return _newest(runs_dir)
+    if dataset is not None:
+        raise UsageError("--dataset chooses among all runs; leave it out, or name no run.")
     folder = resolve_run(argument, runs_dir)
     trained = folder.read_config()[0]["model"]
     if trained != MODEL:
@@ -85,15 +108,29 @@ def _chosen(argument: str, runs_dir: Path) -> FinishedRun:
     return FinishedRun.read(folder)
 
 
-def _newest(runs_dir: Path) -> FinishedRun:
+def _newest(dataset: str | None, data_dir: Path, runs_dir: Path) -> FinishedRun:
+    """The newest finished run of the full model on a data set; without a name on the default one, else on any."""
     from mmssl_cli.experiments.results import finished_runs
 
+    wanted = chosen_dataset(dataset, data_dir)
     found, problems = finished_runs(runs_dir)
-    for run in found:
-        if run.settings.model == MODEL:
-            return run
-    damaged = f" {problems[0]}" if problems else ""
-    raise UsageError(f"{runs_dir} holds no finished run of {MODEL}; `mmssl train` makes one.{damaged}")
+    full = [run for run in found if _is_full(run.settings)]
+    here = [run for run in full if run.settings.dataset == wanted]
+    if not here and dataset is None:
+        here = full
+    if here:
+        taken = here[0]
+        _say(f"Run {taken.id}: the newest finished run of the full {MODEL} on {taken.settings.dataset}")
+        return taken
+    on, flag = ("", "") if dataset is None else (f" on {wanted}", f" --dataset {wanted}")
+    command = f"mmssl train{flag}{place_flags(data_dir, runs_dir)}"
+    raise UsageError(
+        " ".join([f"{runs_dir} holds no finished run of the full {MODEL}{on}; `{command}` makes one.", *problems[:1]])
+    )
+
+
+def _is_full(settings: TrainSettings) -> bool:
+    return settings.model == MODEL and getattr(settings, "variant", None) == "full" and settings.modalities != ()
 
 
 def _known_cost(folder: RunFolder) -> Cost | None:

@@ -19,8 +19,12 @@ TEMPERATURES = (0.02, 0.1, 0.5)
 TICKS = (-1, -0.5, 0, 0.5, 1)
 
 
-def analysis_section(analysis: Analysis) -> Section:
-    """What was found about one run; nothing is computed again."""
+def analysis_section(analysis: Analysis, places: str = "") -> Section:
+    """What was found about one run; nothing is computed again.
+
+    Args:
+        places: flags that commands told to the reader need, beginning with a space.
+    """
     where = f"{analysis.label} on {analysis.dataset}, seed {analysis.seed}"
     name = dashed(f"{analysis.label}-{analysis.dataset}-s{analysis.seed}")
     tables: list[Table] = []
@@ -39,13 +43,10 @@ def analysis_section(analysis: Analysis) -> Section:
         tables += cost_tables(analysis.cost, name, analysis.dataset)
         plots.append(cost_plot(analysis.cost, name, analysis.dataset))
     else:
-        missing.append(Missing(f"the cost of a training step on {analysis.dataset}", _again(analysis)))
+        again = f"mmssl analyze {analysis.run} --cost{places}"
+        missing.append(Missing(f"the cost of a training step on {analysis.dataset}", again))
     text += analysis.left_out
     return Section(f"analysis-{name}", f"Analysis of {where}", tuple(text), tuple(tables), tuple(plots), tuple(missing))
-
-
-def _again(analysis: Analysis) -> str:
-    return f"mmssl analyze {analysis.run} --cost"
 
 
 def _negative_findings(analysis: Analysis) -> Iterator[str]:
@@ -132,16 +133,18 @@ def _weight_plot(analysis: Analysis, name: str) -> Plot:
     import numpy as np
     import pandas as pd
 
-    from mmssl_cli.evaluation.gradients import gradient_weight
+    from mmssl_cli.evaluation.gradients import gradient_weight, weight_peak
 
-    x = np.linspace(-1, 1, 401)
+    x = np.linspace(-1, 1, 801)
     drawn = sorted({*TEMPERATURES, analysis.temperature})
-    data = pd.DataFrame({"x": x, **{f"tau {tau:g}": gradient_weight(x, tau) for tau in drawn}})
+    largest = {tau: gradient_weight(np.array(weight_peak(tau)), tau) for tau in drawn}
+    data = pd.DataFrame({"x": x, **{f"tau {tau:g}": gradient_weight(x, tau) / largest[tau] for tau in drawn}})
     return Plot(
         f"figure5-weight-{name}",
-        "Figure 5. The gradient weight of a negative",
+        "The gradient weight of a negative (the paper's Figure 5)",
         "The weight of Eq. 21, sqrt(1 - x²) exp(x / τ), against the cosine x of anchor and negative, for the paper's "
-        f"temperatures and the run's {analysis.temperature:g}. The smaller the temperature, the steeper.",
+        f"temperatures and the run's {analysis.temperature:g}. Each curve is divided by its maximum, for these lie "
+        "many powers of ten apart. The smaller the temperature, the more the hardest negatives stand out.",
         lambda: _draw_weight(data, analysis.temperature),
         data,
     )
@@ -157,12 +160,9 @@ def _draw_weight(data: pd.DataFrame, temperature: float) -> Figure:
         own = column == f"tau {temperature:g}"
         label = column.replace("tau", "τ =") + (" (this run)" if own else "")
         axes.plot(data["x"], data[column], color=PALETTE[hue], linestyle=line, label=label)
-    axes.set_yscale("log")
-    lowest = float(data.iloc[1:-1, 1:].max(axis=1).min())
-    axes.set_ylim(bottom=lowest / 1e3)
     axes.set_xticks(TICKS)
     axes.set_xlabel("cosine x of anchor and negative")
-    axes.set_ylabel("weight φ(x)")
+    axes.set_ylabel("weight φ(x) / its maximum")
     axes.legend(loc="upper left")
     return drawn
 
@@ -179,7 +179,7 @@ def _norm_plot(analysis: Analysis, name: str, where: str) -> Plot:
     )
     return Plot(
         f"figure5-measured-{name}",
-        f"Figure 5. Gradient norms measured on {where}",
+        f"Gradient norms measured on {where} (beside the paper's Figure 5)",
         "Norm of each negative's share of its anchor's gradient (Eq. 20), geometric mean and deviation in bins of the "
         f"cosine; the line is Eq. 21 at τ′ = {analysis.temperature:g} times one factor. For one anchor the two are "
         "proportional; anchors differ in length and in how many near neighbours they have. Below: where the "

@@ -117,9 +117,11 @@ def cost_plot(cost: Cost, name: str, dataset: str) -> Plot:
 
 
 def _draw(data: pd.DataFrame) -> Figure:
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
     from mmssl_cli.reporting.style import PALETTE, figure
 
-    drawn = figure(height=2.6)
+    drawn = figure(height=2.8)
     axes = drawn.add_subplot()
     x = data["interactions"]
     axes.plot(x, data["seconds"], "o-", color=PALETTE["blue"], label="fastest step")
@@ -128,9 +130,16 @@ def _draw(data: pd.DataFrame) -> Figure:
     axes.plot(x, data["here"], ":", color=PALETTE["black"], label="operations here, scaled")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_xticks(x, [f"{size:,}" for size in x])
+    axes.xaxis.set_minor_locator(NullLocator())
+    # A few plain numbers, however few powers of ten the axis spans.
+    low, high = data.iloc[:, 1:].min(axis=None), data.iloc[:, 1:].max(axis=None)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("training interactions")
     axes.set_ylabel("seconds a training step")
-    axes.legend(loc="upper left")
+    drawn.legend(loc="outside upper center", ncols=2)
     return drawn
 
 
