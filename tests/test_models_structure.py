@@ -306,6 +306,21 @@ def test_weights_bring_back_the_same_embeddings(name: str) -> None:
         torch.testing.assert_close(one, same)
 
 
+@pytest.mark.parametrize("name", [*NAMES, "slmrec with asl and cl"])
+def test_bfloat16_trains_close_to_float32(name: str) -> None:
+    data = toy_data()
+    plugged = {"asl": True, "cl": True} if "with" in name else {}
+    records = []
+    for precision in ("float32", "bfloat16"):
+        model = built(name.split()[0], data, precision=precision, lr=0.01, **plugged)
+        loop = TrainingLoop(model, data, model.settings)
+        records.append([loop.run_epoch() for _ in range(2)][-1])
+        assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
+    exact, rounded = records
+    assert exact.keys() == rounded.keys()
+    assert rounded["loss/total"] == pytest.approx(exact["loss/total"], rel=0.1)
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
@@ -319,7 +334,7 @@ def test_a_few_epochs_on_the_demo_beat_chance(name: str, demo: Path) -> None:
     data = load_interactions(demo, feature_scaling="l2")
     model = built(name, data, embedding_dim=32, graph_topk=10)
     loop = TrainingLoop(model, data, model.settings.model_copy(update={"batch_size": 256, "lr": 5e-3}))
-    for _ in range(6):
+    for _ in range(15):
         loop.run_epoch()
     with torch.no_grad():
         users, items = model.eval().represent()

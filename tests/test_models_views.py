@@ -10,7 +10,7 @@ import torch
 
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.mmgcl import random_modality
+from mmssl_cli.models.mmgcl import modality_view
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation
 from mmssl_cli.models.slmrec import masked_views
 from tests.model_cases import array, dense, toy_batch, toy_data, unit, verdicts, weighted
@@ -52,11 +52,17 @@ def softmax_of(users: np.ndarray, items: np.ndarray, batch: Batch, temperature: 
 
 @pytest.mark.parametrize("modalities", [{"text": 5}, {"visual": 7, "text": 5, "acoustic": 3}])
 @pytest.mark.parametrize("layers", [0, 1, 3])
-def test_slmrec_joins_views_and_separates_fine_and_coarse_spaces(modalities: dict[str, int], layers: int) -> None:
+@pytest.mark.parametrize("spread_ahead", [True, False])
+def test_slmrec_joins_views_and_separates_fine_and_coarse_spaces(
+    modalities: dict[str, int], layers: int, spread_ahead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not spread_ahead:
+        monkeypatch.setattr("mmssl_cli.models.views.SPREAD_BYTES", 0)
     data = toy_data(modalities=modalities)
     model = built("slmrec", data, layers=layers, contrast_weight=0.3, contrast_temperature=0.4, l2_weight=0.2)
     views = plain_views(model, data)
     users, items = joined(model, views)
+    assert set(model.raw_spread) == (set(modalities) if spread_ahead else set())
     found = model.represent()
     np.testing.assert_allclose(array(found[0]), users, atol=1e-6)
     np.testing.assert_allclose(array(found[1]), items, atol=1e-6)
@@ -166,8 +172,8 @@ def test_mmgcl_contrasts_dropped_edges_with_a_masked_modality(
     data = toy_data(modalities=modalities)
     model = built("mmgcl", data, layers=2, edge_dropout=0.4, contrast_weight=0.3, contrast_temperature=0.5)
     masked, changed = len(modalities) - 1, 0
-    drawn = iter((masked, changed))
-    monkeypatch.setattr("mmssl_cli.models.mmgcl.random_modality", lambda model: next(drawn))
+    drawn = iter((1 + masked, 1 + changed))
+    monkeypatch.setattr("mmssl_cli.models.mmgcl.modality_view", lambda model: next(drawn))
     noise = torch.randn(9, 6)
     monkeypatch.setattr("mmssl_cli.models.mmgcl.embedding", lambda rows, dim: noise)
     torch.manual_seed(1)
@@ -205,5 +211,5 @@ def test_mmgcl_contrasts_dropped_edges_with_a_masked_modality(
 def test_mmgcl_masks_each_modality_equally_often() -> None:
     model = built("mmgcl", toy_data())
     torch.manual_seed(0)
-    drawn = [random_modality(model) for _ in range(400)]
-    assert set(drawn) == {0, 1} and 150 < sum(drawn) < 250
+    drawn = [modality_view(model) for _ in range(400)]
+    assert set(drawn) == {1, 2} and 150 < drawn.count(1) < 250

@@ -52,9 +52,8 @@ class FREEDOM(GraphRecommender):
         users, items = self._propagated(self.pruned)
         terms = ranking_terms(self.settings, users, items, batch, (self.users, self.items))
         if self.settings.feature_weight:
-            losses = [
-                self._content_loss(users[batch.users], name, rows, batch) for name, rows in self.content().items()
-            ]
+            content = self.content(torch.cat([batch.positives, batch.negatives]))
+            losses = [self._content_loss(users[batch.users], name, rows, batch) for name, rows in content.items()]
             terms["content"] = self.settings.feature_weight * torch.stack(losses).sum()
         return terms
 
@@ -63,10 +62,11 @@ class FREEDOM(GraphRecommender):
         return users, items + self.item_graph.propagate(self.items, self.settings.item_layers)
 
     def _content_loss(self, users: Tensor, modality: str, rows: Tensor, batch: Batch) -> Tensor:
+        """From the users [B, d] and the projected content [2 B, d] of the positives, then of the negatives."""
         present = self.content.present[modality]
         # Where one of the two is absent the loss is a constant: the zero of an absent item is no preference.
         both = present[batch.positives] & present[batch.negatives]
-        return bpr_loss(users * both, rows[batch.positives], rows[batch.negatives])
+        return bpr_loss(users * both, *rows.split(len(users)))
 
 
 def shares_of(modalities: list[str], visual: float) -> list[float]:

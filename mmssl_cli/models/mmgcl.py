@@ -12,7 +12,7 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import embedding, ranking_terms
 from mmssl_cli.models.losses import info_nce
-from mmssl_cli.models.views import ModalityViews, Views
+from mmssl_cli.models.views import ModalityViews, Part, Views
 
 
 class MMGCL(ModalityViews):
@@ -33,8 +33,8 @@ class MMGCL(ModalityViews):
         super().__init__(data, settings)
         self.edges = data.train.row_of_each(), data.train.indices
         self.dropped = self.graph
-        #: What random embeddings of the items become at users and items, [U, d] and [I, d].
-        self.noise = torch.zeros_like(self.users), torch.zeros_like(self.items)
+        self.dropped_spread = self.raw_spread
+        self.noise = Part((torch.zeros_like(self.users), torch.zeros_like(self.items)))
 
     @torch.no_grad()
     def begin_epoch(self, epoch: int) -> None:
@@ -43,51 +43,42 @@ class MMGCL(ModalityViews):
         kept = torch.rand(len(users), device=users.device) >= self.settings.edge_dropout
         shape = (self.num_users, self.num_items)
         self.dropped = BipartiteGraph.from_edges(users[kept], items[kept], *shape, self.settings.adjacency)
-        self.noise = self.views(embedding(*self.items.shape).to(users.device)).own
+        self.dropped_spread = self.spread_raw(self.dropped)
+        self.noise = Part(self.spread_items(embedding(*self.items.shape).to(users.device), self.graph))
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking loss, and the contrast of users and of items."""
         settings = self.settings
         rows, users, items = batch.renumbered()
-        layer0 = self.layer0()
-        views = self.views(layer0)
+        views = self.views()
         of_users, of_items = self.joined(*views.of(users, items))
         terms = ranking_terms(settings, of_users, of_items, rows, (self.users[users], self.items[items]))
         if settings.contrast_weight:
             positives = rows.positives.unique()
             others = items[rows.negatives[: len(positives)]]
-            contrast = self._contrast(layer0, views, users, items[positives], others)
+            contrast = self._contrast(views, users, items[positives], others)
             terms["contrast"] = settings.contrast_weight * contrast
         return terms
 
-    def _contrast(self, layer0: Tensor, views: Views, users: Tensor, items: Tensor, others: Tensor) -> Tensor:
+    def _contrast(self, views: Views, users: Tensor, items: Tensor, others: Tensor) -> Tensor:
         """Contrast of users, and of items with ``others`` to make challenging negatives of, int64 [n] each."""
         temperature = self.settings.contrast_temperature
-        dropped = self.views(layer0, self.dropped)
+        dropped = self.views(self.dropped, self.dropped_spread)
         user_views, item_views = dropped.of(users, items)
         users1, items1 = self.joined(user_views, item_views)
-        users2, items2 = self.joined(*self._masked(views, users, items, self._columns(random_modality(self))))
+        masked = views.with_part(modality_view(self), self.noise)
+        users2, items2 = self.joined(*masked.of(users, items))
         # Everything as in the item's own first version but one modality.
-        changed = self._columns(random_modality(self))
-        challenging = item_views.clone()
-        challenging[:, changed] = dropped.of(users[:0], others)[1][:, changed]
-        losses = info_nce_with_own(items1, items2, self.join_items(challenging), temperature)
-        return info_nce(users1, users2, temperature) + losses
-
-    def _masked(self, views: Views, users: Tensor, items: Tensor, columns: slice) -> tuple[Tensor, Tensor]:
-        of_users, of_items = (table.clone() for table in views.of(users, items))
-        of_users[:, columns] = views.shared[0][users] + self.noise[0][users]
-        of_items[:, columns] = views.shared[1][items] + self.noise[1][items]
-        return of_users, of_items
-
-    def _columns(self, modality: int) -> slice:
-        d = self.settings.embedding_dim
-        return slice((modality + 1) * d, (modality + 2) * d)  # the ids' view comes first
+        challenging = list(item_views.chunk(self.num_views, dim=1))
+        changed = modality_view(self)
+        challenging[changed] = dropped.at(1, others).chunk(self.num_views, dim=1)[changed]
+        negatives = self.join_items(torch.cat(challenging, dim=1))
+        return info_nce(users1, users2, temperature) + info_nce_with_own(items1, items2, negatives, temperature)
 
 
-def random_modality(model: ModalityViews) -> int:
-    """One of the modalities of a model, all of them equally often."""
-    return int(torch.randint(model.num_views - 1, ()))
+def modality_view(model: ModalityViews) -> int:
+    """The view of one of the modalities of a model, all of them equally often."""
+    return int(torch.randint(1, model.num_views, ()))
 
 
 def info_nce_with_own(anchors: Tensor, others: Tensor, negatives: Tensor, temperature: float) -> Tensor:

@@ -15,7 +15,7 @@ from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.losses import info_nce
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
-from mmssl_cli.models.views import ModalityViews, Views, without_view
+from mmssl_cli.models.views import ModalityViews, Views
 
 
 class SLMRec(ModalityViews):
@@ -53,8 +53,7 @@ class SLMRec(ModalityViews):
         """The ranking loss, the self-supervised task or MMSSL's contrast, and the adversary's term with ``asl``."""
         settings = self.settings
         rows, users, items = batch.renumbered()
-        layer0 = self.layer0()
-        views = self.views(layer0)
+        views = self.views()
         user_views, item_views = views.of(users, items)
         of_users, of_items = self.joined(user_views, item_views)
         terms = ranking_terms(settings, of_users, of_items, rows, (self.users[users], self.items[items]))
@@ -66,10 +65,10 @@ class SLMRec(ModalityViews):
             elif settings.ssl_task == "fac":
                 task = self._fine_and_coarse(item_views[positives])
             else:
-                task = self._two_views(layer0, views, users, items[positives])
+                task = self._two_views(views, users, items[positives])
             terms["contrast"] = settings.contrast_weight * task
         if self.adversary is not None:
-            terms["adversarial"] = settings.adversarial_weight * self._adversarial(layer0, views, of_users, users)
+            terms["adversarial"] = settings.adversarial_weight * self._adversarial(views, of_users, users)
         return terms
 
     def _fine_and_coarse(self, items: Tensor) -> Tensor:
@@ -81,24 +80,23 @@ class SLMRec(ModalityViews):
             losses.append(info_nce(coarse, to_fine(modality), self.settings.contrast_temperature))
         return torch.stack(losses).sum()
 
-    def _two_views(self, layer0: Tensor, views: Views, users: Tensor, items: Tensor) -> Tensor:
+    def _two_views(self, views: Views, users: Tensor, items: Tensor) -> Tensor:
         """Contrast of two augmented versions of users and of items (int64 [n] each)."""
         masked = masked_views(self.num_views) if "fm" in self.settings.ssl_task else (None, None)
         (users1, items1), (users2, items2) = (
-            self.joined(*self._augmented(layer0, views, users, items, without)) for without in masked
+            self.joined(*self._augmented(views, users, items, without)) for without in masked
         )
         temperature = self.settings.contrast_temperature
         return info_nce(users1, users2, temperature) + info_nce(items1, items2, temperature)
 
-    def _augmented(
-        self, layer0: Tensor, views: Views, users: Tensor, items: Tensor, without: int | None
-    ) -> tuple[Tensor, Tensor]:
+    def _augmented(self, views: Views, users: Tensor, items: Tensor, without: int | None) -> tuple[Tensor, Tensor]:
         if "fd" not in self.settings.ssl_task:
             assert without is not None
-            return views.without(without).of(users, items)
+            return views.with_part(without, None).of(users, items)
+        layer0 = [self.items, *self.content().values()]
         if without is not None:
-            layer0 = without_view(layer0, without, self.settings.embedding_dim)
-        now = self.users.repeat(1, self.num_views), layer0
+            layer0[without] = torch.zeros_like(self.items)
+        now = self.users.repeat(1, self.num_views), torch.cat(layer0, dim=1)
         layers = [now]
         for _ in range(self.settings.layers):
             spread = self.graph.users_from(now[1]), self.graph.items_from(now[0])
@@ -107,16 +105,16 @@ class SLMRec(ModalityViews):
         of_users, of_items = mean_of_layers(layers)
         return of_users[users], of_items[items]
 
-    def _adversarial(self, layer0: Tensor, views: Views, of_users: Tensor, users: Tensor) -> Tensor:
+    def _adversarial(self, views: Views, of_users: Tensor, users: Tensor) -> Tensor:
         """Eq. 4 to 7 on the relations (Eq. 3) of some users (int64 [n]), from the projected content (Eq. 2)."""
         assert self.adversary is not None and self.adversary_optimizer is not None
         d = self.settings.embedding_dim
-        at_users = self.graph.users_from(layer0[:, d:])
+        at_users = self.graph.users_from(torch.cat(list(self.content().values()), dim=1))
         at_items = self.graph.items_from(at_users)
         features = list(zip(at_users.split(d, dim=1), at_items.split(d, dim=1), strict=True))
         generated = thin_factors(users, features)
         with torch.no_grad():
-            _, every_item = self.joined(*views.of(users[:0], slice(None)))
+            every_item = self.join_items(views.at(1, slice(None)))
         (final,) = thin_factors(torch.arange(len(users), device=users.device), [(of_users, every_item)])
         self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, users, generated, final)
         return self.adversary.generator_loss(generated)

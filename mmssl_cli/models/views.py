@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,43 +14,58 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import GraphRecommender
 from mmssl_cli.models.content import ContentProjections, need_modalities
 
+#: Raw content is propagated ahead of training up to this size a modality; what is larger is projected first.
+SPREAD_BYTES = 2**28
+
+#: What layer 0 of one side alone became at users [U, n] and items [I, n].
+Sides = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What layer 0 of the items in one view became, as it is [U, d] and [I, d], or still to be mapped by a weight."""
+
+    tables: Sides
+    weight: Tensor | None = None
+
+    def at(self, side: int, rows: Tensor | slice) -> Tensor:
+        """[n, d] at some users (side 0) or items (side 1)."""
+        chosen = self.tables[side][rows]
+        return chosen if self.weight is None else chosen @ self.weight.T
+
 
 @dataclass(frozen=True)
 class Views:
     """V views of users and items, the ids' first, in two parts that add up.
 
     Attributes:
-        shared: what layer 0 of the users, the same in every view, became at users [U, d] and items [I, d].
-        own: what layer 0 of a view's items became at users [U, V d] and items [I, V d].
+        shared: what layer 0 of the users, the same in every view, became: [U, d] and [I, d].
+        own: what layer 0 of the items became in each view; None where there was nothing.
     """
 
-    shared: tuple[Tensor, Tensor]
-    own: tuple[Tensor, Tensor]
+    shared: Sides
+    own: tuple[Part | None, ...]
 
-    def of(self, users: Tensor | slice, items: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """The views [n, V d] of some users and of some items (int64 [n] each)."""
-        count = self.own[0].shape[1] // self.shared[0].shape[1]
-        of_users, of_items = (
-            shared[rows].repeat(1, count) + own[rows]
-            for rows, shared, own in zip((users, items), self.shared, self.own, strict=True)
-        )
-        return of_users, of_items
+    def at(self, side: int, rows: Tensor | slice) -> Tensor:
+        """The views [n, V d] of some users (side 0) or items (side 1), by their int64 [n] numbers."""
+        shared = self.shared[side][rows]
+        return torch.cat([shared if part is None else shared + part.at(side, rows) for part in self.own], dim=1)
 
-    def without(self, view: int) -> Views:
-        """The same with nothing at layer 0 of the items in one view."""
-        of_users, of_items = (without_view(own, view, self.shared[0].shape[1]) for own in self.own)
-        return Views(self.shared, (of_users, of_items))
+    def of(self, users: Tensor | slice, items: Tensor | slice) -> Sides:
+        """The views [n, V d] of some users and of some items."""
+        return self.at(0, users), self.at(1, items)
 
-
-def without_view(rows: Tensor, view: int, dim: int) -> Tensor:
-    """Rows [n, V d] with zeros in one of the V views of ``dim`` columns."""
-    kept = torch.ones(rows.shape[1], device=rows.device)
-    kept[view * dim : (view + 1) * dim] = 0
-    return rows * kept
+    def with_part(self, view: int, part: Part | None) -> Views:
+        """The same with another layer 0 of the items in one view, None for nothing."""
+        return replace(self, own=(*self.own[:view], part, *self.own[view + 1 :]))
 
 
 class ModalityViews(GraphRecommender):
-    """Ids and each modality's projected content by LightGCN, with the same users, joined by a linear layer a side."""
+    """Ids and each modality's projected content by LightGCN, with the same users, joined by a linear layer a side.
+
+    Propagation is linear, and so is a projection: the users' layer 0, the same in all views, goes its way once, and
+    raw content goes it ahead of training, so that a step projects what arrived at the nodes of its batch.
+    """
 
     settings: ModalityViewsSettings
 
@@ -61,24 +76,44 @@ class ModalityViews(GraphRecommender):
         self.num_views = 1 + len(data.features)
         self.join_users = self._joining_layer()
         self.join_items = self._joining_layer()
+        self.raw_spread = self.spread_raw(self.graph)
 
     def represent(self) -> tuple[Tensor, Tensor]:
         """Joined embeddings [U, d] and [I, d]; wider where a low-pass filter is added."""
-        return self.filtered(*self.joined(*self.views(self.layer0()).of(slice(None), slice(None))))
+        return self.filtered(*self.joined(*self.views().of(slice(None), slice(None))))
 
-    def layer0(self) -> Tensor:
-        """Items before propagation in all views, the ids' first, [I, V d]."""
-        return torch.cat([self.items, *self.content().values()], dim=1)
+    def views(self, graph: BipartiteGraph | None = None, raw_spread: Mapping[str, Sides] | None = None) -> Views:
+        """The views over a ``graph`` and what ``spread_raw`` says of it, by default that of all interactions."""
+        if graph is None or raw_spread is None:
+            graph, raw_spread = self.graph, self.raw_spread
+        shared = _one_sided(self.users, graph.items_from, graph.users_from, self.settings.layers)
+        parts = [Part(self.spread_items(self.items, graph))]
+        for name, layer in self.content.layers.items():
+            if name in raw_spread:
+                parts.append(Part(raw_spread[name], _with_bias(layer)))
+            else:
+                projected = layer(self.content.raw[name]) * self.content.present[name]
+                parts.append(Part(self.spread_items(projected, graph)))
+        return Views(shared, tuple(parts))
 
-    def views(self, items: Tensor, graph: BipartiteGraph | None = None) -> Views:
-        """The views of ``items`` [I, V d] at layer 0, propagated over a ``graph``, by default that of all interactions.
+    def spread_items(self, items: Tensor, graph: BipartiteGraph) -> Sides:
+        """What layer 0 of the items [I, n] alone adds to the mean of the layers at users and items."""
+        at_items, at_users = _one_sided(items, graph.users_from, graph.items_from, self.settings.layers)
+        return at_users, at_items
 
-        Propagation is linear: the users' layer 0, the same in all views, goes its way once.
+    @torch.no_grad()
+    def spread_raw(self, graph: BipartiteGraph) -> dict[str, Sides]:
+        """Modality -> its raw content, and a column of ones for the bias, after propagation.
+
+        [U, dim + 1] and [I, dim + 1]; without modalities of tokens, and without very large ones.
         """
-        graph, layers = graph or self.graph, self.settings.layers
-        at_users, at_items = _one_sided(self.users, graph.items_from, graph.users_from, layers)
-        own_at_items, own_at_users = _one_sided(items, graph.users_from, graph.items_from, layers)
-        return Views((at_users, at_items), (own_at_users, own_at_items))
+        spread = {}
+        for name, raw in self.content.raw.items():
+            size = (self.num_users + self.num_items) * raw.shape[1] * 4
+            if raw.is_floating_point() and size <= SPREAD_BYTES:
+                present = self.content.present[name]
+                spread[name] = self.spread_items(torch.cat([raw, torch.ones_like(raw[:, :1])], dim=1) * present, graph)
+        return spread
 
     def joined(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings [n, d] from views [n, V d], of users and of items."""
@@ -92,10 +127,15 @@ class ModalityViews(GraphRecommender):
         return layer
 
 
+def _with_bias(layer: nn.Module) -> Tensor:
+    assert isinstance(layer, nn.Linear)
+    return torch.cat([layer.weight, layer.bias.unsqueeze(1)], dim=1)
+
+
 def _one_sided(
     rows: Tensor, there: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor], layers: int
 ) -> tuple[Tensor, Tensor]:
-    """What layer 0 of one side alone adds to the mean over layers: to its own side, and to the other."""
+    """What layer 0 of one side alone adds to the mean over layers: at its own side, and at the other."""
     own, other, now = [rows], list[Tensor](), rows
     for layer in range(layers):
         now = back(now) if layer % 2 else there(now)
