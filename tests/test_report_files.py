@@ -7,14 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import sample_report
 from matplotlib.figure import Figure
 
 from mmssl_cli.reporting import html, latex, markdown
-from mmssl_cli.reporting.document import Report, Section
+from mmssl_cli.reporting.document import Cell, Report, Section, Table, mean_of, number, word
 from mmssl_cli.reporting.writing import LIST, write_report, write_section
 from pipelines.errors import InputError
+
+TABLES = ("table3-ablation-tiktok", "table2-tiktok", "harmful", "provenance")
+
+
+def test_a_table_is_parquet_too_with_numbers_as_numbers(tmp_path: Path) -> None:
+    rows = (word("mf"), mean_of([0.1, 0.3]), Cell("-")), (word("<b>"), mean_of([0.5]), number(0.25))
+    write_section(Section("s", "S", tables=(Table("t", "T", ("Model", "Recall@20", "p"), rows),)), tmp_path)
+    table = pd.read_parquet(tmp_path / "tables/t.parquet")
+    assert list(table) == ["Model", "Recall@20", "Recall@20 deviation", "p"]
+    assert table["Model"].tolist() == ["mf", "<b>"]
+    assert table["Recall@20"].tolist() == pytest.approx([0.2, 0.5])
+    assert table["Recall@20 deviation"].tolist()[0] == pytest.approx(0.02**0.5)
+    assert table["p"].isna().tolist() == [True, False] and table["p"][1] == 0.25
 
 
 def test_a_report_is_a_folder_of_files_the_same_each_time(tmp_path: Path) -> None:
@@ -24,7 +38,7 @@ def test_a_report_is_a_folder_of_files_the_same_each_time(tmp_path: Path) -> Non
     names = sorted(str(path.relative_to(tmp_path / "a")) for path in paths)
     assert names == sorted(
         ["files.json", "index.html", "report.md", "report.tex"]
-        + [f"tables/{name}.csv" for name in ("table3-ablation-tiktok", "table2-tiktok", "harmful", "provenance")]
+        + [f"tables/{name}.{form}" for name in TABLES for form in ("csv", "parquet")]
         + [f"figures/{name}.{form}" for name in ("figure4-layers", "cost") for form in ("svg", "pdf", "csv")]
     )
     assert sorted(path for path in (tmp_path / "a").rglob("*") if path.is_file()) == sorted(paths)
@@ -42,7 +56,8 @@ def test_a_section_is_written_beside_what_is_there(tmp_path: Path) -> None:
     assert (tmp_path / "ablation.md").read_text() == markdown.section(sample_report.section())
     assert (tmp_path / "ablation.tex").read_text() == latex.section(sample_report.section())
     assert {path.name for path in paths} == {
-        *("ablation.md", "ablation.tex", "table3-ablation-tiktok.csv", "table2-tiktok.csv"),
+        *("ablation.md", "ablation.tex"),
+        *(f"{name}.{form}" for name in TABLES[:2] for form in ("csv", "parquet")),
         *(f"figure4-layers.{form}" for form in ("svg", "pdf", "csv")),
     }
     assert (tmp_path / "tables" / "earlier.csv").read_text() == "kept"
@@ -86,8 +101,10 @@ def test_a_report_takes_away_what_the_one_before_wrote_and_nothing_else(tmp_path
     new = write_report(_report(Section("kept", "Kept", tables=(sample_report.comparison(),))), tmp_path)
 
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    ours = {"index.html", "report.md", "report.tex", "tables/table2-tiktok.csv", "files.json"}
-    assert names == ours | {"mine.md", "mine.tex", "tables/provenance.csv", "tables/notes.txt"}
+    tables = {"tables/table2-tiktok.csv", "tables/table2-tiktok.parquet"}
+    ours = {"index.html", "report.md", "report.tex", "files.json"} | tables
+    other = {"mine.md", "mine.tex", "tables/provenance.csv", "tables/provenance.parquet", "tables/notes.txt"}
+    assert names == ours | other
     assert {path.relative_to(tmp_path).as_posix() for path in new} == ours
     assert json.loads((tmp_path / LIST).read_text()) == sorted(ours - {LIST})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, chosen_dataset, verbosity
+from mmssl_cli.commands.options import chosen_dataset, verbosity
 from mmssl_cli.config import TrainSettings, merge_settings, read_toml, settings_class
 from mmssl_cli.wording import counted
 from pipelines.errors import InputError, UsageError, nearest
@@ -38,7 +37,7 @@ DryRun = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Also write tables (CSV, Markdown, LaTeX) and figures (SVG, PDF) here."),
+    typer.Option("--out", metavar="DIR", help="Also write tables (CSV, parquet, Markdown, LaTeX), figures (SVG, PDF)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
 TensorBoard = Annotated[
@@ -118,12 +117,6 @@ def settings_for(
 def listed(given: Sequence[str] | None) -> list[str]:
     """What a repeated option was given, each of which may be several with commas between."""
     return [part.strip() for value in given or () for part in value.split(",") if part.strip()]
-
-
-def places_flags(data_dir: Path, runs_dir: Path) -> str:
-    """How a command line says where data and runs lie; empty where they lie as usual."""
-    places = (("--data-dir", data_dir, DEFAULT_DATA_DIR), ("--runs-dir", runs_dir, DEFAULT_RUNS_DIR))
-    return "".join(f" {flag} {shlex.quote(str(path))}" for flag, path, usual in places if path != usual)
 
 
 def refuse_idle_flags(models: Sequence[str], given: Mapping[str, Any]) -> None:

@@ -45,7 +45,8 @@ def report(
     Example: mmssl report --dataset tiktok --out report
     """
     from mmssl_cli.commands.datasets import list_datasets
-    from mmssl_cli.commands.planning import listed, places_flags, plain
+    from mmssl_cli.commands.places import place_flags
+    from mmssl_cli.commands.planning import listed, plain
     from mmssl_cli.experiments.results import finished_runs, unfinished_runs
     from mmssl_cli.reporting.writing import write_report
     from mmssl_cli.studies.report import Places, build_report
@@ -60,7 +61,7 @@ def report(
     whole = build_report(
         evidence,
         list_datasets(data_dir),
-        Places(data_dir, places_flags(data_dir, runs_dir)),
+        Places(data_dir, place_flags(data_dir, runs_dir)),
         created=f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}",
         problems=problems,
     )

@@ -94,7 +94,9 @@ def sparsity(
     if found:
         section = study.sparsity(found, data_dir, metric=asked, buckets=edges)
     else:
-        section = Section("sparsity", f"Sparse users and items of {plan[0].dataset}", ("No run of this plan succeeded.",))
+        section = Section(
+            "sparsity", f"Sparse users and items of {plan[0].dataset}", ("No run of this plan succeeded.",)
+        )
     present(section, result, out, as_json)
 
 

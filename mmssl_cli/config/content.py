@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,11 +15,15 @@ _LR = TrainSettings.model_fields["lr"].description
 class VBPRSettings(TrainSettings):
     """VBPR (He and McAuley, AAAI 2016). Matrix factorisation with projected content beside the item's own factors."""
 
+    needs_content: ClassVar[bool] = True
+
     model: Literal["vbpr"] = Field("vbpr", description=_MODEL)
 
 
 class LightGCNMSettings(GraphSettings):
     """LightGCN-M (Wei et al., WWW 2023). A baseline of the paper: LightGCN with the items' content in its layer 0."""
+
+    needs_content: ClassVar[bool] = True
 
     model: Literal["lightgcn-m"] = Field("lightgcn-m", description=_MODEL)
     content_join: Literal["sum", "concat"] = Field(
@@ -31,6 +35,8 @@ class LightGCNMSettings(GraphSettings):
 
 class MMGCNSettings(GraphSettings):
     """MMGCN (Wei et al., MM 2019). A graph convolution for each modality, joined to the ids, summed at the end."""
+
+    needs_content: ClassVar[bool] = True
 
     model: Literal["mmgcn"] = Field("mmgcn", description=_MODEL)
     adjacency: Literal["mean", "sym", "left"] = Field(  # type: ignore[assignment]
@@ -46,6 +52,8 @@ class MMGCNSettings(GraphSettings):
 
 class GRCNSettings(TrainSettings):
     """GRCN (Wei et al., MM 2020). The interaction graph is refined by content before ids propagate over it."""
+
+    needs_content: ClassVar[bool] = True
 
     model: Literal["grcn"] = Field("grcn", description=_MODEL)
     layers: int = Field(2, ge=0, le=16, description="Layers L of propagation of the ids over the refined graph.")
@@ -67,6 +75,8 @@ class GRCNSettings(TrainSettings):
 
 class CLCRecSettings(TrainSettings):
     """CLCRec (Wei et al., MM 2021). Contrast of collaborative embeddings with content, for items without users."""
+
+    needs_content: ClassVar[bool] = True
 
     model: Literal["clcrec"] = Field("clcrec", description=_MODEL)
     loss: Literal["contrast"] = Field(  # type: ignore[assignment]
@@ -90,6 +100,8 @@ class CLCRecSettings(TrainSettings):
 
 class BM3Settings(GraphSettings):
     """BM3 (Zhou et al., WWW 2023). Bootstrapped views of users, items and content, without negatives."""
+
+    needs_content: ClassVar[bool] = True
 
     model: Literal["bm3"] = Field("bm3", description=_MODEL)
     loss: Literal["bootstrap"] = Field(  # type: ignore[assignment]

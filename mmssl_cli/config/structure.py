@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ _MODEL = TrainSettings.model_fields["model"].description
 
 class FREEDOMSettings(GraphSettings):
     """FREEDOM (Zhou and Shen, MM 2023). A frozen graph among items beside a pruned graph of interactions."""
+
+    needs_content: ClassVar[bool] = True
 
     model: Literal["freedom"] = Field("freedom", description=_MODEL)
     item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graph among items.")
@@ -35,6 +37,8 @@ class FREEDOMSettings(GraphSettings):
 class LATTICESettings(GraphSettings):
     """LATTICE (Zhang et al., MM 2021). Item graphs mined from content and learnt with it, before LightGCN."""
 
+    needs_content: ClassVar[bool] = True
+
     model: Literal["lattice"] = Field("lattice", description=_MODEL)
     lr: float = Field(5e-4, gt=0, description=TrainSettings.model_fields["lr"].description)
     item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graph among items.")
@@ -47,6 +51,8 @@ class LATTICESettings(GraphSettings):
 
 class MGCNSettings(GraphSettings):
     """MGCN (Yu et al., MM 2023). Content purified by behaviour, spread over item graphs and fused by preference."""
+
+    needs_content: ClassVar[bool] = True
 
     model: Literal["mgcn"] = Field("mgcn", description=_MODEL)
     l2_weight: float = Field(1e-4, ge=0, description=TrainSettings.model_fields["l2_weight"].description)
@@ -75,6 +81,8 @@ def _as_in_mmssl(name: str) -> Any:
 class SLMRecSettings(ModalityViewsSettings):
     """SLMRec (Tao et al., TMM 2022). A self-supervised task on multi-modal patterns beside the ranking loss."""
 
+    needs_content: ClassVar[bool] = True
+
     model: Literal["slmrec"] = Field("slmrec", description=_MODEL)
     loss: Literal["bpr", "softmax"] = Field("softmax", description=TrainSettings.model_fields["loss"].description)
     ssl_task: Literal["fac", "fd", "fm", "fd+fm"] = Field(
@@ -101,6 +109,8 @@ class SLMRecSettings(ModalityViewsSettings):
 
 class MMGCLSettings(ModalityViewsSettings):
     """MMGCL (Yi et al., SIGIR 2022). Contrast of a view with edges dropped and one with a modality masked."""
+
+    needs_content: ClassVar[bool] = True
 
     model: Literal["mmgcl"] = Field("mmgcl", description=_MODEL)
     contrast_weight: float = Field(0.4, ge=0, description="Weight of the contrast of the two versions.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -11,6 +11,9 @@ class TrainSettings(BaseModel):
     """What every model and its training need."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    #: Whether the model is nothing without item features.
+    needs_content: ClassVar[bool] = False
 
     model: str = Field("mmssl", description="Model to train; `mmssl models` lists them.")
     dataset: str = Field("demo", description="Prepared data set to train on.")

@@ -10,7 +10,7 @@ from mmssl_cli.config.content import BM3Settings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender
-from mmssl_cli.models.content import ContentProjections, need_modalities
+from mmssl_cli.models.content import ContentProjections
 from mmssl_cli.models.losses import l2_of
 
 
@@ -25,7 +25,6 @@ class BM3(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: BM3Settings) -> None:
         super().__init__(data, settings)
-        need_modalities(data, settings.model)
         self.num_modalities = len(data.features)
         self.content = ContentProjections(data, settings.embedding_dim)
         self.predictor = nn.Linear(settings.embedding_dim, settings.embedding_dim)

@@ -10,7 +10,7 @@ from mmssl_cli.config.content import CLCRecSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import EmbeddingRecommender
-from mmssl_cli.models.content import joined_content, need_modalities
+from mmssl_cli.models.content import joined_content
 from mmssl_cli.models.losses import l2_of
 
 
@@ -26,7 +26,6 @@ class CLCRec(EmbeddingRecommender):
 
     def __init__(self, data: InteractionData, settings: CLCRecSettings) -> None:
         super().__init__(data, settings)
-        need_modalities(data, settings.model)
         self.num_modalities = len(data.features)
         self.content = joined_content(data)
         self.present = torch.stack(list(data.present.values())).any(dim=0)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from mmssl_cli.data.graph import Edges, nearest_items, symmetric_weights
 from mmssl_cli.data.interactions import InteractionData
-from pipelines.errors import UsageError
 
 
 class ContentProjections(nn.Module):
@@ -86,16 +85,3 @@ def _bag_of_tokens(tokens: Tensor) -> Tensor:
     bags.scatter_add_(1, tokens, torch.ones_like(tokens, dtype=bags.dtype))
     bags[:, 0] = 0  # padding
     return nn.functional.normalize(bags, dim=1)
-
-
-def need_modalities(data: InteractionData, model: str) -> None:
-    """A model of content is nothing without any.
-
-    Raises:
-        UsageError: the data set has no modality, or none was chosen.
-    """
-    if not data.features:
-        raise UsageError(
-            f"Model {model!r} works on the items' content, and data set {data.name!r} has no modality here; choose a "
-            "collaborative model such as lightgcn, or a data set with features."
-        )

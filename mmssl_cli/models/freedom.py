@@ -11,7 +11,7 @@ from mmssl_cli.data.graph import BipartiteGraph, ItemGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
-from mmssl_cli.models.content import ContentProjections, content_graphs, need_modalities
+from mmssl_cli.models.content import ContentProjections, content_graphs
 from mmssl_cli.models.losses import bpr_loss
 
 
@@ -26,7 +26,6 @@ class FREEDOM(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: FREEDOMSettings) -> None:
         super().__init__(data, settings)
-        need_modalities(data, settings.model)
         self.content = ContentProjections(data, settings.embedding_dim)
         graphs = content_graphs(data, settings.graph_topk, weighted=False)
         shares = shares_of(list(graphs), settings.visual_weight)

@@ -12,7 +12,7 @@ from mmssl_cli.data.edges import EdgeGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import EmbeddingRecommender, embedding, ranking_terms
-from mmssl_cli.models.content import ContentProjections, need_modalities
+from mmssl_cli.models.content import ContentProjections
 
 
 class GRCN(EmbeddingRecommender):
@@ -28,7 +28,6 @@ class GRCN(EmbeddingRecommender):
 
     def __init__(self, data: InteractionData, settings: GRCNSettings) -> None:
         super().__init__(data, settings)
-        need_modalities(data, settings.model)
         self.num_modalities = len(data.features)
         self.edges = EdgeGraph.from_csr(data.train, data.num_items)
         #: Whether the item of each edge has content, bool [n] for each modality.

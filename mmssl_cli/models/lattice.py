@@ -11,7 +11,7 @@ from mmssl_cli.data.graph import Edges, ItemGraph, cosine_topk, merged_edges, sy
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
-from mmssl_cli.models.content import ContentProjections, content_graphs, need_modalities
+from mmssl_cli.models.content import ContentProjections, content_graphs
 
 
 class LATTICE(GraphRecommender):
@@ -30,7 +30,6 @@ class LATTICE(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: LATTICESettings) -> None:
         super().__init__(data, settings)
-        need_modalities(data, settings.model)
         self.content = ContentProjections(data, settings.embedding_dim)
         self.raw_graphs = list(content_graphs(data, settings.graph_topk).values())
         count = len(self.raw_graphs)

@@ -10,7 +10,7 @@ from mmssl_cli.config.content import LightGCNMSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms
-from mmssl_cli.models.content import ContentProjections, need_modalities
+from mmssl_cli.models.content import ContentProjections
 
 
 class LightGCNM(GraphRecommender):
@@ -25,7 +25,6 @@ class LightGCNM(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: LightGCNMSettings) -> None:
         super().__init__(data, settings)
-        need_modalities(data, settings.model)
         self.num_modalities = len(data.features)
         self.content = ContentProjections(data, settings.embedding_dim)
         if settings.content_join == "concat":

@@ -10,7 +10,7 @@ from mmssl_cli.data.graph import ItemGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
-from mmssl_cli.models.content import ContentProjections, content_graphs, need_modalities
+from mmssl_cli.models.content import ContentProjections, content_graphs
 from mmssl_cli.models.losses import info_nce
 
 
@@ -26,7 +26,6 @@ class MGCN(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: MGCNSettings) -> None:
         super().__init__(data, settings)
-        need_modalities(data, settings.model)
         d = settings.embedding_dim
         self.content = ContentProjections(data, d)
         self.purifiers = nn.ModuleDict({name: _gate(d) for name in data.features})

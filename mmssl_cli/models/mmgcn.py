@@ -12,7 +12,7 @@ from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms
-from mmssl_cli.models.content import ContentProjections, need_modalities
+from mmssl_cli.models.content import ContentProjections
 
 
 class MMGCN(GraphRecommender):
@@ -28,7 +28,6 @@ class MMGCN(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: MMGCNSettings) -> None:
         super().__init__(data, settings)
-        need_modalities(data, settings.model)
         self.num_modalities = len(data.features)
         dim = settings.embedding_dim
         self.content = ContentProjections(data, dim)

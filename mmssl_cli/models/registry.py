@@ -8,6 +8,7 @@ from collections.abc import Callable
 from mmssl_cli.config import TrainSettings, settings_class
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
+from pipelines.errors import UsageError
 
 MODELS: dict[str, str] = {
     "mmssl": "mmssl_cli.models.mmssl.model:MMSSL",
@@ -38,6 +39,11 @@ def build_model(data: InteractionData, settings: TrainSettings) -> Recommender:
         UsageError: there is no such model, or its settings do not fit the data.
     """
     settings_class(settings.model)
+    if settings.needs_content and not data.features:
+        raise UsageError(
+            f"Model {settings.model!r} works on the items' content, and data set {data.name!r} has no modality here; "
+            "choose a collaborative model such as lightgcn, or a data set with features."
+        )
     module, _, name = MODELS[settings.model].partition(":")
     model_class: Callable[[InteractionData, TrainSettings], Recommender]
     model_class = getattr(importlib.import_module(module), name)

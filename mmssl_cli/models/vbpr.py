@@ -9,7 +9,7 @@ from mmssl_cli.config.content import VBPRSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import EmbeddingRecommender, embedding, ranking_terms
-from mmssl_cli.models.content import joined_content, need_modalities
+from mmssl_cli.models.content import joined_content
 
 
 class VBPR(EmbeddingRecommender):
@@ -23,7 +23,6 @@ class VBPR(EmbeddingRecommender):
 
     def __init__(self, data: InteractionData, settings: VBPRSettings) -> None:
         super().__init__(data, settings)
-        need_modalities(data, settings.model)
         self.num_modalities = len(data.features)
         self.content = joined_content(data)
         self.content_users = embedding(data.num_users, settings.embedding_dim)

@@ -12,7 +12,7 @@ from mmssl_cli.config.structure import ModalityViewsSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import GraphRecommender
-from mmssl_cli.models.content import ContentProjections, need_modalities
+from mmssl_cli.models.content import ContentProjections
 
 #: Raw content is propagated ahead of training up to this size a modality; what is larger is projected first.
 SPREAD_BYTES = 2**28
@@ -71,7 +71,6 @@ class ModalityViews(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: ModalityViewsSettings) -> None:
         super().__init__(data, settings)
-        need_modalities(data, settings.model)
         self.content = ContentProjections(data, settings.embedding_dim)
         self.num_views = 1 + len(data.features)
         self.join_users = self._joining_layer()

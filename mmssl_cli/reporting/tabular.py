@@ -32,6 +32,20 @@ def table(shown: Table) -> str:
     return _written(lines)
 
 
+def columns(shown: Table) -> pd.DataFrame:
+    """The same table for programs: a column of floats where a cell has a number, else of words; with deviations."""
+    import pandas as pd
+
+    found: dict[str, list[object]] = {}
+    for at, name in enumerate(shown.columns):
+        cells = [row[at] for row in shown.rows]
+        numeric = any(cell.value is not None for cell in cells)
+        found[name] = [cell.value if numeric else cell.text for cell in cells]
+        if any(cell.deviation is not None for cell in cells):
+            found[f"{name} deviation"] = [cell.deviation for cell in cells]
+    return pd.DataFrame(found)
+
+
 def frame(data: pd.DataFrame) -> str:
     """A data frame without its index, whole numbers, words made harmless."""
     rows = [[harmless(str(name)) for name in data.columns]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
@@ -16,11 +17,12 @@ from pipelines.files import write_bytes, write_json, write_problem
 
 #: Beside a report: the names of the files that it wrote, so that the next one can take away those it does not write.
 LIST = "files.json"
-_NAME = re.compile(r"((tables|figures)/)?[a-z0-9-]+\.(html|md|tex|csv|svg|pdf)")
+_NAME = re.compile(r"((tables|figures)/)?[a-z0-9-]+\.(html|md|tex|csv|parquet|svg|pdf)")
 
 
 def write_section(section: Section, folder: Path) -> list[Path]:
-    """Write ``<name>.md``, ``<name>.tex``, ``tables/<name>.csv`` and ``figures/<name>.svg``, ``.pdf`` and ``.csv``.
+    """Write ``<name>.md``, ``<name>.tex``, ``tables/<name>.csv`` and ``.parquet``, ``figures/<name>.svg``,
+    ``.pdf`` and ``.csv``.
 
     Returns:
         The files, as they were written.
@@ -87,7 +89,8 @@ def _tables_and_figures(sections: Iterable[Section], folder: Path) -> list[Path]
     paths = []
     for section in sections:
         for table in section.tables:
-            paths.append(_write(folder / "tables" / f"{dashed(table.name)}.csv", tabular.table(table)))
+            path = folder / "tables" / f"{dashed(table.name)}.csv"
+            paths += [_write(path, tabular.table(table)), _parquet(path.with_suffix(".parquet"), table)]
         for plot in section.plots:
             paths += _figure(plot, folder / "figures" / dashed(plot.name))
     return paths
@@ -97,6 +100,13 @@ def _figure(plot: Plot, path: Path) -> list[Path]:
     drawn = plot.draw()
     forms = [style.save(drawn, path.with_name(f"{path.name}.{form}")) for form in ("svg", "pdf")]
     return [*forms, _write(path.with_name(f"{path.name}.csv"), tabular.frame(plot.data))]
+
+
+def _parquet(path: Path, table: Table) -> Path:
+    buffer = io.BytesIO()
+    tabular.columns(table).to_parquet(buffer, index=False)
+    write_bytes(path, buffer.getvalue())
+    return path
 
 
 def _write(path: Path, text: str) -> Path:

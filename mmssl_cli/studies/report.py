@@ -231,7 +231,7 @@ def _analysis(evidence: Evidence, places: Places) -> Section:
             text.append(str(problem))
             continue
         if analysis is not None:
-            return analysis_section(analysis)
+            return analysis_section(analysis, places.flags)
     command = f"mmssl analyze {own[0].id}{places.flags}" if own else f"mmssl train --dataset {dataset}{places.flags}"
     missing = (Missing(f"gradients, transferability and cost on {dataset}", command),)
     title = f"Analysis on {dataset} (the paper's Figure 5)"
