@@ -47,8 +47,8 @@ class MGCN(GraphRecommender):
         of_users, of_items = self.graph.propagate(self.users, self.items, settings.layers)
         of_users, of_items = of_users[users], of_items[items]
         # Fusing costs more than propagation, and concerns the nodes of the batch alone.
-        side_users = self.fuser(of_users, user_views[:, users])
-        side_items = self.fuser(of_items, item_views[:, items])
+        side_users = self.fuser(of_users, user_views.index_select(1, users))
+        side_items = self.fuser(of_items, item_views.index_select(1, items))
         layer0 = self.users[users], self.items[items]
         terms = ranking_terms(settings, of_users + side_users, of_items + side_items, rows, layer0)
         if settings.contrast_weight:
