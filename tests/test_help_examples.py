@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from mmssl_cli.app import COMMANDS, LazyCommand, LazyGroup, app
+from mmssl_cli.config import SETTINGS
 from pipelines.sources import demo
 from tests.conftest import Answer
 
@@ -45,6 +46,13 @@ def _tables(folder: Path) -> None:
     (folder / "items.csv").write_text("\n".join(["id,title,brand", *items]) + "\n")
 
 
+def _quick(words: list[str]) -> list[str]:
+    """The same command with fewer runs, trials and epochs."""
+    fewer = {"--runs": "1", "--trials": "2", "--epochs": "1"}
+    return [fewer.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+
+
+@pytest.mark.slow
 def test_every_example_works(cli: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generate = demo.generate_shop
     monkeypatch.setattr(demo, "generate_shop", lambda seed: generate(seed, num_users=40, num_items=60))
@@ -52,14 +60,15 @@ def test_every_example_works(cli: Callable[..., Answer], tmp_path: Path, monkeyp
     monkeypatch.setattr("mmssl_cli.config.merging.SHIPPED", tmp_path / "shipped")
     for dataset in ("demo", "tiktok"):
         (tmp_path / "shipped" / dataset).mkdir(parents=True)
-        (tmp_path / "shipped" / dataset / "mmssl.toml").write_text("epochs = 1\n")
+        for model in SETTINGS:
+            (tmp_path / "shipped" / dataset / f"{model}.toml").write_text("epochs = 1\n")
     _published(tmp_path / "downloads" / "tiktok")
     _tables(tmp_path)
     (tmp_path / "my.toml").write_text("embedding-dim = 16\n")
 
     ran = []
     for example in examples():
-        program, *arguments = shlex.split(example)
+        program, *arguments = _quick(shlex.split(example))
         answer = cli(*arguments)
         assert (program, answer.code) == ("mmssl", 0), (example, answer.err)
         assert answer.out, example

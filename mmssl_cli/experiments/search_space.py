@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmssl_cli.config import settings_class
-from mmssl_cli.config.merging import SHIPPED, build_settings
+from mmssl_cli.config import build_settings, settings_class
 from pipelines.errors import InputError, UsageError, nearest
 
-RANGES = SHIPPED / "ranges"
+RANGES = Path(__file__).parents[1] / "settings" / "ranges"
 
 
 @dataclass(frozen=True)

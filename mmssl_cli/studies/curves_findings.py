@@ -24,7 +24,7 @@ def findings(curves: Sequence[Curve], metric: str) -> tuple[str, ...]:
     text = (
         f"The highest validation {metric_label(metric)} is {max(scores.values()):.4f}: "
         f"{_whose(scores, max(scores.values()))}. The fewest epochs to come within {1 - NEAR:.0%} of the own best are "
-        f"{min(epochs.values()):.4g}: {_whose(epochs, min(epochs.values()))}."
+        f"{_epochs(min(epochs.values()))}: {_whose(epochs, min(epochs.values()))}."
     )
     if len({trace.device for curve in over for trace in curve.traces}) == 1:
         seconds = {label: fmean(speed.seconds_to_best for speed in speeds) for label, speeds in known.items()}
@@ -39,3 +39,8 @@ def _whose(values: Mapping[str, float], extreme: float) -> str:
     """The label with this value, or all of several."""
     first, *others = [label for label, value in values.items() if value == extreme]
     return f"{first} (tied with {', '.join(others)})" if others else first
+
+
+def _epochs(mean: float) -> str:
+    """A mean number of epochs, whole where it is."""
+    return f"{mean:.1f}".removesuffix(".0")
