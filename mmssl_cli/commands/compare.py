@@ -7,46 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, accepts_settings
-from mmssl_cli.commands.planning import (
-    AsJson,
-    Config,
-    DryRun,
-    Jobs,
-    Out,
-    PlanOptions,
-    Runs,
-    TensorBoard,
-    carry_out,
-    listed,
-    present,
-    refuse_idle_flags,
-    settings_for,
-)
+from mmssl_cli.commands.planning import Asked, carry_out, listed, plans_runs, present, refuse_idle_flags
 from mmssl_cli.config import SETTINGS, settings_class
 from pipelines.errors import UsageError
 
 ALL = "all"
 
 
-@accepts_settings(exclude=("model", "variant"))
+@plans_runs(exclude=("model", "variant"))
 def compare(
     *,
+    asked: Asked,
     models: Annotated[
         list[str] | None,
         typer.Option("--models", metavar="MODEL", help="Models to compare, with commas between; or all, the default."),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models.")] = None,
-    runs: Runs = 1,
-    jobs: Jobs = 1,
-    dry_run: DryRun = False,
-    config: Config = None,
-    out: Out = None,
-    as_json: AsJson = False,
-    tensorboard: TensorBoard = False,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
-    **flags: Any,
 ) -> None:
     """Compare models on one data set, beside published numbers: Table 2, with tests and costs.
 
@@ -57,24 +33,19 @@ def compare(
 
     Example: mmssl compare --dataset demo --models mmssl,lightgcn,mf --jobs 2 --out results
     """
-    from mmssl_cli.experiments.plan import over_seeds
     from mmssl_cli.studies.comparison import comparison_section
     from mmssl_cli.studies.representatives import validation
 
-    given = {name: value for name, value in flags.items() if value is not None}
     names = _chosen([*listed(models), *listed(more)])
-    refuse_idle_flags(names or list(SETTINGS), given)
-    plan = {name: settings_for(name, given, config, data_dir) for name in names or SETTINGS}
+    refuse_idle_flags(names or list(SETTINGS), asked.given)
+    plan = {name: asked.settings(name) for name in names or SETTINGS}
     if not names:
-        plan = _with_content(plan, data_dir)
-    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard, out, as_json)
-    # Seed by seed: a plan that is cut off has compared all models on some seeds.
-    by_seed = zip(*(over_seeds(settings, runs) for settings in plan.values()), strict=True)
-    result = carry_out([run for seeded in by_seed for run in seeded], options)
+        plan = _with_content(plan, asked.data_dir)
+    result = carry_out(asked.seed_by_seed(plan.values()), asked)
     found = [one for settings in plan.values() if (one := result.configuration(settings)) is not None]
     first = next(iter(plan.values()))
     k = int(first.select_on.partition("@")[2])
-    present(comparison_section(first.dataset, sorted(found, key=validation), k), result, out, as_json)
+    present(comparison_section(first.dataset, sorted(found, key=validation), k), result, asked.out, asked.as_json)
 
 
 def _chosen(names: list[str]) -> list[str]:

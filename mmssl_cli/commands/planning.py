@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.options import chosen_dataset, verbosity
+from mmssl_cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_RUNS_DIR,
+    DataDir,
+    RunsDir,
+    accepts_settings,
+    chosen_dataset,
+    verbosity,
+)
 from mmssl_cli.config import TrainSettings, merge_settings, read_toml, settings_class
 from mmssl_cli.wording import counted
 from pipelines.errors import InputError, UsageError, nearest
@@ -45,17 +55,78 @@ TensorBoard = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class PlanOptions:
-    """Where a plan is carried out, and how."""
+#: The options that every command with a plan of runs has, with their defaults.
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "runs": (Runs, 1),
+    "jobs": (Jobs, 1),
+    "dry_run": (DryRun, False),
+    "config": (Config, None),
+    "out": (Out, None),
+    "as_json": (AsJson, False),
+    "tensorboard": (TensorBoard, False),
+    "data_dir": (DataDir, DEFAULT_DATA_DIR),
+    "runs_dir": (RunsDir, DEFAULT_RUNS_DIR),
+}
 
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command with a plan of runs was asked for, beside its own options.
+
+    Attributes:
+        given: settings that were given as flags, as they were written.
+    """
+
+    given: Mapping[str, Any]
+    runs: int
+    jobs: int
+    dry_run: bool
+    config: Path | None
+    out: Path | None
+    as_json: bool
+    tensorboard: bool
     data_dir: Path
     runs_dir: Path
-    jobs: int = 1
-    dry_run: bool = False
-    tensorboard: bool = False
-    out: Path | None = None
-    as_json: bool = False
+
+    def settings(self, of_model: str | None = None, *, prepared: bool = True, **more: Any) -> TrainSettings:
+        """The settings that are asked for, see ``settings_for``; ``more`` are flags that the command adds."""
+        return settings_for(of_model, {**self.given, **more}, self.config, self.data_dir, prepared=prepared)
+
+    def seed_by_seed(self, settings: Iterable[TrainSettings]) -> list[TrainSettings]:
+        """As many seeds of each as are asked for: a plan that is cut off has compared all on some seeds."""
+        from mmssl_cli.experiments.plan import over_seeds
+
+        by_seed = zip(*(over_seeds(each, self.runs) for each in settings), strict=True)
+        return [run for seeded in by_seed for run in seeded]
+
+
+def plans_runs(function: Callable[..., None] | None = None, *, exclude: Collection[str] = ()) -> Any:
+    """Give a command the options of a plan and a flag for every setting; it is called with ``asked``.
+
+    Args:
+        exclude: settings that are no flags here.
+    """
+    if function is None:
+        return partial(plans_runs, exclude=exclude)
+    called = function
+    signature = inspect.signature(function, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "asked"]
+
+    @wraps(function)
+    def command(**arguments: Any) -> None:
+        mine = {parameter.name: arguments.pop(parameter.name) for parameter in own}
+        shared = {name: arguments.pop(name) for name in _SHARED}
+        given = {name: value for name, value in arguments.items() if value is not None}
+        called(asked=Asked(given=given, **shared), **mine)
+
+    shared = [keyword(name, annotation, default) for name, (annotation, default) in _SHARED.items()]
+    command.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+    return accepts_settings(command, exclude=exclude)
+
+
+def keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """A keyword parameter of a command."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
 @dataclass(frozen=True)
@@ -138,7 +209,7 @@ def _fields_of_any_model() -> set[str]:
     return {field for cls in SETTINGS.values() for field in cls.model_fields}
 
 
-def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Sequence[str] | None = None) -> PlanResult:
+def carry_out(plan: Sequence[TrainSettings], asked: Asked, *, names: Sequence[str] | None = None) -> PlanResult:
     """Reuse what is finished, go on with what was cut off, train the rest.
 
     Args:
@@ -154,27 +225,27 @@ def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Seq
     named = dict(zip(map(id, plan), names, strict=True)) if names else {}
     runs = distinct(plan)
     called = [named.get(id(settings)) or _name(settings) for settings in runs]
-    if options.out is not None:
-        _check_out(options.out)
-    if options.tensorboard:
+    if asked.out is not None:
+        _check_out(asked.out)
+    if asked.tensorboard:
         from mmssl_cli.tensorboard import summary_writer
 
         summary_writer()  # a missing package is said before anything is trained
-    store = Store(options.runs_dir)
-    standings = [store.find(settings, options.data_dir) for settings in runs]
+    store = Store(asked.runs_dir)
+    standings = [store.find(settings, asked.data_dir) for settings in runs]
     times = [store.seconds(standing) for standing in standings]
-    total = total_seconds(times, options.jobs)
+    total = total_seconds(times, asked.jobs)
     problems = [f"Run {run.id} is damaged and does not count: {run.problem}" for run in store.damaged_on(runs)]
     problems += dict.fromkeys(problem for standing in standings for problem in standing.problems)
-    if options.dry_run:
+    if asked.dry_run:
         for problem in problems:
             print(problem, file=sys.stderr)
-        _show_plan(standings, called, times, total, options.as_json)
+        _show_plan(standings, called, times, total, asked.as_json)
         raise typer.Exit
     from mmssl_cli.experiments.executor import Engine
 
     reporter = make_plan_reporter(verbosity())
-    engine = Engine(options.data_dir, options.runs_dir, options.jobs, options.tensorboard)
+    engine = Engine(asked.data_dir, asked.runs_dir, asked.jobs, asked.tensorboard)
     try:
         for problem in problems:
             reporter.message(problem)

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, accepts_settings
-from mmssl_cli.commands.planning import (
-    AsJson,
-    Config,
-    DryRun,
-    Jobs,
-    Out,
-    PlanOptions,
-    Runs,
-    TensorBoard,
-    carry_out,
-    listed,
-    present,
-    refuse_idle_flags,
-    settings_for,
-)
+from mmssl_cli.commands.planning import Asked, carry_out, listed, plans_runs, present, refuse_idle_flags
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, settings_class
 from pipelines.errors import UsageError, nearest
 
@@ -34,9 +19,10 @@ if TYPE_CHECKING:
 USUAL = ("mmssl", "lightgcn")
 
 
-@accepts_settings(exclude=("model", "variant"))
+@plans_runs(exclude=("model", "variant"))
 def sparsity(
     *,
+    asked: Asked,
     runs_of: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,16 +41,6 @@ def sparsity(
         ),
     ] = None,
     metric: Annotated[str, typer.Option(metavar="NAME@K", help="Test metric to compare, e.g. recall@20.")] = "ndcg@20",
-    runs: Runs = 1,
-    jobs: Jobs = 1,
-    dry_run: DryRun = False,
-    config: Config = None,
-    out: Out = None,
-    as_json: AsJson = False,
-    tensorboard: TensorBoard = False,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
-    **flags: Any,
 ) -> None:
     """Compare models by how many training items a user has (Table 4, Fig. 1a), and an item has users (Fig. 1b, c).
 
@@ -75,29 +51,23 @@ def sparsity(
 
     Example: mmssl sparsity --dataset demo --buckets 0,4,6,100 --metric recall@20 --out results
     """
-    asked, edges = _metric(metric), _buckets(buckets)
-    given = {name: value for name, value in flags.items() if value is not None}
+    wanted, edges = _metric(metric), _buckets(buckets)
     names = list(dict.fromkeys([*listed(runs_of), *listed(models)]))
-    plan = _settings(names, given, config, runs, data_dir, runs_dir)
-    _check(plan, asked, edges, data_dir)
+    plan = _settings(names, asked)
+    _check(plan, wanted, edges, asked.data_dir)
 
-    from mmssl_cli.experiments.plan import over_seeds
     from mmssl_cli.reporting.document import Section
     from mmssl_cli.studies import sparsity as study
 
-    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard, out, as_json)
-    # Seed by seed: a plan that is cut off has compared all models on some seeds.
-    result = carry_out(
-        [run for seeds in zip(*(over_seeds(s, runs) for s in plan), strict=True) for run in seeds], options
-    )
+    result = carry_out(asked.seed_by_seed(plan), asked)
     found = [configuration for settings in plan if (configuration := result.configuration(settings)) is not None]
     if found:
-        section = study.sparsity(found, data_dir, metric=asked, buckets=edges)
+        section = study.sparsity(found, asked.data_dir, metric=wanted, buckets=edges)
     else:
         section = Section(
             "sparsity", f"Sparse users and items of {plan[0].dataset}", ("No run of this plan succeeded.",)
         )
-    present(section, result, out, as_json)
+    present(section, result, asked.out, asked.as_json)
 
 
 def _metric(text: str) -> str:
@@ -115,42 +85,36 @@ def _buckets(text: str | None) -> Buckets | None:
     return None if text is None else parse_buckets(text)
 
 
-def _settings(
-    names: Sequence[str],
-    given: Mapping[str, Any],
-    config: Path | None,
-    runs: int,
-    data_dir: Path,
-    runs_dir: Path,
-) -> list[TrainSettings]:
+def _settings(names: Sequence[str], asked: Asked) -> list[TrainSettings]:
     """The settings of each model that is compared, with the first seed."""
     if names:
-        refuse_idle_flags([name.partition(":")[0] for name in names], given)
-        return [_one(name, given, config, data_dir) for name in names]
+        refuse_idle_flags([name.partition(":")[0] for name in names], asked.given)
+        return [_one(name, asked) for name in names]
 
     from mmssl_cli.experiments.plan import Store, over_seeds
 
-    plan = {name: settings_for(name, given, config, data_dir) for name in SETTINGS}
-    store = Store(runs_dir)
+    plan = {name: asked.settings(name) for name in SETTINGS}
+    store = Store(asked.runs_dir)
     kept = [
         name
         for name, settings in plan.items()
-        if name in USUAL or any(store.find(run, data_dir).run is not None for run in over_seeds(settings, runs))
+        if name in USUAL
+        or any(store.find(run, asked.data_dir).run is not None for run in over_seeds(settings, asked.runs))
     ]
-    refuse_idle_flags(kept, given)
+    refuse_idle_flags(kept, asked.given)
     return [plan[name] for name in kept]
 
 
-def _one(name: str, given: Mapping[str, Any], config: Path | None, data_dir: Path) -> TrainSettings:
+def _one(name: str, asked: Asked) -> TrainSettings:
     """The settings of a model as it was named: ``lightgcn`` or ``mmssl:w/o-CL``."""
     model, colon, variant = name.partition(":")
     if not colon:
-        return settings_for(model, given, config, data_dir)
+        return asked.settings(model)
     if "variant" not in settings_class(model).model_fields:
         raise UsageError(f"Model {model!r} has no variants; write {model} instead of {name!r}.")
     if variant not in VARIANTS:
         raise UsageError(f"There is no variant {variant!r} of {model}: {nearest(variant, VARIANTS)}")
-    return settings_for(model, {**given, "variant": variant}, config, data_dir)
+    return asked.settings(model, variant=variant)
 
 
 def _check(plan: Sequence[TrainSettings], metric: str, buckets: Buckets | None, data_dir: Path) -> None:

@@ -8,21 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, accepts_settings
 from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.planning import (
-    AsJson,
-    Config,
-    DryRun,
-    Jobs,
-    Out,
-    PlanOptions,
-    Runs,
-    TensorBoard,
-    carry_out,
-    present,
-    settings_for,
-)
+from mmssl_cli.commands.planning import Asked, carry_out, plans_runs, present
 from mmssl_cli.config import TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
 
@@ -31,9 +18,10 @@ if TYPE_CHECKING:
     from mmssl_cli.studies.sweep_points import Line
 
 
-@accepts_settings
+@plans_runs
 def sweep(
     *,
+    asked: Asked,
     param: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,16 +42,6 @@ def sweep(
             help="Test metric of the figures; on validation it chooses the value. By default what --select-on says.",
         ),
     ] = None,
-    config: Config = None,
-    runs: Runs = 1,
-    jobs: Jobs = 1,
-    dry_run: DryRun = False,
-    out: Out = None,
-    as_json: AsJson = False,
-    tensorboard: TensorBoard = False,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
-    **flags: Any,
 ) -> None:
     """Train with several values of one setting or of several, and show how the test metrics move (Figure 4).
 
@@ -78,23 +56,21 @@ def sweep(
     from mmssl_cli.experiments.plan import over_seeds
     from mmssl_cli.studies.sweep_points import lines_of, parse
 
-    given = {name: value for name, value in flags.items() if value is not None}
     if grid and not param:
         raise UsageError("--grid tries every combination of the values that --param gives; give at least two of them.")
-    reference = settings_for(None, given, config, data_dir, prepared=False)
+    reference = asked.settings(prepared=False)
     lines = lines_of(reference, parse(param or (), reference), grid=grid)
     metric = _measured(metric or reference.select_on, reference)
-    settings_for(None, given, config, data_dir)  # the values are right: now the data set
-    plan = {name: run for line in lines for name, run in _named(line, runs, over_seeds)}
-    options = PlanOptions(data_dir, runs_dir, jobs, dry_run, tensorboard, out, as_json)
-    result = carry_out(list(plan.values()), options, names=list(plan))
+    asked.settings()  # the values are right: now the data set
+    plan = {name: run for line in lines for name, run in _named(line, asked.runs, over_seeds)}
+    result = carry_out(list(plan.values()), asked, names=list(plan))
 
     from mmssl_cli.studies.sweep import sweep_section
 
-    others, problems = _others(reference, data_dir, runs_dir)
-    places = place_flags(data_dir, runs_dir)
+    others, problems = _others(reference, asked.data_dir, asked.runs_dir)
+    places = place_flags(asked.data_dir, asked.runs_dir)
     section = sweep_section(lines, result.configuration, others, metric, problems=problems, places=places)
-    present(section, result, out, as_json)
+    present(section, result, asked.out, asked.as_json)
 
 
 def _named(line: Line, runs: int, over_seeds: Any) -> Iterable[tuple[str, TrainSettings]]:
