@@ -11,7 +11,7 @@ from typing import Any
 from mmssl_cli.config import build_settings, settings_class
 from pipelines.errors import InputError, UsageError, nearest
 
-RANGES = Path(__file__).parents[1] / "settings" / "ranges"
+RANGES = Path(__file__).parents[1] / "ranges"
 
 
 @dataclass(frozen=True)
