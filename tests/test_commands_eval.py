@@ -338,7 +338,7 @@ def test_models_lists_the_registry_and_one_models_settings(cli: Cli) -> None:
     assert "Sec. 4.3.1" in cli("models", "mmssl").out
     unknown = cli("models", "lightgc")
     assert unknown.code == 2
-    assert "did you mean lightgcn?" in unknown.words
+    assert "did you mean lightgcn or lightgcn-m?" in unknown.words
 
 
 def test_models_shows_settings_as_a_data_set_uses_them(

@@ -54,7 +54,7 @@ def test_from_nothing_to_the_report_again_and_after_damage(process: Process, tmp
 
     report = process("report")
     assert report.code == 0, report.err
-    assert "analyze" not in report.out and "--param layers=2,4 " in report.out
+    assert "gradients, transferability" not in report.out and "--param layers=2,4 " in report.out
     with (tmp_path / "report/tables/table3-ablation-demo-recall-20.csv").open(newline="") as file:
         shown = {row["Variant"]: float(row["Recall@20"]) for row in csv.DictReader(file)}
     variant_of = {json.loads(text)["variant"]: json.loads(text)["test"]["recall@20"] for text in runs.values()}

@@ -133,7 +133,7 @@ def test_a_variant_is_named_with_its_model(cli: Cli, folder: Path) -> None:
         (["--buckets", "0,6,4"], 2, "The buckets 0,6,4 are not valid"),
         (["--buckets", "few"], 2, "buckets cannot be 'few'"),
         (["--buckets", "5000,6000"], 1, "No test user of data set 'demo' is in the buckets 5000,6000"),
-        (["--runs-of", "mmsl"], 2, "There is no model 'mmsl': did you mean mmssl?"),
+        (["--runs-of", "mmsl"], 2, "There is no model 'mmsl': did you mean mmssl or mmgcl or sgl?"),
         (["mf:w/o-CL"], 2, "Model 'mf' has no variants"),
         (["mmssl:w/o-CLL"], 2, "There is no variant 'w/o-CLL' of mmssl: did you mean w/o-CL"),
         (["mf", "lightgcn", "--heads", "2"], 2, "None of mf, lightgcn has a setting 'heads'"),

@@ -48,7 +48,7 @@ def _settings_flag(name: str, declared: dict[type[TrainSettings], list[str]]) ->
     kind = _without_none(field.annotation)
     flag = f"--{name.replace('_', '-')}"
     help = escape(field.description or "")
-    if default := _default(name, declared):
+    if default := _default(name):
         help += f" [dim]{escape(f'[default: {default}]')}[/dim]"
     panel = _panel(declared)
     if kind is bool:
@@ -65,16 +65,21 @@ def _settings_flag(name: str, declared: dict[type[TrainSettings], list[str]]) ->
     return keyword_flag(name, str | None, option, None)
 
 
-def _default(name: str, declared: dict[type[TrainSettings], list[str]]) -> str:
-    """The default, or of a setting whose default differs from model to model each one; empty for none."""
-    values: dict[str, list[str]] = {}
-    for cls, models in declared.items():
-        value = cls.model_fields[name].default
-        shown = "" if value is None else ("on" if value else "off") if isinstance(value, bool) else shown_value(value)
-        values.setdefault(shown, []).extend(models)
-    if len(values) == 1:
-        return next(iter(values))
-    return "; ".join(f"{shown or 'none'} ({', '.join(models)})" for shown, models in values.items())
+def _default(name: str) -> str:
+    """The default that most models have, then those of the others by name; empty for none."""
+    models: dict[str, list[str]] = {}
+    for model, cls in SETTINGS.items():
+        if name in cls.model_fields and name != "model":
+            models.setdefault(_shown_default(cls.model_fields[name].default), []).append(model)
+    usual, *others = sorted(models, key=lambda shown: len(models[shown]), reverse=True) or [TrainSettings().model]
+    apart = [f"{shown or 'none'} for {', '.join(models[shown])}" for shown in others]
+    return "; ".join([usual or "none", *apart]) if apart else usual
+
+
+def _shown_default(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "" if value is None else shown_value(value)
 
 
 def _panel(declared: dict[type[TrainSettings], list[str]]) -> str:
