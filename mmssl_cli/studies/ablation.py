@@ -98,8 +98,8 @@ def _findings(found: Mapping[str, Configuration], dataset: str, metrics: Sequenc
                 behind_in_all.discard(variant)
         words = {
             "behind": "clearly behind the full model",
-            "ahead": "clearly ahead of it",
-            "open": "not told apart from it",
+            "ahead": "clearly ahead of the full model",
+            "open": "not told apart from the full model",
         }
         told = [f"{words[kind]}: {', '.join(which)}" for kind, which in kinds.items() if which]
         texts.append(f"{metric_label(metric)}: {'; '.join(told)}.")
