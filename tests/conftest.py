@@ -74,3 +74,13 @@ def process(tmp_path: Path) -> Callable[..., Answer]:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared demo, made once; only to be read."""
+    from pipelines.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("demo")
+    prepare("demo", data_dir=folder)
+    return folder / "demo"

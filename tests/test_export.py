@@ -17,7 +17,6 @@ from pipelines.errors import InputError, UsageError
 from pipelines.export import LAYOUTS, export
 from pipelines.imports import read_import, tool_of
 from pipelines.options import PrepOptions
-from pipelines.prepare import prepare
 from pipelines.prepared import read_prepared, write_prepared
 from pipelines.reporting import Reporter
 from pipelines.sources.notes import NOTES_FILE
@@ -141,13 +140,6 @@ def test_there_and_back(tmp_path_factory: pytest.TempPathFactory, layout: str, d
     if layout == "mmssl":  # which numbers users and items itself
         assert list(returned.users["id"]) == list(dataset.users["id"])
         assert list(returned.items["id"]) == list(dataset.items["id"])
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    prepare("demo", data_dir=folder)
-    return folder / "demo"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

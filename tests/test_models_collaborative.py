@@ -16,7 +16,6 @@ from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.models.losses import contrast_nodes
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.training.loop import TrainingLoop
-from pipelines.prepare import prepare
 from tests.collaborative_cases import (
     DATA,
     MODELS,
@@ -213,13 +212,6 @@ def test_bfloat16_trains_close_to_float32(name: str) -> None:
         assert all(p.dtype == torch.float32 and p.isfinite().all() for p in loop.model.parameters())
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
     assert losses[1] != losses[0]
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("demo")
-    prepare("demo", data_dir=folder)
-    return folder / "demo"
 
 
 @pytest.mark.slow

@@ -18,7 +18,6 @@ from mmssl_cli.models.content import content_graphs
 from mmssl_cli.models.freedom import degree_weights, drawn, shares_of
 from mmssl_cli.training.loop import TrainingLoop
 from pipelines.errors import UsageError
-from pipelines.prepare import prepare
 from tests.model_cases import array, dense, toy_batch, toy_data, unit, weighted
 from tests.structure_cases import bpr, built, content, info_nce, lightgcn, nearest, normalised, with_tokens
 
@@ -319,13 +318,6 @@ def test_bfloat16_trains_close_to_float32(name: str) -> None:
     exact, rounded = records
     assert exact.keys() == rounded.keys()
     assert rounded["loss/total"] == pytest.approx(exact["loss/total"], rel=0.1)
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("demo")
-    prepare("demo", data_dir=folder)
-    return folder / "demo"
 
 
 @pytest.mark.slow

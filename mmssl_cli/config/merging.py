@@ -16,20 +16,32 @@ from pipelines.errors import InputError, UsageError, nearest
 SHIPPED = Path(__file__).parents[1] / "settings"
 
 
+def parse_toml(path: Path, absent: str) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Args:
+        absent: the sentence where there is no such file.
+
+    Raises:
+        InputError: the file is missing, cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as problem:
+        raise InputError(absent) from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise InputError(f"{path} is not valid TOML ({problem}); correct it or leave it out.") from problem
+    except OSError as problem:
+        raise InputError(f"Cannot read {path}: {problem.strerror}.") from problem
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """A flat TOML file of settings, its keys with underscores; tables in it (provenance) are left out.
 
     Raises:
         InputError: the file is missing or is not TOML.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as problem:
-        raise InputError(f"There is no settings file {path}; expected a TOML file of settings.") from problem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise InputError(f"{path} is not valid TOML ({problem}); correct it or leave it out.") from problem
-    except OSError as problem:
-        raise InputError(f"Cannot read {path}: {problem.strerror}.") from problem
+    raw = parse_toml(path, f"There is no settings file {path}; expected a TOML file of settings.")
     settings = {key.replace("-", "_"): value for key, value in raw.items() if key != "provenance"}
     if len(settings) < len(raw.keys() - {"provenance"}):
         raise InputError(f"{path} has a setting twice, once with dashes and once with underscores; keep one.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmssl_cli.config import build_settings, settings_class
+from mmssl_cli.config.merging import parse_toml
 from pipelines.errors import InputError, UsageError, nearest
 
 RANGES = Path(__file__).parents[1] / "ranges"
@@ -53,14 +53,7 @@ def read_space(path: Path, model: str) -> Space:
         InputError: the file is missing, is not TOML, or a range is none.
         UsageError: an unknown setting, or a value out of its bounds.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as problem:
-        raise InputError(f"There is no file of ranges {path}; expected TOML such as lr = [1e-4, 1e-3].") from problem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise InputError(f"{path} is not valid TOML ({problem}).") from problem
-    except OSError as problem:
-        raise InputError(f"Cannot read {path}: {problem.strerror}.") from problem
+    raw = parse_toml(path, f"There is no file of ranges {path}; expected TOML such as lr = [1e-4, 1e-3].")
     space: Space = {}
     fields = settings_class(model).model_fields
     for key, given in raw.items():

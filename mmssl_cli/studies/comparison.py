@@ -91,11 +91,6 @@ def _trained(model: Configuration) -> str:
     return f"{model.label}: {features + ', ' if features else ''}{settings.epochs} epochs, patience {settings.patience}"
 
 
-def best_of(models: Sequence[Configuration]) -> Configuration | None:
-    """The model of the highest validation score; None of none."""
-    return max(models, key=validation, default=None)
-
-
 def _tests(dataset: str, ours: Configuration, rivals: Sequence[Configuration], metrics: Sequence[str]) -> Table:
     columns = ["Against"]
     for metric in metrics:
@@ -149,7 +144,7 @@ def _costs(dataset: str, models: Sequence[Configuration]) -> Table:
 
 
 def _findings(ours: Configuration | None, rivals: Sequence[Configuration], metric: str) -> tuple[str, ...]:
-    best = best_of(rivals)
+    best = max(rivals, key=validation, default=None)
     if ours is None or best is None:
         return ()
     difference = against(ours, best, metric)
