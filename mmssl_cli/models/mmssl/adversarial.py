@@ -43,7 +43,7 @@ class AdversarialSelfAugmentation(nn.Module):
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Adam for the discriminator, with the moments that WGAN-GP uses."""
         parameters = self.discriminator.parameters()
-        return torch.optim.Adam(parameters, lr=self.settings.discriminator_lr, betas=(0.5, 0.9))
+        return torch.optim.Adam(parameters, lr=self.settings.discriminator_lr, betas=(0.5, 0.9), fused=True)
 
     def discriminator_step(
         self,
