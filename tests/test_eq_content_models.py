@@ -21,14 +21,17 @@ from tests.content_cases import (
 from tests.model_cases import array, dense, toy_batch, toy_data, unit, weighted
 
 
-def test_vbpr() -> None:
+@pytest.mark.parametrize("weight", [None, 0.3])
+def test_vbpr(weight: float | None) -> None:
     data, batch = content_data(tokens=True), toy_batch(toy_data())
-    model = content_model("vbpr", data, l2_weight=0.1)
+    model = content_model("vbpr", data, l2_weight=0.1, feature_weight=weight)
     bags = np.zeros((data.num_items, 6))
     for item, ids in enumerate(data.features["taste"].tolist()):
         for token in ids:
             bags[item, token] += token > 0
     content = np.hstack([array(data.features["visual"]), array(data.features["text"]), unit(bags)])
+    if weight is not None:
+        content = weight * unit(content)
     scores = np.empty((data.num_users, data.num_items))
     for user in range(data.num_users):
         for item in range(data.num_items):

@@ -18,6 +18,9 @@ class VBPRSettings(TrainSettings):
     needs_content: ClassVar[bool] = True
 
     model: Literal["vbpr"] = Field("vbpr", description=_MODEL)
+    feature_weight: float | None = Field(
+        None, gt=0, description="Length that each item's content row is scaled to; by default rows stay as they are."
+    )
 
 
 class LightGCNMSettings(GraphSettings):

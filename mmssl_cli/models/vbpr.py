@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from mmssl_cli.config.content import VBPRSettings
 from mmssl_cli.data.interactions import InteractionData
@@ -18,13 +19,16 @@ class VBPR(EmbeddingRecommender):
     The whole of the paper; f_i are the raw features of all modalities beside each other, and gamma and theta have
     ``embedding_dim`` columns each. What is the same for all of a user's items (alpha, beta_u) is left out, for it
     changes no order. The L2 term covers gamma, theta and beta; E has none, as in the paper's experiments, and
-    beta' none here.
+    beta' none here. ``feature_weight`` is not of the paper: Adam moves every entry of E by about the learning rate, so
+    that long rows of content outrun the free factors.
     """
 
     def __init__(self, data: InteractionData, settings: VBPRSettings) -> None:
         super().__init__(data, settings)
         self.num_modalities = len(data.features)
         self.content = joined_content(data)
+        if settings.feature_weight is not None:
+            self.content = settings.feature_weight * normalize(self.content, dim=1)
         self.content_users = embedding(data.num_users, settings.embedding_dim)
         self.projection = embedding(self.content.shape[1], settings.embedding_dim)
         self.item_bias = nn.Parameter(torch.zeros(data.num_items, 1))
