@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmssl_cli.commands import torchrun
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Session:
     Attributes:
         given: settings that were given as flags, as they were written.
         runs: how many runs were asked for.
+        distributed: whether several processes train the model together.
         results: of the runs that are over.
         seed: of the run that is under way; None before the first.
     """
@@ -30,6 +32,7 @@ class Session:
     runs: int
     data_dir: Path
     runs_dir: Path
+    distributed: bool = False
     results: list[RunResult] = field(default_factory=list)
     seed: int | None = None
 
@@ -47,7 +50,7 @@ class Session:
             words = [word for name, value in settings.items() for word in _flag(name, value)] + ["--continue"]
         places = {"data_dir": (self.data_dir, DEFAULT_DATA_DIR), "runs_dir": (self.runs_dir, DEFAULT_RUNS_DIR)}
         words += [word for name, (path, usual) in places.items() if path != usual for word in _flag(name, path)]
-        return shlex.join(["mmssl", "train", *words])
+        return shlex.join([*(torchrun.command() if self.distributed else ["mmssl", "train"]), *words])
 
     def interruption(self, info: Mapping[str, Any]) -> str:
         """What to say after Ctrl-C."""

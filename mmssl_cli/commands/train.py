@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from mmssl_cli.commands import torchrun
 from mmssl_cli.commands.going_on import Session
 from mmssl_cli.commands.options import (
     DEFAULT_DATA_DIR,
@@ -77,6 +79,14 @@ def train(
             + escape("pip install 'mmssl[tensorboard]'."),
         ),
     ] = False,
+    distributed: Annotated[
+        bool,
+        typer.Option(
+            "--distributed",
+            help="Share out each batch among the processes that torchrun starts, one a GPU; the numbers are those of "
+            "one process, to rounding.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -91,21 +101,23 @@ def train(
     Example: mmssl train --dataset tiktok --model mmssl --variant w/o-GT --runs 5
 
     Example: mmssl train --config my.toml --lr 5e-4
+
+    Example: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed --dataset tiktok
     """
     from mmssl_cli.progress import make_reporter
 
     given = {name: value for name, value in flags.items() if value is not None}
     if resume is not None and (runs > 1 or continued):
         raise UsageError("--resume goes on with one run; leave out --runs and --continue.")
+    torchrun.check(distributed, runs > 1 or continued)
+    session = Session(given, config, runs, data_dir, runs_dir, distributed)
+    if distributed and torchrun.rank():
+        return _follow(session, resume)
     reporter = make_reporter(verbosity())
     if tensorboard:
         reporter = _also_to_tensorboard(reporter, runs_dir, resume)
-    session = Session(given, config, runs, data_dir, runs_dir)
     try:
-        if resume is not None:
-            session.results.append(_resume(resume, session, reporter))
-        else:
-            _train(session, reporter, continued)
+        _lead(session, resume, reporter, continued)
     except KeyboardInterrupt:
         reporter.close()
         print(session.interruption(reporter.info), file=sys.stderr)
@@ -120,6 +132,8 @@ def train(
                 f"The disk is full: {runs_dir / run} cannot be written; free some space, then go on with: "
                 f"{session.command(run)}"
             ) from problem
+        if run is not None and _lost_another(problem):
+            raise MmsslError(f"{problem} Go on with: {session.command(run)}") from problem
         raise
     finally:
         reporter.close()
@@ -127,6 +141,50 @@ def train(
         print(json.dumps(_plain(session.results), indent=2))
     else:
         _show(session.results)
+
+
+def _lead(session: Session, resume: str | None, reporter: Reporter, continued: bool = False) -> None:
+    if session.distributed:
+        from mmssl_cli.training.together import join
+
+        join()
+    if resume is not None:
+        session.results.append(_resume(resume, session, reporter))
+    else:
+        _train(session, reporter, continued)
+    if session.distributed:
+        from mmssl_cli.training.together import part
+
+        part()
+
+
+def _follow(session: Session, resume: str | None) -> None:
+    """Train along with the leading process, and say only what went wrong on this one alone."""
+    from mmssl_cli.progress import Reporter
+    from mmssl_cli.sharing import LostError
+    from mmssl_cli.training.together import ToldError
+
+    try:
+        _lead(session, resume, Reporter())
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except (ToldError, LostError) as problem:
+        raise typer.Exit(problem.exit_code) from problem
+    except MmsslError as problem:
+        raise MmsslError(f"Process {torchrun.rank()}: {problem}") from problem
+
+
+def _together(session: Session) -> AbstractContextManager[None]:
+    """A block whose problems are those of all processes; one process alone need not import PyTorch for it."""
+    if not session.distributed:
+        return nullcontext()
+    from mmssl_cli.training.together import together
+
+    return together()
+
+
+def _lost_another(problem: Exception) -> bool:
+    return type(problem).__name__ == "LostError"  # its module imports PyTorch, which may not have been needed yet
 
 
 def _also_to_tensorboard(reporter: Reporter, runs_dir: Path, resume: str | None) -> Reporter:
@@ -139,11 +197,13 @@ def _also_to_tensorboard(reporter: Reporter, runs_dir: Path, resume: str | None)
 
 
 def _train(session: Session, reporter: Reporter, continued: bool) -> None:
-    settings = _merge(session.given, session.config, session.data_dir)
-    chosen = {*session.given, *(read_toml(session.config) if session.config else ())}
-    if line := shipped_line(settings, chosen):
-        reporter.message(line)
-    ensure_prepared(settings.dataset, session.data_dir)
+    with _together(session):
+        settings = _merge(session.given, session.config, session.data_dir)
+        chosen = {*session.given, *(read_toml(session.config) if session.config else ())}
+        if line := shipped_line(settings, chosen):
+            reporter.message(line)
+        if not (session.distributed and torchrun.rank()):
+            ensure_prepared(settings.dataset, session.data_dir)
     for number in range(session.runs):
         session.seed = settings.seed + number
         seeded = build_settings({**settings.model_dump(), "seed": session.seed})
@@ -201,16 +261,19 @@ def ensure_prepared(dataset: str, data_dir: Path) -> None:
 def _resume(argument: str, session: Session, reporter: Reporter) -> RunResult:
     from mmssl_cli.experiments.store import resolve_run
 
-    run = resolve_run(argument, session.runs_dir)
-    from_file = read_toml(session.config) if session.config else {}
-    changed = changed_settings(run.settings(), {**from_file, **session.given})
-    refused = [name for name in changed if name not in RESUMABLE]
-    if refused:
-        what = ", ".join(f"{name.replace('_', '-')} ({changed[name][0]}, not {changed[name][1]})" for name in refused)
-        raise UsageError(
-            f"Run {run.id} was trained with another {what}; a resumed run keeps its settings, only "
-            f"{', '.join(RESUMABLE)} may change. Leave these out, or start a new run."
-        )
+    with _together(session):
+        run = resolve_run(argument, session.runs_dir)
+        from_file = read_toml(session.config) if session.config else {}
+        changed = changed_settings(run.settings(), {**from_file, **session.given})
+        refused = [name for name in changed if name not in RESUMABLE]
+        if refused:
+            what = ", ".join(
+                f"{name.replace('_', '-')} ({changed[name][0]}, not {changed[name][1]})" for name in refused
+            )
+            raise UsageError(
+                f"Run {run.id} was trained with another {what}; a resumed run keeps its settings, only "
+                f"{', '.join(RESUMABLE)} may change. Leave these out, or start a new run."
+            )
     from mmssl_cli.training.trainer import resume_run
 
     overrides = {name: new for name, (_, new) in changed.items()}

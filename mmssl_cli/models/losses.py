@@ -1,4 +1,8 @@
-"""Losses that several models share: ranking by BPR or softmax, contrast by InfoNCE."""
+"""Losses that several models share: ranking by BPR or softmax, contrast by InfoNCE.
+
+In a training by several processes each takes its part of the anchors, against the candidates of the whole batch; the
+mean over the processes is the loss (see ``mmssl_cli.sharing``).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,14 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mmssl_cli.data.sampling import Batch
+from mmssl_cli.sharing import mean_of_shares, own, own_rows, processes
 
 
 def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     """Eq. 14: mean of -log sigmoid(y_up - y_un) over a batch of embeddings [B, d] each."""
-    return nn.functional.softplus((users * (negatives - positives)).sum(dim=1)).mean()
+    count = len(users)
+    users, positives, negatives = own(users), own(positives), own(negatives)
+    return mean_of_shares(nn.functional.softplus((users * (negatives - positives)).sum(dim=1)), count)
 
 
 def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: float) -> Tensor:
@@ -20,13 +27,13 @@ def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: f
     The score is the cosine over ``temperature``. Another triple with the same item, as ``items`` (int64 [B]) tells,
     is no negative.
     """
-    users = normalize(users, dim=1)
+    users = normalize(own(users), dim=1)
     positives = normalize(positives, dim=1)
     logits = users @ positives.T / temperature
-    same = items.unsqueeze(0) == items.unsqueeze(1)
-    same.fill_diagonal_(False)
+    same = items.unsqueeze(0) == own(items).unsqueeze(1)
+    same.diagonal(own_rows(len(items)).start).fill_(False)
     logits = logits.masked_fill(same, -torch.inf)
-    return nn.functional.cross_entropy(logits, torch.arange(len(items), device=items.device))
+    return _cross_entropy(logits, torch.arange(len(items), device=items.device))
 
 
 def info_nce(anchors: Tensor, others: Tensor, temperature: float, positives: Tensor | None = None) -> Tensor:
@@ -38,10 +45,17 @@ def info_nce(anchors: Tensor, others: Tensor, temperature: float, positives: Ten
         temperature: divides the cosines.
         positives: int64 [n], which of ``others`` is each anchor's; by default row r is anchor r's.
     """
-    logits = normalize(anchors, dim=1) @ normalize(others, dim=1).T / temperature
     if positives is None:
         positives = torch.arange(len(anchors), device=anchors.device)
-    return nn.functional.cross_entropy(logits, positives)
+    logits = normalize(own(anchors), dim=1) @ normalize(others, dim=1).T / temperature
+    return _cross_entropy(logits, positives)
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Of this process's part of the rows, from the targets int64 [n] of all of them."""
+    if processes() == 1:
+        return nn.functional.cross_entropy(logits, targets)
+    return mean_of_shares(nn.functional.cross_entropy(logits, own(targets), reduction="none"), len(targets))
 
 
 def contrast_nodes(anchors: Tensor, others: Tensor, nodes: Tensor, temperature: float, negatives: str) -> Tensor:

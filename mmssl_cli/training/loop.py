@@ -15,6 +15,8 @@ from mmssl_cli.config import TrainSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch, TripleSampler
 from mmssl_cli.models.base import Recommender
+from mmssl_cli.sharing import average, average_gradients, copy_from_leader, processes
+from mmssl_cli.training.machine import own_gpu
 from pipelines.errors import MmsslError, UsageError
 
 
@@ -23,15 +25,17 @@ class DivergedError(MmsslError):
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device to train on: ``auto`` takes a GPU if there is one.
+    """The device to train on: ``auto`` takes a GPU if there is one; each of several processes takes its own.
 
     Raises:
-        UsageError: ``cuda`` was asked for and there is none.
+        UsageError: ``cuda`` was asked for and there is none, or there are fewer than processes on this machine.
     """
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise UsageError("device is 'cuda', but PyTorch finds no CUDA GPU here; use --device cpu or auto.")
-    return torch.device("cuda" if wanted != "cpu" and available else "cpu")
+    if wanted == "cpu" or not available:
+        return torch.device("cpu")
+    return own_gpu() if processes() > 1 else torch.device("cuda")
 
 
 class TrainingLoop:
@@ -67,6 +71,8 @@ class TrainingLoop:
             group["lr"] = rate * decay
         self.model.train()
         self.model.begin_epoch(self.epoch)
+        # What is found by comparing sums of floats, as nearest items are, could differ from one device to the next.
+        copy_from_leader(self.model.state_dict().values())
         steps = [self._step(batch) for batch in self.sampler.epoch(self.generator)]
         record = self._means(steps)  # here the program waits for the device
         self._check_weights()
@@ -79,6 +85,7 @@ class TrainingLoop:
         total = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
+        average_gradients(p for group in self.optimizer.param_groups for p in group["params"])
         self.optimizer.step()
         self.steps_done += 1
         if self.average is not None:
@@ -90,7 +97,7 @@ class TrainingLoop:
 
     def _means(self, steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
         names = list(steps[0])
-        table = torch.stack([torch.stack([step[name].double() for name in names]) for step in steps])
+        table = average(torch.stack([torch.stack([step[name].double() for name in names]) for step in steps]))
         bad = torch.nonzero(~table.isfinite())
         if len(bad):  # once a weight is NaN every term is: the first of the first step is where it began
             step, term = bad[0].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import sys
@@ -12,7 +13,9 @@ from typing import Any
 import torch
 
 from mmssl_cli import __version__
+from mmssl_cli.sharing import processes
 from mmssl_cli.wording import counted
+from pipelines.errors import UsageError
 
 _PROCESS = Path("/proc/self")
 
@@ -29,10 +32,28 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """The device as a reader of results knows it."""
+    """The device as a reader of results knows it, and how many of them where several processes train together."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({platform.processor() or platform.machine()}, {counted(torch.get_num_threads(), 'thread')})"
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"cpu ({platform.processor() or platform.machine()}, {counted(torch.get_num_threads(), 'thread')})"
+    return name if processes() == 1 else f"{processes()} x {name}"
+
+
+def own_gpu() -> torch.device:
+    """The GPU of this process among those of its machine, made the current one.
+
+    Raises:
+        UsageError: there are fewer GPUs than processes.
+    """
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", processes())), torch.cuda.device_count()
+    if here > gpus:
+        raise UsageError(
+            f"torchrun started {here} processes on this machine, and PyTorch finds {gpus} CUDA GPUs; "
+            "start one process a GPU, or add --device cpu."
+        )
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +20,12 @@ from mmssl_cli.experiments.run_folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.experiments.same_data import check_same_data, data_identity
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model
+from mmssl_cli.sharing import from_leader, leads, processes
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
 from mmssl_cli.training.machine import device_name, environment, peak_memory, reset_peak_memory
 from mmssl_cli.training.resuming import Progress, restore
+from mmssl_cli.training.together import check_same, follow, together
 from pipelines.errors import MmsslError, UsageError
 
 if TYPE_CHECKING:
@@ -43,27 +45,34 @@ class RunResult:
 def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter) -> RunResult:
     """Train a new run in a folder of its own under ``runs_dir``.
 
+    Of several processes (see ``mmssl_cli.sharing``) the leading one writes; the result is the same on all.
+
     Raises:
         InputError: the data set is not valid, or the folder cannot be written.
         UsageError: settings that do not fit the data set or the machine.
         DivergedError: a loss term became infinite or NaN.
     """
-    device = pick_device(settings.device)
-    reset_peak_memory(device)
-    data = load_data(settings, data_dir)
-    _check_variant(settings, data)
-    loop = make_loop(settings, data, device)
+    with together():
+        device = pick_device(settings.device)
+        reset_peak_memory(device)
+        data = load_data(settings, data_dir)
+        _check_variant(settings, data)
+        loop = make_loop(settings, data, device)
+        identity = data_identity(settings, data_dir)
+    check_same(settings, identity, device)
+    if not leads():
+        return follow(loop)
     started = datetime.now()
     name = settings.model if getattr(settings, "variant", "full") == "full" else f"{settings.model}-{settings.variant}"  # type: ignore[attr-defined]
     run_id = new_run_id(settings.dataset, name, settings.seed, started)
     provenance = {
-        **data_identity(settings, data_dir),
+        **identity,
         **environment(device),
         "started": started.isoformat(timespec="milliseconds"),  # `latest` tells runs of one second apart
     }
     run = RunFolder.create(runs_dir, run_id, settings_to_toml(settings, provenance))
     with run.lock():
-        return _train(run, loop, Progress([]), reporter)
+        return from_leader(_train(run, loop, Progress([]), reporter))
 
 
 def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, reporter: Reporter) -> RunResult:
@@ -78,22 +87,27 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
         MmsslError: another process writes the run.
     """
     run = RunFolder.open(run_dir)
-    with run.lock():
-        settings = build_settings({**run.settings().model_dump(), **overrides})
-        device = pick_device(settings.device)
-        reset_peak_memory(device)
-        check_same_data(run, settings, data_dir)
-        loop = make_loop(settings, load_data(settings, data_dir), device)
-        progress = restore(run, loop, reporter)
-        if settings.epochs < len(progress.records):
-            raise UsageError(
-                f"epochs is {settings.epochs}, but run {run.id} has trained {len(progress.records)}; "
-                "give at least as many, or start a new run."
-            )
+    with run.lock() if leads() else nullcontext():
+        with together():
+            settings = build_settings({**run.settings().model_dump(), **overrides})
+            device = pick_device(settings.device)
+            reset_peak_memory(device)
+            check_same_data(run, settings, data_dir)
+            loop = make_loop(settings, load_data(settings, data_dir), device)
+            progress = restore(run, loop, reporter)
+            identity = data_identity(settings, data_dir)
+            if settings.epochs < len(progress.records):
+                raise UsageError(
+                    f"epochs is {settings.epochs}, but run {run.id} has trained {len(progress.records)}; "
+                    "give at least as many, or start a new run."
+                )
+        check_same(settings, identity, device)
+        if not leads():
+            return follow(loop)
         # Where it was trained is where its last session was; the log has the devices of all.
-        provenance = {**run.read_config()[1], **data_identity(settings, data_dir), **environment(device)}
+        provenance = {**run.read_config()[1], **identity, **environment(device)}
         run.write_config(settings_to_toml(settings, provenance))
-        return _train(run, loop, progress, reporter)
+        return from_leader(_train(run, loop, progress, reporter))
 
 
 def _check_variant(settings: TrainSettings, data: InteractionData) -> None:
@@ -130,7 +144,7 @@ def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
         "dataset": settings.dataset,
         "modalities": modalities_of(loop.model, loop.data),
         "seed": settings.seed,
-        "device": str(loop.device),
+        "device": str(loop.device) if processes() == 1 else f"{processes()} x {loop.device.type}",
         "epochs": settings.epochs,
         "select_on": settings.select_on,
         "parameters": parameters,
@@ -143,7 +157,7 @@ def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
     if progress.goes_on(settings):
         (run.path / RESULT).unlink(missing_ok=True)  # a result says that the run is over, and this one goes on
     with _early_end_logged(run, progress):
-        while progress.goes_on(settings):
+        while from_leader(progress.goes_on(settings)):
             try:
                 _epoch(run, loop, progress, reporter)
             except DivergedError as problem:

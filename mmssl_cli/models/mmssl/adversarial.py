@@ -10,6 +10,7 @@ from torch.nn.functional import normalize, softmax
 
 from mmssl_cli.data.csr import CSR
 from mmssl_cli.models.mmssl.discriminator import Discriminator
+from mmssl_cli.sharing import average_gradients, mean_of_shares, own
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class AdversarialSelfAugmentation(nn.Module):
     """Trains a discriminator to tell observed rows from generated ones, and the generator to be taken for observed.
 
     A module of its own, so that other models can take it (Table 5): it needs the training interactions and, at each
-    step, thin factors of the generated rows and the final embeddings.
+    step, thin factors of the generated rows and the final embeddings. Of several processes each judges the rows of its
+    part of the users (see ``mmssl_cli.sharing``).
     """
 
     def __init__(self, train: CSR, num_items: int, settings: AdversarySettings) -> None:
@@ -68,6 +70,7 @@ class AdversarialSelfAugmentation(nn.Module):
             objective, gap = self.objective(users, observed, generated, final)
             optimizer.zero_grad(set_to_none=True)
             objective.backward()
+            average_gradients(self.discriminator.parameters())
             optimizer.step()
         return {"discriminator": objective.detach(), "discriminator gap": gap.detach()}
 
@@ -78,19 +81,24 @@ class AdversarialSelfAugmentation(nn.Module):
         generated: list[tuple[Tensor, Tensor]],
         final: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """Eq. 7 for the discriminator: D(generated) - D(observed) + lambda_1 x penalty, and the gap."""
-        d = self.discriminator
+        """Eq. 7 for the discriminator: D(generated) - D(observed) + lambda_1 x penalty, and the gap.
+
+        ``observed`` is what ``transformed_rows`` makes of these users; all else is as in ``discriminator_step``.
+        """
+        d, count = self.discriminator, len(users)
+        users, final, generated = own(users), (own(final[0]), final[1]), [(own(u), i) for u, i in generated]
         real = self._first_layer_of_observed(users, observed) + self.settings.zeta * d.of_product(*final)
         fakes = [d.of_product(*factors) for factors in generated]
         # One pass over all rows: batch statistics of their own would hide how observed and generated rows differ.
-        verdicts = d.judge(torch.cat([real, *fakes])).split(len(real))
-        gap = verdicts[0].mean() - torch.stack([v.mean() for v in verdicts[1:]]).mean()
+        verdicts = d.judge(torch.cat([real, *fakes]), (1 + len(fakes), count)).chunk(1 + len(fakes))
+        means = [mean_of_shares(verdict, count) for verdict in verdicts]
+        gap = means[0] - torch.stack(means[1:]).mean()
         if not self.settings.gradient_penalty:
             return -gap, gap
         # The first layer is linear: that of an interpolated row is the interpolation of the first layers.
-        share = torch.rand(len(fakes), len(real), 1, device=real.device)
-        mixed = torch.cat([s * real + (1 - s) * fake for s, fake in zip(share, fakes, strict=True)])
-        return -gap + self.settings.gradient_penalty * d.gradient_penalty(mixed), gap
+        share = torch.rand(len(fakes), count, 1, device=real.device)
+        mixed = torch.cat([own(s) * real + (1 - own(s)) * fake for s, fake in zip(share, fakes, strict=True)])
+        return -gap + self.settings.gradient_penalty * d.gradient_penalty(mixed, count * len(fakes)), gap
 
     def generator_loss(self, generated: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Eq. 7 for the generator: -D(generated), averaged over rows and modalities; D itself is held fixed."""
@@ -98,22 +106,26 @@ class AdversarialSelfAugmentation(nn.Module):
         training = d.training
         d.eval()
         d.requires_grad_(False)
-        verdict = d.judge(torch.cat([d.of_product(*factors) for factors in generated])).mean()
+        verdicts = d.judge(torch.cat([d.of_product(own(u), i) for u, i in generated]))
+        verdict = mean_of_shares(verdicts, sum(len(u) for u, _ in generated))
         d.requires_grad_(True)
         d.train(training)
         return -verdict
 
     @torch.no_grad()
     def transformed_rows(self, users: Tensor) -> Tensor | None:
-        """Eq. 5, first term: Gumbel softmax of the observed rows, dense [B, I]; None without the transform (w/o-GT)."""
+        """Eq. 5, first term: Gumbel softmax of the observed rows, dense [B, I]; None without the transform (w/o-GT).
+
+        Of several processes each draws for all the users and makes the rows of its part of them.
+        """
         if not self.settings.gumbel_transform:
             return None
-        rows = torch.rand(len(users), self.discriminator.first.in_features, device=users.device)
+        rows = own(torch.rand(len(users), self.discriminator.first.in_features, device=users.device))
         # In place, since this is the one dense block of a step: rows = (A + scale * g) / tau.
         scale = self.settings.gumbel_scale / self.settings.gumbel_temperature
         # A uniform number may be 0 and its g infinite: one item fewer, but not a number where the scale is 0.
         _ = rows.log_().neg_().log_().mul_(-scale) if scale else rows.zero_()
-        chosen = self.train_items.select(users)
+        chosen = self.train_items.select(own(users))
         at = chosen.row_of_each() * rows.shape[1] + chosen.indices
         rows.view(-1)[at] += 1 / self.settings.gumbel_temperature
         return softmax(rows, dim=1)

@@ -7,18 +7,20 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
+from mmssl_cli.sharing import own, processes
+
 
 def cross_modal_contrast(
     final: Tensor,
     views: list[Tensor],
     temperature: float,
-    counted: Tensor | None = None,
     block_rows: int = 2048,
 ) -> Tensor:
     """Eq. 11 as a mean over users and a sum over modalities.
 
     For each view e and user u: -log exp s(h_u, e_u) / sum_u' (exp s(h_u', e_u) + exp s(e_u', e_u)), s the cosine
-    over ``temperature``; u' runs over all the rows, u itself included, as printed.
+    over ``temperature``; u' runs over all the rows, u itself included, as printed. Of several processes each takes its
+    part of the users u (see ``mmssl_cli.sharing``).
 
     Args:
         final: h of distinct users, [n, d].
@@ -26,17 +28,18 @@ def cross_modal_contrast(
         block_rows: anchors compared at a time; blocks are recomputed in the backward pass.
     """
     h = normalize(final, dim=1)
+    anchors = own(torch.arange(len(h), device=h.device))
     total = h.new_zeros(())
     for view in views:
         e = normalize(view, dim=1)
-        for rows in torch.arange(len(h), device=h.device).split(block_rows):
+        for rows in anchors.split(block_rows):
             arguments = (h, e, rows, temperature)
-            if len(h) <= block_rows:
+            if len(anchors) <= block_rows:
                 losses = _anchor_losses(*arguments)
             else:
                 losses = checkpoint(_anchor_losses, *arguments, use_reentrant=False)
             total = total + losses.sum()
-    return total / len(h)
+    return total / (len(h) / processes())
 
 
 def _anchor_losses(h: Tensor, e: Tensor, rows: Tensor, temperature: float) -> Tensor:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmssl_cli.models.mmssl.shared_layers import shared_layers
+from mmssl_cli.sharing import mean_of_shares, processes
+
 
 class Discriminator(nn.Module):
     """Two layers of linear, LeakyReLU, batch normalisation and dropout, then one output through a sigmoid (Eq. 4)."""
@@ -41,12 +44,22 @@ class Discriminator(nn.Module):
         empty = self.first.weight.new_zeros(num_rows, self.first.out_features)
         return empty.index_add(0, row_of_each, self.first.weight.T[columns])
 
-    def judge(self, first_layer: Tensor) -> Tensor:
-        """D [n] in (0, 1) from first-layer outputs less their bias [n, hidden]; near 1 for observed rows."""
-        return self.rest(first_layer + self.first.bias).squeeze(1)
+    def judge(self, first_layer: Tensor, blocks: tuple[int, int] | None = None) -> Tensor:
+        """D [n] in (0, 1) from first-layer outputs less their bias [n, hidden]; near 1 for observed rows.
 
-    def gradient_penalty(self, first_layer: Tensor) -> Tensor:
+        Args:
+            blocks: where the rows are this process's part of several blocks of rows: how many blocks, and how many
+                rows each has over all the processes. Batch statistics and dropout are then those of all the rows.
+        """
+        z = first_layer + self.first.bias
+        if blocks is None or processes() == 1:
+            return self.rest(z).squeeze(1)
+        return shared_layers(self.rest, z, *blocks).squeeze(1)
+
+    def gradient_penalty(self, first_layer: Tensor, count: int | None = None) -> Tensor:
         """Eq. 7: mean of (|dD/da| - 1)^2 at rows given by their first-layer outputs [n, hidden].
+
+        ``count`` is the number of rows over all the processes where these are this one's part of them.
 
         With v = dD/dz at the first layer z = W a, |dD/da|^2 = |W^T v|^2 = v^T (W W^T) v. Dropout is off and batch
         normalisation uses its running statistics, so that a row's gradient is its own.
@@ -60,4 +73,5 @@ class Discriminator(nn.Module):
         gram = self.first.weight @ self.first.weight.T
         squared = ((v @ gram) * v).sum(dim=1)
         # The root has no derivative at 0, which saturated sigmoids reach.
-        return (torch.sqrt(squared + 1e-12) - 1).square().mean()
+        distances = (torch.sqrt(squared + 1e-12) - 1).square()
+        return distances.mean() if count is None else mean_of_shares(distances, count)
