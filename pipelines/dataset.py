@@ -213,19 +213,25 @@ def _check_features(dataset: PreparedDataset, name: str, features: Features) -> 
         )
     if features.holds_tokens:
         _check_tokens(name, features)
-    finite = np.isfinite(values).all(axis=1)
+    finite = np.concatenate([np.isfinite(rows).all(axis=1) for rows in _blocks(values)])
     if not finite.all():
         ids = dataset.items["id"].to_numpy()[~finite]
         raise InputError(
             f'modality "{name}" has NaN or infinite features for {len(ids):,} items '
             f"(first ids {first(ids)}); replace them, or use a zero row for an item without content."
         )
-    stray = np.flatnonzero(values[~present].any(axis=1))
+    # By blocks, since values may lie in a file and be larger than the memory.
+    filled = np.concatenate([rows.any(axis=1) for rows in _blocks(values)])
+    stray = np.flatnonzero(filled[~present])
     if len(stray):
         raise InputError(
             f'modality "{name}" has features other than zero for {len(stray):,} items marked as absent '
             f"(first ids {first(dataset.items['id'].to_numpy()[~present][stray])})."
         )
+
+
+def _blocks(values: np.ndarray, rows: int = 16_384) -> list[np.ndarray]:
+    return np.split(values, range(rows, len(values), rows))
 
 
 def _check_tokens(name: str, features: Features) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ _OPTIONAL: dict[str, dict[str, pa.DataType]] = {
     "vocabulary": {},
 }
 TABLES = ("users", "items", "interactions")
+#: Feature values of at least so many bytes stay in their file, mapped into memory: only what is in use takes room.
+MAPPED_BYTES = 256 * 2**20
 
 
 def _schema(kind: str, columns: list[str]) -> pa.Schema:
@@ -81,7 +85,7 @@ def write_features(features: Features, path: Path) -> None:
 
 
 def read_features(path: Path) -> Features:
-    """Read one modality.
+    """Read one modality; ``values`` of ``MAPPED_BYTES`` or more are a ``numpy.memmap``, whose changes stay private.
 
     Raises:
         InputError: the file is damaged, holds Python objects or lacks an array.
@@ -100,7 +104,8 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive]
-            arrays = {} if missing else {name: archive[name] for name in names}
+            mapped = {} if missing else _mapped(path, archive.zip)
+            arrays = {} if missing else {name: mapped[name] if name in mapped else archive[name] for name in names}
     except Exception as problem:  # zip, deflate and npy headers each fail in their own ways
         raise InputError(f"{path} cannot be read: {array_problem(problem)}.") from problem
     if missing:
@@ -108,6 +113,24 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # an entry of the archive that is no npy comes as raw bytes
             raise InputError(f"{path} cannot be read: its {name} is not an array.")
+    return arrays
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+    """The arrays of an npz that are large and not compressed, mapped where they lie in it."""
+    arrays: dict[str, np.ndarray] = {}
+    for entry in archive.infolist():
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size < MAPPED_BYTES:
+            continue
+        with path.open("rb") as file:
+            file.seek(entry.header_offset + 26)  # in an entry's own header: the lengths of its name and extra field
+            file.seek(sum(struct.unpack("<HH", file.read(4))), 1)
+            if np.lib.format.read_magic(file) != (1, 0):  # what NumPy writes of plain numbers
+                continue
+            shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+            if by_column or dtype.hasobject:  # left to NumPy's own reader, which refuses objects
+                continue
+            arrays[entry.filename.removesuffix(".npy")] = np.memmap(path, dtype, "c", file.tell(), shape)
     return arrays
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +15,8 @@ from mmssl_cli.wording import counted, modalities_label, model_label
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mmssl_cli.experiments.store import RunFolder
 
 _SPLITS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
@@ -75,17 +79,15 @@ def _evaluate(
     import torch
 
     from mmssl_cli.evaluation.metrics import evaluate as evaluate_embeddings
-    from mmssl_cli.experiments.parquet import write_table
     from mmssl_cli.training.loading import load_model, modalities_of
 
     model, data, settings = load_model(run.path, data_dir)
     say_if_unfinished(run)
     model.eval()
-    with torch.inference_mode():
+    cutoffs = ks or settings.ks
+    with torch.inference_mode(), _written_to(out, cutoffs) as write:
         users, items = model.represent()
-        means, per_user = evaluate_embeddings(users, items, data, split, ks or settings.ks)
-    if out is not None:
-        write_table(out, per_user)
+        means, per_user = evaluate_embeddings(users, items, data, split, cutoffs, told=write)
     return {
         "run": run.id,
         "model": settings.model,
@@ -97,6 +99,23 @@ def _evaluate(
         "metrics": means,
         "per_user": str(out) if out is not None else None,
     }
+
+
+@contextmanager
+def _written_to(out: Path | None, ks: Sequence[int]) -> Iterator[Callable[[pd.DataFrame], None] | None]:
+    """Yield what adds rows of users to the file ``out``; None where no file is wanted."""
+    if out is None:
+        yield None
+        return
+    import pyarrow as pa
+
+    from mmssl_cli.evaluation.metrics import metric_names
+    from mmssl_cli.experiments.row_groups import row_groups
+
+    counts = {"user": pa.int32(), "train_degree": pa.int32()}
+    schema = pa.schema({**counts, **dict.fromkeys(metric_names(ks), pa.float64())})
+    with row_groups(out, schema) as add:
+        yield lambda rows: add(pa.Table.from_pandas(rows, schema, preserve_index=False).replace_schema_metadata())
 
 
 def say_if_unfinished(run: RunFolder) -> None:

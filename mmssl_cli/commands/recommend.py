@@ -16,7 +16,6 @@ from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
     from torch import Tensor
 
     from mmssl_cli.data.csr import CSR
@@ -56,7 +55,7 @@ def recommend(
         raise UsageError("--out writes parquet and --json prints; choose one.")
     chosen = resolve_run(run, runs_dir)
     ranker = Ranker.load(chosen.path, data_dir)
-    rows = ranker.rows_of(user) if user else list(range(len(ranker.user_ids)))
+    rows = ranker.rows_of(user) if user else range(len(ranker.user_ids))
     say_if_unfinished(chosen)
     if out is not None:
         count = ranker.write(out, rows, top)
@@ -114,12 +113,13 @@ class Ranker:
 
     def blocks(self, rows: Sequence[int], top: int) -> Iterator[tuple[Any, Any, Any]]:
         """A block of users at a time: their rows [b], their items [b, top] and the scores, in NumPy."""
+        import numpy as np
         import torch
 
         from mmssl_cli.evaluation.ranking import ranked_blocks
 
         start = 0
-        wanted = torch.tensor(rows, dtype=torch.int64, device=self.items.device)
+        wanted = torch.from_numpy(np.array(rows, dtype=np.int64)).to(self.items.device)
         for items, scores in ranked_blocks(self.users, self.items, wanted, top, self.train):
             block = wanted[start : start + len(items)]
             start += len(items)
@@ -140,34 +140,27 @@ class Ranker:
         return answer
 
     def write(self, path: Path, rows: Sequence[int], top: int) -> int:
-        """Write recommendations as parquet, a row group a block of users, whole or not at all; how many."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from pipelines.files import atomic_file
-
-        kinds = {"user": pa.string(), "rank": pa.int32(), "item": pa.string(), "score": pa.float32()}
-        count = 0
-        with atomic_file(path) as temporary, pq.ParquetWriter(temporary, pa.schema(kinds)) as writer:
-            for block in self.blocks(rows, top):
-                table = self._table(*block, schema=writer.schema)
-                writer.write_table(table)
-                count += len(table)
-        return count
-
-    def _table(self, block: Any, items: Any, scores: Any, schema: pa.Schema) -> pa.Table:
+        """Write recommendations as parquet, in row groups as they come, whole or not at all; how many."""
         import numpy as np
         import pyarrow as pa
 
-        place, rank = np.nonzero(items >= 0)
-        columns = [
-            self.user_ids.to_numpy(object)[block[place]],
-            (rank + 1).astype(np.int32),
-            self.item_ids.to_numpy(object)[items[place, rank]],
-            scores[place, rank].astype(np.float32),
-        ]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=schema)
+        from mmssl_cli.experiments.row_groups import row_groups
+
+        schema = pa.schema({"user": pa.string(), "rank": pa.int32(), "item": pa.string(), "score": pa.float32()})
+        user_ids, item_ids = (pa.array(ids, pa.string()) for ids in (self.user_ids, self.item_ids))
+        count = 0
+        with row_groups(path, schema) as add:
+            for block, items, scores in self.blocks(rows, top):
+                place, rank = np.nonzero(items >= 0)
+                columns = [
+                    user_ids.take(pa.array(block[place])),
+                    pa.array((rank + 1).astype(np.int32)),
+                    item_ids.take(pa.array(items[place, rank])),
+                    pa.array(scores[place, rank].astype(np.float32)),
+                ]
+                add(pa.Table.from_arrays(columns, schema=schema))
+                count += len(place)
+        return count
 
 
 def _show(answers: Sequence[dict[str, Any]]) -> None:

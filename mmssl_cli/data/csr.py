@@ -37,9 +37,13 @@ class CSR:
         rows, columns = table[:, 0], table[:, 1]
         if len(table) and (int(rows.min()) < 0 or int(rows.max()) >= num_rows or int(columns.min()) < 0):
             raise ValueError(f"expected rows in 0..{num_rows - 1} and columns of at least 0")
-        columns, order = torch.sort(columns, stable=True)
-        rows, by_row = torch.sort(rows[order], stable=True)
-        return cls(row_starts(torch.bincount(rows, minlength=num_rows)), columns[by_row])
+        # One number a pair sorts by row and then by column, in half the memory of two sorts with their orders.
+        width = int(columns.max()) + 1 if len(table) else 1
+        starts = row_starts(torch.bincount(rows, minlength=num_rows))
+        keys = rows * width + columns
+        if not in_order(keys):
+            keys = keys.sort().values
+        return cls(starts, keys.remainder_(width))
 
     @property
     def num_rows(self) -> int:
@@ -73,6 +77,11 @@ class CSR:
     def to(self, device: torch.device | str) -> CSR:
         """The same matrix on another device."""
         return CSR(self.indptr.to(device), self.indices.to(device))
+
+
+def in_order(keys: Tensor) -> bool:
+    """Whether no number [n] is smaller than the one before it."""
+    return bool((keys[1:] >= keys[:-1]).all())
 
 
 def row_starts(lengths: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmssl_cli.data.csr import row_starts
+from mmssl_cli.data.csr import in_order, row_starts
 
 # PyTorch calls its CSR support "beta" at its first use; the operations used here are tested against NumPy.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -162,9 +162,12 @@ def _with_values(matrix: Tensor, values: Tensor) -> Tensor:
 
 def sparse_csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A sparse CSR matrix from its entries in any order."""
-    order = torch.argsort(rows * shape[1] + columns)
     starts = row_starts(torch.bincount(rows, minlength=shape[0]))
-    return torch.sparse_csr_tensor(starts, columns[order], values[order], (shape[0], shape[1]), check_invariants=False)
+    keys = rows * shape[1] + columns
+    if not in_order(keys):
+        order = torch.argsort(keys)
+        columns, values = columns[order], values[order]
+    return torch.sparse_csr_tensor(starts, columns, values, (shape[0], shape[1]), check_invariants=False)
 
 
 @dataclass(frozen=True)
@@ -235,16 +238,22 @@ def symmetric_weights(rows: Tensor, columns: Tensor, weights: Tensor, num_items:
     return weights * scale[rows] * scale[columns]
 
 
-def cosine_topk(queries: Tensor, keys: Tensor, k: int, block_rows: int = 2048) -> Tensor:
+#: Elements of a block of cosines that is searched for the nearest.
+BLOCK_ELEMENTS = 2**24
+
+
+def cosine_topk(queries: Tensor, keys: Tensor, k: int, block_rows: int | None = None) -> Tensor:
     """Eq. 3 and the neighbours of Eq. 8: each query's ``k`` keys of largest cosine, in blocks of rows.
 
     Args:
         queries: [n, d]; keys: [m, d]; a zero row has cosine 0 with everything.
         k: neighbours a query, at most m.
+        block_rows: queries compared at once; by default 2048, or fewer that keep a block to ``BLOCK_ELEMENTS``.
 
     Returns:
         int64 [n, k]; the n x m matrix never exists whole.
     """
+    block_rows = block_rows or min(2048, max(1, BLOCK_ELEMENTS // len(keys)))
     keys = torch.nn.functional.normalize(keys, dim=1).T.contiguous()
     # A positive factor a row does not change its order, so that queries need no normalisation.
     blocks = [torch.topk(block @ keys, k, dim=1, sorted=False).indices for block in queries.split(block_rows)]

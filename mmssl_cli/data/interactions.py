@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.data.csr import CSR
+from mmssl_cli.data.features import placed, scale_features
 from pipelines.errors import UsageError, nearest
 from pipelines.prepared import read_manifest, read_prepared
 
@@ -22,7 +23,8 @@ class InteractionData:
     Attributes:
         train, validation, test: items of each user [U rows], one matrix a split, disjoint.
         features: float32 [I, dim] for each modality, already scaled, or int64 [I, n] ids of tokens, 0 as padding;
-            rows of absent items are zero.
+            rows of absent items are zero. Large ones may be float16, lie in their file and be mapped into memory, and
+            stay in host memory where a device has no room for them (``data/features.py``).
         present: bool [I] for each modality, False where an item lacks it.
         manifest_digest: identifies the prepared data set the numbers come from.
     """
@@ -44,7 +46,7 @@ class InteractionData:
             train=self.train.to(device),
             validation=self.validation.to(device),
             test=self.test.to(device),
-            features={name: values.to(device) for name, values in self.features.items()},
+            features=placed(self.features, torch.device(device)),
             present={name: mask.to(device) for name, mask in self.present.items()},
         )
 
@@ -82,7 +84,10 @@ def load_interactions(
         if f.holds_tokens:
             features[name] = torch.from_numpy(f.values.astype(np.int64))
             continue
-        values = torch.from_numpy(np.asarray(f.values, np.float32))
+        if isinstance(f.values, np.memmap) and feature_scaling == "none":
+            features[name] = torch.from_numpy(f.values)  # rows of absent items are zero in the file as well
+            continue
+        values = torch.from_numpy(f.values)
         features[name] = scale_features(values, present[name], feature_scaling, feature_components)
     return InteractionData(
         data.name,
@@ -93,35 +98,3 @@ def load_interactions(
         present=present,
         manifest_digest=manifest.digest,
     )
-
-
-def scale_features(values: Tensor, present: Tensor, scaling: str, components: int = 64) -> Tensor:
-    """Scale raw features [I, dim], ``whiten`` to at most ``components`` columns; rows of absent items become zero."""
-    if scaling == "standard" and bool(present.any()):
-        known = values[present]
-        deviation = known.std(dim=0, correction=0)
-        values = (values - known.mean(dim=0)) / torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-    elif scaling == "whiten" and bool(present.any()):
-        mean, directions = principal_components(values[present], components)
-        values = (values - mean) @ directions
-    elif scaling == "l2":
-        values = torch.nn.functional.normalize(values, dim=1)
-    return values * present.unsqueeze(1)
-
-
-def principal_components(values: Tensor, components: int) -> tuple[Tensor, Tensor]:
-    """Mean [dim] and whitening directions [dim, c] of rows [n, dim]: ``(rows - mean) @ directions`` has unit variances.
-
-    The strongest ``components`` directions, without those of (numerically) no variance; at least one. A direction's
-    sign is the one that makes its largest weight positive.
-    """
-    mean = values.double().mean(dim=0)
-    centred = values.double() - mean
-    variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
-    variances, axes = variances.flip(0)[:components], axes.flip(1)[:, :components]
-    kept = variances > 1e-9 * variances[0]
-    kept[0] = True
-    variances, axes = variances[kept], axes[:, kept]
-    largest = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True))
-    directions = axes * torch.where(largest < 0, -1.0, 1.0) / variances.clamp(min=1e-12).sqrt()
-    return mean.float(), directions.float()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.data.csr import CSR
-from mmssl_cli.evaluation.ranking import rank_topk
+from mmssl_cli.evaluation.ranking import ranked_lists
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,14 +43,16 @@ def evaluate_items(users: Tensor, items: Tensor, data: InteractionData, ks: Sequ
 
     wanted, train = data.test.to(items.device), data.train.to(items.device)
     user_ids = wanted.degrees().nonzero().squeeze(1)
-    topk = rank_topk(users, items, user_ids, max(ks), masked=train)
-    relevant = wanted.select(user_ids)
     columns = {
         "item": torch.arange(data.num_items),
         "train_degree": torch.bincount(train.indices, minlength=data.num_items),
-        "relevant": torch.bincount(relevant.indices, minlength=data.num_items),
-        **item_counts(topk, relevant, data.num_items, ks),
+        "relevant": torch.bincount(wanted.indices, minlength=data.num_items),
     }
+    for k in sorted(set(ks)):
+        columns[f"hits@{k}"] = columns[f"recommended@{k}"] = torch.zeros_like(columns["relevant"])
+    for ids, topk in ranked_lists(users, items, user_ids, max(ks), train):
+        for name, counts in item_counts(topk, wanted.select(ids), data.num_items, ks).items():
+            columns[name] = columns[name] + counts
     return pd.DataFrame({name: counts.cpu().numpy().astype(np.int32) for name, counts in columns.items()})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.data.csr import CSR
-from mmssl_cli.evaluation.ranking import rank_topk
+from mmssl_cli.evaluation.ranking import ranked_lists
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,14 +48,19 @@ def per_user_metrics(topk: Tensor, relevant: CSR, ks: Sequence[int] = KS) -> dic
     discount = 1 / torch.log2(torch.arange(2, topk.shape[1] + 2, dtype=torch.float64, device=topk.device))
     found, gain, ideal = hits.cumsum(1), (hits * discount).cumsum(1), discount.cumsum(0)
     values: dict[str, Tensor] = {}
-    for name in ("recall", "precision", "ndcg"):
-        for k in sorted(set(ks)):
-            if name == "ndcg":
-                value = gain[:, k - 1] / ideal[counts.clamp(max=k) - 1]
-            else:
-                value = found[:, k - 1] / (counts if name == "recall" else k)
-            values[f"{name}@{k}"] = value
-    return {name: value.cpu().numpy() for name, value in values.items()}
+    for metric in metric_names(ks):
+        name, _, cut = metric.partition("@")
+        k = int(cut)
+        if name == "ndcg":
+            values[metric] = gain[:, k - 1] / ideal[counts.clamp(max=k) - 1]
+        else:
+            values[metric] = found[:, k - 1] / (counts if name == "recall" else k)
+    return dict(zip(values, torch.stack(list(values.values())).cpu().numpy(), strict=True))
+
+
+def metric_names(ks: Sequence[int] = KS) -> list[str]:
+    """The metrics of ``per_user_metrics``, in its order."""
+    return [f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in sorted(set(ks))]
 
 
 def _hits(topk: Tensor, relevant: CSR) -> Tensor:
@@ -79,6 +84,7 @@ def evaluate(
     data: InteractionData,
     split: Literal["validation", "test"] = "test",
     ks: Sequence[int] = KS,
+    told: Callable[[pd.DataFrame], object] | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """All-rank evaluation: every item but the user's training items is a candidate (Sec. 4.1.2).
 
@@ -88,6 +94,7 @@ def evaluate(
         data: the data set; only users with an item in ``split`` count.
         split: the split whose items are to be found.
         ks: cut-offs K, at most the number of items.
+        told: called with the rows of each block of users as soon as it is ranked.
 
     Returns:
         The mean of each metric over the users, and a table with a row a user: ``user`` and ``train_degree``
@@ -105,8 +112,12 @@ def evaluate(
     user_ids = wanted.degrees().nonzero().squeeze(1)
     if not len(user_ids):
         raise InputError(f"No user of data set {data.name!r} has an item in its {split} split; nothing to evaluate.")
-    topk = rank_topk(users, items, user_ids, max(ks), masked=train)
-    values = per_user_metrics(topk, wanted.select(user_ids), ks)
-    degrees = train.degrees()[user_ids].cpu().numpy().astype(np.int32)
-    columns = {"user": user_ids.cpu().numpy().astype(np.int32), "train_degree": degrees, **values}
-    return mean_metrics(values), pd.DataFrame(columns)
+    tables, degrees = [], train.degrees()
+    for ids, topk in ranked_lists(users, items, user_ids, max(ks), train):
+        columns = {"user": ids, "train_degree": degrees[ids]}
+        counted = {name: values.cpu().numpy().astype(np.int32) for name, values in columns.items()}
+        tables.append(pd.DataFrame({**counted, **per_user_metrics(topk, wanted.select(ids), ks)}))
+        if told is not None:
+            told(tables[-1])
+    table = pd.concat(tables, ignore_index=True)
+    return mean_metrics({name: np.ascontiguousarray(table[name]) for name in metric_names(ks)}), table

@@ -16,6 +16,7 @@ from mmssl_cli.data.csr import CSR
 from pipelines.errors import MmsslError, UsageError
 
 BLOCK_BYTES = 64 * 2**20
+CHECKED_ROWS = 2**18
 NO_ITEM = -1
 
 
@@ -56,6 +57,16 @@ def rank_topk(
     return torch.cat(blocks) if blocks else user_ids.new_empty((0, k))
 
 
+def ranked_lists(
+    users: Tensor, items: Tensor, user_ids: Tensor, k: int, masked: CSR | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """As ``rank_topk``, a block of users at a time: which users, int64 [b], and their items [b, k]."""
+    start = 0
+    for best, _ in ranked_blocks(users, items, user_ids, k, masked):
+        yield user_ids[start : start + len(best)], best
+        start += len(best)
+
+
 def ranked_blocks(
     users: Tensor,
     items: Tensor,
@@ -88,16 +99,20 @@ def _as_scorable(embeddings: Tensor) -> Tensor:
 def _check_finite(users: Tensor, items: Tensor) -> None:
     # |<u, i>| <= |u| |i|: one look at the norms covers every score, overflow included.
     for name, embeddings in (("user", users), ("item", items)):
-        bad = (~embeddings.isfinite()).any(1).sum()
+        bad = torch.stack([(~rows.isfinite()).any(1).sum() for rows in embeddings.split(CHECKED_ROWS)]).sum()
         if bad:
             raise UnrankableError(f"the embeddings of {int(bad)} of {len(embeddings)} {name}s are not finite")
     if not len(users):
         return
-    largest = users.double().norm(dim=1).max() * items.double().norm(dim=1).max()
+    largest = _longest(users) * _longest(items)
     if largest >= torch.finfo(users.dtype).max:
         raise UnrankableError(
             f"the embeddings are so large (a score may reach {float(largest):.2g}) that scores overflow"
         )
+
+
+def _longest(embeddings: Tensor) -> Tensor:
+    return torch.stack([rows.double().norm(dim=1).max() for rows in embeddings.split(CHECKED_ROWS)]).max()
 
 
 def _strike_out(scores: Tensor, masked: CSR) -> None:

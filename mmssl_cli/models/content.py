@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmssl_cli.data.features import rows_of_block
 from mmssl_cli.data.graph import Edges, nearest_items, symmetric_weights
 from mmssl_cli.data.interactions import InteractionData
 
@@ -37,8 +38,10 @@ class ContentProjections(nn.Module):
 
     def forward(self, items: Tensor | None = None) -> dict[str, Tensor]:
         """Modality -> [I, d], or [n, d] of the ``items`` (int64 [n]) alone."""
-        chosen: Any = slice(None) if items is None else items
-        return {name: layer(self.raw[name][chosen]) * self.present[name][chosen] for name, layer in self.layers.items()}
+        return {
+            name: projected(layer, self.raw[name], items) * (mask if items is None else mask[items])
+            for (name, layer), mask in zip(self.layers.items(), self.present.values(), strict=True)
+        }
 
 
 def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -51,13 +54,51 @@ def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tens
     return layer
 
 
+def projected(layer: nn.Module, raw: Tensor, items: Tensor | None = None) -> Tensor:
+    """What a ``projection`` makes of raw features: of all rows, or of the ``items`` (int64 [n]) alone.
+
+    Features that stay in host memory, or in a file in half precision, come to the layer's device block by block.
+    """
+    if not isinstance(layer, nn.Linear):
+        return layer(raw if items is None else raw[items])
+    if items is not None:
+        return layer(raw[items.to(raw.device)].to(layer.weight.device).float())
+    if raw.device == layer.weight.device and raw.dtype == layer.weight.dtype:
+        return layer(raw)
+    result: Tensor = _LinearOfBlocks.apply(raw, layer.weight, layer.bias, rows_of_block(raw.shape[1]))
+    return result
+
+
+class _LinearOfBlocks(torch.autograd.Function):
+    """A linear layer [d, dim] of rows [n, dim] that are too many for its device, a block of them at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, weight: Tensor, bias: Tensor, rows: int) -> Tensor:
+        ctx.raw, ctx.rows, ctx.weight = raw, rows, weight
+        blocks = (_brought(block, weight) for block in raw.split(rows))
+        return torch.cat([nn.functional.linear(block, weight, bias) for block in blocks])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        # The block is needed for the weight's gradient alone, G^T X: it is brought again and not kept.
+        (gradient,), of_weight = gradients, torch.zeros_like(ctx.weight)
+        for of_block, block in zip(gradient.split(ctx.rows), ctx.raw.split(ctx.rows), strict=True):
+            of_weight += of_block.T @ _brought(block, ctx.weight).to(of_block.dtype)
+        return None, of_weight, gradient.sum(dim=0).to(of_weight.dtype), None
+
+
+def _brought(block: Tensor, weight: Tensor) -> Tensor:
+    return block.to(weight.device, non_blocking=True).to(weight.dtype)
+
+
 def dense_content(data: InteractionData) -> dict[str, Tensor]:
     """Raw features of each modality as floats [I, dim], for what compares items by content.
 
-    Tokens become the rows of a bag-of-tokens matrix, of length 1.
+    Tokens become the rows of a bag-of-tokens matrix, of length 1. All are on the device of the interactions.
     """
+    device = data.train.indices.device
     return {
-        name: _bag_of_tokens(values) if not values.is_floating_point() else values
+        name: values.to(device).float() if values.is_floating_point() else _bag_of_tokens(values)
         for name, values in data.features.items()
     }
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.utils.checkpoint import checkpoint
 
 from mmssl_cli.data.graph import BipartiteGraph
+
+#: Nodes whose attention is worked out at once: it takes eight times the room of what it returns.
+BLOCK_NODES = 2**17
 
 
 def modality_graphs(neighbours: Tensor, num_items: int, adjacency: str) -> list[BipartiteGraph]:
@@ -32,7 +38,15 @@ class ModalityAttention(nn.Module):
         self.key = nn.Parameter(nn.init.xavier_uniform_(torch.empty(embedding_dim, embedding_dim)))
 
     def forward(self, views: Tensor) -> Tensor:
-        """Fuse views [M, N, d] into [N, d]."""
+        """Fuse views [M, N, d] into [N, d]; many nodes in blocks, which are recomputed in the backward pass."""
+        if views.shape[1] <= BLOCK_NODES:
+            return self._fused(views)
+        blocks = views.split(BLOCK_NODES, dim=1)
+        # Nothing in it is random.
+        kept: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+        return torch.cat([checkpoint(self._fused, block, **kept) for block in blocks])
+
+    def _fused(self, views: Tensor) -> Tensor:
         m, n, d = views.shape
         split = (m, n, self.heads, d // self.heads)
         queries, keys = (views @ self.query).view(split), (views @ self.key).view(split)

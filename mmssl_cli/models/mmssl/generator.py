@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from mmssl_cli.data.graph import BipartiteGraph, cosine_topk
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.models.content import projection
+from mmssl_cli.models.content import projected, projection
 
 
 class RelationGenerator(nn.Module):
@@ -34,8 +34,8 @@ class RelationGenerator(nn.Module):
         """Eq. 2: (f_u [U, d], f_i [I, d]) for each modality; an absent item contributes nothing."""
         features = []
         for name, layer in self.projections.items():
-            projected = self.dropout(layer(self.raw[name])) * self.present[name]
-            users = self.graph.users_from(projected)
+            content = self.dropout(projected(layer, self.raw[name])) * self.present[name]
+            users = self.graph.users_from(content)
             features.append((users, self.graph.items_from(users)))
         return features
 
