@@ -122,7 +122,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write ``data`` to ``path``, whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)

@@ -262,7 +262,7 @@ class RunFolder:
 
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        write_bytes(self.path / STATE, buffer.getvalue())
+        write_bytes(self.path / STATE, buffer.getbuffer())
 
     def read_state(self) -> dict[str, Any]:
         """What ``write_state`` wrote, on the CPU. Nothing in the file is run: it is read as weights only.

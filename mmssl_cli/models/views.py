@@ -12,7 +12,7 @@ from mmssl_cli.config.structure import ModalityViewsSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import GraphRecommender
-from mmssl_cli.models.content import ContentProjections
+from mmssl_cli.models.content import ContentProjections, projected
 
 #: Raw content is propagated ahead of training up to this size a modality; what is larger is projected first.
 SPREAD_BYTES = 2**28
@@ -91,8 +91,8 @@ class ModalityViews(GraphRecommender):
             if name in raw_spread:
                 parts.append(Part(raw_spread[name], _with_bias(layer)))
             else:
-                projected = layer(self.content.raw[name]) * self.content.present[name]
-                parts.append(Part(self.spread_items(projected, graph)))
+                of_items = projected(layer, self.content.raw[name]) * self.content.present[name]
+                parts.append(Part(self.spread_items(of_items, graph)))
         return Views(shared, tuple(parts))
 
     def spread_items(self, items: Tensor, graph: BipartiteGraph) -> Sides:
@@ -111,6 +111,7 @@ class ModalityViews(GraphRecommender):
             size = (self.num_users + self.num_items) * raw.shape[1] * 4
             if raw.is_floating_point() and size <= SPREAD_BYTES:
                 present = self.content.present[name]
+                raw = raw.to(present.device).float()
                 spread[name] = self.spread_items(torch.cat([raw, torch.ones_like(raw[:, :1])], dim=1) * present, graph)
         return spread
 

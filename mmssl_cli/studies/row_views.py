@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmssl_cli.data.csr import CSR
+from mmssl_cli.models import content
 from mmssl_cli.models.mmssl.encoder import layer_zero
 from mmssl_cli.models.mmssl.model import MMSSL
 
@@ -59,7 +60,7 @@ def margin_gradients(model: MMSSL, train: CSR, users: Tensor) -> tuple[Tensor, d
         final_users, final_items, handed_on = final_embeddings(model)
         features = dict(zip(model.generator.projections, model.generator(), strict=True))
         projected = {
-            name: layer(model.generator.raw[name]) * model.generator.present[name]
+            name: content.projected(layer, model.generator.raw[name]) * model.generator.present[name]
             for name, layer in model.generator.projections.items()
         }
         weights = _row_weights(train, users, model.num_items, model.settings.adjacency)
