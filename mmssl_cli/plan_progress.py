@@ -41,6 +41,9 @@ class PlanReporter:
     def locked(self, number: int, why: str) -> None:
         """Another process is at the run; it is asked for again."""
 
+    def again(self, number: int, why: str) -> None:
+        """The worker of a run died; it is given out again."""
+
     def over(self, number: int, outcome: Outcome) -> None:
         """A run is finished, or failed."""
 
@@ -84,6 +87,9 @@ class PlainPlanReporter(PlanReporter):
         if number not in self._told:
             self._told.add(number)
             self.message(f"{self._names[number]} waits for another process that is at it")
+
+    def again(self, number: int, why: str) -> None:
+        self.message(f"{self._names[number]} is tried again: {why}")
 
     def over(self, number: int, outcome: Outcome) -> None:
         self._done += 1
@@ -152,6 +158,10 @@ class LivePlanReporter(PlainPlanReporter):
 
     def locked(self, number: int, why: str) -> None:
         super().locked(number, why)
+        self._remove(number)
+
+    def again(self, number: int, why: str) -> None:
+        super().again(number, why)
         self._remove(number)
 
     def over(self, number: int, outcome: Outcome) -> None:

@@ -27,6 +27,9 @@ class TuneReporter:
     def over(self, trial: Trial) -> None:
         """A trial is over."""
 
+    def message(self, text: str) -> None:
+        """Something worth a line happened."""
+
     def close(self) -> None:
         """Leave the terminal as it was."""
 
@@ -48,7 +51,7 @@ class PlainTuneReporter(TuneReporter):
 
     def begin(self, done: int, trials: int) -> None:
         if done:
-            self._say(f"{counted(done, 'trial')} of {trials} are over already.")
+            self.message(f"{counted(done, 'trial')} of {trials} are over already.")
         self._task = self._bar.add_task("trials", total=trials, completed=done, note="")
         self._bar.start()
 
@@ -56,13 +59,13 @@ class PlainTuneReporter(TuneReporter):
         self._bar.update(self._task, note=f"trial {number}: epoch {epoch}, best {score:.4f}")
 
     def over(self, trial: Trial) -> None:
-        self._say(trial_line(trial))
+        self.message(trial_line(trial))
         self._bar.advance(self._task)
 
     def close(self) -> None:
         self._bar.stop()
 
-    def _say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.console.print(escape(text), highlight=False, soft_wrap=True)
 
 

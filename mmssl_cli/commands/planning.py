@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmssl_cli.commands.engines import Address, EngineName, GpusPerRun, Place
 from mmssl_cli.commands.options import (
     DEFAULT_DATA_DIR,
     DEFAULT_RUNS_DIR,
@@ -59,6 +60,9 @@ TensorBoard = Annotated[
 _SHARED: dict[str, tuple[Any, Any]] = {
     "runs": (Runs, 1),
     "jobs": (Jobs, 1),
+    "engine": (EngineName, "local"),
+    "address": (Address, None),
+    "gpus_per_run": (GpusPerRun, None),
     "dry_run": (DryRun, False),
     "config": (Config, None),
     "out": (Out, None),
@@ -78,6 +82,7 @@ class Asked:
     """
 
     given: Mapping[str, Any]
+    place: Place
     runs: int
     jobs: int
     dry_run: bool
@@ -116,8 +121,9 @@ def plans_runs(function: Callable[..., None] | None = None, *, exclude: Collecti
     def command(**arguments: Any) -> None:
         mine = {parameter.name: arguments.pop(parameter.name) for parameter in own}
         shared = {name: arguments.pop(name) for name in _SHARED}
+        place = Place(shared.pop("engine"), shared.pop("address"), shared.pop("gpus_per_run"))
         given = {name: value for name, value in arguments.items() if value is not None}
-        called(asked=Asked(given=given, **shared), **mine)
+        called(asked=Asked(given=given, place=place, **shared), **mine)
 
     shared = [keyword(name, annotation, default) for name, (annotation, default) in _SHARED.items()]
     command.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
@@ -245,7 +251,8 @@ def carry_out(plan: Sequence[TrainSettings], asked: Asked, *, names: Sequence[st
     from mmssl_cli.experiments.executor import Engine
 
     reporter = make_plan_reporter(verbosity())
-    engine = Engine(asked.data_dir, asked.runs_dir, asked.jobs, asked.tensorboard)
+    crew = asked.place.crew(runs, asked.data_dir, asked.runs_dir, reporter.message)
+    engine = Engine(asked.data_dir, asked.runs_dir, asked.jobs, asked.tensorboard, crew)
     try:
         for problem in problems:
             reporter.message(problem)
@@ -291,13 +298,18 @@ def present(section: Section, result: PlanResult | None, out: Path | None = None
         if not as_json:
             print(f"\nWritten to {out}: {', '.join(sorted({path.suffix[1:] for path in written}))} files.")
     failures = result.failures if result is not None else ()
+    name_failures(failures)
+    if failures:
+        raise typer.Exit(1)
+
+
+def name_failures(failures: Sequence[Outcome]) -> None:
+    """Say on standard error which runs failed, why, and where their logs are."""
     if failures:
         print(f"{counted(len(failures), 'run')} failed:", file=sys.stderr)
     for outcome in failures:
         where = f" Its log: {outcome.log}" if outcome.log else ""
         print(f"- {_name(outcome.settings)}: {outcome.problem}{where}", file=sys.stderr)
-    if failures:
-        raise typer.Exit(1)
 
 
 def plain(section: Section) -> dict[str, Any]:

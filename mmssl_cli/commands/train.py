@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from mmssl_cli.commands import torchrun
+from mmssl_cli.commands.engines import Address, EngineName, GpusPerRun, Place
 from mmssl_cli.commands.going_on import Session
 from mmssl_cli.commands.options import (
     DEFAULT_DATA_DIR,
@@ -26,6 +27,7 @@ from mmssl_cli.commands.options import (
     shipped_line,
     verbosity,
 )
+from mmssl_cli.commands.planning import Asked, Jobs
 from mmssl_cli.config import TrainSettings, build_settings, merge_settings, read_toml
 from mmssl_cli.problems import disk_is_full
 from mmssl_cli.wording import modalities_label, model_label
@@ -87,6 +89,10 @@ def train(
             "one process, to rounding.",
         ),
     ] = False,
+    jobs: Jobs = 1,
+    engine: EngineName = "local",
+    address: Address = None,
+    gpus_per_run: GpusPerRun = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -97,6 +103,8 @@ def train(
     Every setting is a flag and, under the same name, a key of the --config file. The strongest wins: flags,
     then the file, then the settings shipped for the data set and model, then the defaults shown here. The
     data set is --dataset, else the file's, else $MMSSL_DATASET, else the default of datasets.toml.
+
+    With --jobs above 1 or --engine ray the --runs are trained at once, and go on as with --continue.
 
     Example: mmssl train --dataset tiktok --model mmssl --variant w/o-GT --runs 5
 
@@ -109,6 +117,12 @@ def train(
     given = {name: value for name, value in flags.items() if value is not None}
     if resume is not None and (runs > 1 or continued):
         raise UsageError("--resume goes on with one run; leave out --runs and --continue.")
+    place = Place(engine, address, gpus_per_run)
+    if jobs > 1 or place.engine != "local":
+        if resume is not None or distributed:
+            raise UsageError("--jobs and --engine train several runs at once; leave out --resume and --distributed.")
+        asked = Asked(given, place, runs, jobs, False, config, None, as_json, tensorboard, data_dir, runs_dir)
+        return _at_once(asked)
     torchrun.check(distributed, runs > 1 or continued)
     session = Session(given, config, runs, data_dir, runs_dir, distributed)
     if distributed and torchrun.rank():
@@ -137,10 +151,31 @@ def train(
         raise
     finally:
         reporter.close()
+    _present(session.results, as_json)
+
+
+def _at_once(asked: Asked) -> None:
+    """Train the seeds as a plan.
+
+    Raises:
+        typer.Exit: a run failed (1), or Ctrl-C (130).
+    """
+    from mmssl_cli.commands.seeds import train_seeds
+
+    settings = _merge(asked.given, asked.config, asked.data_dir)
+    ensure_prepared(settings.dataset, asked.data_dir)
+    results = train_seeds(settings, asked)
+    if results:
+        _present(results, asked.as_json)
+    if len(results) < asked.runs:
+        raise typer.Exit(1)
+
+
+def _present(results: Sequence[RunResult], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(_plain(session.results), indent=2))
+        print(json.dumps(_plain(results), indent=2))
     else:
-        _show(session.results)
+        _show(results)
 
 
 def _lead(session: Session, resume: str | None, reporter: Reporter, continued: bool = False) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmssl_cli.commands.engines import Address, EngineName, GpusPerRun, Place
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, accepts_settings, chosen_dataset, verbosity
 from mmssl_cli.commands.planning import AsJson, Config, Jobs
 from pipelines.errors import InputError
@@ -35,6 +36,9 @@ def tune(
     ] = None,
     search_seed: Annotated[int, typer.Option("--search-seed", min=0, metavar="N", help="Seed of the proposals.")] = 0,
     jobs: Jobs = 1,
+    engine: EngineName = "local",
+    address: Address = None,
+    gpus_per_run: GpusPerRun = None,
     config: Config = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of the search and its findings.")
@@ -51,10 +55,12 @@ def tune(
 
     Example: mmssl tune lightgcn --dataset tiktok --trials 20 --epochs 80 --patience 12
     """
-    from mmssl_cli.experiments.tuning import best_of, open_study, run_search, trials_of
+    from mmssl_cli.experiments.searching import run_search
+    from mmssl_cli.experiments.tuning import best_of, open_study, trials_of
     from mmssl_cli.tune_progress import make_tune_reporter
     from pipelines.locks import held
 
+    place = Place(engine, address, gpus_per_run)
     given = {name: value for name, value in flags.items() if value is not None}
     search = _search(model, given, config, ranges, data_dir, search_seed)
     stem = out / f"{model}-{search.base.dataset}"
@@ -67,7 +73,8 @@ def tune(
         reporter = make_tune_reporter(verbosity())
         try:
             reporter.begin(len(trials_of(study, search)), trials)
-            found = run_search(search, study, trials, data_dir, jobs, reporter)
+            crew = place.crew([search.base], data_dir, None, reporter.message)
+            found = run_search(search, study, trials, data_dir, jobs, reporter, crew)
         except KeyboardInterrupt:
             reporter.close()
             print("Interrupted. The same command goes on with the search.", file=sys.stderr)

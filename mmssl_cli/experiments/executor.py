@@ -1,17 +1,17 @@
-"""Carrying out a plan: what is finished is reused, the rest is trained in processes beside this one."""
+"""Carrying out a plan: what is finished is reused, the rest is trained by workers."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmssl_cli.experiments.plan import Standing
-from mmssl_cli.experiments.processes import WorkerProcess, worker_processes
+from mmssl_cli.experiments.processes import Crew, Worker, worker_processes
 from mmssl_cli.experiments.results import FinishedRun
 from mmssl_cli.experiments.run_folder import LOG, RunFolder
 from mmssl_cli.experiments.worker import serve
@@ -52,116 +52,124 @@ class Engine:
     Attributes:
         jobs: runs at once.
         tensorboard: log the runs for TensorBoard as well.
+        crew: makes the workers; by default processes beside this one.
     """
 
     data_dir: Path
     runs_dir: Path
     jobs: int = 1
     tensorboard: bool = False
+    crew: Crew = worker_processes
 
     def carry_out(self, standings: Sequence[Standing], reporter: PlanReporter) -> list[Outcome]:
         """The outcome of each planned run, in order. One that fails does not stop the others.
 
-        Ctrl-C ends the processes with their runs checkpointed, and is raised again.
+        Ctrl-C ends the workers with their runs checkpointed, and is raised again.
+
+        Raises:
+            InputError: there can be no workers.
         """
-        outcomes: dict[int, Outcome] = {}
-        waiting: deque[int] = deque()
+        drive = _Drive(standings, reporter, self.runs_dir)
+        if drive.waiting:
+            arguments = (self.data_dir, self.runs_dir, self.tensorboard)
+            with self.crew(min(self.jobs, len(drive.waiting)), serve, arguments, self.jobs) as workers:
+                drive.until_over(workers)
+        return [drive.outcomes[number] for number in range(len(standings))]
+
+
+class _Drive:
+    """A plan on its way: the runs that wait, and the outcomes of those that are over."""
+
+    def __init__(self, standings: Sequence[Standing], reporter: PlanReporter, runs_dir: Path) -> None:
+        self._standings, self._reporter, self._runs_dir = standings, reporter, runs_dir
+        self.outcomes: dict[int, Outcome] = {}
+        self.waiting: deque[int] = deque()
+        self._not_before: dict[int, float] = {}
+        self._run_ids: dict[int, str] = {}
+        self._deaths: Counter[int] = Counter()
         for number, standing in enumerate(standings):
             if standing.run is not None:
-                outcomes[number] = Outcome(standing.settings, standing.run, reused=True)
-                reporter.reused(number, outcomes[number])
+                self.outcomes[number] = Outcome(standing.settings, standing.run, reused=True)
+                reporter.reused(number, self.outcomes[number])
             else:
-                waiting.append(number)
-        if waiting:
-            arguments = (self.data_dir, self.runs_dir, self.tensorboard)
-            with worker_processes(min(self.jobs, len(waiting)), serve, arguments, self.jobs) as workers:
-                _drive(standings, waiting, workers, outcomes, reporter, self.runs_dir)
-        return [outcomes[number] for number in range(len(standings))]
+                self.waiting.append(number)
 
+    def until_over(self, workers: Sequence[Worker]) -> None:
+        """Give the runs to workers, and hear how they go."""
+        while len(self.outcomes) < len(self._standings):
+            for worker in workers:
+                if worker.ready and worker.number is None and (number := self._next()) is not None:
+                    self._run_ids.pop(number, None)
+                    worker.send(number, self._standings[number].settings.model_dump())
+                    self._reporter.begun(number)
+            busy = {worker.connection: worker for worker in workers if worker.number is not None}
+            for connection in wait(list(busy), timeout=0.2) if busy else _pause():
+                assert isinstance(connection, Connection)
+                self._hear(busy[connection])
 
-def _drive(
-    standings: Sequence[Standing],
-    waiting: deque[int],
-    workers: Sequence[WorkerProcess],
-    outcomes: dict[int, Outcome],
-    reporter: PlanReporter,
-    runs_dir: Path,
-) -> None:
-    not_before: dict[int, float] = {}
-    run_ids: dict[int, str] = {}
-    while len(outcomes) < len(standings):
-        for worker in workers:
-            if worker.number is None and (number := _next(waiting, not_before)) is not None:
-                run_ids.pop(number, None)
-                worker.send(number, standings[number].settings.model_dump())
-                reporter.begun(number)
-        busy = {worker.connection: worker for worker in workers if worker.number is not None}
-        for connection in wait(list(busy), timeout=0.2) if busy else _pause():
-            assert isinstance(connection, Connection)
-            worker = busy[connection]
-            number = worker.number
-            assert number is not None
-            outcome = _hear(worker, number, standings[number].settings, reporter, runs_dir, run_ids)
-            if outcome is None:
-                continue
+    def _next(self) -> int | None:
+        for number in list(self.waiting):
+            if self._not_before.get(number, 0.0) <= time.monotonic():
+                self.waiting.remove(number)
+                return number
+        return None
+
+    def _hear(self, worker: Worker) -> None:
+        """What a worker said last."""
+        number = worker.number
+        assert number is not None
+        try:
+            kind, content = worker.connection.recv()
+        except (EOFError, OSError):
+            self._lost(worker, number)
+            return
+        if kind == "start":
+            self._run_ids[number] = content["run"]
+            self._reporter.started(number, content)
+        elif kind == "epoch":
+            self._reporter.epoch(number, content)
+        elif kind == "message":
+            self._reporter.message(content)
+        else:
             worker.number = None
-            if outcome == "locked":
-                not_before[number] = time.monotonic() + _LATER
-                waiting.append(number)
-            elif isinstance(outcome, Outcome):
-                outcomes[number] = outcome
-                reporter.over(number, outcome)
+            if kind == "locked":
+                self._reporter.locked(number, content)
+                self._not_before[number] = time.monotonic() + _LATER
+                self.waiting.append(number)
+            elif kind == "failed":
+                sentence, run_id, trace = content
+                self._over(number, self._failed(number, sentence, run_id, trace))
+            else:
+                self._over(number, self._finished(number, self._runs_dir / Path(content).name))
+
+    def _lost(self, worker: Worker, number: int) -> None:
+        """Its worker died: the run is given out again, which goes on from its checkpoint, or has failed."""
+        worker.number = None
+        how = worker.restart()
+        self._deaths[number] += 1
+        if self._deaths[number] <= worker.retries:
+            self._reporter.again(number, f"the process that trained it {how}")
+            self.waiting.append(number)
+        else:
+            self._over(number, self._failed(number, f"The process that trained it {how}.", self._run_ids.get(number)))
+
+    def _finished(self, number: int, folder: Path) -> Outcome:
+        try:
+            run = FinishedRun.read(RunFolder.open(folder))
+        except InputError as problem:
+            return self._failed(number, str(problem), folder.name)
+        return Outcome(self._standings[number].settings, run, reused=number not in self._run_ids)
+
+    def _failed(self, number: int, problem: str, run_id: str | None, trace: str = "") -> Outcome:
+        log = self._runs_dir / run_id / LOG if run_id is not None else None
+        existing = log if log is not None and log.exists() else None
+        return Outcome(self._standings[number].settings, problem=problem, log=existing, trace=trace)
+
+    def _over(self, number: int, outcome: Outcome) -> None:
+        self.outcomes[number] = outcome
+        self._reporter.over(number, outcome)
 
 
 def _pause() -> tuple[Connection, ...]:
     time.sleep(0.2)
     return ()
-
-
-def _next(waiting: deque[int], not_before: dict[int, float]) -> int | None:
-    for number in list(waiting):
-        if not_before.get(number, 0.0) <= time.monotonic():
-            waiting.remove(number)
-            return number
-    return None
-
-
-def _hear(
-    worker: WorkerProcess,
-    number: int,
-    settings: TrainSettings,
-    reporter: PlanReporter,
-    runs_dir: Path,
-    run_ids: dict[int, str],
-) -> Outcome | str | None:
-    """What a worker said last: an outcome, ``locked``, or None while the run goes on."""
-    try:
-        kind, content = worker.connection.recv()
-    except (EOFError, OSError):
-        how = worker.restart()
-        return _failed(settings, f"The process that trained it {how}.", run_ids.get(number), runs_dir)
-    if kind == "start":
-        run_ids[number] = content["run"]
-        reporter.started(number, content)
-    elif kind == "epoch":
-        reporter.epoch(number, content)
-    elif kind == "message":
-        reporter.message(content)
-    elif kind == "locked":
-        reporter.locked(number, content)
-        return "locked"
-    elif kind == "failed":
-        sentence, run_id, trace = content
-        return _failed(settings, sentence, run_id, runs_dir, trace)
-    else:
-        try:
-            run = FinishedRun.read(RunFolder.open(Path(content)))
-            return Outcome(settings, run, reused=number not in run_ids)
-        except InputError as problem:
-            return _failed(settings, str(problem), Path(content).name, runs_dir)
-    return None
-
-
-def _failed(settings: TrainSettings, problem: str, run_id: Any, runs_dir: Path, trace: str = "") -> Outcome:
-    log = runs_dir / run_id / LOG if isinstance(run_id, str) else None
-    return Outcome(settings, problem=problem, log=log if log is not None and log.exists() else None, trace=trace)

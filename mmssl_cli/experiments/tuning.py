@@ -7,20 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.config import TrainSettings, build_settings
-from mmssl_cli.experiments.processes import WorkerProcess, begin_work, worker_processes
 from mmssl_cli.experiments.search_space import Choices, Space, Span
 from pipelines.errors import InputError
 from pipelines.files import write_problem
 
 if TYPE_CHECKING:
     import optuna
-
-    from mmssl_cli.tune_progress import TuneReporter
 
 #: Validated epochs of a trial before it may be ended, and whole trials before any may.
 WARM_UP, FIRST_TRIALS = 5, 4
@@ -56,6 +52,14 @@ class Search:
             UsageError: the drawn values do not fit each other.
         """
         return build_settings({**self.base.model_dump(), **drawn})
+
+    def propose(self, study: optuna.Study) -> optuna.Trial:
+        """The next trial."""
+        return study.ask(_distributions(self.space))
+
+    def settings_of(self, trial: optuna.Trial) -> TrainSettings:
+        """The settings that a proposed trial is trained with."""
+        return self.settings(_drawn(trial.params, self.space))
 
 
 @dataclass(frozen=True)
@@ -156,64 +160,6 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
     return max(scored, key=lambda trial: (trial.score or 0.0, -trial.number), default=None)
 
 
-def run_search(
-    search: Search, study: optuna.Study, trials: int, data_dir: Path, jobs: int, reporter: TuneReporter
-) -> list[Trial]:
-    """Carry on with a search until it has ``trials`` trials that are over; all of its trials.
-
-    Ctrl-C leaves the trials under way to be run again.
-    """
-    missing = trials - len(trials_of(study, search))
-    if missing <= 0:
-        return trials_of(study, search)
-    with worker_processes(min(jobs, missing), serve_trials, (data_dir,), jobs) as workers:
-        asked: dict[int, optuna.Trial] = {}
-        while missing > 0 or asked:
-            for worker in workers:
-                if worker.number is None and missing > 0:
-                    missing -= 1
-                    trial = study.ask(_distributions(search.space))
-                    asked[trial.number] = trial
-                    worker.send(trial.number, search.settings(_drawn(trial.params, search.space)).model_dump())
-            busy = {worker.connection: worker for worker in workers if worker.number is not None}
-            for connection in wait(list(busy), timeout=1.0):
-                assert isinstance(connection, Connection)
-                _hear(busy[connection], study, asked, search, reporter)
-    return trials_of(study, search)
-
-
-def _hear(
-    worker: WorkerProcess, study: optuna.Study, asked: dict[int, optuna.Trial], search: Search, reporter: TuneReporter
-) -> None:
-    import optuna
-
-    number = worker.number
-    assert number is not None
-    trial = asked[number]
-    try:
-        kind, content = worker.connection.recv()
-    except (EOFError, OSError):
-        kind, content = "failed", f"The process that trained it {worker.restart()}."
-    if kind == "epoch":
-        epoch, score = content
-        trial.report(score, epoch)
-        reporter.epoch(number, epoch, score)
-        with suppress(BrokenPipeError):
-            worker.connection.send(not trial.should_prune())
-        return
-    worker.number = None
-    del asked[number]
-    if kind == "failed":
-        trial.set_user_attr("problem", content)
-        study.tell(number, state=optuna.trial.TrialState.FAIL)
-    else:
-        for name in ("score", "best_epoch", "epochs", "seconds"):
-            trial.set_user_attr(name, content[name])
-        state = optuna.trial.TrialState.COMPLETE if content["whole"] else optuna.trial.TrialState.PRUNED
-        study.tell(number, content["score"] if content["whole"] else None, state=state)
-    reporter.over(next(one for one in trials_of(study, search) if one.number == number))
-
-
 def _distributions(space: Space) -> dict[str, Any]:
     """Choices are drawn by their place, since Optuna keeps numbers and words alone."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -239,29 +185,3 @@ def _drawn(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
         else:
             values[name] = proposed if isinstance(proposed, int) else float(f"{proposed:.3g}")
     return values
-
-
-def serve_trials(connection: Connection, data_dir: Path, threads: int | None) -> None:
-    """In a process of its own: train the settings that are sent until None is, and say how each goes."""
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
-        begin_work(threads)
-        while (values := connection.recv()) is not None:
-            connection.send(_fit(values, connection, data_dir))
-
-
-def _fit(values: Mapping[str, Any], connection: Connection, data_dir: Path) -> tuple[str, Any]:
-    from dataclasses import asdict
-
-    from mmssl_cli.problems import explain
-    from mmssl_cli.training.fitting import fit
-
-    def goes_on(epoch: int, score: float) -> bool:
-        connection.send(("epoch", (epoch, score)))
-        return bool(connection.recv())
-
-    try:
-        return "over", asdict(fit(build_settings(values), data_dir, goes_on))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        raise
-    except Exception as problem:
-        return "failed", explain(problem)[0]

@@ -1,4 +1,4 @@
-"""A process that trains the runs it is sent, one after the other, and tells how they go.
+"""A worker's loop: it trains the runs it is sent, one after the other, and tells how they go.
 
 It is sent settings as plain values, and None in the end. It sends pairs: ``start`` (what a reporter is told),
 ``epoch`` (a record), ``message`` (text), and for each run one of ``finished`` (its folder), ``locked`` (another
@@ -9,35 +9,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from mmssl_cli.config import build_settings
-from mmssl_cli.experiments.processes import begin_work
+from mmssl_cli.experiments.processes import Wire, begin_work
 from mmssl_cli.problems import explain
 from mmssl_cli.progress import Reporter
 
 
 class RemoteReporter(Reporter):
-    """Passes on what it hears; where nobody listens any more, the training ends."""
+    """Passes on what it hears; where nobody listens any more, the training ends as it does by Ctrl-C."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Wire) -> None:
         super().__init__()
         self._connection = connection
 
     def start(self, info: Mapping[str, Any]) -> None:
         super().start(info)
-        self._connection.send(("start", dict(info)))
+        self._tell("start", dict(info))
 
     def epoch(self, record: Mapping[str, Any]) -> None:
-        self._connection.send(("epoch", dict(record)))
+        self._tell("epoch", dict(record))
 
     def message(self, text: str) -> None:
-        self._connection.send(("message", text))
+        self._tell("message", text)
+
+    def _tell(self, kind: str, content: Any) -> None:
+        try:
+            self._connection.send((kind, content))
+        except (BrokenPipeError, ConnectionResetError) as problem:
+            raise KeyboardInterrupt from problem
 
 
-def serve(connection: Connection, data_dir: Path, runs_dir: Path, tensorboard: bool, threads: int | None) -> None:
+def serve(connection: Wire, data_dir: Path, runs_dir: Path, tensorboard: bool, threads: int | None) -> None:
     """Train what is sent until None is.
 
     Args:
@@ -51,7 +56,7 @@ def serve(connection: Connection, data_dir: Path, runs_dir: Path, tensorboard: b
 
 
 def _train(
-    values: Mapping[str, Any], connection: Connection, data_dir: Path, runs_dir: Path, tensorboard: bool
+    values: Mapping[str, Any], connection: Wire, data_dir: Path, runs_dir: Path, tensorboard: bool
 ) -> tuple[str, Any]:
     from mmssl_cli.experiments.obtain import obtain
     from pipelines.locks import LockedError
@@ -65,8 +70,6 @@ def _train(
         return "finished", str(obtain(build_settings(values), data_dir, runs_dir, reporter))
     except LockedError as problem:
         return "locked", str(problem)
-    except (BrokenPipeError, ConnectionResetError):
-        raise
     except Exception as problem:
         import traceback
 
