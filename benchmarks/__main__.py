@@ -12,15 +12,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-#: benchmark -> its flags with --quick
+#: Benchmark -> its flags with --quick.
 BENCHMARKS = {
     "bench_epoch": ["--epochs", "1", "--repeats", "3", "--compared-steps", "3"],
+    "bench_models": ["--epochs", "1", "--models", "mmssl,lightgcn,bm3,freedom"],
+    "bench_growth": ["--multiples", "1,4", "--steps", "3", "--rounds", "1"],
+    "bench_size": ["--users", "20000", "--items", "4000", "--interactions", "200000", "--feature-dim", "256"],
     "bench_ranking": ["--repeats", "3"],
     "bench_interactions": ["--interactions", "1000000", "--repeats", "1"],
     "bench_vectors": ["--repeats", "3"],
     "bench_encoders": ["--repeats", "2", "--texts", "512", "--pictures", "64", "--network", "resnet18"],
 }
-THREADED = ("bench_epoch", "bench_ranking", "bench_vectors", "bench_encoders")
+#: Those that do not take all of the flags that are passed on.
+TRAIN = ("bench_epoch", "bench_models")
+WITHOUT_DEVICE = ("bench_size", "bench_interactions", "bench_vectors")
+WITHOUT_THREADS = ("bench_interactions",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,9 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reports, failed = {}, False
     for name, quick in BENCHMARKS.items():
         flags = list(quick if options.quick else [])
-        if name in THREADED:
+        if name not in WITHOUT_THREADS:
             flags += ["--threads", str(options.threads)]
-        if options.data and name == "bench_epoch":
+        if name not in WITHOUT_DEVICE:
+            flags += ["--device", options.device]
+        if options.data and name in TRAIN:
             flags += ["--data", str(options.data)]
         if not options.json:
             print(f"== {name} ==", flush=True)
@@ -47,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, under a minute or two")
-    parser.add_argument("--data", type=Path, help="TikTok, prepared or published; else data/tiktok, else random data")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats and models, two or three minutes in all")
+    parser.add_argument("--data", type=Path, help="a prepared data set; else data/tiktok, else random data")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of what can run on either")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; PyTorch's choice by default")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     return parser.parse_args(arguments)

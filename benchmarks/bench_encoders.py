@@ -12,7 +12,6 @@ Example: python -m benchmarks.bench_encoders --repeats 5 --json
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -24,7 +23,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.machine import describe_machine
+from benchmarks.command import Report, add_numbers, columns, parser_for, run, spread
+from benchmarks.timing import quartiles
 from pipelines.features.chunks import ChunkStore, encode_in_chunks, stream_in_chunks
 from pipelines.features.cnn_image import CNNEncoder
 from pipelines.features.sentence_text import SentenceEncoder
@@ -32,12 +32,11 @@ from pipelines.features.sentence_text import SentenceEncoder
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then print a table or JSON."""
-    options = _parse(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    results = [measure(options) for measure in (measure_texts, measure_pictures)]
-    report = {"machine": describe_machine(options.device), "results": results}
-    print(json.dumps(report, indent=2) if options.json else _table(report))
+    parser = parser_for(__doc__, "threads", "device")
+    parser.add_argument("--text-encoder", help="folder of a sentence-transformers model; MiniLM by default")
+    parser.add_argument("--network", default="vgg16", help="a torchvision classifier; default vgg16")
+    add_numbers(parser, texts=4096, pictures=192, batch_size=32, workers=2, repeats=5)
+    run(parser, arguments, lambda options: {"results": [measure_texts(options), measure_pictures(options)]}, _table)
 
 
 def measure_texts(options: argparse.Namespace) -> dict[str, Any]:
@@ -131,10 +130,10 @@ def _compare(
             work.append(taken[:, 1].tolist())
     (bare_seconds, our_seconds), (bare_work, our_work) = np.array(seconds).T, np.array(work).T
     return {
-        "bare_a_second": _quartiles(count / bare_seconds),
-        "encoder_a_second": _quartiles(count / our_seconds),
-        "ratio": _quartiles(bare_seconds / our_seconds),
-        "processor_ratio": _quartiles(bare_work / our_work),
+        "bare_a_second": quartiles(count / bare_seconds),
+        "encoder_a_second": quartiles(count / our_seconds),
+        "ratio": quartiles(bare_seconds / our_seconds),
+        "processor_ratio": quartiles(bare_work / our_work),
         "largest_relative_difference": apart,
     }
 
@@ -152,39 +151,18 @@ def _shipped_model() -> str:
     return str(MODEL_DIR)
 
 
-def _quartiles(values: np.ndarray) -> dict[str, float]:
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"median": float(median), "low": float(low), "high": float(high)}
-
-
-def _table(report: dict[str, Any]) -> str:
-    lines = [", ".join(f"{key} {value}" for key, value in report["machine"].items())]
-    for result in report["results"]:
-        lines.append(f"\n{result['what']}")
-        names = {
-            "bare_a_second": "bare, a second",
-            "encoder_a_second": "encoder, a second",
-            "ratio": "ratio to bare",
-            "processor_ratio": "ratio of processor",
-        }
-        for key, name in names.items():
-            cell = result[key]
-            lines.append(f"  {name:20}{cell['median']:10.3f} ({cell['low']:.3f} to {cell['high']:.3f})")
-        lines.append(f"  {'rows differ by':20}{result['largest_relative_difference']:10.1e} of the largest value")
-    return "\n".join(lines)
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--text-encoder", help="folder of a sentence-transformers model; MiniLM by default")
-    parser.add_argument("--network", default="vgg16", help="a torchvision classifier; default vgg16")
-    numbers = {"texts": 4096, "pictures": 192, "batch-size": 32, "workers": 2, "repeats": 5}
-    for name, default in numbers.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; PyTorch's choice by default")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    return parser.parse_args(arguments)
+def _table(report: Report) -> str:
+    names = ("bare_a_second", "encoder_a_second", "ratio", "processor_ratio")
+    rows = [
+        (
+            result["what"],
+            *(spread(result[name]) for name in names),
+            f"{result['largest_relative_difference']:.1e}",
+        )
+        for result in report["results"]
+    ]
+    head = ("median (quartiles)", "bare, a second", "encoder, a second", "ratio to bare", "of processor", "rows differ")
+    return columns(head, rows)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""How long is an epoch of the full MMSSL model, and where does it go? On TikTok, or random data of its sizes.
+"""How long is an epoch of the full MMSSL model, where does it go, and how far is it from what could be?
 
-Training is that of `mmssl train`; its parts are timed in place, without what they call that has a row of its own.
-Steps with the adversary as it is and steps with a plain dense transcription of it (``dense_reference.py``) take
-turns, so that what else the machine does falls on both; the ratio is that of a pair of neighbours.
+Training is that of `mmssl train` with the settings of TikTok, on TikTok or random data of its sizes. Three questions,
+each answered within the run:
+  - its parts, timed in place in epochs of their own, each without those inside it;
+  - a plain dense transcription of the same equations (``dense_reference.py``): its steps and those of the model take
+    turns from the same state and random numbers, must give the same losses, and so do the refreshes of Eq. 8;
+  - the floor of the machine (``floor.py``): steps, a large matrix product and a large triad take turns.
 
 Example: python -m benchmarks.bench_epoch --data data/tiktok --json
 """
@@ -10,262 +13,234 @@ Example: python -m benchmarks.bench_epoch --data data/tiktok --json
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
+import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-from unittest import mock
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from benchmarks.dense_reference import DenseAdversary
-from benchmarks.machine import describe_machine, peak_memory
-from mmssl_cli.config import merge_settings
-from mmssl_cli.data.csr import CSR
-from mmssl_cli.data.interactions import InteractionData, load_interactions
-from mmssl_cli.data.sampling import Batch
+from benchmarks import machine
+from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
+from benchmarks.dense_reference import DenseMMSSL
+from benchmarks.floor import Counter
+from benchmarks.parts import REFRESH, SAMPLING, in_parts
+from benchmarks.timing import Stopwatch, in_turn, quartiles, seconds
+from benchmarks.workload import DATA_HELP, batches, refresh, sizes_of, training_loop
 from mmssl_cli.evaluation.metrics import evaluate
-from mmssl_cli.models.registry import build_model
 from mmssl_cli.training.loop import TrainingLoop
-from pipelines.manifest import MANIFEST
-from pipelines.prepare import prepare
+from mmssl_cli.training.machine import peak_memory
 
-PREPARED = Path("data/tiktok")
-SIZES = {"users": 9308, "items": 6710, "interactions": 59541, "test_users": 6130, "dim": 128}
+REST = "rest: ranking loss, sums"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then print a table or JSON."""
-    options = _parse(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    report = {"machine": describe_machine(), **measure(options)}
-    print(json.dumps(report, indent=2) if options.json else _table(report))
+    parser = parser_for(__doc__, "threads", "device", "set")
+    parser.add_argument("--data", type=Path, help=DATA_HELP)
+    add_numbers(parser, epochs=3, repeats=5)
+    parser.add_argument("--compared-steps", type=int, help="steps of the dense transcription; default a whole epoch")
+    run(parser, arguments, measure, _table)
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of epochs and their parts, of evaluation, peak memory, and the ratio to the dense transcription."""
-    data = load(options.data)
-    settings = merge_settings({"dataset": "tiktok", "model": "mmssl", "device": "cpu", "batch_size": 1024, "seed": 0})
-    torch.manual_seed(0)
-    loop = TrainingLoop(build_model(data, settings), data, settings)
+def measure(options: argparse.Namespace) -> Report:
+    """Seconds of epochs and evaluation, peak memory, the parts, and the ratios to transcription and floor."""
+    loop = training_loop(options.data, "mmssl", options.device, options.set)
+    loop.model.train()
+    refresh(loop.model)
+    for batch in batches(loop, 2):  # warms up
+        loop._step(batch)
     epochs = _epochs(loop, options.epochs)
-    evaluation = [_seconds(lambda: _evaluate(loop)) for _ in range(options.repeats + 1)][1:]
-    peak = peak_memory()  # before the dense blocks
-    return {
-        "data": data.name,
-        "sizes": {
-            "users": data.num_users,
-            "items": data.num_items,
-            "training interactions": len(data.train),
-            "test users": int((data.test.degrees() > 0).sum()),
-            "modalities": {name: values.shape[1] for name, values in data.features.items()},
-            "steps": loop.sampler.steps,
-            "batch": loop.sampler.batch_size,
-        },
-        "epoch": epochs,
-        "evaluation_seconds": _quartiles(evaluation),
-        "peak_memory_bytes": peak,
-        "dense": _against_dense(loop, options.compared_steps),
+    evaluation = in_turn({"evaluation": lambda: _evaluate(loop)}, options.repeats, options.device)["evaluation"]
+    report = {
+        "data": loop.data.name,
+        "sizes": sizes_of(loop),
+        **epochs,
+        "evaluation_seconds": quartiles(evaluation),
+        "peak_memory_bytes": peak_memory(loop.device),  # before the dense matrices and the arrays of the triad
     }
+    loop.model.train()
+    floor, operators = measure_floor(loop, options.repeats)
+    parts = measure_parts(loop, options.epochs)
+    parts["floor_seconds_a_step"] = operators
+    return {**report, "parts": parts, "floor": floor, "dense": compare_with_dense(loop, options.compared_steps)}
 
 
-def load(folder: Path | None) -> InteractionData:
-    """A prepared folder, a folder of the published layout, or random data of TikTok's sizes where it is None."""
-    if folder is None:
-        return load_interactions(PREPARED) if (PREPARED / MANIFEST).is_file() else random_data(**SIZES)
-    if (folder / MANIFEST).is_file():
-        return load_interactions(folder)
-    with tempfile.TemporaryDirectory() as place:
-        return load_interactions(prepare("tiktok", source_dir=folder, data_dir=Path(place)).folder)
+def measure_parts(loop: TrainingLoop, epochs: int) -> dict[str, Any]:
+    """Seconds of each part an epoch, the longest first."""
+    watch, whole = Stopwatch(loop.device.type), 0.0
+    with in_parts(loop, watch):
+        for _ in range(epochs):
+            whole += loop.run_epoch()["train_seconds"]
+    watch.seconds[REST] = whole - sum(watch.seconds.values())
+    ordered = sorted(watch.seconds.items(), key=lambda part: -part[1])
+    return {"seconds_an_epoch": {name: taken / epochs for name, taken in ordered}}
 
 
-def random_data(users: int, items: int, interactions: int, test_users: int, dim: int) -> InteractionData:
-    """Random pairs with a few popular items, at least one a user, and two modalities of random features."""
-    chance = np.random.default_rng(0)
-    popularity = 1 / np.arange(1, items + 1) ** 0.7
-    found = np.arange(users) * items + chance.integers(items, size=users)
-    while len(found) < interactions:
-        wanted = interactions - len(found)
-        drawn = chance.choice(items, size=wanted, p=popularity / popularity.sum())
-        found = np.unique(np.concatenate([found, chance.integers(users, size=wanted) * items + drawn]))
-    train = CSR.from_pairs(np.stack([found // items, found % items], axis=1), users)
-    held_out = np.stack([np.arange(test_users), chance.integers(items, size=test_users)], axis=1)
-    test = CSR.from_pairs(held_out, users)
-    features = {name: torch.from_numpy(chance.random((items, dim), np.float32)) for name in ("visual", "acoustic")}
-    present = {name: torch.ones(items, dtype=torch.bool) for name in features}
-    return InteractionData("random data of TikTok's sizes", users, items, train, test, test, features, present)
+def measure_floor(loop: TrainingLoop, repeats: int) -> tuple[dict[str, Any], dict[str, float]]:
+    """The floors of a step with its ratios to them, and the floor of each part operator by operator."""
+    device, watch = loop.device.type, Stopwatch()
+    counter = Counter(lambda: watch.part or REST)
+    warm, counted, *rest = batches(loop, 2 + repeats + 1)
+    loop._step(warm)
+    with in_parts(loop, watch), counter:
+        loop._step(counted)
+    steps = iter(rest)
+    product, flops = machine.matrix_product(device)
+    triad, moved = machine.triad(device)
+    turns = {"step": lambda: loop._step(next(steps)), "product": product, "triad": triad}
+    taken = in_turn(turns, repeats, device)
+    speeds = list(zip(flops / taken["product"], moved / taken["triad"], strict=True))
+    median = float(np.median(flops / taken["product"])), float(np.median(moved / taken["triad"]))
+    floors = np.array([counter.floor(*speed) for speed in speeds])
+    by_operator = np.array([sum(counter.operator_floors(*speed).values()) for speed in speeds])
+    floor = {
+        "flops": counter.flops,
+        "persistent_bytes": counter.persistent_bytes,
+        "operator_bytes": counter.operator_bytes,
+        "flops_a_second": median[0],
+        "bytes_a_second": median[1],
+        "step_seconds": quartiles(taken["step"]),
+        "floor_seconds": quartiles(floors),
+        "operator_floor_seconds": quartiles(by_operator),
+        "ratio": quartiles(taken["step"] / floors),
+        "operator_ratio": quartiles(taken["step"] / by_operator),
+    }
+    return floor, counter.operator_floors(*median)
 
 
-class Stopwatch:
-    """Seconds spent in named parts, each without the parts inside it."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._open: list[float] = []
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Time a ``with`` block."""
-        self._open.append(0.0)
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            took, inside = time.perf_counter() - started, self._open.pop()
-            self.seconds[name] = self.seconds.get(name, 0.0) + took - inside
-            if self._open:
-                self._open[-1] += took
-
-    def timed(self, function: Callable[..., Any], name: str, nested: bool = True) -> Callable[..., Any]:
-        """``function`` as a part; inside another part it belongs to that one where ``nested`` is False."""
-
-        def wrapped(*arguments: Any, **named: Any) -> Any:
-            if self._open and not nested:
-                return function(*arguments, **named)
-            with self.part(name):
-                return function(*arguments, **named)
-
-        return wrapped
-
-
-@contextmanager
-def in_parts(loop: TrainingLoop, watch: Stopwatch) -> Iterator[None]:
-    """Time the parts of ``loop.run_epoch`` for a ``with`` block."""
-    model: Any = loop.model
-    draw = loop.sampler.epoch
-    parts = [
-        (model, "begin_epoch", "neighbours and graphs, once an epoch (Eq. 8)"),
-        (model, "views", "views, attention and propagation (Eq. 8 to 10)"),
-        (model, "_final", "views, attention and propagation (Eq. 8 to 10)"),
-        (model.generator, "forward", "generator's features (Eq. 2)"),
-        (model.adversary, "transformed_rows", "Gumbel transform (Eq. 5)"),
-        (model.adversary, "discriminator_step", "discriminator's update (Eq. 4, 7)"),
-        (model.adversary, "generator_loss", "generator's loss (Eq. 7)"),
-        (model, "_contrast", "contrast (Eq. 11)"),
-        (loop.optimizer, "step", "optimiser"),
-    ]
-    with ExitStack() as stack:
-        for owner, name, part in parts:
-            stack.enter_context(mock.patch.object(owner, name, watch.timed(getattr(owner, name), part)))
-        sampling = watch.timed(lambda generator: list(draw(generator)), "sampling")
-        stack.enter_context(mock.patch.object(loop.sampler, "epoch", sampling))
-        # The discriminator's own backward pass is part of its update.
-        backward = watch.timed(torch.Tensor.backward, "backward pass of all terms", nested=False)
-        stack.enter_context(mock.patch.object(torch.Tensor, "backward", lambda *a, **k: backward(*a, **k)))
-        yield
+def compare_with_dense(loop: TrainingLoop, steps: int | None) -> dict[str, Any]:
+    """Refreshes and steps of the model and of its dense transcription in turn, and how far their losses differ."""
+    data, settings, device = loop.data, loop.settings, loop.device.type
+    dense = TrainingLoop(DenseMMSSL(data, settings).to(loop.device), data, settings)  # type: ignore[arg-type]
+    model, twin = cast(Any, loop.model), cast(Any, dense.model)
+    dense.restore(copy.deepcopy(loop.state()))
+    twin.train()
+    taken: dict[str, list[float]] = {"as it is": [], "dense": []}
+    refreshes = in_turn({"as it is": lambda: refresh(model), "dense": lambda: refresh(twin)}, 3, device)
+    common = _common(model.neighbours, twin.neighbours)
+    twin.neighbours.copy_(model.neighbours)
+    twin.forget_graphs()
+    twin.views()
+    difference = 0.0
+    for batch in batches(loop, steps or loop.sampler.steps):
+        _same_state(dense, loop)
+        losses: dict[str, dict[str, Tensor]] = {}
+        with torch.random.fork_rng():
+            taken["as it is"].append(seconds(lambda: losses.update(ours=loop._step(batch)), device))  # noqa: B023
+        taken["dense"].append(seconds(lambda: losses.update(dense=dense._step(batch)), device))  # noqa: B023
+        for name, expected in losses["dense"].items():
+            apart = abs(float(losses["ours"][name]) - float(expected)) / max(abs(float(expected)), 1e-3)
+            difference = max(difference, apart)
+    ratios = np.array(taken["dense"]) / np.array(taken["as it is"])
+    epochs = {
+        kind: float(np.median(refreshes[kind]) + loop.sampler.steps * np.mean(values)) for kind, values in taken.items()
+    }
+    return {
+        "steps": len(ratios),
+        "step_seconds": {kind: quartiles(values) for kind, values in taken.items()},
+        "step_ratio": quartiles(ratios),
+        "refresh_seconds": {kind: quartiles(values) for kind, values in refreshes.items()},
+        "refresh_ratio": quartiles(refreshes["dense"] / refreshes["as it is"]),
+        "epoch_seconds": epochs,
+        "epoch_ratio": epochs["dense"] / epochs["as it is"],
+        "largest_relative_difference_of_losses": difference,
+        "neighbours_in_common": common,
+    }
 
 
 def _epochs(loop: TrainingLoop, count: int) -> dict[str, Any]:
-    loop.model.train()
-    loop.model.begin_epoch(1)
-    for batch in _batches(loop, 2):  # warms up
-        loop._step(batch)
-    wall, cpu, watch = [], [], Stopwatch()
-    with in_parts(loop, watch):
-        for _ in range(count):
-            before = time.process_time()
-            wall.append(loop.run_epoch()["train_seconds"])
-            cpu.append(time.process_time() - before)
-    parts = {name: seconds / count for name, seconds in watch.seconds.items()}
-    parts["rest: ranking loss, sums"] = sum(wall) / count - sum(parts.values())
-    ordered = dict(sorted(parts.items(), key=lambda part: -part[1]))
-    return {"seconds": _quartiles(wall), "cpu_seconds": _quartiles(cpu), "parts_seconds": ordered}
-
-
-def _batches(loop: TrainingLoop, count: int) -> list[Batch]:
-    return [batch for batch, _ in zip(loop.sampler.epoch(loop.generator), range(count), strict=False)]
-
-
-def _against_dense(loop: TrainingLoop, steps: int) -> dict[str, Any]:
-    """Steps with either adversary in turn, from the same random state and weights."""
-    model: Any = loop.model
-    model.train()
-    dense = DenseAdversary(model.adversary)
-    dense_methods = {name: getattr(dense, name) for name in ("discriminator_step", "generator_loss")}
-    seconds: dict[str, list[float]] = {"as it is": [], "dense": []}
-    difference = 0.0
-    for batch in _batches(loop, steps):
-        state, losses = loop.state(), {}
-        # Deep copies: an optimiser's state is updated in place.
-        state = {name: _copied(value) for name, value in state.items()}
-        for kind in seconds:
-            loop.restore({name: _copied(value) for name, value in state.items()})
-            with mock.patch.multiple(model.adversary, **dense_methods) if kind == "dense" else ExitStack():
-                seconds[kind].append(_seconds(lambda: losses.update({kind: loop._step(batch)})))  # noqa: B023
-        for name in ("discriminator", "adversarial", "total"):
-            ours, theirs = float(losses["as it is"][name]), float(losses["dense"][name])
-            difference = max(difference, abs(ours - theirs) / max(abs(theirs), 1e-12))
-    ratio = np.array(seconds["dense"]) / np.array(seconds["as it is"])
-    return {
-        "step_seconds": {kind: _quartiles(values) for kind, values in seconds.items()},
-        "ratio": _quartiles(ratio),
-        "largest_relative_difference_of_losses": difference,
-    }
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {key: _copied(part) for key, part in value.items()}
-    return [_copied(part) for part in value] if isinstance(value, list) else value
+    wall, cpu = [], []
+    for _ in range(count):
+        before = time.process_time()
+        wall.append(loop.run_epoch()["train_seconds"])
+        cpu.append(time.process_time() - before)
+    return {"epoch_seconds": quartiles(wall), "epoch_cpu_seconds": quartiles(cpu)}
 
 
 @torch.no_grad()
 def _evaluate(loop: TrainingLoop) -> None:
     loop.model.eval()
-    evaluate(*loop.model.represent(), loop.data, "test", (10, 20, 50))
+    evaluate(*loop.model.represent(), loop.data, "test", loop.settings.all_ks)
 
 
-def _seconds(function: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
+@torch.no_grad()
+def _same_state(to: TrainingLoop, of: TrainingLoop) -> None:
+    """Weights, statistics and moments of one loop into another; ``restore`` would also forget the graphs."""
+    for target, value in zip(_tensors(to), _tensors(of), strict=True):
+        target.copy_(value)
 
 
-def _quartiles(values: Sequence[float] | np.ndarray) -> dict[str, float]:
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"median": float(median), "low": float(low), "high": float(high)}
+def _tensors(loop: TrainingLoop) -> Iterator[Tensor]:
+    yield from loop.model.state_dict().values()
+    for optimizer in filter(None, (loop.optimizer, loop.model.adversary_optimizer)):
+        for moments in optimizer.state.values():
+            yield from moments.values()
 
 
-def _table(report: dict[str, Any]) -> str:
-    def shown(q: dict[str, float]) -> str:
-        return f"{q['median']:.3f} (quartiles {q['low']:.3f} to {q['high']:.3f})"
+def _common(ours: Tensor, theirs: Tensor) -> float:
+    """The share of each user's neighbours that both found."""
+    return float((ours.unsqueeze(3) == theirs.unsqueeze(2)).any(dim=3).double().mean())
 
-    epoch, dense = report["epoch"], report["dense"]
-    lines = [
-        ", ".join(f"{key} {value}" for key, value in report["machine"].items()),
-        f"{report['data']}: " + ", ".join(f"{key} {value}" for key, value in report["sizes"].items()),
-        "",
-        f"seconds an epoch          {shown(epoch['seconds'])}",
-        f"CPU seconds an epoch      {shown(epoch['cpu_seconds'])}",
-        f"seconds of an evaluation  {shown(report['evaluation_seconds'])}",
-        f"peak memory               {report['peak_memory_bytes'] / 1e9:.2f} GB",
-        "",
+
+def _table(report: Report) -> str:
+    parts, floor, dense = report["parts"], report["floor"], report["dense"]
+    steps = report["sizes"]["steps"]
+    head = ("seconds", "median (quartiles)")
+    rows = [
+        ("an epoch", spread(report["epoch_seconds"])),
+        ("an epoch, processor", spread(report["epoch_cpu_seconds"])),
+        ("an evaluation", spread(report["evaluation_seconds"])),
     ]
-    whole = sum(epoch["parts_seconds"].values())
-    for part, seconds in epoch["parts_seconds"].items():
-        lines.append(f"{part:48}{seconds:8.2f} s{100 * seconds / whole:7.1f} %")
-    lines += ["", *(f"a step, adversary {kind:9} {shown(q)} s" for kind, q in dense["step_seconds"].items())]
-    lines.append(f"dense / as it is            {shown(dense['ratio'])}")
-    lines.append(f"losses differ by at most {dense['largest_relative_difference_of_losses']:.1e} of their size")
+    lines = [f"{report['data']}: {listed(report['sizes'])}", "", columns(head, rows)]
+    lines += [f"peak memory {report['peak_memory_bytes'] / 1e9:.2f} GB", "", _parts_table(parts, steps), ""]
+    lines += [
+        f"a step: {floor['flops'] / 1e9:.2f} Gflop in products, {floor['persistent_bytes'] / 1e6:.1f} MB of weights, "
+        f"moments, graphs and features, {floor['operator_bytes'] / 1e6:.0f} MB through all operators",
+        f"the machine: {floor['flops_a_second'] / 1e9:.0f} Gflop/s in a product of matrices, "
+        f"{floor['bytes_a_second'] / 1e9:.1f} GB/s in a triad",
+        columns(
+            ("a step", "floor, ms", "step, ms", "step / floor"),
+            [
+                (name, spread(_ms(floor[least]), 2), spread(_ms(floor["step_seconds"]), 2), spread(floor[ratio], 2))
+                for name, least, ratio in (
+                    ("operations and bytes", "floor_seconds", "ratio"),
+                    ("operator by operator", "operator_floor_seconds", "operator_ratio"),
+                )
+            ],
+        ),
+        "",
+        columns(
+            (f"against dense, {dense['steps']} steps", "as it is, s", "dense, s", "dense / as it is"),
+            [
+                (name, *(spread(dense[f"{name}_seconds"][k]) for k in ("as it is", "dense")), spread(dense[ratio], 2))
+                for name, ratio in (("step", "step_ratio"), ("refresh", "refresh_ratio"))
+            ]
+            + [
+                ("epoch", *(f"{taken:.2f}" for taken in dense["epoch_seconds"].values()), f"{dense['epoch_ratio']:.2f}")
+            ],
+        ),
+        f"losses differ by at most {dense['largest_relative_difference_of_losses']:.1e} of their size; "
+        f"{100 * dense['neighbours_in_common']:.3f} % of the neighbours are the same",
+    ]
     return "\n".join(lines)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, help=f"prepared or published folder; else {PREPARED}, else random data")
-    parser.add_argument("--epochs", type=int, default=3, help="epochs to time (3)")
-    parser.add_argument("--repeats", type=int, default=5, help="evaluations to time (5)")
-    parser.add_argument("--compared-steps", type=int, default=9, help="steps against the dense transcription (9)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; PyTorch's choice by default")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    return parser.parse_args(arguments)
+def _parts_table(parts: dict[str, Any], steps: int) -> str:
+    taken, floors = parts["seconds_an_epoch"], parts["floor_seconds_a_step"]
+    whole, rows = sum(taken.values()), []
+    for name, value in taken.items():
+        floor = floors.get(name, 0.0) * steps
+        counted = (f"{floor:.3f}", f"{value / floor:.1f}") if floor and name not in (REFRESH, SAMPLING) else ("", "")
+        rows.append((name, f"{value:.3f}", f"{100 * value / whole:.1f} %", *counted))
+    return columns(("an epoch's parts", "seconds", "share", "floor of its operators", "times"), rows)
+
+
+def _ms(values: dict[str, float]) -> dict[str, float]:
+    return {name: 1000 * value for name, value in values.items()}
 
 
 if __name__ == "__main__":

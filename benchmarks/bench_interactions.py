@@ -11,15 +11,17 @@ Example: python -m benchmarks.bench_interactions --users 1000000 --items 200000 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
-from benchmarks.machine import describe_machine, peak_memory
+from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
+from benchmarks.timing import quartiles
+from mmssl_cli.training.machine import peak_memory
 from pipelines.interactions import split_interactions
 from pipelines.raw import RawInteractions
 
@@ -27,17 +29,22 @@ SPLITS = ("ratio", "leave-one-out", "temporal", "global-time")
 SORT = "bare sort of the pairs"
 
 
+SIZES = {"users": 100_000, "items": 20_000, "interactions": 2_000_000, "k_core": 5, "repeats": 5}
+CPU = torch.device("cpu")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then print a table or JSON."""
-    options = _parse(arguments)
-    report = {"machine": describe_machine(), "sizes": _sizes(options), **measure(options)}
-    print(json.dumps(report, indent=2) if options.json else _table(report))
+    parser = parser_for(__doc__)
+    add_numbers(parser, **SIZES)
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS), help="default: all of them")
+    run(parser, arguments, measure, _table)
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> Report:
     """Seconds and ratio to the bare sort (above 1: slower) of every split, the counts of each step, peak memory."""
     raw = random_interactions(options.users, options.items, options.interactions)
-    before = peak_memory()
+    before = peak_memory(CPU)
     timed: dict[str, Callable[[], Any]] = {SORT: partial(_sort, raw)}
     for split in options.splits:
         timed[split] = partial(split_interactions, raw, k_core=options.k_core, split=split)
@@ -52,10 +59,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 steps[name] = [vars(step) for step in result.steps]
     bare = np.array(seconds[SORT])
     results = [
-        {"what": name, "seconds": _quartiles(np.array(values)), "ratio": _quartiles(values / bare)}
+        {"what": name, "seconds": quartiles(np.array(values)), "ratio": quartiles(values / bare)}
         for name, values in seconds.items()
     ]
-    return {"results": results, "steps": steps, "bytes": {"with raw interactions": before, "peak": peak_memory()}}
+    return {
+        "sizes": {name: getattr(options, name) for name in SIZES},
+        "results": results,
+        "steps": steps,
+        "bytes": {"with raw interactions": before, "peak": peak_memory(CPU)},
+    }
 
 
 def random_interactions(users: int, items: int, interactions: int) -> RawInteractions:
@@ -81,42 +93,18 @@ def _sort(raw: RawInteractions) -> np.ndarray:
     return pairs
 
 
-def _quartiles(values: np.ndarray) -> dict[str, float]:
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"median": float(median), "low": float(low), "high": float(high)}
-
-
-def _sizes(options: argparse.Namespace) -> dict[str, int]:
-    return {name: getattr(options, name) for name in ("users", "items", "interactions", "k_core", "repeats")}
-
-
-def _table(report: dict[str, Any]) -> str:
-    lines = [", ".join(f"{key} {value}" for key, value in report[part].items()) for part in ("machine", "sizes")]
+def _table(report: Report) -> str:
+    lines = [listed(report["sizes"])]
     for split, steps in report["steps"].items():
         counts = (
             f"{step['name']} {step['users']:,} users, {step['items']:,} items, {step['interactions']:,}"
             for step in steps
         )
         lines.append(f"{split}: {'; '.join(counts)}")
-    lines.append(f"\n{'':24}{'seconds (quartiles)':>26}{'ratio to sort (quartiles)':>30}")
-    for result in report["results"]:
-        cells = (
-            f"{result[key]['median']:.2f} ({result[key]['low']:.2f} to {result[key]['high']:.2f})"
-            for key in ("seconds", "ratio")
-        )
-        lines.append(f"{result['what']:24}" + "{:>26}{:>30}".format(*cells))
+    rows = [(result["what"], spread(result["seconds"], 2), spread(result["ratio"], 2)) for result in report["results"]]
     sizes = (f"{value / 2**30:.2f} GiB {name}" for name, value in report["bytes"].items())
-    return "\n".join([*lines, f"memory: {', '.join(sizes)}"])
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    sizes = {"users": 100_000, "items": 20_000, "interactions": 2_000_000, "k-core": 5, "repeats": 5}
-    for name, default in sizes.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
-    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS), help="default: all of them")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    return parser.parse_args(arguments)
+    table = columns(("median (quartiles)", "seconds", "ratio to sort"), rows)
+    return "\n".join([*lines, "", table, f"memory: {', '.join(sizes)}"])
 
 
 if __name__ == "__main__":

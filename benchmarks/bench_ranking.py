@@ -9,33 +9,30 @@ Example: python -m benchmarks.bench_ranking --repeats 15 --json
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.machine import describe_machine
+from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
+from benchmarks.timing import in_turn, quartiles
 from mmssl_cli.data.csr import CSR
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.evaluation.ranking import BLOCK_BYTES, rank_topk
 
+SIZES = {"users": 9319, "items": 6710, "dim": 64, "test_users": 6130, "train_items": 6, "k": 50}
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then print a table or JSON."""
-    options = _parse(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    report = {"machine": describe_machine(options.device), "sizes": _sizes(options), "results": measure(options)}
-    print(json.dumps(report, indent=2) if options.json else _table(report))
+    parser = parser_for(__doc__, "threads", "device")
+    add_numbers(parser, **SIZES, repeats=11)
+    run(parser, arguments, measure, _table)
 
 
-def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(options: argparse.Namespace) -> Report:
     """Seconds and ratio to the bare product (above 1: slower), as median and quartiles, of every case."""
     generator = torch.Generator().manual_seed(0)
     data = _data(options, generator)
@@ -53,29 +50,11 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
             "rank_topk, masked": partial(rank_topk, *pair, ids, options.k, data.train),
             "evaluate": partial(evaluate, *pair, data, "test", (10, 20, options.k)),
         }
-        seconds = _interleaved(timed, options.repeats, options.device)
+        seconds = in_turn(timed, options.repeats, options.device)
         for name, values in seconds.items():
-            ratio = _quartiles(values / seconds["bare product and topk"])
-            results.append({"case": case, "what": name, "seconds": _quartiles(values), "ratio": ratio})
-    return results
-
-
-def _interleaved(timed: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, np.ndarray]:
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for repeat in range(repeats + 1):
-        for name, function in timed.items():
-            _wait(device)
-            started = time.perf_counter()
-            function()
-            _wait(device)
-            if repeat:  # the first warms up
-                seconds[name].append(time.perf_counter() - started)
-    return {name: np.array(values) for name, values in seconds.items()}
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+            ratio = quartiles(values / seconds["bare product and topk"])
+            results.append({"case": case, "what": name, "seconds": quartiles(values), "ratio": ratio})
+    return {"sizes": {name: getattr(options, name) for name in SIZES}, "results": results}
 
 
 def _bare(users: Tensor, items: Tensor, ids: Tensor, k: int) -> None:
@@ -95,44 +74,13 @@ def _data(options: argparse.Namespace, generator: torch.Generator) -> Interactio
     return InteractionData("benchmark", options.users, options.items, train, test, test).to(options.device)
 
 
-def _quartiles(values: np.ndarray) -> dict[str, float]:
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"median": float(median), "low": float(low), "high": float(high)}
-
-
-def _sizes(options: argparse.Namespace) -> dict[str, int]:
-    return {name: getattr(options, name) for name in ("users", "items", "dim", "test_users", "train_items", "k")}
-
-
-def _table(report: dict[str, Any]) -> str:
-    lines = [", ".join(f"{key} {value}" for key, value in report[part].items()) for part in ("machine", "sizes")]
-    lines.append(f"\n{'':17}{'':24}{'seconds (quartiles)':>26}{'ratio to bare (quartiles)':>30}")
-    for result in report["results"]:
-        cells = (
-            f"{result[key]['median']:.3f} ({result[key]['low']:.3f} to {result[key]['high']:.3f})"
-            for key in ("seconds", "ratio")
-        )
-        lines.append(f"{result['case']:17}{result['what']:24}" + "{:>26}{:>30}".format(*cells))
-    return "\n".join(lines)
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    sizes = {
-        "users": 9319,
-        "items": 6710,
-        "dim": 64,
-        "test-users": 6130,
-        "train-items": 6,
-        "k": 50,
-        "repeats": 11,
-    }
-    for name, default in sizes.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; PyTorch's choice by default")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    return parser.parse_args(arguments)
+def _table(report: Report) -> str:
+    rows = [
+        (f"{result['case']}: {result['what']}", spread(result["seconds"]), spread(result["ratio"]))
+        for result in report["results"]
+    ]
+    head = ("median (quartiles)", "seconds", "ratio to bare")
+    return f"{listed(report['sizes'])}\n\n{columns(head, rows)}"
 
 
 if __name__ == "__main__":

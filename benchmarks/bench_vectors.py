@@ -11,18 +11,16 @@ Example: python -m benchmarks.bench_vectors --records 20000 --json
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
+from benchmarks.timing import in_turn, quartiles
 from pipelines.features.vectors import DIM, ID_BYTES, RECORD_BYTES, VectorCounts, read_vectors
 
 BUFFER_RECORDS = 64
@@ -30,12 +28,14 @@ BUFFER_RECORDS = 64
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then print a table or JSON."""
-    options = _parse(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    parser = parser_for(__doc__, "threads")
+    add_numbers(parser, records=12_000, repeats=11)  # some 200 MB
+    run(parser, arguments, _report, _table)
+
+
+def _report(options: argparse.Namespace) -> Report:
     sizes = {"records": options.records, "megabytes": options.records * RECORD_BYTES // 10**6}
-    report = {"machine": describe_machine(), "sizes": sizes, "results": measure(options)}
-    print(json.dumps(report, indent=2) if options.json else _table(report))
+    return {"sizes": sizes, "results": measure(options)}
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -51,11 +51,9 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
         }
         results = []
         for case, (bare, ours) in cases.items():
-            seconds = _interleaved(bare, ours, options.repeats)
-            ratio = _quartiles(seconds[0] / seconds[1])
-            results.append(
-                {"case": case, "bare": _quartiles(seconds[0]), "read": _quartiles(seconds[1]), "ratio": ratio}
-            )
+            seconds = in_turn({"bare": bare, "read": ours}, options.repeats)
+            figures = {**seconds, "ratio": seconds["bare"] / seconds["read"]}
+            results.append({"case": case, **{name: quartiles(values) for name, values in figures.items()}})
         return results
 
 
@@ -95,41 +93,11 @@ def _keep(path: Path, ids: Sequence[str]) -> np.ndarray:
     return kept
 
 
-def _interleaved(bare: Callable[[], object], ours: Callable[[], object], repeats: int) -> np.ndarray:
-    """Seconds, [2, repeats]: of the bare read, and of ours."""
-    seconds = np.empty((2, repeats + 1))
-    for repeat in range(repeats + 1):
-        for row, function in enumerate((bare, ours)):
-            started = time.perf_counter()
-            function()
-            seconds[row, repeat] = time.perf_counter() - started
-    return seconds[:, 1:]  # the first warms up
-
-
-def _quartiles(values: np.ndarray) -> dict[str, float]:
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"median": float(median), "low": float(low), "high": float(high)}
-
-
-def _table(report: dict[str, Any]) -> str:
-    lines = [", ".join(f"{key} {value}" for key, value in report[part].items()) for part in ("machine", "sizes")]
-    lines.append(f"\n{'':27}{'bare, seconds':>26}{'read, seconds':>26}{'speed against bare':>26}")
-    for result in report["results"]:
-        cells = (
-            f"{result[key]['median']:.3f} ({result[key]['low']:.3f} to {result[key]['high']:.3f})"
-            for key in ("bare", "read", "ratio")
-        )
-        lines.append(f"{result['case']:27}" + "".join(f"{cell:>26}" for cell in cells))
-    return "\n".join(lines)
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--records", type=int, default=12_000, help="of the file; default 12000, some 200 MB")
-    parser.add_argument("--repeats", type=int, default=11, help="default 11")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; PyTorch's choice by default")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    return parser.parse_args(arguments)
+def _table(report: Report) -> str:
+    names = ("bare", "read", "ratio")
+    rows = [(result["case"], *(spread(result[name]) for name in names)) for result in report["results"]]
+    head = ("median (quartiles)", "bare, seconds", "read, seconds", "speed against bare")
+    return f"{listed(report['sizes'])}\n\n{columns(head, rows)}"
 
 
 if __name__ == "__main__":

@@ -1,82 +1,178 @@
-"""The adversary of MMSSL written down plainly: every row whole, the penalty by automatic differentiation.
+"""MMSSL's training step written down plainly: whole adjacency matrices, whole rows, the penalty by autograd.
 
-Eq. 3 to 7 with batch x items blocks throughout, on the very discriminator of the model. With the same random state
-it gives the numbers of ``mmssl_cli.models.mmssl.adversarial`` up to rounding, so that the two can be timed against
-each other and compared.
+Eq. 2 to 14 with users x items matrices in place of sparse graphs and batch x items blocks in place of thin factors.
+It has the parameters and settings of ``mmssl_cli.models.mmssl`` and shares no other code with it than the layers that
+hold them and the ranking loss; from the same state and random numbers it gives the same losses up to rounding, so
+that the two can be timed against each other and compared. The full variant alone.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation
+from mmssl_cli.config import MMSSLSettings
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import ranking_terms
+from mmssl_cli.models.mmssl.model import MMSSL
 
-Factors = list[tuple[Tensor, Tensor]]
+#: What users receive from items [U, I], and items from users [I, U].
+Adjacency = tuple[Tensor, Tensor]
 
 
-class DenseAdversary:
-    """Drop-in for the discriminator's step and the generator's loss of an ``AdversarialSelfAugmentation``."""
+class DenseMMSSL(MMSSL):
+    """Drop-in for a training of ``MMSSL``; what neither training nor Eq. 8 needs is that model's."""
 
-    def __init__(self, adversary: AdversarialSelfAugmentation) -> None:
-        self.adversary = adversary
-        self.discriminator = adversary.discriminator
-        self.settings = adversary.settings
+    observed: Tensor  #: the training interactions, 0 or 1, float32 [U, I]
 
-    def discriminator_step(
-        self, optimizer: torch.optim.Optimizer, users: Tensor, generated: Factors, final: tuple[Tensor, Tensor]
-    ) -> dict[str, Tensor]:
-        """As ``AdversarialSelfAugmentation.discriminator_step``."""
-        with torch.no_grad():
-            fakes = [of_users @ of_items.T for of_users, of_items in generated]  # Eq. 3, [B, I]
-            # Eq. 5
-            real = self._transformed(self._observed(users)) + self.settings.zeta * (final[0] @ final[1].T)
-        for _ in range(self.settings.discriminator_steps):
-            objective, gap = self._objective(real, fakes)
-            optimizer.zero_grad(set_to_none=True)
+    def __init__(self, data: InteractionData, settings: MMSSLSettings) -> None:
+        super().__init__(data, settings)
+        observed = torch.zeros(data.num_users, data.num_items, device=data.train.indices.device)
+        observed[data.train.row_of_each(), data.train.indices] = 1
+        self.register_buffer("observed", observed, persistent=False)
+        self.interactions = normalised(observed, settings.adjacency)
+        self.content_graphs: list[Adjacency] = []
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Eq. 3 and 8: every generated relation, and each user's largest."""
+        if (epoch - 1) % self.settings.graph_refresh == 0:
+            self.eval()
+            with torch.no_grad():
+                relations = [normalize(u, dim=1) @ normalize(i, dim=1).T for u, i in self.generated()]
+                k = self.neighbours.shape[2]
+                self.neighbours = torch.stack([relation.topk(k, dim=1).indices for relation in relations])
+            self.train()
+            self.forget_graphs()
+
+    def forget_graphs(self) -> None:
+        """As the model's."""
+        self.content_graphs = []
+
+    def generated(self) -> list[tuple[Tensor, Tensor]]:
+        """Eq. 2."""
+        to_users, to_items = self.interactions
+        features = []
+        for name, layer in self.generator.projections.items():
+            raw, present = self.generator.raw[name], self.generator.present[name]
+            users = to_users @ (self.generator.dropout(layer(raw)) * present)
+            features.append((users, to_items @ users))
+        return features
+
+    def views(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Eq. 8, second half."""
+        if not self.content_graphs:
+            kept = [torch.zeros_like(self.observed).scatter_(1, found, 1) for found in self.neighbours]
+            self.content_graphs = [normalised(graph, self.settings.adjacency) for graph in kept]
+        return [u @ self.items for u, _ in self.content_graphs], [i @ self.users for _, i in self.content_graphs]
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Algorithm 1."""
+        settings, rows = self.settings, batch.distinct_users
+        user_views, item_views = self.views()
+        generated = self.generated()
+        users, items = self.embeddings(user_views, item_views, generated)
+        terms = ranking_terms(settings, users, items, batch, (self.users, self.items))
+        contrasted = rows if settings.contrast_users == "batch" else torch.arange(self.num_users, device=rows.device)
+        contrast = self.contrast(users[contrasted], [view[contrasted] for view in user_views])
+        terms["contrast"] = settings.contrast_weight * contrast
+        fakes = [normalize(u[rows], dim=1) @ normalize(i, dim=1).T for u, i in generated]  # Eq. 3
+        auxiliary = normalize(users[rows], dim=1) @ normalize(items, dim=1).T
+        self.train_discriminator(self.observed[rows], [fake.detach() for fake in fakes], auxiliary.detach())
+        terms["adversarial"] = settings.adversarial_weight * self.generator_loss(fakes)
+        return terms
+
+    def embeddings(
+        self, user_views: list[Tensor], item_views: list[Tensor], generated: list[tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Eq. 9, 10 and 12."""
+        s, (to_users, to_items) = self.settings, self.interactions
+        users = self.users + s.eta * normalize(self.attend(user_views), dim=1)
+        items = self.items + s.eta * normalize(self.attend(item_views), dim=1)
+        layers = [(users, items)]
+        for _ in range(s.layers):
+            users, items = layers[-1]
+            layers.append((to_users @ items, to_items @ users))
+        users, items = (torch.stack(of_each).mean(dim=0) for of_each in zip(*layers, strict=True))
+        for of_users, of_items in generated if s.omega else []:
+            users = users + s.omega * normalize(of_users, dim=1)
+            items = items + s.omega * normalize(of_items, dim=1)
+        return users, items
+
+    def attend(self, views: list[Tensor]) -> Tensor:
+        """Eq. 9, head by head."""
+        queries = torch.stack([view @ self.attention.query for view in views])
+        keys = torch.stack([view @ self.attention.key for view in views])
+        values, heads = torch.stack(views), []
+        width = self.settings.embedding_dim // self.settings.heads
+        for query, key, value in zip(*(whole.split(width, dim=2) for whole in (queries, keys, values)), strict=True):
+            weights = torch.softmax(torch.einsum("mnd,ond->mon", query, key) / width**0.5, dim=1)
+            heads.append(torch.einsum("mon,ond->mnd", weights, value))
+        return torch.cat(heads, dim=2).mean(dim=0)
+
+    def contrast(self, final: Tensor, views: list[Tensor]) -> Tensor:
+        """Eq. 11."""
+        h, total = normalize(final, dim=1), final.new_zeros(())
+        for view in views:
+            e = normalize(view, dim=1)
+            to_final = torch.exp(e @ h.T / self.settings.contrast_temperature)
+            to_views = torch.exp(e @ e.T / self.settings.contrast_temperature)
+            total = total - torch.log(to_final.diagonal() / (to_final + to_views).sum(dim=1)).mean()
+        return total
+
+    def train_discriminator(self, observed: Tensor, fakes: list[Tensor], auxiliary: Tensor) -> None:
+        """Eq. 5 and 7."""
+        assert self.adversary is not None and self.adversary_optimizer is not None
+        settings = self.adversary.settings
+        noise = -torch.log(-torch.log(torch.rand(observed.shape, device=observed.device)))
+        perturbed = (observed + settings.gumbel_scale * noise) / settings.gumbel_temperature
+        real = torch.softmax(perturbed, dim=1) + settings.zeta * auxiliary
+        for _ in range(settings.discriminator_steps):
+            objective, gap = self.objective(real, fakes)
+            self.adversary_optimizer.zero_grad(set_to_none=True)
             objective.backward()
-            optimizer.step()
-        return {"discriminator": objective.detach(), "discriminator gap": gap.detach()}
+            self.adversary_optimizer.step()
+        self.monitored = {"discriminator": objective.detach(), "discriminator gap": gap.detach()}
 
-    def generator_loss(self, generated: Factors) -> Tensor:
-        """As ``AdversarialSelfAugmentation.generator_loss``."""
-        d = self.discriminator
-        training = d.training
-        d.eval()
-        d.requires_grad_(False)
-        verdict = self._judge(torch.cat([of_users @ of_items.T for of_users, of_items in generated])).mean()
-        d.requires_grad_(True)
-        d.train(training)
-        return -verdict
-
-    def _judge(self, rows: Tensor) -> Tensor:
-        """Eq. 4: D [n] of rows [n, I]."""
-        return self.discriminator.rest(self.discriminator.first(rows)).squeeze(1)
-
-    def _observed(self, users: Tensor) -> Tensor:
-        chosen = self.adversary.train_items.select(users)
-        rows = torch.zeros(len(users), self.discriminator.first.in_features)
-        rows[chosen.row_of_each(), chosen.indices] = 1
-        return rows
-
-    def _transformed(self, rows: Tensor) -> Tensor:
-        """Eq. 5, first term."""
-        if not self.settings.gumbel_transform:
-            return rows
-        noise = -torch.log(-torch.log(torch.rand(rows.shape)))
-        return torch.softmax((rows + self.settings.gumbel_scale * noise) / self.settings.gumbel_temperature, dim=1)
-
-    def _objective(self, real: Tensor, fakes: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Eq. 7."""
-        verdicts = self._judge(torch.cat([real, *fakes])).split(len(real))
+    def objective(self, real: Tensor, fakes: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Eq. 7 for the discriminator."""
+        assert self.adversary is not None
+        weight = self.adversary.settings.gradient_penalty
+        verdicts = self.judge(torch.cat([real, *fakes])).split(len(real))
         gap = verdicts[0].mean() - torch.stack([verdict.mean() for verdict in verdicts[1:]]).mean()
-        if not self.settings.gradient_penalty:
+        if not weight:
             return -gap, gap
-        share = torch.rand(len(fakes), len(real), 1)
+        share = torch.rand(len(fakes), len(real), 1, device=real.device)
         mixed = torch.cat([s * real + (1 - s) * fake for s, fake in zip(share, fakes, strict=True)])
         mixed.requires_grad_()
-        self.discriminator.eval()
-        (slope,) = torch.autograd.grad(self._judge(mixed).sum(), mixed, create_graph=True)
-        self.discriminator.train()
+        self.adversary.discriminator.eval()
+        (slope,) = torch.autograd.grad(self.judge(mixed).sum(), mixed, create_graph=True)
+        self.adversary.discriminator.train()
         penalty = (torch.sqrt(slope.square().sum(dim=1) + 1e-12) - 1).square().mean()
-        return -gap + self.settings.gradient_penalty * penalty, gap
+        return -gap + weight * penalty, gap
+
+    def generator_loss(self, fakes: list[Tensor]) -> Tensor:
+        """Eq. 7 for the generator."""
+        assert self.adversary is not None
+        discriminator = self.adversary.discriminator
+        discriminator.eval().requires_grad_(False)
+        verdict = self.judge(torch.cat(fakes)).mean()
+        discriminator.train().requires_grad_(True)
+        return -verdict
+
+    def judge(self, rows: Tensor) -> Tensor:
+        """Eq. 4: D [n] of rows [n, I]."""
+        assert self.adversary is not None
+        discriminator = self.adversary.discriminator
+        return discriminator.rest(discriminator.first(rows)).squeeze(1)
+
+
+def normalised(adjacency: Tensor, kind: str) -> Adjacency:
+    """A 0/1 matrix [U, I] weighted as ``BipartiteGraph.from_edges`` weights its edges."""
+    by_user = adjacency.sum(dim=1, keepdim=True).clamp(min=1).rsqrt()
+    by_item = adjacency.sum(dim=0, keepdim=True).clamp(min=1).rsqrt()
+    if kind == "sym":
+        weighted = by_user * adjacency * by_item
+        return weighted, weighted.T
+    return by_user * adjacency, (adjacency * by_item).T

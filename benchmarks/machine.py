@@ -1,16 +1,18 @@
-"""What a timing was taken on."""
+"""What a timing was taken on, and the most that it can do."""
 
 from __future__ import annotations
 
 import os
 import platform
-import resource
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+#: Side of the square matrices, and float32 numbers of each array of the triad: far more than caches hold.
+SIDE, NUMBERS = 2048, 1 << 26
 
 
 def describe_machine(device: str = "cpu") -> dict[str, Any]:
@@ -27,10 +29,18 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def peak_memory() -> int:
-    """The most memory this process has held so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB on Linux
+def matrix_product(device: str, side: int = SIDE) -> tuple[Callable[[], object], float]:
+    """A product of square float32 matrices to time, and its floating-point operations."""
+    left, right = (torch.rand(side, side, device=device) for _ in range(2))
+    out = torch.empty_like(left)
+    return lambda: torch.mm(left, right, out=out), 2.0 * side**3
+
+
+def triad(device: str, numbers: int = NUMBERS) -> tuple[Callable[[], object], float]:
+    """STREAM's triad a = b + s c to time, and the bytes it moves: two arrays read and one written."""
+    one, two = (torch.rand(numbers, device=device) for _ in range(2))
+    out = torch.empty_like(one)
+    return lambda: torch.add(one, two, alpha=1.5, out=out), 3.0 * 4 * numbers
 
 
 def _processor() -> str:
