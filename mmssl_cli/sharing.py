@@ -158,5 +158,4 @@ def _in_touch() -> Iterator[None]:
     try:
         yield
     except RuntimeError as problem:  # of gloo and of NCCL, with no class of their own for this
-        first_line = str(problem).strip().partition("\n")[0]
-        raise LostError(f"Another process of this training ended too early ({first_line}).") from problem
+        raise LostError("Another process of this training ended too early.") from problem

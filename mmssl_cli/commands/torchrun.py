@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import typer
 
@@ -21,6 +22,11 @@ def command() -> list[str]:
     places = {"--nnodes": os.environ.get("GROUP_WORLD_SIZE", "1"), "--nproc-per-node": os.environ["LOCAL_WORLD_SIZE"]}
     counts = [word for flag, count in places.items() if flag != "--nnodes" or count != "1" for word in (flag, count)]
     return ["torchrun", *counts, "-m", "mmssl_cli", "train", "--distributed"]
+
+
+def end_in_peace() -> None:
+    """Ignore that torchrun ends all processes when one has died: this one knows, and is about to say so and end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def check(distributed: bool, several: bool) -> None:

@@ -147,6 +147,7 @@ def train(
                 f"{session.command(run)}"
             ) from problem
         if run is not None and _lost_another(problem):
+            torchrun.end_in_peace()
             raise MmsslError(f"{problem} Go on with: {session.command(run)}") from problem
         raise
     finally:
@@ -204,6 +205,7 @@ def _follow(session: Session, resume: str | None) -> None:
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except (ToldError, LostError) as problem:
+        torchrun.end_in_peace()
         raise typer.Exit(problem.exit_code) from problem
     except MmsslError as problem:
         raise MmsslError(f"Process {torchrun.rank()}: {problem}") from problem
