@@ -10,6 +10,7 @@ from typing import Literal
 from pipelines.catalog import DatasetEntry, FeatureEntry, TableEntry
 from pipelines.errors import UsageError, nearest
 from pipelines.features import cnn_image, sentence_text
+from pipelines.features.spread import Spread
 from pipelines.interactions import SPLITTERS
 from pipelines.sources.published import ColdUsers
 
@@ -18,6 +19,8 @@ DEFAULT_ENCODERS = {
     "image": cnn_image.DEFAULT_MODEL,
     "ingredients": "sample",
 }
+#: Encoders of one call, or of none.
+_QUICK = ("tfidf", "published", "sample")
 MODALITY_OF = {"text": "textual", "image": "visual", "ingredients": "ingredients"}
 
 
@@ -49,6 +52,8 @@ class PrepOptions:
     max_absent: float | None = None
     max_malformed: float | None = None
     offline: bool | None = None
+    engine: Literal["ray"] | None = None
+    address: str | None = None
 
     def given(self) -> list[str]:
         """The fields that were given."""
@@ -94,6 +99,7 @@ class Recipe:
     image_weights: Path | None = None
     raw_dir: Path = Path("raw")
     offline: bool = False
+    spread: Spread | None = None
 
 
 def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path) -> Recipe:
@@ -125,6 +131,7 @@ def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path)
         image_weights=options.image_weights,
         raw_dir=options.raw_dir or raw_dir,
         offline=bool(options.offline),
+        spread=Spread(options.address) if options.engine == "ray" else None,
     )
 
 
@@ -141,14 +148,19 @@ def _features(name: str, entry: DatasetEntry, table: TableEntry, options: PrepOp
     for kind, encoder in flags.items():
         if encoder is not None and kind not in {feature.input for feature in known.values()}:
             raise UsageError(f"--{kind}-encoder has no use here: data set {name!r} makes no features of {kind}.")
-    if options.image_weights is not None and "image" not in {feature.input for feature in known.values()}:
-        raise UsageError(f"--image-weights has no use here: data set {name!r} makes no features of images.")
-    return {
+    made = {
         modality: FeatureEntry(
             input=feature.input, encoder=flags[feature.input] or feature.encoder or DEFAULT_ENCODERS[feature.input]
         )
         for modality, feature in known.items()
     }
+    if options.engine is not None and all(feature.encoder in _QUICK for feature in made.values()):
+        raise UsageError(
+            f"--engine has no use here: data set {name!r} has no texts or pictures to encode chunk by chunk."
+        )
+    if options.image_weights is not None and "image" not in {feature.input for feature in known.values()}:
+        raise UsageError(f"--image-weights has no use here: data set {name!r} makes no features of images.")
+    return made
 
 
 def _features_of(table: TableEntry) -> dict[str, FeatureEntry]:

@@ -226,6 +226,7 @@ def _plan_import(request: _Request, folder: Path, tool: str) -> _Plan:
 
     name, options, report = request.name, request.options, request.reporter.line
     encoding = ["text_encoder", "image_encoder", "image_weights", "dtype", "max_absent", "offline"]
+    encoding += ["engine", "address"]
     options.allow(["source", "k_core", "split", "seed", "max_malformed", *encoding], f"{folder} is of {tool}'s layout.")
     sources = import_sources(tool, folder, request.work)
 

@@ -31,7 +31,6 @@ from tests.ray_cases import parent_of, ray_cluster
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # sockets of Ray's own
 ]
 
 

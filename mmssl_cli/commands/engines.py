@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from mmssl_cli.experiments.processes import Crew
 
 ENGINES = ("local", "ray")
-_PANEL = "Ray cluster"
-_EXTRA = escape("pip install 'mmssl[ray]'")
+PANEL = "Ray cluster"
+EXTRA = escape("pip install 'mmssl[ray]'")
 
 EngineName = Annotated[
     str,
     typer.Option(
         "--engine",
         metavar="|".join(ENGINES),
-        rich_help_panel=_PANEL,
+        rich_help_panel=PANEL,
         help="Train in processes of this machine, or on the nodes of a Ray cluster, which must all see the folders of "
-        f"data and runs under the same path. A run is tried again if its node dies. Ray comes with {_EXTRA}.",
+        f"data and runs under the same path. A run is tried again if its node dies. Ray comes with {EXTRA}.",
     ),
 ]
 Address = Annotated[
@@ -35,7 +35,7 @@ Address = Annotated[
     typer.Option(
         "--address",
         metavar="ADDR",
-        rich_help_panel=_PANEL,
+        rich_help_panel=PANEL,
         help="Cluster of --engine ray: HOST:PORT or auto; else $RAY_ADDRESS, else Ray is started on this machine.",
     ),
 ]
@@ -46,7 +46,7 @@ GpusPerRun = Annotated[
         metavar="F",
         min=0,
         max=1,
-        rich_help_panel=_PANEL,
+        rich_help_panel=PANEL,
         help="GPU of each run with --engine ray, a share as 0.25 perhaps; by default 1 if the cluster has GPUs. The "
         "CPUs are shared among --jobs.",
     ),

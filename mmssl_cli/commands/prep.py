@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from mmssl_cli.commands.engines import ENGINES, EXTRA, PANEL, Address, Place
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, Verbosity, chosen_dataset, verbosity
 from pipelines.errors import UsageError, nearest
 
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 _SOURCES, _TABLES = "Where the data come from", "Your own tables"
 _CLEANING, _FEATURES = "Cleaning and splitting", "Features"
 _DTYPES = ("float32", "float16")
+
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="|".join(ENGINES),
+        rich_help_panel=PANEL,
+        help="Encode text and pictures on this machine, or on the nodes of a Ray cluster, which must all see the "
+        f"pictures and models under the same path. Ray comes with {EXTRA}.",
+    ),
+]
 
 
 def prep(
@@ -146,6 +158,8 @@ def prep(
             metavar="SHARE", rich_help_panel=_FEATURES, help="Most items without content of a modality (0.5)."
         ),
     ] = None,
+    engine: EngineName = "local",
+    address: Address = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     force: Annotated[bool, typer.Option("--force", help="Prepare again even if nothing has changed.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only verify what is prepared, every file of it.")] = False,
@@ -189,6 +203,8 @@ def prep(
         max_absent=max_absent,
         max_malformed=max_malformed,
         offline=offline or None,
+        engine=cast(Any, "ray" if Place(engine, address).engine == "ray" else None),
+        address=address,
     )
     if name is None or (source is None and interactions is None):
         name = chosen_dataset(name, data_dir)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pandas as pd
 from pipelines.catalog import FeatureEntry
 from pipelines.dataset import Features
 from pipelines.errors import InputError, UsageError
-from pipelines.features.chunks import ChunkStore, Encoded, chunk_key, encode_in_chunks, stream_in_chunks
+from pipelines.features.chunks import ChunkStore, chunk_key, encode_in_chunks, stream_in_chunks
 from pipelines.files import atomic_folder, remove_leftovers
 from pipelines.options import Recipe
 from pipelines.steps import WorkFolder, key_of, read_json
@@ -27,10 +27,16 @@ class TextRows:
         self.recipe, self.name = recipe, encoder
 
     @cached_property
-    def _encoder(self) -> Any:
+    def _make(self) -> Callable[[], Any]:
         from pipelines.features.sentence_text import SentenceEncoder
 
-        return SentenceEncoder(self.name, precision=self.recipe.dtype, offline=self.recipe.offline)
+        folder = Path(self.name).expanduser()
+        name = str(folder.absolute()) if folder.is_dir() else self.name  # a node has another current folder
+        return partial(SentenceEncoder, name, precision=self.recipe.dtype, offline=self.recipe.offline)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return self._make()
 
     def settings(self) -> dict[str, Any]:
         """What makes the rows."""
@@ -52,7 +58,10 @@ class TextRows:
             made = encode_text(texts, dim=self.settings()["dim"], seed=self.recipe.seed)
             return Features(made.values.astype(self.recipe.dtype), made.present, self.settings()), without
         store = self._encoder.chunk_store(work.path / "features" / modality, texts)
-        encode_in_chunks(store, texts, self._encoder.encode, _bar(work, modality))
+        if self.recipe.spread is None:
+            encode_in_chunks(store, texts, self._encoder.encode, _bar(work, modality))
+        else:
+            self.recipe.spread.encode(store, texts, self._make, self.settings(), _bar(work, modality))
         return store.assemble(self.settings()), without
 
 
@@ -71,15 +80,23 @@ class ImageRows:
         self.recipe, self.name = recipe, encoder
 
     @cached_property
-    def _encoder(self) -> Any:
+    def _make(self) -> Callable[[], Any]:
         from pipelines.features.cnn_image import torchvision_encoder
+        from pipelines.features.pixels import PixelEncoder
 
         recipe = self.recipe
-        return torchvision_encoder(self.name, recipe.image_weights, offline=recipe.offline, precision=recipe.dtype)
+        if self.name == "pixels":
+            return partial(PixelEncoder, recipe.dtype)
+        weights = None if recipe.image_weights is None else recipe.image_weights.absolute()
+        return partial(torchvision_encoder, self.name, weights, offline=recipe.offline, precision=recipe.dtype)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return self._make()
 
     def settings(self) -> dict[str, Any]:
         """What makes the rows."""
-        return pixel_identity(self.recipe.dtype) if self.name == "pixels" else self._encoder.identity()
+        return dict(self._encoder.identity())
 
     def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
         """Stands for all pictures that are at hand."""
@@ -98,14 +115,14 @@ class ImageRows:
 
         found = self._pictures(items, work)
         paths = [path if isinstance(path, Path) else None for path in found]
-        identity, pixels = self.settings(), self.name == "pixels"
-        key = chunk_key(identity, _hashes(paths, work))
-        rows = 512 if pixels else self._encoder.chunk_rows
+        identity, hashes = self.settings(), _hashes(paths, work)
+        key, rows = chunk_key(identity, hashes), self._encoder.chunk_rows
         store = ChunkStore(work.path / "features" / modality, key, len(paths), rows)
-        if pixels:
-            encode_in_chunks(store, paths, lambda chunk: pixel_rows(chunk, self.recipe.dtype), _bar(work, modality))
-        else:
+        if self.recipe.spread is None:
             stream_in_chunks(store, paths, self._encoder.encode_chunks, _bar(work, modality))
+        else:
+            there = [path.absolute() if path and known else None for path, known in zip(paths, hashes, strict=True)]
+            self.recipe.spread.encode(store, there, self._make, identity, _bar(work, modality))
         features = store.assemble(identity)
         without = {}
         for item, path, present in zip(items["id"], found, features.present, strict=True):
@@ -283,23 +300,6 @@ def _maker(recipe: Recipe, feature: FeatureEntry, source: Any) -> Any:
     if path is None:
         raise UsageError(f"Data set {recipe.name!r} has no published image features; choose another --image-encoder.")
     return VectorRows(recipe, path)
-
-
-def pixel_identity(dtype: str) -> dict[str, Any]:
-    """What makes pixel statistics."""
-    from pipelines.features.image import DIM, SIDE
-
-    return {"name": "pixel-statistics", "side": SIDE, "dim": DIM, "precision": dtype}
-
-
-def pixel_rows(paths: Sequence[Path | None], dtype: str) -> Encoded:
-    """Pixel statistics of pictures; one that cannot be read is absent."""
-    from pipelines.features.image import encode_images
-    from pipelines.features.pictures import picture_problem
-
-    readable = [path if path is not None and picture_problem(path) is None else None for path in paths]
-    made = encode_images(readable)
-    return made.values.astype(dtype), made.present
 
 
 def fetch_pictures(addresses: list[str], recipe: Recipe, work: WorkFolder) -> Mapping[str, Path | str]:
