@@ -104,13 +104,12 @@ def train(
     then the file, then the settings shipped for the data set and model, then the defaults shown here. The
     data set is --dataset, else the file's, else $MMSSL_DATASET, else the default of datasets.toml.
 
-    With --jobs above 1 or --engine ray the --runs are trained at once, and go on as with --continue.
+    With --jobs above 1 or --engine ray the --runs are trained at once, and go on as with --continue. One model on
+    several GPUs, one process each: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed
 
     Example: mmssl train --dataset tiktok --model mmssl --variant w/o-GT --runs 5
 
     Example: mmssl train --config my.toml --lr 5e-4
-
-    Example: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed --dataset tiktok
     """
     from mmssl_cli.progress import make_reporter
 
