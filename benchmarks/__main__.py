@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+_SMALL = ["--users", "4096", "--items", "2048", "--interactions", "32768", "--batch", "512"]
 #: Benchmark -> its flags with --quick.
 BENCHMARKS = {
     "bench_epoch": ["--epochs", "1", "--repeats", "3", "--compared-steps", "3"],
     "bench_models": ["--epochs", "1", "--models", "mmssl,lightgcn,bm3,freedom"],
-    "bench_growth": ["--multiples", "1,4", "--steps", "3", "--rounds", "1"],
+    "bench_growth": [*_SMALL, "--multiples", "1,4", "--steps", "3", "--rounds", "1"],
     "bench_size": ["--users", "20000", "--items", "4000", "--interactions", "200000", "--feature-dim", "256"],
     "bench_ranking": ["--repeats", "3"],
     "bench_interactions": ["--interactions", "1000000", "--repeats", "1"],

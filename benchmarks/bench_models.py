@@ -3,7 +3,8 @@
 Each model has a process of its own and trains with its settings for TikTok, or the defaults where there are none. The
 models take turns, an epoch each, so that what else the machine does falls on all; the first epoch, which warms up, is
 not counted. An epoch is all that precedes validation, what a model refreshes at its start included. Seconds of other
-programs can be shown beside them (`--against`): theirs over these is how many times faster these are.
+programs can be shown beside them (`--against`): theirs over these is how many times faster these are. Where this
+machine is busy, that by processor seconds says more, as long as there is one thread on either side.
 
 Example: python -m benchmarks.bench_models --batch-size 2048 --threads 1 --against benchmarks/mmrec_tiktok.csv
 """
@@ -68,7 +69,12 @@ def measure(options: argparse.Namespace) -> Report:
             "modalities": about[model].pop("modalities"),
         }
         if model in others:
-            result |= {"against": others[model], "ratio": quartiles(others[model]["seconds"] / wall)}
+            theirs = others[model]["seconds"]
+            result |= {
+                "against": others[model],
+                "ratio": quartiles(theirs / wall),
+                "cpu_ratio": quartiles(theirs / cpu),
+            }
         results.append(result)
     return {**about[models[0]], "results": results}
 
@@ -111,20 +117,16 @@ def _memory() -> int:
 def _table(report: Report) -> str:
     lines = [f"{report['data']}: {listed(report['sizes'])}", ""]
     beside = any("against" in result for result in report["results"])
-    head = (
-        "model",
-        "seconds an epoch",
-        "processor seconds",
-        "peak memory, GB",
-        *(("beside", "times") if beside else ()),
-    )
+    head = ["model", "seconds an epoch", "processor seconds", "peak memory, GB"]
+    head += ["beside", "times", "by processor"] if beside else []
     rows = []
     for result in report["results"]:
         row = [result["model"], spread(result["seconds"]), spread(result["cpu_seconds"])]
         row.append(f"{result['peak_memory_bytes'] / 1e9:.2f}")
         if beside:
             known = "against" in result
-            row += [f"{result['against']['seconds']:g}", spread(result["ratio"], 2)] if known else ["", ""]
+            ratios = [spread(result[ratio], 2) for ratio in ("ratio", "cpu_ratio")] if known else [""] * 2
+            row += [f"{result['against']['seconds']:g}" if known else "", *ratios]
         rows.append(row)
     lines.append(columns(head, rows))
     sources = {result["against"]["source"] for result in report["results"] if "against" in result}

@@ -26,6 +26,7 @@ def test_models_take_turns_and_are_shown_beside_others(demo: Path, capsys: pytes
     assert "ratio" not in mf
     assert bm3["against"]["seconds"] == 1.7
     assert bm3["ratio"]["high"] == pytest.approx(1.7 / bm3["seconds"]["low"], rel=0.5)
+    assert bm3["cpu_ratio"]["low"] > 0
     shown = bench_models._table(report)
     assert "times" in shown and "MMRec" in shown
     alone = {**report, "results": [mf]}
