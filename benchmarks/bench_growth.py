@@ -38,7 +38,7 @@ PAPER = {
     "interactions": "L |A| d",
     "modalities": "|I| Σ d_m d + B |M| |I| d + |M| |Â| d + |U| |M|² d + |M| B |U| d",
     "batch": "B |M| |I| d + B |I| + B d + |M| B d + |M| B |U| d",
-    "dim": "all but B |I|",
+    "dim": "all but B |I|; A.3 leaves out the d x d maps of Eq. 9, (|U| + |I|) |M| d²",
 }
 MEASURES = ("step_seconds", "refresh_seconds", "memory_bytes")
 FEATURE_DIM = 128
