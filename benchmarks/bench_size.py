@@ -3,8 +3,9 @@
 Random data of the sizes asked for are prepared in a temporary folder by a process of their own, then loaded, trained
 on for a few steps with the full MMSSL model and its adversary, ranked, and saved, as `mmssl train` and
 `mmssl recommend` do. What grows with users x items (the neighbours of Eq. 8, and ranking) is done for a part of the
-users, and the seconds for all of them are worked out from it. Peak memory is the process's own at each stage; what of
-it lies in files, which the system can take back at any time, stands beside what is held at the end of the stage.
+users, and the processor seconds for all of them are worked out from it. Peak memory is the process's own at each stage,
+Python's libraries included; what of it lies in files, which the system can take back at any time, stands beside what is
+held at the end of the stage. On a GPU the most that its tensors took stands there as well.
 
 Example: python -m benchmarks.bench_size --full --json
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run
+from benchmarks.timing import wait
 from mmssl_cli.commands.recommend import Ranker
 from mmssl_cli.config import merge_settings, settings_to_toml
 from mmssl_cli.data.graph import cosine_topk
@@ -44,23 +46,22 @@ from pipelines.storage import read_table
 NAME = "random"
 FULL = {"users": 1_000_000, "items": 200_000, "interactions": 20_000_000}
 TENTH = {size: count // 10 for size, count in FULL.items()}
+OTHERS = {"feature_dim": 1024, "dim": 64, "batch": 1024, "steps": 2, "refreshed": 5000, "ranked": 5000}
 CHUNK = 16_384  # feature rows made at a time
-BYTES = ("peak_bytes", "held_bytes", "in_files_bytes")
+BYTES = {"peak_bytes": "peak GiB", "held_bytes": "held", "in_files_bytes": "in files", "device_bytes": "GPU's peak"}
 CPU = torch.device("cpu")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then print a table or JSON."""
-    options = _parse(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    report = {"machine": describe_machine(), "sizes": _sizes(options), **measure(options)}
-    print(json.dumps(report, indent=2) if options.json else _table(report))
+    run(_parser(), arguments, measure, _table)
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds, peak memory and what is held of every stage, and the seconds that all users would take."""
-    stages = Stages(show=not options.json)
+def measure(options: argparse.Namespace) -> Report:
+    """Seconds, peak memory and what is held of every stage, and the processor seconds that all users would take."""
+    for size, count in (FULL if options.full else TENTH).items():
+        setattr(options, size, getattr(options, size) or count)
+    stages = Stages(torch.device(options.device))
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
         folder = Path(place)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
@@ -74,41 +75,44 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         _train(loop, options, stages)
         _rank(loop, options, stages, folder, names)
         with stages.stage("write the checkpoint"):
-            run = RunFolder.create(folder / "runs", "run", settings_to_toml(loop.settings, {}))
-            run.write_state(loop.state())
-            run.save_model(loop.model.state_dict())
+            saved = RunFolder.create(folder / "runs", "run", settings_to_toml(loop.settings, {}))
+            saved.write_state(loop.state())
+            saved.save_model(loop.model.state_dict())
     every_user = {
-        "neighbours (Eq. 8)": stages.seconds("neighbours") * options.users / options.refreshed,
-        "recommend --all": stages.seconds("recommend") * options.users / options.ranked,
+        "neighbours (Eq. 8)": stages.processor_seconds("neighbours") * options.users / options.refreshed,
+        "recommend --all": stages.processor_seconds("recommend") * options.users / options.ranked,
     }
     return {
+        "sizes": {name: getattr(options, name) for name in (*FULL, *OTHERS, "feature_type")},
         "stages": stages.results,
         "peak_memory_bytes": max(result["peak_bytes"] for result in stages.results[1:]),
-        "seconds_for_all_users": every_user,
+        "processor_seconds_for_all_users": every_user,
     }
 
 
 def _loop(data: InteractionData, options: argparse.Namespace) -> TrainingLoop:
     sizes = {"embedding_dim": options.dim, "batch_size": options.batch}
-    settings = merge_settings({"dataset": NAME, "model": "mmssl", "device": "cpu", "seed": 0, **sizes})
-    return make_loop(settings, data, CPU)
+    settings = merge_settings({"dataset": NAME, "model": "mmssl", "device": options.device, "seed": 0, **sizes})
+    return make_loop(settings, data, torch.device(options.device))
 
 
 def _train(loop: TrainingLoop, options: argparse.Namespace, stages: Stages) -> None:
     model: Any = loop.model
-    model.train()
-    with stages.stage(f"neighbours of {options.refreshed:,} users (Eq. 8)"), torch.no_grad():
+    with stages.stage("features of all nodes (Eq. 2)"), torch.no_grad():
         model.eval()
-        for chosen, (users, items) in zip(model.neighbours, model.generator(), strict=True):
+        features = model.generator()
+    with stages.stage(f"neighbours of {options.refreshed:,} users (Eq. 8)"):
+        for chosen, (users, items) in zip(model.neighbours, features, strict=True):
             # Neighbours of the others: as many distinct items, so that the graphs have their sizes.
             chosen.copy_(_spread(len(chosen), chosen.shape[1], model.num_items))
             chosen[: options.refreshed] = cosine_topk(users[: options.refreshed], items, chosen.shape[1])
-        model.train()
+    del features, users, items
+    model.train()
     with stages.stage("draw an epoch's triples"):
         batches = iter(loop.sampler.epoch(loop.generator))
         batch = next(batches)
     with stages.stage("first step, modality graphs included"):
-        loop._step(batch)
+        losses = loop._step(batch)
     for _ in range(options.steps):
         batch = next(batches)
         with stages.stage("step"):
@@ -182,27 +186,29 @@ def _random_rows(options: argparse.Namespace, chance: np.random.Generator) -> np
 class Stages:
     """What each stage took."""
 
-    show: bool
+    device: torch.device
     results: list[dict[str, Any]] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure a ``with`` block."""
         gc.collect()
-        reset_peak_memory(CPU)
+        for device in {CPU, self.device}:
+            reset_peak_memory(device)
         started = time.perf_counter(), time.process_time()
         yield
-        self.add({"stage": name, **_figures(started)})
+        wait(self.device.type)
+        on_device = {"device_bytes": peak_memory(self.device)} if self.device.type == "cuda" else {}
+        self.add({"stage": name, **_figures(started), **on_device})
 
     def add(self, result: dict[str, Any]) -> None:
-        """Keep a result, and show it as soon as it is known."""
+        """Keep a result, and say on standard error that it is there: a stage may take long."""
         self.results.append(result)
-        if self.show:
-            print(_row(result), flush=True)
+        print(f"{result['stage']}: {result['seconds']:.1f} s", file=sys.stderr, flush=True)
 
-    def seconds(self, start: str) -> float:
-        """The seconds of the first stage whose name starts so."""
-        return float(next(result["seconds"] for result in self.results if result["stage"].startswith(start)))
+    def processor_seconds(self, start: str) -> float:
+        """The processor seconds of the first stage whose name starts so."""
+        return float(next(r["processor_seconds"] for r in self.results if r["stage"].startswith(start)))
 
 
 def _figures(started: tuple[float, float]) -> dict[str, Any]:
@@ -211,47 +217,36 @@ def _figures(started: tuple[float, float]) -> dict[str, Any]:
     kib = {name: int(held[key].split()[0]) for name, key in (("held", "VmRSS"), ("in_files", "RssFile")) if key in held}
     return {
         "seconds": time.perf_counter() - started[0],
-        "cpu_seconds": time.process_time() - started[1],
+        "processor_seconds": time.process_time() - started[1],
         "peak_bytes": peak_memory(CPU),
         **{f"{name}_bytes": value * 1024 for name, value in kib.items()},
     }
 
 
-def _row(result: dict[str, Any]) -> str:
-    gib = [f"{result[key] / 2**30:10.2f}" for key in BYTES if key in result]
-    return f"{result['stage']:48}{result['seconds']:10.2f}{result['cpu_seconds']:10.2f}" + "".join(gib)
-
-
-def _table(report: dict[str, Any]) -> str:
-    lines = [", ".join(f"{key} {value}" for key, value in report[part].items()) for part in ("machine", "sizes")]
-    lines.append(f"\n{'':48}{'seconds':>10}{'CPU':>10}{'peak GiB':>10}{'held':>10}{'in files':>10}")
-    lines += [_row(result) for result in report["stages"]]
+def _table(report: Report) -> str:
+    shown = {key: head for key, head in BYTES.items() if key in report["stages"][-1]}
+    rows = []
+    for result in report["stages"]:
+        gib = (f"{result[key] / 2**30:.2f}" if key in result else "" for key in shown)
+        rows.append((result["stage"], f"{result['seconds']:.1f}", f"{result['processor_seconds']:.1f}", *gib))
+    lines = [listed(report["sizes"]), "", columns(("", "seconds", "processor's", *shown.values()), rows)]
     lines.append(f"most of all after the preparation: {report['peak_memory_bytes'] / 2**30:.2f} GiB")
-    for name, seconds in report["seconds_for_all_users"].items():
-        lines.append(f"{name} for all users, worked out: {seconds:,.0f} seconds")
+    for name, seconds in report["processor_seconds_for_all_users"].items():
+        lines.append(f"{name} for all users, worked out: {seconds:,.0f} processor seconds")
     return "\n".join(lines)
 
 
-def _sizes(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: value for name, value in vars(options).items() if name not in ("threads", "json", "folder", "full")}
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--full", action="store_true", help=", ".join(f"{c:,} {s}" for s, c in FULL.items()))
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_for(__doc__, "threads", "device")
+    parser.add_argument(
+        "--full", action="store_true", help=", ".join(f"{count:,} {size}" for size, count in FULL.items())
+    )
     for size in FULL:
-        parser.add_argument(f"--{size}", type=int, help=f"default {TENTH[size]:,}")
-    others = {"feature-dim": 1024, "dim": 64, "batch": 1024, "steps": 2, "refreshed": 5000, "ranked": 5000}
-    for name, default in others.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
-    parser.add_argument("--feature-type", choices=("float16", "float32"), default="float16")
+        parser.add_argument(f"--{size}", type=int, help=f"default {TENTH[size]:,}, or {FULL[size]:,} with --full")
+    add_numbers(parser, **OTHERS)
+    parser.add_argument("--feature-type", choices=("float16", "float32"), default="float16", help="default float16")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; PyTorch's choice by default")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    options = parser.parse_args(arguments)
-    for size, count in (FULL if options.full else TENTH).items():
-        setattr(options, size, getattr(options, size) or count)
-    return options
+    return parser
 
 
 if __name__ == "__main__":

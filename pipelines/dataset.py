@@ -73,7 +73,7 @@ class PreparedDataset:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
         rows = self.interactions.loc[self.interactions["split"] == split, ["user", "item"]]
-        pairs: np.ndarray = rows.to_numpy(dtype=np.int64)
+        pairs: np.ndarray = rows.to_numpy(dtype=np.int64, copy=True)
         steps = np.diff(pairs, axis=0)
         if ((steps[:, 0] > 0) | ((steps[:, 0] == 0) & (steps[:, 1] >= 0))).all():  # as preparation writes them
             return pairs

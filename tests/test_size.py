@@ -361,9 +361,10 @@ def test_the_benchmark_of_size_says_what_each_stage_took(capsys: pytest.CaptureF
     bench_size.main([*flags, "--ranked", "30", "--steps", "1", "--folder", str(tmp_path), "--json"])
     report = json.loads(capsys.readouterr().out)
     stages = [result["stage"] for result in report["stages"]]
-    assert len(stages) == 11 and len(set(stages)) == 11
+    assert len(stages) == 12 and len(set(stages)) == 12
     assert all(result["peak_bytes"] > 0 and result["seconds"] >= 0 for result in report["stages"])
-    assert report["seconds_for_all_users"]["neighbours (Eq. 8)"] > 0
-    assert report["sizes"]["interactions"] == 2000
+    assert report["processor_seconds_for_all_users"]["neighbours (Eq. 8)"] > 0
+    assert (report["sizes"]["users"], report["sizes"]["interactions"]) == (200, 2000)
     assert list(tmp_path.iterdir()) == []
-    assert "neighbours of 40 users" in bench_size._table(report)
+    table = bench_size._table(report)
+    assert "neighbours of 40 users" in table and "peak GiB" in table
