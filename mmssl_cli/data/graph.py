@@ -103,7 +103,37 @@ class BipartiteGraph:
 
     def propagate(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
         """Eq. 10: ``layers`` layers of propagation; the mean over the layers + 1 embeddings, [U, d] and [I, d]."""
-        return mean_of_layers(propagated([self] * layers, users, items))
+        return mean_propagation([self] * layers, users, items)
+
+
+class _MeanPropagation(torch.autograd.Function):
+    """The mean over layers of linear propagation. Being linear it keeps no layer, and sums are made in place."""
+
+    @staticmethod
+    def forward(ctx: Any, graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.graphs = graphs
+        of_users, of_items = users.float().clone(), items.float().clone()
+        for graph in graphs:
+            users, items = product_in_float32(graph.to_users, items), product_in_float32(graph.to_items, users)
+            of_users += users
+            of_items += items
+        return of_users.div_(len(graphs) + 1), of_items.div_(len(graphs) + 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor]:
+        users, items = (gradient / (len(ctx.graphs) + 1) for gradient in gradients)
+        at_users, at_items = users, items
+        for graph in reversed(ctx.graphs):
+            to_items = product_in_float32(graph.to_users_t, at_users)
+            to_users = product_in_float32(graph.to_items_t, at_items)
+            at_users, at_items = to_users.add_(users), to_items.add_(items)
+        return None, at_users, at_items
+
+
+def mean_propagation(graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean over layer 0 and one layer a graph of linear propagation, float32 [U, d] and [I, d]."""
+    mean: tuple[Tensor, Tensor] = _MeanPropagation.apply(graphs, users, items)
+    return mean
 
 
 def propagated(graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.config.collaborative import SGLSettings
-from mmssl_cli.data.graph import BipartiteGraph, mean_of_layers, propagated
+from mmssl_cli.data.graph import BipartiteGraph, mean_propagation
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
@@ -50,7 +50,7 @@ class SGL(GraphRecommender):
         return terms
 
     def _propagated(self, graphs: list[BipartiteGraph]) -> tuple[Tensor, Tensor]:
-        return mean_of_layers(propagated(graphs, self.users, self.items))
+        return mean_propagation(graphs, self.users, self.items)
 
     def _draw_view(self) -> list[BipartiteGraph]:
         if self.settings.augmentation == "random-walk":
