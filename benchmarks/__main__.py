@@ -26,7 +26,7 @@ BENCHMARKS = {
 }
 #: Those that do not take all of the flags that are passed on.
 TRAIN = ("bench_epoch", "bench_models")
-WITHOUT_DEVICE = ("bench_size", "bench_interactions", "bench_vectors")
+WITHOUT_DEVICE = ("bench_interactions", "bench_vectors")
 WITHOUT_THREADS = ("bench_interactions",)
 
 
