@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -20,15 +20,16 @@ ENGINES = ("local", "ray")
 PANEL = "Ray cluster"
 EXTRA = escape("pip install 'mmssl[ray]'")
 
+
+def engine_option(does: str, shared: str, more: str = "") -> Any:
+    """The option ``--engine`` of a command: what it does here or there, and what all nodes must see."""
+    where = f"{does} on this machine, or on the nodes of a Ray cluster, which must all see the {shared} under one path."
+    comes = f"{more} Ray comes with {EXTRA}."
+    return typer.Option("--engine", metavar="|".join(ENGINES), rich_help_panel=PANEL, help=f"{where}{comes}")
+
+
 EngineName = Annotated[
-    str,
-    typer.Option(
-        "--engine",
-        metavar="|".join(ENGINES),
-        rich_help_panel=PANEL,
-        help="Train in processes of this machine, or on the nodes of a Ray cluster, which must all see the folders of "
-        f"data and runs under the same path. A run is tried again if its node dies. Ray comes with {EXTRA}.",
-    ),
+    str, engine_option("Train", "folders of data and runs", " A run is tried again if its node dies.")
 ]
 Address = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from mmssl_cli.commands.engines import ENGINES, EXTRA, PANEL, Address, Place
+from mmssl_cli.commands.engines import Address, Place, engine_option
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, Verbosity, chosen_dataset, verbosity
 from pipelines.errors import UsageError, nearest
 
@@ -18,16 +18,7 @@ _SOURCES, _TABLES = "Where the data come from", "Your own tables"
 _CLEANING, _FEATURES = "Cleaning and splitting", "Features"
 _DTYPES = ("float32", "float16")
 
-EngineName = Annotated[
-    str,
-    typer.Option(
-        "--engine",
-        metavar="|".join(ENGINES),
-        rich_help_panel=PANEL,
-        help="Encode text and pictures on this machine, or on the nodes of a Ray cluster, which must all see the "
-        f"pictures and models under the same path. Ray comes with {EXTRA}.",
-    ),
-]
+EngineName = Annotated[str, engine_option("Encode text and pictures", "pictures and models")]
 
 
 def prep(

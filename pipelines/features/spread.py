@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import os
-import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from pipelines.errors import InputError, MmsslError
 from pipelines.features.chunks import ChunkStore, Encoded, Item, Progress
@@ -63,13 +66,15 @@ class Spread:
         # Ray finds fault with how Ray Data makes its actors, in words that are no use to whoever encodes.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         chunks = {places.start: places for places in missing}
-        sent = [{"start": start, "items": pickle.dumps(store.pick(items, places))} for start, places in chunks.items()]
+        sent = [
+            {"start": start, "items": _items_as_json(store.pick(items, places))} for start, places in chunks.items()
+        ]
         with joined(self.address) as ray:
             for row in _rows(ray, sent, make, dict(identity)):
                 if row["problem"]:
                     raise InputError(row["problem"])
                 places = chunks[row["start"]]
-                store.write(places, *pickle.loads(row["rows"]))
+                store.write(places, *_rows_of(row["rows"]))
                 done += len(places)
                 progress(done, store.num_rows)
 
@@ -124,15 +129,36 @@ class _OnNode:
         return f"{self._node} would make other features than this machine: it has {what}."
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """``start``, ``items`` pickled -> ``start``, ``rows`` pickled, ``problem``."""
+        """``start``, ``items`` as JSON -> ``start``, ``rows`` as an npz, ``problem``."""
         problem, rows = self._problem, b""
-        items = pickle.loads(row["items"])
+        items = _items_of(row["items"])
         lost = next((item for item in items if isinstance(item, Path) and not item.is_file()), None)
         if not problem and lost is not None:
             problem = _UNSEEN.format(node=self._node, path=lost)
         if not problem:
             try:
-                rows = pickle.dumps(self._encoder.encode(items))
+                rows = _rows_as_bytes(self._encoder.encode(items))
             except MmsslError as reason:
                 problem = f"{self._node} cannot encode. {reason}"
         return {"start": row["start"], "rows": rows, "problem": problem}
+
+
+def _items_as_json(items: Sequence[Any]) -> str:
+    """Texts, paths (as lists of one) and None: nothing that Ray would have to guess the type of."""
+    return json.dumps([[str(item)] if isinstance(item, Path) else item for item in items])
+
+
+def _items_of(written: str) -> list[Any]:
+    return [Path(item[0]) if isinstance(item, list) else item for item in json.loads(written)]
+
+
+def _rows_as_bytes(encoded: Encoded) -> bytes:
+    values, present = encoded
+    file = io.BytesIO()
+    np.savez(file, values=values, present=present)
+    return file.getvalue()
+
+
+def _rows_of(written: bytes) -> Encoded:
+    with np.load(io.BytesIO(written), allow_pickle=False) as archive:
+        return archive["values"], archive["present"]
