@@ -24,6 +24,7 @@ from mmssl_cli.commands.options import (
     chosen_dataset,
     verbosity,
 )
+from mmssl_cli.commands.prepared_data import ensure_prepared
 from mmssl_cli.config import TrainSettings, merge_settings, read_toml, settings_class
 from mmssl_cli.wording import counted
 from pipelines.errors import InputError, UsageError, nearest
@@ -173,8 +174,6 @@ def settings_for(
         UsageError: an unknown setting, or a value out of its range.
         InputError: the file cannot be read, or the data set is not prepared.
     """
-    from mmssl_cli.commands.train import ensure_prepared
-
     from_file = read_toml(config) if config else {}
     named = given.get("dataset", from_file.get("dataset"))
     dataset = chosen_dataset(None if named is None else str(named), data_dir)

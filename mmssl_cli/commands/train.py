@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,16 +19,16 @@ from mmssl_cli.commands.options import (
     DEFAULT_RUNS_DIR,
     DataDir,
     RunsDir,
-    Verbosity,
     accepts_settings,
     chosen_dataset,
     shipped_line,
     verbosity,
 )
 from mmssl_cli.commands.planning import Asked, Jobs
+from mmssl_cli.commands.prepared_data import ensure_prepared
+from mmssl_cli.commands.train_results import present
 from mmssl_cli.config import TrainSettings, build_settings, merge_settings, read_toml
 from mmssl_cli.problems import disk_is_full
-from mmssl_cli.wording import modalities_label, model_label
 from pipelines.errors import InputError, MmsslError, UsageError
 
 if TYPE_CHECKING:
@@ -151,7 +149,7 @@ def train(
         raise
     finally:
         reporter.close()
-    _present(session.results, as_json)
+    present(session.results, as_json)
 
 
 def _at_once(asked: Asked) -> None:
@@ -166,16 +164,9 @@ def _at_once(asked: Asked) -> None:
     ensure_prepared(settings.dataset, asked.data_dir)
     results = train_seeds(settings, asked)
     if results:
-        _present(results, asked.as_json)
+        present(results, asked.as_json)
     if len(results) < asked.runs:
         raise typer.Exit(1)
-
-
-def _present(results: Sequence[RunResult], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(_plain(results), indent=2))
-    else:
-        _show(results)
 
 
 def _lead(session: Session, resume: str | None, reporter: Reporter, continued: bool = False) -> None:
@@ -271,29 +262,6 @@ def _merge(given: Mapping[str, Any], config: Path | None, data_dir: Path) -> Tra
     return merge_settings({**given, "dataset": name}, config)
 
 
-def ensure_prepared(dataset: str, data_dir: Path) -> None:
-    """Generate a data set that needs no files; for any other, say how to prepare it.
-
-    Raises:
-        InputError: the data set must be prepared first.
-    """
-    from pipelines.catalog import load_catalog, prepared_names
-
-    if dataset in prepared_names(data_dir):
-        return
-    entry = load_catalog().entries[dataset]
-    if entry.source != "demo":
-        raise InputError(
-            f"Data set {dataset!r} is not prepared in {data_dir}; run `mmssl prep {dataset}"
-            f"{' --from PLACE' if entry.source == 'published' else ''}{_data_dir_flag(data_dir)}` first."
-        )
-    from mmssl_cli.prep_progress import prep_reporter
-    from pipelines.prepare import prepare
-
-    with prep_reporter(quiet=verbosity() is Verbosity.QUIET) as steps:
-        prepare(dataset, data_dir=data_dir, reporter=steps)
-
-
 def _resume(argument: str, session: Session, reporter: Reporter) -> RunResult:
     from mmssl_cli.experiments.store import resolve_run
 
@@ -328,36 +296,3 @@ def changed_settings(saved: TrainSettings, given: dict[str, Any]) -> dict[str, t
     if "model" in given:
         pairs["model"] = (saved.model, given["model"])
     return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
-
-
-def _data_dir_flag(data_dir: Path) -> str:
-    return f" --data-dir {data_dir}" if data_dir != DEFAULT_DATA_DIR else ""
-
-
-def _plain(results: Sequence[RunResult]) -> dict[str, Any]:
-    """What the table shows as plain values: each run's result.json, and means and deviations over the runs."""
-    tests = [result.record["test"] for result in results]
-    values = {name: [test[name] for test in tests] for name in tests[0]}
-    return {
-        "runs": [{"run": result.folder.name, "folder": str(result.folder), **result.record} for result in results],
-        "mean": {name: fmean(of) for name, of in values.items()},
-        "deviation": {name: stdev(of) for name, of in values.items()} if len(tests) > 1 else None,
-    }
-
-
-def _show(results: Sequence[RunResult]) -> None:
-    from mmssl_cli.reporting.tables import metrics_table, show
-
-    first = results[0].record
-    seeds = ", ".join(str(result.record["seed"]) for result in results)
-    parts = [
-        f"Test metrics of {model_label(first['model'], first['variant'])} on {first['dataset']}",
-        modalities_label(first.get("modalities")),  # a run of an older version does not say
-        f"seed {seeds}" if len(results) == 1 else f"mean ± deviation over seeds {seeds}",
-    ]
-    show(metrics_table([result.record["test"] for result in results], ", ".join(filter(None, parts))))
-    print()
-    for result in results:
-        print(f"Run     {result.folder}")
-        for curves in ("curves.png", "curves.svg"):
-            print(f"Curves  {result.folder / curves}")

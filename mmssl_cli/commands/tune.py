@@ -13,6 +13,7 @@ import typer
 from mmssl_cli.commands.engines import Address, EngineName, GpusPerRun, Place
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, accepts_settings, chosen_dataset, verbosity
 from mmssl_cli.commands.planning import AsJson, Config, Jobs
+from mmssl_cli.commands.prepared_data import ensure_prepared
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,7 +92,6 @@ def tune(
 def _search(
     model: str, given: dict[str, Any], config: Path | None, ranges: Path | None, data_dir: Path, seed: int
 ) -> Search:
-    from mmssl_cli.commands.train import ensure_prepared
     from mmssl_cli.config import build_settings, read_toml, settings_class
     from mmssl_cli.experiments.same_data import data_identity
     from mmssl_cli.experiments.search_space import read_space, shipped_space, without
