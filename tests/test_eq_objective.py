@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmssl_cli.config import build_settings
+from mmssl_cli.models import losses
 from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.losses import bpr_loss, info_nce, l2_of, softmax_loss
 from mmssl_cli.training.loop import TrainingLoop
@@ -195,6 +196,29 @@ def test_weight_decay_is_decoupled_and_spares_the_discriminator() -> None:
     for name, plain in ends[0].items():
         shrunk = 0 if name.startswith("adversary") else 0.01 * 0.5 * start[name]
         torch.testing.assert_close(ends[1][name], plain - shrunk, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("block", [1, 20, 2**20])
+@pytest.mark.parametrize("repeated", [False, True])
+def test_the_gradient_of_info_nce_in_blocks_is_that_of_its_formula(
+    monkeypatch: pytest.MonkeyPatch, block: int, repeated: bool
+) -> None:
+    monkeypatch.setitem(losses.BLOCK_ELEMENTS, "cpu", block)
+    torch.manual_seed(0)
+    anchors, others = torch.randn(7, 4, dtype=torch.float64), torch.randn(9, 4, dtype=torch.float64)
+    chosen = torch.tensor([3, 3, 0, 8, 3, 1, 2]) if repeated else torch.arange(7)
+    found, expected = [], []
+    for results, whole in ((found, False), (expected, True)):
+        pair = anchors.clone().requires_grad_(), others.clone().requires_grad_()
+        if whole:
+            cosines = torch.nn.functional.normalize(pair[0], dim=1) @ torch.nn.functional.normalize(pair[1], dim=1).T
+            loss = -(cosines / 0.3).log_softmax(dim=1)[torch.arange(7), chosen].mean()
+        else:
+            loss = info_nce(*pair, 0.3, chosen if repeated else None)
+        (loss * 2).backward()
+        results += [loss.detach(), pair[0].grad, pair[1].grad]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
 
 
 def test_info_nce_is_the_mean_log_share_of_the_positive() -> None:

@@ -6,6 +6,8 @@ mean over the processes is the loss (see ``mmssl_cli.sharing``).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -33,7 +35,10 @@ def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: f
     same = items.unsqueeze(0) == own(items).unsqueeze(1)
     same.diagonal(own_rows(len(items)).start).fill_(False)
     logits = logits.masked_fill(same, -torch.inf)
-    return _cross_entropy(logits, torch.arange(len(items), device=items.device))
+    targets = torch.arange(len(items), device=items.device)
+    if processes() == 1:
+        return nn.functional.cross_entropy(logits, targets)
+    return mean_of_shares(nn.functional.cross_entropy(logits, own(targets), reduction="none"), len(targets))
 
 
 def info_nce(anchors: Tensor, others: Tensor, temperature: float, positives: Tensor | None = None) -> Tensor:
@@ -47,15 +52,44 @@ def info_nce(anchors: Tensor, others: Tensor, temperature: float, positives: Ten
     """
     if positives is None:
         positives = torch.arange(len(anchors), device=anchors.device)
-    logits = normalize(own(anchors), dim=1) @ normalize(others, dim=1).T / temperature
-    return _cross_entropy(logits, positives)
+    scaled = normalize(own(anchors), dim=1) / temperature
+    total: Tensor = _InfoNCE.apply(scaled, normalize(others, dim=1), own(positives))
+    return total / (len(anchors) / processes())
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Of this process's part of the rows, from the targets int64 [n] of all of them."""
-    if processes() == 1:
-        return nn.functional.cross_entropy(logits, targets)
-    return mean_of_shares(nn.functional.cross_entropy(logits, own(targets), reduction="none"), len(targets))
+#: Cosines that are compared at once: few on a CPU, such that they stay in its cache, and many on a GPU.
+BLOCK_ELEMENTS = {"cpu": 2**18}
+_BLOCK_ELEMENTS_ELSEWHERE = 2**26
+
+
+class _InfoNCE(torch.autograd.Function):
+    """The sum over anchors [n, d] of logsumexp(scores) - score of the positive; scores [n, m] exist in blocks alone.
+
+    The gradient is made beside the loss, while a block's scores are at hand, and needs nothing of them afterwards.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, others: Tensor, positives: Tensor) -> Tensor:
+        total, to_anchors, to_others = anchors.new_zeros(()), [], torch.zeros_like(others)
+        size = max(1, BLOCK_ELEMENTS.get(anchors.device.type, _BLOCK_ELEMENTS_ELSEWHERE) // len(others))
+        for rows, of_rows in zip(anchors.split(size), positives.split(size), strict=True):
+            scores = rows @ others.T
+            at = of_rows.unsqueeze(1)
+            logs = scores.float() if scores.dtype == torch.bfloat16 else scores
+            sums = logs.logsumexp(dim=1, keepdim=True)
+            total += (sums - logs.gather(1, at)).sum()
+            shares = logs.sub_(sums).exp_()
+            shares.scatter_add_(1, at, shares.new_full((), -1.0).expand_as(at))
+            shares = shares.to(scores.dtype)
+            to_anchors.append(shares @ others)
+            to_others += shares.T @ rows
+        ctx.save_for_backward(torch.cat(to_anchors), to_others)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        to_anchors, to_others = ctx.saved_tensors
+        return to_anchors * gradients[0], to_others * gradients[0], None
 
 
 def contrast_nodes(anchors: Tensor, others: Tensor, nodes: Tensor, temperature: float, negatives: str) -> Tensor:
