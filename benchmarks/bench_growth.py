@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -62,9 +63,10 @@ def measure(options: argparse.Namespace) -> Report:
     grown = {name: [{**start, name: start[name] * multiple} for multiple in multiples] for name in factors}
     points = {_key(sizes): sizes for all_sizes in grown.values() for sizes in all_sizes}
     rounds: list[dict[str, dict[str, Any]]] = []
-    for _ in range(options.rounds):
+    for number in range(1, options.rounds + 1):
         rounds.append({})
         for key, sizes in points.items():
+            print(f"round {number} of {options.rounds}: {listed(sizes)}", file=sys.stderr, flush=True)
             with child(options.threads) as process:
                 rounds[-1][key] = process.submit(_measure_one, sizes, options).result()
     results = {name: _grown(name, [(sizes[name], _key(sizes)) for sizes in grown[name]], rounds) for name in factors}
