@@ -151,6 +151,7 @@ _CHANGES = st.fixed_dictionaries(
         "ks": st.lists(st.integers(1, 1000), min_size=1).map(tuple),
         "modalities": st.lists(st.sampled_from(["visual", "acoustic", "textual"]), unique=True).map(tuple),
         "dataset": st.text(min_size=1).filter(lambda text: "\r" not in text),
+        "cuda_graph": st.booleans(),
         "precision": st.sampled_from(["float32", "tf32", "bfloat16"]),
     },
 )

@@ -8,7 +8,7 @@ import torch
 
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
-from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graphs
+from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.model import MMSSL
 from tests.model_cases import array, dense, features_of, toy_data, toy_model, unit, weighted
 
@@ -72,7 +72,7 @@ def test_eq8_views_gather_the_embeddings_of_the_modality_aware_neighbours(adjace
 
 def test_eq8_as_printed() -> None:
     neighbours = torch.tensor([[[0, 2], [2, 3], [0, 2]]])
-    [graph] = modality_graphs(neighbours, num_items=5, adjacency="left")
+    graph = modality_graph(neighbours[0], num_items=5, adjacency="left")
     users, items = torch.randn(3, 4), torch.randn(5, 4)
     torch.testing.assert_close(graph.users_from(items)[1], (items[2] + items[3]) / 2**0.5)
     torch.testing.assert_close(graph.items_from(users)[0], (users[0] + users[2]) / 2**0.5)

@@ -27,7 +27,7 @@ from mmssl_cli.commands.options import (
 from mmssl_cli.commands.planning import Asked, Jobs
 from mmssl_cli.commands.prepared_data import ensure_prepared
 from mmssl_cli.commands.train_results import present
-from mmssl_cli.config import TrainSettings, build_settings, merge_settings, read_toml
+from mmssl_cli.config import PLACES, TrainSettings, build_settings, merge_settings, read_toml
 from mmssl_cli.problems import disk_is_full
 from pipelines.errors import InputError, MmsslError, UsageError
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from mmssl_cli.training.trainer import RunResult
 
 #: What a resumed run may change: how long it trains and where, never what it computes.
-RESUMABLE = ("epochs", "patience", "device")
+RESUMABLE = ("epochs", "patience", *PLACES)
+_RESUMABLE_FLAGS = ", ".join(name.replace("_", "-") for name in RESUMABLE)
 
 
 @accepts_settings
@@ -60,7 +61,7 @@ def train(
         typer.Option(
             "--resume",
             metavar="RUN",
-            help=f"Go on with a run that was cut off; only {', '.join(RESUMABLE)} may change.",
+            help=f"Go on with a run that was cut off; only {_RESUMABLE_FLAGS} may change.",
         ),
     ] = None,
     continued: Annotated[
@@ -276,7 +277,7 @@ def _resume(argument: str, session: Session, reporter: Reporter) -> RunResult:
             )
             raise UsageError(
                 f"Run {run.id} was trained with another {what}; a resumed run keeps its settings, only "
-                f"{', '.join(RESUMABLE)} may change. Leave these out, or start a new run."
+                f"{_RESUMABLE_FLAGS} may change. Leave these out, or start a new run."
             )
     from mmssl_cli.training.trainer import resume_run
 

@@ -14,6 +14,7 @@ from mmssl_cli.commands.engines import Address, EngineName, GpusPerRun, Place
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, accepts_settings, chosen_dataset, verbosity
 from mmssl_cli.commands.planning import AsJson, Config, Jobs
 from mmssl_cli.commands.prepared_data import ensure_prepared
+from mmssl_cli.config import PLACES
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _write(search: Search, found: Sequence[Trial], best: Trial, stem: Path) -> P
     fixed = {
         name: value
         for name, value in search.base.model_dump().items()
-        if name not in {"model", "dataset", "device", "seed", *search.space} and value != usual[name].default
+        if name not in {"model", "dataset", "seed", *PLACES, *search.space} and value != usual[name].default
     }
     settings = {name.replace("_", "-"): value for name, value in _written({**fixed, **best.drawn}).items()}
     states = [trial.state for trial in found]

@@ -18,9 +18,10 @@ from mmssl_cli.config.merging import (
 )
 from mmssl_cli.config.mmssl import VARIANTS, MMSSLSettings
 from mmssl_cli.config.registry import SETTINGS, settings_class
-from mmssl_cli.config.train import GraphSettings, TrainSettings
+from mmssl_cli.config.train import PLACES, GraphSettings, TrainSettings
 
 __all__ = [
+    "PLACES",
     "SETTINGS",
     "SHIPPED",
     "VARIANTS",

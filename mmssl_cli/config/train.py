@@ -6,6 +6,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+#: Settings that say where and how a run was trained, and nothing of what it computes.
+PLACES = ("device", "cuda_graph")
+
 
 class TrainSettings(BaseModel):
     """What every model and its training need."""
@@ -60,6 +63,10 @@ class TrainSettings(BaseModel):
     seed: int = Field(2023, ge=0, lt=2**63, description="Seed of every random choice.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where to train; auto takes a GPU if there is one."
+    )
+    cuda_graph: bool = Field(
+        False,
+        description="Record a training step once as a CUDA graph and replay it, for models whose steps allow it.",
     )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32",

@@ -93,6 +93,13 @@ class BipartiteGraph:
             to_items_t=sparse_csr(users, items, by_item, shape),
         )
 
+    def become(self, other: BipartiteGraph) -> None:
+        """Take another graph's edges and weights, as many as there are here, without a change of storage."""
+        for name in ("to_users", "to_items", "to_users_t", "to_items_t"):
+            mine, new = getattr(self, name), getattr(other, name)
+            for part in (Tensor.crow_indices, Tensor.col_indices, Tensor.values):
+                part(mine).copy_(part(new))
+
     def users_from(self, items: Tensor) -> Tensor:
         """What users [U, d] receive from items [I, d]."""
         return sparse_product(self.to_users, self.to_users_t, items)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,12 +14,17 @@ from pipelines.errors import InputError
 
 @dataclass(frozen=True)
 class Batch:
-    """A step's triples, int64 [B] each, and the users in them, each once and ascending, int64 [at most B]."""
+    """A step's triples, int64 [B] each, and the users in them, each once and ascending, int64 [at most B].
+
+    Where batches are padded, every one has as many ``distinct_users``: those at the end, which ``mask`` (bool) tells
+    from the others, count for nothing.
+    """
 
     users: Tensor
     positives: Tensor
     negatives: Tensor
     distinct_users: Tensor
+    mask: Tensor | None = None
 
     def renumbered(self) -> tuple[Batch, Tensor, Tensor]:
         """The same triples with rows of their own, and the users and items that the rows stand for.
@@ -43,11 +48,22 @@ class TripleSampler:
     order of all interactions; the last batch is filled up from the start of that order) or ``user`` (users evenly,
     each of a batch distinct, then one of their items at random). Negatives are never training items of the user.
 
+    Args:
+        padded: whether all batches get the same number of distinct users, filled up with some that a mask takes out.
+
     Raises:
         InputError: no user has both a training item and an item left to be a negative.
     """
 
-    def __init__(self, train: CSR, num_items: int, batch_size: int, user_sampling: str, negative_sampler: str) -> None:
+    def __init__(
+        self,
+        train: CSR,
+        num_items: int,
+        batch_size: int,
+        user_sampling: str,
+        negative_sampler: str,
+        padded: bool = False,
+    ) -> None:
         self.num_items = num_items
         self.user_sampling = user_sampling
         self.negative_sampler = negative_sampler
@@ -66,15 +82,42 @@ class TripleSampler:
         pool = len(self.pair_users) if user_sampling == "interaction" else len(self.active_users)
         self.batch_size = min(batch_size, pool)
         self.steps = -(-len(self.pair_users) // batch_size)
+        self.width = self._usual_width() if padded else None
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
         """The batches of one epoch."""
         users, positives = self._positives(generator)
         negatives = self._negatives(users, generator)
         shape = (self.steps, self.batch_size)
-        distinct = _distinct_in_rows(users.view(shape))
-        for triples in zip(users.view(shape), positives.view(shape), negatives.view(shape), distinct, strict=True):
-            yield Batch(*triples)
+        distinct, masks = self._distinct(users.view(shape))
+        for parts in zip(*(of.view(shape) for of in (users, positives, negatives)), distinct, masks, strict=True):
+            yield Batch(*parts)
+
+    def _distinct(self, users: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor | None]]:
+        """The distinct users of each batch [steps, B], ascending, and their masks: one wait for the device."""
+        ordered = users.sort(dim=1).values
+        first = torch.ones_like(ordered, dtype=torch.bool)
+        first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        counts = first.sum(dim=1)
+        if self.width is None:
+            return ordered[first].split(counts.tolist()), [None] * len(users)
+        self.width = max(self.width, int(counts.max()))
+        padded = ordered[:, :1].repeat(1, self.width)  # any user will do
+        _ = padded.scatter_(1, first.cumsum(dim=1) - 1, ordered)
+        return list(padded), list(torch.arange(self.width, device=users.device) < counts.unsqueeze(1))
+
+    def _usual_width(self) -> int:
+        """A number of distinct users that a batch of random interactions all but never exceeds.
+
+        Whether a user is in a batch and whether another is are negatively correlated, so that the variance of their
+        number is at most the sum of their own; eight deviations are allowed for.
+        """
+        if self.user_sampling == "user":
+            return self.batch_size
+        share = self.train.degrees()[self.active_users].double() / len(self.pair_users)
+        drawn = 1 - (1 - share).pow(self.batch_size)
+        bound = drawn.sum() + 8 * (drawn * (1 - drawn)).sum().sqrt()
+        return min(self.batch_size, len(self.active_users), -(-int(bound) // 64) * 64)
 
     def _positives(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         needed = self.steps * self.batch_size
@@ -123,11 +166,3 @@ class TripleSampler:
         wanted = users * self.num_items + items
         at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
         return self.keys[at] == wanted
-
-
-def _distinct_in_rows(table: Tensor) -> tuple[Tensor, ...]:
-    """The distinct values of each row [n, B], ascending: one synchronisation with the device for all rows."""
-    ordered = table.sort(dim=1).values
-    first = torch.ones_like(ordered, dtype=torch.bool)
-    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    return ordered[first].split(first.sum(dim=1).tolist())

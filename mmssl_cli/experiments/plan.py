@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mmssl_cli.config import build_settings
+from mmssl_cli.config import PLACES, build_settings
 from mmssl_cli.experiments.results import FinishedRun, identity
 from mmssl_cli.experiments.run_folder import RunFolder
 from mmssl_cli.experiments.same_data import check_same_data
@@ -148,6 +148,6 @@ def total_seconds(times: Sequence[float | None], jobs: int) -> float | None:
 
 
 def _differences(first: TrainSettings, second: TrainSettings) -> int:
-    apart = {"seed", "device", "epochs", "patience"}
+    apart = {"seed", "epochs", "patience", *PLACES}
     a, b = first.model_dump(), second.model_dump()
     return sum(a[name] != b[name] for name in a if name not in apart)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmssl_cli.config import PLACES
 from mmssl_cli.experiments.run_folder import RunFolder
 from mmssl_cli.wording import model_label
 from pipelines.errors import InputError
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mmssl_cli.config import TrainSettings
-
-#: Settings that say where a run was trained, and nothing of what it computes.
-PLACES = ("device",)
 
 
 def identity(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:

@@ -23,6 +23,9 @@ class Recommender(nn.Module):
     """
 
     adversary_modules: ClassVar[tuple[str, ...]] = ()
+    #: Whether all tensors of a step have the same shapes each time (with padded batches), none replaces another
+    #: between steps, and a step never waits for the device: what a step needs to be recorded as a CUDA graph.
+    static_shapes: ClassVar[bool] = False
 
     def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
         super().__init__()

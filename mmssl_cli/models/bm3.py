@@ -21,6 +21,7 @@ class BM3(GraphRecommender):
     the raw features stay as they are, where the authors' code also trains them.
     """
 
+    static_shapes = True
     settings: BM3Settings
 
     def __init__(self, data: InteractionData, settings: BM3Settings) -> None:

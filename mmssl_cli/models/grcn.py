@@ -24,6 +24,7 @@ class GRCN(EmbeddingRecommender):
     at all weighs 1/N of the receiving node; no share of edges is left out in training (0 in the published commands).
     """
 
+    static_shapes = True
     settings: GRCNSettings
 
     def __init__(self, data: InteractionData, settings: GRCNSettings) -> None:

@@ -11,6 +11,8 @@ from mmssl_cli.models.base import GraphRecommender, ranking_terms
 class LightGCN(GraphRecommender):
     """Embeddings averaged over layers of linear propagation on the training graph."""
 
+    static_shapes = True
+
     def represent(self) -> tuple[Tensor, Tensor]:
         """Mean of the layers, [U, d] and [I, d]; wider where a low-pass filter is added to the scores."""
         return self.filtered(*self._propagated())

@@ -21,6 +21,7 @@ class LightGCNM(GraphRecommender):
     each modality (``concat``).
     """
 
+    static_shapes = True
     settings: LightGCNMSettings
 
     def __init__(self, data: InteractionData, settings: LightGCNMSettings) -> None:

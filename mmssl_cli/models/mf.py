@@ -11,6 +11,8 @@ from mmssl_cli.models.base import EmbeddingRecommender, ranking_terms
 class MF(EmbeddingRecommender):
     """One embedding a user and one an item; their inner product is the score."""
 
+    static_shapes = True
+
     def represent(self) -> tuple[Tensor, Tensor]:
         """The embeddings themselves, [U, d] and [I, d]."""
         return self.users, self.items

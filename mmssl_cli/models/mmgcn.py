@@ -24,6 +24,7 @@ class MMGCN(GraphRecommender):
     modalities' layer 0 is summed, as the paper's equations have it.
     """
 
+    static_shapes = True
     settings: MMGCNSettings
 
     def __init__(self, data: InteractionData, settings: MMGCNSettings) -> None:

@@ -24,6 +24,7 @@ class NGCF(GraphRecommender):
     term is that of the batch's embeddings at layer 0; the matrices know ``weight_decay`` alone.
     """
 
+    static_shapes = True
     settings: NGCFSettings
 
     def __init__(self, data: InteractionData, settings: NGCFSettings) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 
 from mmssl_cli.config import TrainSettings, settings_class
 from mmssl_cli.data.interactions import InteractionData
@@ -44,7 +43,11 @@ def build_model(data: InteractionData, settings: TrainSettings) -> Recommender:
             f"Model {settings.model!r} works on the items' content, and data set {data.name!r} has no modality here; "
             "choose a collaborative model such as lightgcn, or a data set with features."
         )
-    module, _, name = MODELS[settings.model].partition(":")
-    model_class: Callable[[InteractionData, TrainSettings], Recommender]
-    model_class = getattr(importlib.import_module(module), name)
-    return model_class(data, settings).to(data.train.indices.device)
+    return model_class(settings.model)(data, settings).to(data.train.indices.device)
+
+
+def model_class(name: str) -> type[Recommender]:
+    """The class of a model by its name."""
+    module, _, attribute = MODELS[name].partition(":")
+    found: type[Recommender] = getattr(importlib.import_module(module), attribute)
+    return found

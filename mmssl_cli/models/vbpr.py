@@ -23,6 +23,8 @@ class VBPR(EmbeddingRecommender):
     that long rows of content outrun the free factors.
     """
 
+    static_shapes = True
+
     def __init__(self, data: InteractionData, settings: VBPRSettings) -> None:
         super().__init__(data, settings)
         self.num_modalities = len(data.features)

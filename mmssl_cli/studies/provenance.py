@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmssl_cli.config import PLACES
 from mmssl_cli.progress import clock
 from mmssl_cli.reporting.document import Cell, Section, Table, number, word
 from mmssl_cli.wording import counted, dashed
@@ -47,7 +48,7 @@ def unusual(configuration: Configuration) -> str:
     """The settings that differ from the defaults of the model: ``layers 3, lr 0.0005``."""
     settings = configuration.settings
     fields = type(settings).model_fields
-    named = {"model", "dataset", "seed", "device", "variant"}
+    named = {"model", "dataset", "seed", "variant", *PLACES}
     return ", ".join(
         f"{name.replace('_', '-')} {_shown(value)}"
         for name, value in settings.model_dump().items()

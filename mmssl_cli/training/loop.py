@@ -17,6 +17,7 @@ from mmssl_cli.data.sampling import Batch, TripleSampler
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.sharing import average, average_gradients, copy_from_leader, processes
 from mmssl_cli.training.machine import own_gpu
+from mmssl_cli.training.recorded import RecordedStep
 from pipelines.errors import MmsslError, UsageError
 
 
@@ -47,9 +48,12 @@ class TrainingLoop:
         groups = model.parameter_groups(settings.lr)
         self.optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
         self.learning_rates = [group["lr"] for group in self.optimizer.param_groups]
+        # Shapes that vary make a GPU wait for the host at each step; the CPU is quicker without the padding.
+        padded = model.static_shapes and self.device.type == "cuda" and processes() == 1
         self.sampler = TripleSampler(
-            data.train, data.num_items, settings.batch_size, settings.user_sampling, settings.negative_sampler
+            data.train, data.num_items, settings.batch_size, settings.user_sampling, settings.negative_sampler, padded
         )
+        self.recorded = RecordedStep(self._update, self.device) if settings.cuda_graph else None
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.epoch = 0
         self.steps_done = 0
@@ -67,8 +71,7 @@ class TrainingLoop:
         started = time.perf_counter()
         self.epoch += 1
         decay = self.settings.lr_decay ** ((self.epoch - 1) // self.settings.lr_decay_every)
-        for group, rate in zip(self.optimizer.param_groups, self.learning_rates, strict=True):
-            group["lr"] = rate * decay
+        self._set_rates(decay)
         self.model.train()
         self.model.begin_epoch(self.epoch)
         # What is found by comparing sums of floats, as nearest items are, could differ from one device to the next.
@@ -79,7 +82,27 @@ class TrainingLoop:
         record.update({"lr": self.settings.lr * decay, "train_seconds": time.perf_counter() - started})
         return record
 
+    def _set_rates(self, decay: float) -> None:
+        for group, rate in zip(self.optimizer.param_groups, self.learning_rates, strict=True):
+            if self.recorded is None:
+                group["lr"] = rate * decay
+            else:  # a recorded step reads the rate from where it was
+                held = group["lr"] if isinstance(group["lr"], Tensor) else torch.empty((), device=self.device)
+                group["lr"] = held.fill_(rate * decay)
+        for optimizer in (self.optimizer, self.model.adversary_optimizer):
+            for group in optimizer.param_groups if optimizer else []:
+                group["capturable"] = self.recorded is not None
+
     def _step(self, batch: Batch) -> dict[str, Tensor]:
+        losses = self._update(batch) if self.recorded is None else self.recorded(batch)
+        self.steps_done += 1
+        if self.average is not None:
+            # A plain mean until it spans as many steps as the decay does, so that the start is soon forgotten.
+            decay = min(self.settings.weight_averaging, 1 - 1 / self.steps_done)
+            get_ema_multi_avg_fn(decay)(self.average, self.model.main_parameters(), self.steps_done)
+        return losses
+
+    def _update(self, batch: Batch) -> dict[str, Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             terms = self.model.training_step(batch)
         total = torch.stack([term.float() for term in terms.values()]).sum()
@@ -87,11 +110,6 @@ class TrainingLoop:
         total.backward()
         average_gradients(p for group in self.optimizer.param_groups for p in group["params"])
         self.optimizer.step()
-        self.steps_done += 1
-        if self.average is not None:
-            # A plain mean until it spans as many steps as the decay does, so that the start is soon forgotten.
-            decay = min(self.settings.weight_averaging, 1 - 1 / self.steps_done)
-            get_ema_multi_avg_fn(decay)(self.average, self.model.main_parameters(), self.steps_done)
         logged = {name: term.detach() for name, term in terms.items()}
         return {**logged, **self.model.monitored, "total": total.detach()}
 

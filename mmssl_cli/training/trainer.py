@@ -19,7 +19,7 @@ from mmssl_cli.evaluation.ranking import UnrankableError
 from mmssl_cli.experiments.run_folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.experiments.same_data import check_same_data, data_identity
 from mmssl_cli.models.base import Recommender
-from mmssl_cli.models.registry import build_model
+from mmssl_cli.models.registry import build_model, model_class
 from mmssl_cli.sharing import from_leader, leads, processes
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
@@ -123,14 +123,28 @@ def make_loop(settings: TrainSettings, data: InteractionData, device: torch.devi
     """A fresh model and its training loop, on a device.
 
     Raises:
-        UsageError: settings that do not fit the data set or the device.
+        UsageError: settings that do not fit the data set, the model or the device.
     """
     if settings.precision == "tf32" and device.type != "cuda":
         raise UsageError("precision 'tf32' needs a CUDA GPU; use --precision float32 here.")
+    if settings.cuda_graph:
+        _check_recordable(settings, device)
     torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
     torch.manual_seed(settings.seed)
     data = data.to(device)
     return TrainingLoop(build_model(data, settings), data, settings)
+
+
+def _check_recordable(settings: TrainSettings, device: torch.device) -> None:
+    problem = ""
+    if device.type != "cuda":
+        problem = f"this run is trained on the {device.type.upper()}"
+    elif processes() > 1:
+        problem = "several processes share this training"
+    elif not model_class(settings.model).static_shapes:
+        problem = f"steps of {settings.model} vary in shape or wait for the host"
+    if problem:
+        raise UsageError(f"cuda-graph records the steps of one process on a CUDA GPU, and {problem}; leave it out.")
 
 
 def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Reporter) -> RunResult:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, softmax
+from torch.nn.functional import normalize
 
 from mmssl_cli.data.csr import CSR
 from mmssl_cli.models.mmssl.discriminator import Discriminator
-from mmssl_cli.sharing import average_gradients, mean_of_shares, own
+from mmssl_cli.models.mmssl.shared_layers import masked_mean
+from mmssl_cli.sharing import average_gradients, own
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,16 @@ class AdversarialSelfAugmentation(nn.Module):
     A module of its own, so that other models can take it (Table 5): it needs the training interactions and, at each
     step, thin factors of the generated rows and the final embeddings. Of several processes each judges the rows of its
     part of the users (see ``mmssl_cli.sharing``).
+
+    Users may be padded to a fixed number: those that a ``mask`` (bool [B]) is False for count for nothing, and every
+    tensor of a step then has the same shape in each.
     """
 
     def __init__(self, train: CSR, num_items: int, settings: AdversarySettings) -> None:
         super().__init__()
         self.train_items = train
         self.settings = settings
+        self._user_of_each: Tensor | None = None  #: of each training interaction; filled where users are padded
         self.discriminator = Discriminator(num_items, settings.discriminator_hidden, settings.discriminator_dropout)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
@@ -53,6 +58,7 @@ class AdversarialSelfAugmentation(nn.Module):
         users: Tensor,
         generated: list[tuple[Tensor, Tensor]],
         final: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Update the discriminator on the rows of some users (int64 [B]); nothing flows back to the generator.
 
@@ -65,9 +71,9 @@ class AdversarialSelfAugmentation(nn.Module):
         """
         generated = [(u.detach(), i.detach()) for u, i in generated]
         final = (final[0].detach(), final[1].detach())
-        observed = self.transformed_rows(users)
+        observed = self.transformed_rows(users, mask)
         for _ in range(self.settings.discriminator_steps):
-            objective, gap = self.objective(users, observed, generated, final)
+            objective, gap = self.objective(users, observed, generated, final, mask)
             optimizer.zero_grad(set_to_none=True)
             objective.backward()
             average_gradients(self.discriminator.parameters())
@@ -80,6 +86,7 @@ class AdversarialSelfAugmentation(nn.Module):
         observed: Tensor | None,
         generated: list[tuple[Tensor, Tensor]],
         final: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Eq. 7 for the discriminator: D(generated) - D(observed) + lambda_1 x penalty, and the gap.
 
@@ -87,54 +94,81 @@ class AdversarialSelfAugmentation(nn.Module):
         """
         d, count = self.discriminator, len(users)
         users, final, generated = own(users), (own(final[0]), final[1]), [(own(u), i) for u, i in generated]
-        real = self._first_layer_of_observed(users, observed) + self.settings.zeta * d.of_product(*final)
+        real = self._first_layer_of_observed(users, observed, mask) + self.settings.zeta * d.of_product(*final)
         fakes = [d.of_product(*factors) for factors in generated]
         # One pass over all rows: batch statistics of their own would hide how observed and generated rows differ.
-        verdicts = d.judge(torch.cat([real, *fakes]), (1 + len(fakes), count)).chunk(1 + len(fakes))
-        means = [mean_of_shares(verdict, count) for verdict in verdicts]
+        blocks = 1 + len(fakes)
+        verdicts = d.judge(torch.cat([real, *fakes]), (blocks, count), _repeated(mask, blocks)).chunk(blocks)
+        means = [masked_mean(verdict, count, mask) for verdict in verdicts]
         gap = means[0] - torch.stack(means[1:]).mean()
         if not self.settings.gradient_penalty:
             return -gap, gap
         # The first layer is linear: that of an interpolated row is the interpolation of the first layers.
         share = torch.rand(len(fakes), count, 1, device=real.device)
         mixed = torch.cat([own(s) * real + (1 - own(s)) * fake for s, fake in zip(share, fakes, strict=True)])
-        return -gap + self.settings.gradient_penalty * d.gradient_penalty(mixed, count * len(fakes)), gap
+        penalty = d.gradient_penalty(mixed, count * len(fakes), _repeated(mask, len(fakes)))
+        return -gap + self.settings.gradient_penalty * penalty, gap
 
-    def generator_loss(self, generated: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def generator_loss(self, generated: list[tuple[Tensor, Tensor]], mask: Tensor | None = None) -> Tensor:
         """Eq. 7 for the generator: -D(generated), averaged over rows and modalities; D itself is held fixed."""
         d = self.discriminator
         training = d.training
         d.eval()
         d.requires_grad_(False)
         verdicts = d.judge(torch.cat([d.of_product(own(u), i) for u, i in generated]))
-        verdict = mean_of_shares(verdicts, sum(len(u) for u, _ in generated))
+        verdict = masked_mean(verdicts, sum(len(u) for u, _ in generated), _repeated(mask, len(generated)))
         d.requires_grad_(True)
         d.train(training)
         return -verdict
 
     @torch.no_grad()
-    def transformed_rows(self, users: Tensor) -> Tensor | None:
+    def transformed_rows(self, users: Tensor, mask: Tensor | None = None) -> Tensor | None:
         """Eq. 5, first term: Gumbel softmax of the observed rows, dense [B, I]; None without the transform (w/o-GT).
 
         Of several processes each draws for all the users and makes the rows of its part of them.
         """
         if not self.settings.gumbel_transform:
             return None
-        rows = own(torch.rand(len(users), self.discriminator.first.in_features, device=users.device))
+        count, num_items = len(users), self.discriminator.first.in_features
+        # A row more, where users are padded, takes the interactions of all who are not in the batch.
+        rows = own(torch.rand(count + (mask is not None), num_items, device=users.device))
         # In place, since this is the one dense block of a step: rows = (A + scale * g) / tau.
         scale = self.settings.gumbel_scale / self.settings.gumbel_temperature
         # A uniform number may be 0 and its g infinite: one item fewer, but not a number where the scale is 0.
         _ = rows.log_().neg_().log_().mul_(-scale) if scale else rows.zero_()
-        chosen = self.train_items.select(own(users))
-        at = chosen.row_of_each() * rows.shape[1] + chosen.indices
-        rows.view(-1)[at] += 1 / self.settings.gumbel_temperature
-        return softmax(rows, dim=1)
+        rows.view(-1)[self._entries(users, mask)] += 1 / self.settings.gumbel_temperature
+        rows = rows if mask is None else rows[:count]
+        return torch.softmax(rows, dim=1, out=rows)
 
-    def _first_layer_of_observed(self, users: Tensor, observed: Tensor | None) -> Tensor:
+    def _entries(self, users: Tensor, mask: Tensor | None) -> Tensor:
+        """Where the training interactions of this process's part of the users are in rows of items, int64 [n].
+
+        With a mask they are those of all users: of those who are not in the batch, in a row after the last.
+        """
+        num_items = self.discriminator.first.in_features
+        if mask is None:
+            chosen = self.train_items.select(own(users))
+            return chosen.row_of_each() * num_items + chosen.indices
+        if self._user_of_each is None:
+            self._user_of_each = self.train_items.row_of_each()
+        num_users, count = self.train_items.num_rows, len(users)
+        row_of = users.new_full((num_users + 1,), count)
+        row_of[torch.where(mask, users, num_users)] = torch.arange(count, device=users.device)
+        return row_of[self._user_of_each] * num_items + self.train_items.indices
+
+    def _first_layer_of_observed(self, users: Tensor, observed: Tensor | None, mask: Tensor | None) -> Tensor:
         if observed is not None:
             return self.discriminator.of_rows(observed)
+        if mask is not None:
+            rows = torch.zeros(len(users) + 1, self.discriminator.first.in_features, device=users.device)
+            rows.view(-1)[self._entries(users, mask)] = 1
+            return self.discriminator.of_rows(rows[:-1])
         chosen = self.train_items.select(users)
         return self.discriminator.of_entries(chosen.row_of_each(), chosen.indices, len(users))
+
+
+def _repeated(mask: Tensor | None, blocks: int) -> Tensor | None:
+    return None if mask is None else mask.repeat(blocks)
 
 
 def thin_factors(users: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:

@@ -15,6 +15,7 @@ def cross_modal_contrast(
     views: list[Tensor],
     temperature: float,
     block_rows: int = 2048,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Eq. 11 as a mean over users and a sum over modalities.
 
@@ -26,23 +27,27 @@ def cross_modal_contrast(
         final: h of distinct users, [n, d].
         views: e^m of the same users, [n, d] for each modality.
         block_rows: anchors compared at a time; blocks are recomputed in the backward pass.
+        mask: bool [n], False for rows that are there for their number alone; none where all count.
     """
     h = normalize(final, dim=1)
+    absent = None if mask is None else ~mask.repeat(2)
     anchors = own(torch.arange(len(h), device=h.device))
     total = h.new_zeros(())
     for view in views:
         e = normalize(view, dim=1)
         for rows in anchors.split(block_rows):
-            arguments = (h, e, rows, temperature)
+            arguments = (h, e, rows, temperature, absent)
             if len(anchors) <= block_rows:
                 losses = _anchor_losses(*arguments)
             else:
-                losses = checkpoint(_anchor_losses, *arguments, use_reentrant=False)
-            total = total + losses.sum()
-    return total / (len(h) / processes())
+                losses = checkpoint(_anchor_losses, *arguments, use_reentrant=False, preserve_rng_state=False)
+            total = total + (losses if mask is None else losses * mask[rows]).sum()
+    return total / (len(h) / processes() if mask is None else mask.sum())
 
 
-def _anchor_losses(h: Tensor, e: Tensor, rows: Tensor, temperature: float) -> Tensor:
+def _anchor_losses(h: Tensor, e: Tensor, rows: Tensor, temperature: float, absent: Tensor | None) -> Tensor:
     anchors = e[rows] / temperature
     logits = torch.cat([anchors @ h.T, anchors @ e.T], dim=1)
+    if absent is not None:
+        logits = logits.masked_fill(absent, -torch.inf)
     return torch.logsumexp(logits, dim=1) - (anchors * h[rows]).sum(dim=1)

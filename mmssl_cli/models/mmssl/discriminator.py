@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmssl_cli.models.mmssl.shared_layers import shared_layers
-from mmssl_cli.sharing import mean_of_shares, processes
+from mmssl_cli.models.mmssl.shared_layers import masked_layers, masked_mean, shared_layers
+from mmssl_cli.sharing import processes
 
 
 class Discriminator(nn.Module):
@@ -44,22 +44,26 @@ class Discriminator(nn.Module):
         empty = self.first.weight.new_zeros(num_rows, self.first.out_features)
         return empty.index_add(0, row_of_each, self.first.weight.T[columns])
 
-    def judge(self, first_layer: Tensor, blocks: tuple[int, int] | None = None) -> Tensor:
+    def judge(self, first_layer: Tensor, blocks: tuple[int, int] | None = None, mask: Tensor | None = None) -> Tensor:
         """D [n] in (0, 1) from first-layer outputs less their bias [n, hidden]; near 1 for observed rows.
 
         Args:
             blocks: where the rows are this process's part of several blocks of rows: how many blocks, and how many
                 rows each has over all the processes. Batch statistics and dropout are then those of all the rows.
+            mask: bool [n], False for rows that batch statistics leave out; none where all count.
         """
         z = first_layer + self.first.bias
+        if mask is not None:
+            return masked_layers(self.rest, z, mask).squeeze(1)
         if blocks is None or processes() == 1:
             return self.rest(z).squeeze(1)
         return shared_layers(self.rest, z, *blocks).squeeze(1)
 
-    def gradient_penalty(self, first_layer: Tensor, count: int | None = None) -> Tensor:
+    def gradient_penalty(self, first_layer: Tensor, count: int | None = None, mask: Tensor | None = None) -> Tensor:
         """Eq. 7: mean of (|dD/da| - 1)^2 at rows given by their first-layer outputs [n, hidden].
 
-        ``count`` is the number of rows over all the processes where these are this one's part of them.
+        ``count`` is the number of rows over all the processes where these are this one's part of them; ``mask``,
+        bool [n], takes rows out of the mean.
 
         With v = dD/dz at the first layer z = W a, |dD/da|^2 = |W^T v|^2 = v^T (W W^T) v. Dropout is off and batch
         normalisation uses its running statistics, so that a row's gradient is its own.
@@ -74,4 +78,4 @@ class Discriminator(nn.Module):
         squared = ((v @ gram) * v).sum(dim=1)
         # The root has no derivative at 0, which saturated sigmoids reach.
         distances = (torch.sqrt(squared + 1e-12) - 1).square()
-        return distances.mean() if count is None else mean_of_shares(distances, count)
+        return masked_mean(distances, len(distances) if count is None else count, mask)

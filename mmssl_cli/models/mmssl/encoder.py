@@ -15,13 +15,11 @@ from mmssl_cli.data.graph import BipartiteGraph
 BLOCK_NODES = 2**17
 
 
-def modality_graphs(neighbours: Tensor, num_items: int, adjacency: str) -> list[BipartiteGraph]:
-    """Eq. 8: one graph a modality from each user's nearest items, int64 [M, U, k]."""
-    num_users, k = neighbours.shape[1:]
+def modality_graph(neighbours: Tensor, num_items: int, adjacency: str) -> BipartiteGraph:
+    """Eq. 8: the graph of one modality from each user's nearest items, int64 [U, k]."""
+    num_users, k = neighbours.shape
     users = torch.arange(num_users, device=neighbours.device).repeat_interleave(k)
-    return [
-        BipartiteGraph.from_edges(users, items.reshape(-1), num_users, num_items, adjacency) for items in neighbours
-    ]
+    return BipartiteGraph.from_edges(users, neighbours.reshape(-1), num_users, num_items, adjacency)
 
 
 class ModalityAttention(nn.Module):

@@ -13,7 +13,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
-from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graphs
+from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
 
 
@@ -21,6 +21,7 @@ class MMSSL(GraphRecommender):
     """The whole model; with no modality it is plain propagation of embeddings over the interaction graph."""
 
     adversary_modules = ("adversary",)
+    static_shapes = True
     settings: MMSSLSettings
     neighbours: Tensor  #: items nearest to each user in each modality, int64 [M, U, k]; saved with the weights
 
@@ -53,7 +54,9 @@ class MMSSL(GraphRecommender):
         """Refresh the modality graphs from the generated relations when their schedule says so (Eq. 8)."""
         if self.num_modalities and (epoch - 1) % self.settings.graph_refresh == 0:
             self.neighbours = self.generator.neighbours(self.neighbours.shape[2])
-            self.forget_graphs()
+            # In place: a step recorded earlier reads the graphs from where they were.
+            for graph, nearest in zip(self.modality_graphs or [], self.neighbours, strict=False):
+                graph.become(modality_graph(nearest, self.num_items, self.settings.adjacency))
 
     def forget_graphs(self) -> None:
         """Rebuild the modality graphs from ``neighbours`` when they are needed next."""
@@ -62,7 +65,8 @@ class MMSSL(GraphRecommender):
     def views(self) -> tuple[list[Tensor], list[Tensor]]:
         """Eq. 8: modality-aware embeddings e_u^m [U, d] and e_i^m [I, d] for each modality."""
         if self.modality_graphs is None:
-            self.modality_graphs = modality_graphs(self.neighbours, self.num_items, self.settings.adjacency)
+            shape = self.num_items, self.settings.adjacency
+            self.modality_graphs = [modality_graph(nearest, *shape) for nearest in self.neighbours]
         graphs = self.modality_graphs
         return [g.users_from(self.items) for g in graphs], [g.items_from(self.users) for g in graphs]
 
@@ -84,8 +88,9 @@ class MMSSL(GraphRecommender):
             rows = batch.distinct_users
             generated = thin_factors(rows, features)
             (final,) = thin_factors(rows, [(users, items)])
-            self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, rows, generated, final)
-            terms["adversarial"] = settings.adversarial_weight * self.adversary.generator_loss(generated)
+            arguments = self.adversary_optimizer, rows, generated, final, batch.mask
+            self.monitored = self.adversary.discriminator_step(*arguments)
+            terms["adversarial"] = settings.adversarial_weight * self.adversary.generator_loss(generated, batch.mask)
         elif self.generates:
             loss = reconstruction_loss(thin_factors(batch.users, features), batch, settings.contrast_temperature)
             terms["autoencoder"] = settings.adversarial_weight * loss
@@ -111,7 +116,7 @@ class MMSSL(GraphRecommender):
         if self.settings.contrast_users == "all":
             return cross_modal_contrast(users, views, temperature)
         distinct = batch.distinct_users
-        return cross_modal_contrast(users[distinct], [view[distinct] for view in views], temperature)
+        return cross_modal_contrast(users[distinct], [view[distinct] for view in views], temperature, mask=batch.mask)
 
 
 def reconstruction_loss(generated: list[tuple[Tensor, Tensor]], batch: Batch, temperature: float) -> Tensor:

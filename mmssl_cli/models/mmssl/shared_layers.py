@@ -1,4 +1,4 @@
-"""Layers that depend on all rows of a batch, where a process has a part of the rows alone."""
+"""Layers that depend on all rows of a batch, where a process has a part of the rows or some rows count for nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from mmssl_cli.sharing import own_of_blocks, total
+from mmssl_cli.sharing import mean_of_shares, own_of_blocks, total
+
+
+def masked_mean(values: Tensor, count: int, mask: Tensor | None) -> Tensor:
+    """The mean of this process's part [n] of ``count`` values; with a mask, bool [n], that of those it keeps."""
+    return mean_of_shares(values, count) if mask is None else (values * mask).sum() / mask.sum()
 
 
 def shared_layers(layers: nn.Sequential, rows: Tensor, blocks: int, count: int) -> Tensor:
@@ -19,7 +24,7 @@ def shared_layers(layers: nn.Sequential, rows: Tensor, blocks: int, count: int) 
     """
     for layer in layers:
         if isinstance(layer, nn.BatchNorm1d) and layer.training:
-            rows = _batch_norm(layer, rows, blocks * count)
+            rows = _batch_norm(layer, rows, None, rows.new_full((), blocks * count, dtype=torch.float32))
         elif isinstance(layer, nn.Dropout) and layer.training:
             # Every process draws for all the rows, as one alone would, and takes what falls to its own.
             kept = dropout(rows.new_ones(blocks * count, rows.shape[1]), layer.p)
@@ -29,12 +34,27 @@ def shared_layers(layers: nn.Sequential, rows: Tensor, blocks: int, count: int) 
     return rows
 
 
-def _batch_norm(layer: nn.BatchNorm1d, rows: Tensor, count: int) -> Tensor:
+def masked_layers(layers: nn.Sequential, rows: Tensor, mask: Tensor) -> Tensor:
+    """What the layers make of the rows [n, width] that count, as if the others were not there; mask: bool [n]."""
+    weights = mask.float()
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm1d) and layer.training:
+            rows = _batch_norm(layer, rows, weights.unsqueeze(1), weights.sum())
+        else:
+            rows = layer(rows)
+    return rows
+
+
+def _batch_norm(layer: nn.BatchNorm1d, rows: Tensor, weights: Tensor | None, count: Tensor) -> Tensor:
     """``layer`` in training, with the mean and the variance of ``count`` rows over all the processes."""
+
+    def mean_of(values: Tensor) -> Tensor:
+        return total((values if weights is None else values * weights).sum(dim=0)) / count
+
     values = rows.float()
-    mean = total(values.sum(dim=0)) / count
+    mean = mean_of(values)
     centred = values - mean
-    variance = total(centred.square().sum(dim=0)) / count
+    variance = mean_of(centred.square())
     _follow(layer, mean.detach(), variance.detach() * (count / (count - 1)))
     return (centred * (layer.weight * torch.rsqrt(variance + layer.eps)) + layer.bias).to(rows.dtype)
 
