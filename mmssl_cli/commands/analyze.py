@@ -18,7 +18,8 @@ from mmssl_cli.commands.options import (
     verbosity,
 )
 from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.planning import AsJson, Out, present
+from mmssl_cli.commands.planning import AsJson, Out
+from mmssl_cli.commands.presenting import present
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:

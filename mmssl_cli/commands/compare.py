@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.planning import Asked, carry_out, listed, plans_runs, present, refuse_idle_flags
+from mmssl_cli.commands.planning import Asked, carry_out, listed, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import SETTINGS, settings_class
 from pipelines.errors import UsageError
 

@@ -12,7 +12,8 @@ import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, chosen_dataset
 from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.planning import AsJson, Out, present
+from mmssl_cli.commands.planning import AsJson, Out
+from mmssl_cli.commands.presenting import present
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the commands that need several runs share: their options, carrying out the plan, showing what came of it."""
+"""What the commands that need several runs share: their options, and carrying out the plan."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ from mmssl_cli.commands.options import (
     verbosity,
 )
 from mmssl_cli.commands.prepared_data import ensure_prepared
+from mmssl_cli.commands.presenting import run_name
 from mmssl_cli.config import TrainSettings, merge_settings, read_toml, settings_class
-from mmssl_cli.wording import counted
 from pipelines.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from mmssl_cli.experiments.executor import Outcome
     from mmssl_cli.experiments.plan import Standing
     from mmssl_cli.experiments.results import Configuration
-    from mmssl_cli.reporting.document import Section
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings; flags are stronger.")
@@ -229,7 +228,7 @@ def carry_out(plan: Sequence[TrainSettings], asked: Asked, *, names: Sequence[st
 
     named = dict(zip(map(id, plan), names, strict=True)) if names else {}
     runs = distinct(plan)
-    called = [named.get(id(settings)) or _name(settings) for settings in runs]
+    called = [named.get(id(settings)) or run_name(settings) for settings in runs]
     if asked.out is not None:
         _check_out(asked.out)
     if asked.tensorboard:
@@ -275,73 +274,6 @@ def _check_out(out: Path) -> None:
         raise write_problem(out, problem) from problem
     if not os.access(out, os.W_OK):
         raise InputError(f"The folder {out} cannot be written; choose another --out.")
-
-
-def present(section: Section, result: PlanResult | None, out: Path | None = None, as_json: bool = False) -> None:
-    """Show a section, write its files where they are wanted, and name the runs that failed.
-
-    Raises:
-        InputError: the files cannot be written.
-        typer.Exit: with code 1, where a run failed.
-    """
-    if as_json:
-        print(json.dumps(plain(section), indent=2))
-    else:
-        from mmssl_cli.reporting.terminal import show_section
-
-        show_section(section)
-    if out is not None:
-        from mmssl_cli.reporting.writing import write_section
-
-        written = write_section(section, out)
-        if not as_json:
-            print(f"\nWritten to {out}: {', '.join(sorted({path.suffix[1:] for path in written}))} files.")
-    failures = result.failures if result is not None else ()
-    name_failures(failures)
-    if failures:
-        raise typer.Exit(1)
-
-
-def name_failures(failures: Sequence[Outcome]) -> None:
-    """Say on standard error which runs failed, why, and where their logs are."""
-    if failures:
-        print(f"{counted(len(failures), 'run')} failed:", file=sys.stderr)
-    for outcome in failures:
-        where = f" Its log: {outcome.log}" if outcome.log else ""
-        print(f"- {_name(outcome.settings)}: {outcome.problem}{where}", file=sys.stderr)
-
-
-def plain(section: Section) -> dict[str, Any]:
-    """A section as plain values for JSON: the numbers behind the cells, and their texts where there is none."""
-    return {
-        "section": section.title,
-        "text": list(section.text),
-        "tables": [
-            {
-                "table": table.title,
-                "rows": [_row(table.columns, row) for row in table.rows],
-                "notes": list(table.notes),
-            }
-            for table in section.tables
-        ],
-        "missing": [{"what": missing.what, "command": missing.command} for missing in section.missing],
-    }
-
-
-def _row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for column, cell in zip(columns, row, strict=True):
-        words = None if cell.text in ("", "-") else cell.text
-        values[column] = words if cell.value is None else cell.value
-        if cell.deviation is not None:
-            values[f"{column} deviation"] = cell.deviation
-    return values
-
-
-def _name(settings: TrainSettings) -> str:
-    from mmssl_cli.experiments.results import label_of
-
-    return f"{label_of(settings)} on {settings.dataset}, seed {settings.seed}"
 
 
 def _show_plan(

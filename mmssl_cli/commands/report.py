@@ -46,7 +46,8 @@ def report(
     """
     from mmssl_cli.commands.datasets import list_datasets
     from mmssl_cli.commands.places import place_flags
-    from mmssl_cli.commands.planning import listed, plain
+    from mmssl_cli.commands.planning import listed
+    from mmssl_cli.commands.presenting import plain
     from mmssl_cli.experiments.results import finished_runs, unfinished_runs
     from mmssl_cli.reporting.writing import write_report
     from mmssl_cli.studies.report import Places, build_report

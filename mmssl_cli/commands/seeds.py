@@ -16,7 +16,8 @@ def train_seeds(settings: TrainSettings, asked: Asked) -> list[RunResult]:
     Raises:
         typer.Exit: Ctrl-C (130).
     """
-    from mmssl_cli.commands.planning import carry_out, name_failures
+    from mmssl_cli.commands.planning import carry_out
+    from mmssl_cli.commands.presenting import name_failures
     from mmssl_cli.training.trainer import RunResult
 
     result = carry_out(asked.seed_by_seed([settings]), asked)

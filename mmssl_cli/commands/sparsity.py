@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.planning import Asked, carry_out, listed, plans_runs, present, refuse_idle_flags
+from mmssl_cli.commands.planning import Asked, carry_out, listed, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, settings_class
 from pipelines.errors import UsageError, nearest
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.planning import Asked, carry_out, plans_runs, present
+from mmssl_cli.commands.planning import Asked, carry_out, plans_runs
+from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
 
