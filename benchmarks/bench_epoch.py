@@ -53,7 +53,11 @@ def measure(options: argparse.Namespace) -> Report:
     refresh(loop.model)
     for batch in batches(loop, 2):  # warms up
         loop._step(batch)
-    epochs = _epochs(loop, options.epochs)
+    epochs: dict[str, Any] = _epochs(loop, options.epochs)
+    if loop.recorded is not None:  # what follows looks into a step, which a replay hides
+        loop.recorded = None
+        plain = _epochs(loop, options.epochs)
+        epochs = {**epochs, **{f"unrecorded_{name}": taken for name, taken in plain.items()}}
     evaluation = in_turn({"evaluation": lambda: _evaluate(loop)}, options.repeats, options.device)["evaluation"]
     report = {
         "data": loop.data.name,
@@ -114,7 +118,8 @@ def measure_floor(loop: TrainingLoop, repeats: int) -> tuple[dict[str, Any], dic
 
 def compare_with_dense(loop: TrainingLoop, steps: int | None) -> dict[str, Any]:
     """Refreshes and steps of the model and of its dense transcription in turn, and how far their losses differ."""
-    data, settings, device = loop.data, loop.settings, loop.device.type
+    data, settings, device = loop.data, loop.settings.model_copy(update={"cuda_graph": False}), loop.device.type
+    loop.sampler.width = None  # the transcription knows no padding
     dense = TrainingLoop(DenseMMSSL(data, settings).to(loop.device), data, settings)  # type: ignore[arg-type]
     model, twin = cast(Any, loop.model), cast(Any, dense.model)
     dense.restore(copy.deepcopy(loop.state()))
@@ -193,6 +198,7 @@ def _table(report: Report) -> str:
     rows = [
         ("an epoch", spread(report["epoch_seconds"])),
         ("an epoch, processor", spread(report["epoch_cpu_seconds"])),
+        *[("an epoch, not recorded", spread(report[key])) for key in ("unrecorded_epoch_seconds",) if key in report],
         ("an evaluation", spread(report["evaluation_seconds"])),
     ]
     lines = [f"{report['data']}: {listed(report['sizes'])}", "", columns(head, rows)]

@@ -61,6 +61,7 @@ def measure(options: argparse.Namespace) -> Report:
     """Seconds, peak memory and what is held of every stage, and the processor seconds that all users would take."""
     for size, count in (FULL if options.full else TENTH).items():
         setattr(options, size, getattr(options, size) or count)
+    options.ranked, options.refreshed = min(options.ranked, options.users), min(options.refreshed, options.users)
     stages = Stages(torch.device(options.device))
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
         folder = Path(place)

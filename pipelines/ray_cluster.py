@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ def joined(address: str | None) -> Iterator[Any]:
     try:
         with _signals_kept():
             if wanted:
+                _knock(wanted)
                 ray.init(wanted, **quiet)
             else:
                 ray.init("local", include_dashboard=False, object_store_memory=_STORE, **quiet)
@@ -73,6 +75,17 @@ def joined(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray asks again for minutes where nothing answers; a connection tells within seconds.
+
+    Raises:
+        OSError: nothing answers at HOST:PORT.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -77,3 +78,12 @@ def test_a_node_must_have_the_same_files_and_program(tmp_path: Path) -> None:
         manifest.write_text("{ }")
         assert f"does not see {manifest} as this machine does" in str(unseen(found, created_by()))
     assert list(runs.iterdir()) == []
+
+
+@needs_ray
+def test_an_address_where_nothing_answers_is_said_at_once(cli: Callable[..., Answer]) -> None:
+    with socket.socket() as taken:  # bound, but not listening: nobody else can be there either
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        answer = cli("tune", "mf", "--dataset", "demo", "--engine", "ray", "--address", address)
+    assert answer.code == 1 and f"There is no Ray cluster to be reached at {address}" in answer.words, answer

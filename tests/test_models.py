@@ -193,6 +193,16 @@ def test_bfloat16_trains_close_to_float32(variant: str) -> None:
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
 
 
+def test_bfloat16_sees_the_discriminator_move_within_a_step() -> None:
+    gaps = []
+    for precision in ("float32", "bfloat16"):
+        data = toy_data()
+        form = {"discriminator_steps": 8, "discriminator_lr": 0.02, "gumbel_scale": 0.0, "gradient_penalty": 0.0}
+        model = toy_model(data, precision=precision, **form)
+        gaps.append(TrainingLoop(model, data, model.settings).run_epoch()["loss/discriminator gap"])
+    assert gaps[0] > 0.3 and gaps[1] == pytest.approx(gaps[0], rel=0.15)
+
+
 def test_the_registry_has_every_model_of_the_settings() -> None:
     assert MODELS.keys() == SETTINGS.keys()
     for name in MODELS:

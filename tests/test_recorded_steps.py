@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from mmssl_cli.models.registry import MODELS, build_model, model_class
 from mmssl_cli.training import recorded
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.recorded import RecordedStep
-from mmssl_cli.training.trainer import make_loop
+from mmssl_cli.training.trainer import _check_recordable
 from pipelines.errors import UsageError
 from tests.conftest import Answer
 from tests.model_cases import toy_batch, toy_data, toy_model
@@ -108,7 +108,24 @@ def test_training_records_only_where_it_can(demo: Path, cli: Callable[..., Answe
     assert shown.code == 2 and "and this run is trained on the CPU; leave it out." in shown.words
     settings = build_settings({"model": "sgl", "cuda_graph": True})
     with pytest.raises(UsageError, match="steps of sgl vary in shape"):
-        make_loop(settings, toy_data(), torch.device("cuda"))
+        _check_recordable(settings, toy_data(), torch.device("cuda"))
+    settings = build_settings({"model": "vbpr", "cuda_graph": True})
+    with pytest.raises(UsageError, match="features are too large for the GPU"):
+        _check_recordable(settings, toy_data(), torch.device("cuda"))
+
+
+def test_a_rate_from_a_checkpoint_comes_to_the_device() -> None:
+    data = toy_data()
+    model = toy_model(data, lr=0.01, lr_decay=0.5, lr_decay_every=1)
+    loop = TrainingLoop(model, data, model.settings)
+    loop.recorded = cast(Any, object())
+    loop.optimizer.param_groups[0]["lr"] = torch.empty((), device="meta")  # as a file on another device has it
+    loop._set_rates(1.0)
+    rate = loop.optimizer.param_groups[0]["lr"]
+    loop._set_rates(0.5)
+    assert loop.optimizer.param_groups[0]["lr"] is rate  # a recorded step reads it from there
+    assert rate.device == loop.device and rate.item() == pytest.approx(0.005)
+    assert all(group["capturable"] for group in loop.optimizer.param_groups)
 
 
 def _on(data: InteractionData, device: str) -> InteractionData:
@@ -132,7 +149,11 @@ def test_one_step_on_cuda_is_that_of_the_cpu(name: str) -> None:
         model.load_state_dict(start)
         model.begin_epoch(1)
         batch = toy_batch(data)
-        terms = model.training_step(Batch(*(part.to(device) for part in vars(batch).values() if part is not None)))
+        count = len(batch.distinct_users)
+        if device == "cuda" and name == "mmssl":
+            batch = replace(batch, distinct_users=batch.distinct_users.repeat(2), mask=torch.arange(2 * count) < count)
+        moved = [None if part is None else part.to(device) for part in vars(batch).values()]
+        terms = model.training_step(Batch(*cast(Any, moved)))
         torch.stack(list(terms.values())).sum().backward()
         found[device] = {key: term.detach().cpu() for key, term in terms.items()}
         found[device] |= {key: p.grad.cpu() for key, p in model.named_parameters() if p.grad is not None}

@@ -14,6 +14,7 @@ from mmssl_cli.config import build_settings
 from mmssl_cli.data.csr import CSR
 from mmssl_cli.data.sampling import Batch, TripleSampler
 from mmssl_cli.models.base import Recommender
+from mmssl_cli.models.mmssl import model as model_module
 from mmssl_cli.models.mmssl.model import MMSSL
 from mmssl_cli.models.registry import MODELS, build_model, model_class
 from tests.model_cases import MODALITIES, toy_batch, toy_data, toy_model
@@ -195,6 +196,18 @@ def test_a_trace_tells_what_waits_from_what_does_not() -> None:
     with _Trace() as trace:
         _ = numbers[torch.tensor([1, 1])].sort().values.cumsum(0)
     assert not trace.waits
+
+
+def test_the_graphs_are_those_of_the_leading_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    led = torch.tensor([0, 1, 2]).repeat(2, 12, 1)
+    monkeypatch.setattr(model_module, "copy_from_leader", lambda tensors: [tensor.copy_(led) for tensor in tensors])
+    model = toy_model(toy_data())
+    for epoch in (1, 2):
+        model.begin_epoch(epoch)
+        model.views()
+        assert model.modality_graphs is not None
+        for graph in model.modality_graphs:
+            assert (graph.to_users.to_dense() != 0).nonzero()[:, 1].view(12, 3).tolist() == led[0].tolist()
 
 
 def test_the_graphs_of_an_epoch_take_the_place_of_the_last_ones() -> None:

@@ -70,7 +70,7 @@ class TrainSettings(BaseModel):
     )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32",
-        description="Arithmetic of matrix products: float32, TF32 or bfloat16 (the last two on CUDA).",
+        description="Arithmetic of matrix products: float32, TF32 (on CUDA) or bfloat16.",
     )
 
     @field_validator("ks")

@@ -53,7 +53,7 @@ class TrainingLoop:
         self.sampler = TripleSampler(
             data.train, data.num_items, settings.batch_size, settings.user_sampling, settings.negative_sampler, padded
         )
-        self.recorded = RecordedStep(self._update, self.device) if settings.cuda_graph else None
+        self.recorded = self._make_recorded()
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.epoch = 0
         self.steps_done = 0
@@ -82,12 +82,17 @@ class TrainingLoop:
         record.update({"lr": self.settings.lr * decay, "train_seconds": time.perf_counter() - started})
         return record
 
+    def _make_recorded(self) -> RecordedStep | None:
+        return RecordedStep(self._update, self.device) if self.settings.cuda_graph else None
+
     def _set_rates(self, decay: float) -> None:
         for group, rate in zip(self.optimizer.param_groups, self.learning_rates, strict=True):
             if self.recorded is None:
                 group["lr"] = rate * decay
             else:  # a recorded step reads the rate from where it was
-                held = group["lr"] if isinstance(group["lr"], Tensor) else torch.empty((), device=self.device)
+                held = group["lr"]
+                if not isinstance(held, Tensor) or held.device != self.device:  # as it comes from a checkpoint
+                    held = torch.empty((), device=self.device)
                 group["lr"] = held.fill_(rate * decay)
         for optimizer in (self.optimizer, self.model.adversary_optimizer):
             for group in optimizer.param_groups if optimizer else []:
@@ -103,7 +108,9 @@ class TrainingLoop:
         return losses
 
     def _update(self, batch: Batch) -> dict[str, Tensor]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+        # Without its cache: the discriminator's weights change within a step.
+        half = self.settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=False):
             terms = self.model.training_step(batch)
         total = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -171,6 +178,7 @@ class TrainingLoop:
             _assign(self.average, state["average"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.recorded = self._make_recorded()  # one made before reads what the optimisers had
         if self.model.adversary_optimizer:
             self.model.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
         self.generator.set_state(state["sampler_random"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.data.sampling import Batch
+
+# The steps before the recording are meant to run without one.
+warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
 
 Losses = dict[str, Tensor]
 

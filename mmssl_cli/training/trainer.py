@@ -127,15 +127,15 @@ def make_loop(settings: TrainSettings, data: InteractionData, device: torch.devi
     """
     if settings.precision == "tf32" and device.type != "cuda":
         raise UsageError("precision 'tf32' needs a CUDA GPU; use --precision float32 here.")
-    if settings.cuda_graph:
-        _check_recordable(settings, device)
     torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
     torch.manual_seed(settings.seed)
     data = data.to(device)
+    if settings.cuda_graph:
+        _check_recordable(settings, data, device)
     return TrainingLoop(build_model(data, settings), data, settings)
 
 
-def _check_recordable(settings: TrainSettings, device: torch.device) -> None:
+def _check_recordable(settings: TrainSettings, data: InteractionData, device: torch.device) -> None:
     problem = ""
     if device.type != "cuda":
         problem = f"this run is trained on the {device.type.upper()}"
@@ -143,6 +143,8 @@ def _check_recordable(settings: TrainSettings, device: torch.device) -> None:
         problem = "several processes share this training"
     elif not model_class(settings.model).static_shapes:
         problem = f"steps of {settings.model} vary in shape or wait for the host"
+    elif any(values.device.type != device.type for values in data.features.values()):
+        problem = "its features are too large for the GPU and come from the host at each step"
     if problem:
         raise UsageError(f"cuda-graph records the steps of one process on a CUDA GPU, and {problem}; leave it out.")
 

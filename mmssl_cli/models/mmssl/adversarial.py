@@ -156,7 +156,7 @@ class AdversarialSelfAugmentation(nn.Module):
         row_of[torch.where(mask, users, num_users)] = torch.arange(count, device=users.device)
         return row_of[self._user_of_each] * num_items + self.train_items.indices
 
-    def _first_layer_of_observed(self, users: Tensor, observed: Tensor | None, mask: Tensor | None) -> Tensor:
+    def _first_layer_of_observed(self, users: Tensor, observed: Tensor | None, mask: Tensor | None = None) -> Tensor:
         if observed is not None:
             return self.discriminator.of_rows(observed)
         if mask is not None:

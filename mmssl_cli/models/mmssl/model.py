@@ -15,6 +15,7 @@ from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, Adve
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
+from mmssl_cli.sharing import copy_from_leader
 
 
 class MMSSL(GraphRecommender):
@@ -54,6 +55,7 @@ class MMSSL(GraphRecommender):
         """Refresh the modality graphs from the generated relations when their schedule says so (Eq. 8)."""
         if self.num_modalities and (epoch - 1) % self.settings.graph_refresh == 0:
             self.neighbours = self.generator.neighbours(self.neighbours.shape[2])
+            copy_from_leader([self.neighbours])  # of equal cosines, processes may have kept different ones
             # In place: a step recorded earlier reads the graphs from where they were.
             for graph, nearest in zip(self.modality_graphs or [], self.neighbours, strict=False):
                 graph.become(modality_graph(nearest, self.num_items, self.settings.adjacency))
