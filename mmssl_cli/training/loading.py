@@ -83,4 +83,6 @@ def load_weights(run: RunFolder, model: Recommender) -> None:
 
 def modalities_of(model: Recommender, data: InteractionData) -> list[str] | None:
     """The modalities that a model uses, none perhaps; None for a model that knows of no modalities."""
-    return list(data.features) if hasattr(model, "num_modalities") else None
+    settings = getattr(model, "settings", None)
+    knows = hasattr(model, "num_modalities") or getattr(settings, "needs_content", False)
+    return list(data.features) if knows else None
