@@ -129,7 +129,7 @@ def test_a_step_has_the_operations_that_pytorch_counts_and_those_of_sparse_produ
         first._step(workload.batches(first, 1)[0])
     with FlopCounterMode(display=False) as pytorch:
         second._step(workload.batches(second, 1)[0])
-    dim, m, k, layers = 8, 2, 10, 2
+    dim, m, k, layers = 8, 2, first.settings.graph_topk, first.settings.layers  # type: ignore[attr-defined]
     propagated = 2 * len(first.data.train) * (layers + m)  # both ways; a generator's features go there and back
     viewed = 2 * m * first.data.num_users * k
     assert counter.flops == pytorch.get_total_flops() + 2 * 2 * dim * (propagated + viewed)  # forward and backward
