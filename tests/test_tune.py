@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mmssl_cli.config import SETTINGS, build_settings
+from mmssl_cli.config import SETTINGS, build_settings, merge_settings
 from mmssl_cli.experiments.search_space import RANGES, Choices, Span, read_space, shipped_space
 from mmssl_cli.experiments.tuning import Search, _drawn
 from mmssl_cli.progress import Reporter
@@ -184,3 +184,16 @@ def test_a_damaged_search_is_named(tune: Cli) -> None:
     Path("tuning/mf-toy.journal").write_text("this is no journal\n" * 3)
     answer = tune("--trials", 1)
     assert answer.code == 1 and "tuning/mf-toy.journal is damaged" in answer.words, answer
+
+
+def test_what_is_kept_stands_above_the_settings_that_are_shipped(cli: Cli, demo: Path) -> None:
+    shipped = merge_settings({"model": "lightgcn", "dataset": "demo"})
+    flags = ("--dataset", "demo", "--data-dir", demo.parent, "--trials", 1, "--epochs", 1)
+    assert cli("tune", "lightgcn", *flags).code == 0
+    kept = merge_settings({}, Path("tuning/lightgcn-demo.toml"))
+    searched = build_settings({"model": "lightgcn", "dataset": "demo", "epochs": 1})
+    assert shipped.batch_size != searched.batch_size  # what this test is about
+    space = shipped_space("lightgcn")
+    for name, value in searched.model_dump().items():
+        if name not in space:
+            assert getattr(kept, name) == value, name

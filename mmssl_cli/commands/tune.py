@@ -14,7 +14,7 @@ from mmssl_cli.commands.engines import Address, EngineName, GpusPerRun, Place
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, accepts_settings, chosen_dataset, verbosity
 from mmssl_cli.commands.planning import AsJson, Config, Jobs
 from mmssl_cli.commands.prepared_data import ensure_prepared
-from mmssl_cli.config import PLACES
+from mmssl_cli.config import PLACES, merge_settings
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -120,10 +120,14 @@ def _write(search: Search, found: Sequence[Trial], best: Trial, stem: Path) -> P
     rows = [{"trial": t.number, "state": t.state, "score": t.score, **_facts(t), **_written(t.drawn)} for t in found]
     write_bytes(stem.with_suffix(".csv"), frame(pd.DataFrame(rows)).encode())
     usual = type(search.base).model_fields
+    # Settings that are shipped would stand beneath the file, and were not there in the search.
+    beneath = merge_settings({"model": search.base.model, "dataset": search.base.dataset}).model_dump()
     fixed = {
         name: value
         for name, value in search.base.model_dump().items()
-        if name not in {"model", "dataset", "seed", *PLACES, *search.space} and value != usual[name].default
+        if name not in {"model", "dataset", "seed", *PLACES, *search.space}
+        and value is not None
+        and (value != usual[name].default or value != beneath[name])
     }
     settings = {name.replace("_", "-"): value for name, value in _written({**fixed, **best.drawn}).items()}
     states = [trial.state for trial in found]

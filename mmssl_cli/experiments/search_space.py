@@ -79,7 +79,7 @@ def _range(given: Any, key: str, path: Path) -> Choices | Span:
             return Span(low, high, log)
     raise InputError(
         f"{path}: the range of {key!r} is not one: expected a list of values or {{ low = 1e-4, high = 1e-2, log = true "
-        "}} with low below high (and above 0 with log)."
+        "} with low below high (and above 0 with log)."
     )
 
 
