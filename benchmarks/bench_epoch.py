@@ -23,16 +23,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import machine
+from benchmarks import environment as machine
 from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
 from benchmarks.dense_reference import DenseMMSSL
 from benchmarks.floor import Counter
-from benchmarks.parts import REFRESH, SAMPLING, in_parts
+from benchmarks.step_breakdown import REFRESH, SAMPLING, in_parts
 from benchmarks.timing import Stopwatch, in_turn, quartiles, seconds
 from benchmarks.workload import DATA_HELP, batches, refresh, sizes_of, training_loop
 from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.training.device import peak_memory
 from mmssl_cli.training.loop import TrainingLoop
-from mmssl_cli.training.machine import peak_memory
 
 REST = "rest: ranking loss, sums"
 

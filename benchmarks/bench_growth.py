@@ -25,8 +25,8 @@ from benchmarks.command import Report, add_numbers, columns, listed, parser_for,
 from benchmarks.timing import in_turn, quartiles
 from benchmarks.workload import batches, random_data, refresh, settings_of
 from mmssl_cli.models.mmssl.model import MMSSL
-from mmssl_cli.studies.cost import complexity, growth
-from mmssl_cli.training.machine import peak_memory, reset_peak_memory
+from mmssl_cli.studies.diagnostics.cost import complexity, growth
+from mmssl_cli.training.device import peak_memory, reset_peak_memory
 from mmssl_cli.training.trainer import make_loop
 from pipelines.errors import UsageError
 

@@ -21,9 +21,9 @@ import torch
 
 from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
 from benchmarks.timing import quartiles
-from mmssl_cli.training.machine import peak_memory
+from mmssl_cli.training.device import peak_memory
 from pipelines.interactions import split_interactions
-from pipelines.raw import RawInteractions
+from pipelines.io.raw import RawInteractions
 
 SPLITS = ("ratio", "leave-one-out", "temporal", "global-time")
 SORT = "bare sort of the pairs"

@@ -26,8 +26,8 @@ from benchmarks.command import Report, add_numbers, columns, listed, parser_for,
 from benchmarks.timing import quartiles
 from benchmarks.workload import DATA_HELP, settings_of, sizes_of, training_loop
 from mmssl_cli.config import SETTINGS
+from mmssl_cli.training.device import peak_memory
 from mmssl_cli.training.loop import TrainingLoop
-from mmssl_cli.training.machine import peak_memory
 from pipelines.errors import InputError
 
 #: The model of this process, between its epochs.

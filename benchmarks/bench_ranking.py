@@ -17,10 +17,10 @@ from torch import Tensor
 
 from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
 from benchmarks.timing import in_turn, quartiles
-from mmssl_cli.data.csr import CSR
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.evaluation.ranking import BLOCK_BYTES, rank_topk
+from mmssl_cli.sparse.csr import CSR
 
 SIZES = {"users": 9319, "items": 6710, "dim": 64, "test_users": 6130, "train_items": 6, "k": 50}
 

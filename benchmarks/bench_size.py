@@ -36,12 +36,12 @@ from mmssl_cli.config import merge_settings, settings_to_toml
 from mmssl_cli.data.graph import cosine_topk
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.metrics import evaluate
-from mmssl_cli.experiments.run_folder import RunFolder
+from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.training.device import peak_memory, reset_peak_memory
 from mmssl_cli.training.loop import TrainingLoop
-from mmssl_cli.training.machine import peak_memory, reset_peak_memory
 from mmssl_cli.training.trainer import make_loop
-from pipelines.prepared import Features, PreparedDataset, write_prepared
-from pipelines.storage import read_table
+from pipelines.prepared.folder import Features, PreparedDataset, write_prepared
+from pipelines.prepared.storage import read_table
 
 NAME = "random"
 FULL = {"users": 1_000_000, "items": 200_000, "interactions": 20_000_000}

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_machine
 from benchmarks.timing import Quartiles
 from mmssl_cli.training.loop import pick_device
 from pipelines.errors import MmsslError

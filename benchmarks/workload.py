@@ -11,12 +11,12 @@ import torch
 
 from benchmarks.command import settings_given
 from mmssl_cli.config import TrainSettings, merge_settings
-from mmssl_cli.data.csr import CSR
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.data.sampling import Batch
+from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import make_loop
-from pipelines.manifest import MANIFEST
+from pipelines.prepared.manifest import MANIFEST
 
 PREPARED = Path("data/tiktok")
 #: TikTok's, with features as wide as its whitened ones.

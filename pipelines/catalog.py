@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from pipelines.dataset import check_name
-from pipelines.download import RemoteFile
+from pipelines.download.checks import Kind
+from pipelines.download.fetch import RemoteFile
 from pipelines.errors import InputError, UsageError, nearest
-from pipelines.files import read_problem
-from pipelines.manifest import MANIFEST, Count, Sha256
-from pipelines.sources.published import MODALITIES, ColdUsers
-from pipelines.transfer.content import Kind
+from pipelines.io.files import read_problem
+from pipelines.layouts.mmssl import MODALITIES, ColdUsers
+from pipelines.prepared.dataset import check_name
+from pipelines.prepared.manifest import MANIFEST, Count, Sha256
 
 FILE = "datasets.toml"
 ENVIRONMENT = "MMSSL_DATASET"

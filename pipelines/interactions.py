@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from pipelines.dataset import SPLITS
 from pipelines.errors import InputError, UsageError, nearest
-from pipelines.raw import RawInteractions
+from pipelines.io.raw import RawInteractions
+from pipelines.prepared.dataset import SPLITS
 
 SPLITTERS = ("ratio", "leave-one-out", "temporal", "global-time", "given")
 TRAIN, VALIDATION, TEST = range(len(SPLITS))

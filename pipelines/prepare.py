@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.catalog import DatasetEntry, load_catalog
-from pipelines.dataset import SPLITS, PreparedDataset, check_name, cold_users
 from pipelines.errors import InputError, UsageError, nearest
-from pipelines.files import remove_leftovers, write_problem
-from pipelines.locks import held
-from pipelines.manifest import Manifest, read_manifest
-from pipelines.options import PrepOptions, resolve
-from pipelines.prepared import check_files, check_ours, created_by, write_prepared
-from pipelines.reporting import Reporter
-from pipelines.sources import demo, published
-from pipelines.sources.numbered import read_pictures
-from pipelines.steps import WorkFolder
+from pipelines.io.files import remove_leftovers, write_problem
+from pipelines.io.locks import held
+from pipelines.io.reporter import Reporter
+from pipelines.io.step_cache import WorkFolder
+from pipelines.layouts import mmssl as published
+from pipelines.layouts.numbered_ids import read_pictures
+from pipelines.prepared.dataset import SPLITS, PreparedDataset, check_name, cold_users
+from pipelines.prepared.folder import check_files, check_ours, created_by, write_prepared
+from pipelines.prepared.manifest import Manifest, read_manifest
+from pipelines.recipe import PrepOptions, resolve
+from pipelines.sources import demo
 
 DEFAULT_SEED = 0
 WORK = ".prep"
@@ -158,7 +159,7 @@ def _plan(request: _Request) -> _Plan:
     if request.entry.source == "demo":
         return _plan_demo(request)
     if request.options.source is not None:
-        from pipelines.imports import tool_of, unpacked
+        from pipelines.layouts.importing import tool_of, unpacked
 
         folder = unpacked(request.options.source, request.work)
         tool = tool_of(folder)
@@ -209,7 +210,7 @@ def _plan_demo(request: _Request) -> _Plan:
 
 
 def _plan_raw(request: _Request, source: str) -> _Plan:
-    from pipelines.raw_pipeline import build, plan_raw
+    from pipelines.build import build, plan_raw
 
     options = request.options
     columns = ["interactions", "items", "images", "text", "user", "item", "time", "rating", "min_rating", "image"]
@@ -222,7 +223,7 @@ def _plan_raw(request: _Request, source: str) -> _Plan:
 
 
 def _plan_import(request: _Request, folder: Path, tool: str) -> _Plan:
-    from pipelines.imports import import_settings, import_sources, read_import
+    from pipelines.layouts.importing import import_settings, import_sources, read_import
 
     name, options, report = request.name, request.options, request.reporter.line
     encoding = ["text_encoder", "image_encoder", "image_weights", "dtype", "max_absent", "offline"]

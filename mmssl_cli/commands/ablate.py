@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmssl_cli.commands.planning import Asked, carry_out, listed, plans_runs
+from mmssl_cli.commands.plan_options import Asked, carry_out, listed, plans_runs
 from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import VARIANTS
 from pipelines.errors import UsageError, nearest

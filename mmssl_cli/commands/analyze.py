@@ -18,15 +18,15 @@ from mmssl_cli.commands.options import (
     verbosity,
 )
 from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.planning import AsJson, Out
+from mmssl_cli.commands.plan_options import AsJson, Out
 from mmssl_cli.commands.presenting import present
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
-    from mmssl_cli.experiments.results import FinishedRun
-    from mmssl_cli.experiments.run_folder import RunFolder
-    from mmssl_cli.studies.analysis_record import Analysis, Cost
+    from mmssl_cli.runs.folder import RunFolder
+    from mmssl_cli.runs.results import FinishedRun
+    from mmssl_cli.studies.diagnostics.record import Analysis, Cost
 
 LATEST, MODEL = "latest", "mmssl"
 
@@ -73,9 +73,9 @@ def analyze(
 
     Example: mmssl analyze latest --users 200 --no-cost
     """
-    from mmssl_cli.studies.analysis import analyse
-    from mmssl_cli.studies.analysis_record import write_analysis
-    from mmssl_cli.studies.analysis_section import analysis_section
+    from mmssl_cli.studies.diagnostics.analysis import analyse
+    from mmssl_cli.studies.diagnostics.record import write_analysis
+    from mmssl_cli.studies.diagnostics.section import analysis_section
 
     chosen = _newest(dataset, data_dir, runs_dir) if run == LATEST else _named(run, dataset, runs_dir)
     known = _known_cost(chosen.folder)
@@ -91,8 +91,8 @@ def _wanted(cost: bool | None, known: Cost | None) -> bool:
 
 
 def _named(argument: str, dataset: str | None, runs_dir: Path) -> FinishedRun:
-    from mmssl_cli.experiments.results import FinishedRun
-    from mmssl_cli.experiments.store import resolve_run
+    from mmssl_cli.runs.listing import resolve_run
+    from mmssl_cli.runs.results import FinishedRun
 
     if dataset is not None:
         raise UsageError("--dataset chooses among all runs; leave it out, or name no run.")
@@ -111,7 +111,7 @@ def _named(argument: str, dataset: str | None, runs_dir: Path) -> FinishedRun:
 
 def _newest(dataset: str | None, data_dir: Path, runs_dir: Path) -> FinishedRun:
     """The newest finished run of the full model on a data set; without a name on the default one, else on any."""
-    from mmssl_cli.experiments.results import finished_runs
+    from mmssl_cli.runs.results import finished_runs
 
     wanted = chosen_dataset(dataset, data_dir)
     found, problems = finished_runs(runs_dir)
@@ -136,7 +136,7 @@ def _is_full(settings: TrainSettings) -> bool:
 
 def _known_cost(folder: RunFolder) -> Cost | None:
     """The cost that was timed before; that of a damaged analysis is timed again."""
-    from mmssl_cli.studies.analysis_record import read_analysis
+    from mmssl_cli.studies.diagnostics.record import read_analysis
 
     try:
         found = read_analysis(folder)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.planning import Asked, carry_out, listed, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.plan_options import Asked, carry_out, listed, plans_runs, refuse_idle_flags
 from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import SETTINGS, settings_class
 from pipelines.errors import UsageError
@@ -35,7 +35,7 @@ def compare(
     Example: mmssl compare --dataset demo --models mmssl,lightgcn,mf --jobs 2 --out results
     """
     from mmssl_cli.studies.comparison import comparison_section
-    from mmssl_cli.studies.representatives import validation
+    from mmssl_cli.studies.run_selection import validation
 
     names = _chosen([*listed(models), *listed(more)])
     refuse_idle_flags(names or list(SETTINGS), asked.given)
@@ -62,7 +62,7 @@ def _chosen(names: list[str]) -> list[str]:
 
 def _with_content(plan: dict[str, Any], data_dir: Any) -> dict[str, Any]:
     """All models that the data set has enough for: without features none that works on content."""
-    from pipelines.manifest import read_manifest
+    from pipelines.prepared.manifest import read_manifest
 
     settings = next(iter(plan.values()))
     chosen = settings.modalities

@@ -12,12 +12,12 @@ import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, chosen_dataset
 from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.planning import AsJson, Out
+from mmssl_cli.commands.plan_options import AsJson, Out
 from mmssl_cli.commands.presenting import present
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmssl_cli.studies.curves import Curve, Trace
+    from mmssl_cli.studies.curves.section import Curve, Trace
 
 
 def curves(
@@ -53,8 +53,8 @@ def curves(
 
     Example: mmssl curves latest --metric ndcg@20
     """
-    from mmssl_cli.studies.curves import curves_section
-    from mmssl_cli.studies.representatives import RULE
+    from mmssl_cli.studies.curves.section import curves_section
+    from mmssl_cli.studies.run_selection import RULE
 
     if run and dataset is not None:
         raise UsageError("--dataset chooses among all runs; leave it out, or name no run.")
@@ -68,16 +68,16 @@ def curves(
 
 
 def _named(runs: list[str], runs_dir: Path) -> list[Curve]:
-    from mmssl_cli.experiments.store import resolve_run
-    from mmssl_cli.studies.curves import Trace, curves_of
+    from mmssl_cli.runs.listing import resolve_run
+    from mmssl_cli.studies.curves.section import Trace, curves_of
 
     return curves_of(Trace.read(resolve_run(argument, runs_dir)) for argument in runs)
 
 
 def _of_dataset(dataset: str, data_dir: Path, runs_dir: Path, metrics: Sequence[str]) -> list[Curve]:
-    from mmssl_cli.experiments.results import configurations, finished_runs
-    from mmssl_cli.studies.curves import Trace, curves_of
-    from mmssl_cli.studies.representatives import representatives
+    from mmssl_cli.runs.results import configurations, finished_runs
+    from mmssl_cli.studies.curves.section import Trace, curves_of
+    from mmssl_cli.studies.run_selection import representatives
 
     found, problems = finished_runs(runs_dir, dataset)
     for problem in problems:

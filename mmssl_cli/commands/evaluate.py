@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, Verbosity, verbosity
-from mmssl_cli.wording import counted, modalities_label, model_label
+from mmssl_cli.text import counted, modalities_label, model_label
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mmssl_cli.experiments.store import RunFolder
+    from mmssl_cli.runs.listing import RunFolder
 
 _SPLITS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
 
@@ -42,7 +42,7 @@ def evaluate(
 
     Example: mmssl evaluate latest --ks 5,20 --out per_user.parquet
     """
-    from mmssl_cli.experiments.store import resolve_run
+    from mmssl_cli.runs.listing import resolve_run
 
     chosen = next((known for known in _SPLITS if known == split), None)
     if chosen is None:
@@ -110,7 +110,7 @@ def _written_to(out: Path | None, ks: Sequence[int]) -> Iterator[Callable[[pd.Da
     import pyarrow as pa
 
     from mmssl_cli.evaluation.metrics import metric_names
-    from mmssl_cli.experiments.row_groups import row_groups
+    from mmssl_cli.runs.row_groups import row_groups
 
     counts = {"user": pa.int32(), "train_degree": pa.int32()}
     schema = pa.schema({**counts, **dict.fromkeys(metric_names(ks), pa.float64())})

@@ -28,7 +28,7 @@ def export(
 
     Example: mmssl export demo --format recbole --out exports/demo
     """
-    from pipelines.export import export as write
+    from pipelines.layouts.exporting import export as write
 
     name = chosen_dataset(name, data_dir)
     folder = out or Path("exports") / layout / name

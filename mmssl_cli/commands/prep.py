@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from mmssl_cli.commands.engines import Address, Place, engine_option
+from mmssl_cli.commands.execution_options import Address, Place, engine_option
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, Verbosity, chosen_dataset, verbosity
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from pipelines.options import PrepOptions
+    from pipelines.recipe import PrepOptions
 
 _SOURCES, _TABLES = "Where the data come from", "Your own tables"
 _CLEANING, _FEATURES = "Cleaning and splitting", "Features"
@@ -167,7 +167,7 @@ def prep(
 
     Example: mmssl prep my-shop --interactions clicks.csv --items items.csv --text title,brand --text-encoder tfidf
     """
-    from pipelines.options import PrepOptions
+    from pipelines.recipe import PrepOptions
 
     options = PrepOptions(
         source=source,
@@ -208,7 +208,7 @@ def prep(
 
 
 def _prepare(name: str, options: PrepOptions, data_dir: Path, force: bool) -> None:
-    from mmssl_cli.prep_progress import prep_reporter
+    from mmssl_cli.console.preparation import prep_reporter
     from pipelines.prepare import prepare
 
     with prep_reporter(quiet=verbosity() is Verbosity.QUIET) as reporter:
@@ -219,7 +219,7 @@ def _prepare(name: str, options: PrepOptions, data_dir: Path, force: bool) -> No
 
 def _verify(name: str, data_dir: Path) -> None:
     from pipelines.prepare import describe
-    from pipelines.prepared import verify_prepared
+    from pipelines.prepared.folder import verify_prepared
 
     manifest = verify_prepared(data_dir / name)
     print(f"{data_dir / name}: {len(manifest.files):,} files verified; {'; '.join(describe(manifest))}")

@@ -24,7 +24,7 @@ def ensure_prepared(dataset: str, data_dir: Path) -> None:
             f"Data set {dataset!r} is not prepared in {data_dir}; run `mmssl prep {dataset}"
             f"{' --from PLACE' if entry.source == 'published' else ''}{_data_dir_flag(data_dir)}` first."
         )
-    from mmssl_cli.prep_progress import prep_reporter
+    from mmssl_cli.console.preparation import prep_reporter
     from pipelines.prepare import prepare
 
     with prep_reporter(quiet=verbosity() is Verbosity.QUIET) as steps:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mmssl_cli.wording import counted
+from mmssl_cli.text import counted
 
 if TYPE_CHECKING:
-    from mmssl_cli.commands.planning import PlanResult
+    from mmssl_cli.commands.plan_options import PlanResult
     from mmssl_cli.config import TrainSettings
     from mmssl_cli.experiments.executor import Outcome
     from mmssl_cli.reporting.document import Section
@@ -82,6 +82,6 @@ def _row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
 
 def run_name(settings: TrainSettings) -> str:
     """What a run is called beside others: ``mmssl on tiktok, seed 2023``."""
-    from mmssl_cli.experiments.results import label_of
+    from mmssl_cli.runs.results import label_of
 
     return f"{label_of(settings)} on {settings.dataset}, seed {settings.seed}"

@@ -11,14 +11,14 @@ import typer
 
 from mmssl_cli.commands.evaluate import say_if_unfinished
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir
-from mmssl_cli.wording import counted, nearest_of_many
+from mmssl_cli.text import counted, nearest_of_many
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from mmssl_cli.data.csr import CSR
+    from mmssl_cli.sparse.csr import CSR
 
 
 def recommend(
@@ -45,7 +45,7 @@ def recommend(
 
     Example: mmssl recommend latest --all --out recs.parquet
     """
-    from mmssl_cli.experiments.store import resolve_run
+    from mmssl_cli.runs.listing import resolve_run
 
     if everyone == bool(user):
         raise UsageError("Say for whom: --user ID, which may be given again, or --all.")
@@ -87,7 +87,7 @@ class Ranker:
         import torch
 
         from mmssl_cli.training.loading import load_model
-        from pipelines.storage import read_table
+        from pipelines.prepared.storage import read_table
 
         model, data, settings = load_model(run, data_dir)
         model.eval()
@@ -144,7 +144,7 @@ class Ranker:
         import numpy as np
         import pyarrow as pa
 
-        from mmssl_cli.experiments.row_groups import row_groups
+        from mmssl_cli.runs.row_groups import row_groups
 
         schema = pa.schema({"user": pa.string(), "rank": pa.int32(), "item": pa.string(), "score": pa.float32()})
         user_ids, item_ids = (pa.array(ids, pa.string()) for ids in (self.user_ids, self.item_ids))

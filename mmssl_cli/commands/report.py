@@ -46,10 +46,10 @@ def report(
     """
     from mmssl_cli.commands.datasets import list_datasets
     from mmssl_cli.commands.places import place_flags
-    from mmssl_cli.commands.planning import listed
+    from mmssl_cli.commands.plan_options import listed
     from mmssl_cli.commands.presenting import plain
-    from mmssl_cli.experiments.results import finished_runs, unfinished_runs
     from mmssl_cli.reporting.writing import write_report
+    from mmssl_cli.runs.results import finished_runs, unfinished_runs
     from mmssl_cli.studies.report import Places, build_report
 
     names = _datasets(listed(dataset), runs_dir)
@@ -84,7 +84,7 @@ def report(
 
 
 def _datasets(wanted: list[str], runs_dir: Path) -> list[str]:
-    from mmssl_cli.experiments.store import list_runs
+    from mmssl_cli.runs.listing import list_runs
     from pipelines.errors import nearest
 
     there = sorted({run.dataset for run in list_runs(runs_dir) if run.test})
@@ -99,9 +99,9 @@ def _datasets(wanted: list[str], runs_dir: Path) -> list[str]:
 def _evidence(
     runs: list[Any], names: list[str], reference: str | None, runs_dir: Path, data_dir: Path
 ) -> list[Evidence]:
-    from mmssl_cli.experiments.store import resolve_run
+    from mmssl_cli.runs.listing import resolve_run
     from mmssl_cli.studies.evidence import gather
-    from pipelines.manifest import MANIFEST, read_manifest
+    from pipelines.prepared.manifest import MANIFEST, read_manifest
 
     around = resolve_run(reference, runs_dir) if reference is not None else None
     if around is not None and around.settings().dataset not in names:

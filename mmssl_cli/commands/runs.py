@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmssl_cli.commands.options import DEFAULT_RUNS_DIR, RunsDir
-from mmssl_cli.wording import companion
+from mmssl_cli.text import companion
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmssl_cli.experiments.store import RunSummary
+    from mmssl_cli.runs.listing import RunSummary
 
 
 def runs(
@@ -26,7 +26,7 @@ def runs(
 
     Example: mmssl runs --json
     """
-    from mmssl_cli.experiments.store import list_runs
+    from mmssl_cli.runs.listing import list_runs
 
     found = list_runs(runs_dir)
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmssl_cli.commands.planning import Asked
+    from mmssl_cli.commands.plan_options import Asked
     from mmssl_cli.config import TrainSettings
     from mmssl_cli.training.trainer import RunResult
 
@@ -16,7 +16,7 @@ def train_seeds(settings: TrainSettings, asked: Asked) -> list[RunResult]:
     Raises:
         typer.Exit: Ctrl-C (130).
     """
-    from mmssl_cli.commands.planning import carry_out
+    from mmssl_cli.commands.plan_options import carry_out
     from mmssl_cli.commands.presenting import name_failures
     from mmssl_cli.training.trainer import RunResult
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.planning import Asked, carry_out, listed, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.plan_options import Asked, carry_out, listed, plans_runs, refuse_idle_flags
 from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, settings_class
 from pipelines.errors import UsageError, nearest
@@ -58,7 +58,7 @@ def sparsity(
     _check(plan, wanted, edges, asked.data_dir)
 
     from mmssl_cli.reporting.document import Section
-    from mmssl_cli.studies import sparsity as study
+    from mmssl_cli.studies.sparsity import section as study
 
     result = carry_out(asked.seed_by_seed(plan), asked)
     found = [configuration for settings in plan if (configuration := result.configuration(settings)) is not None]
@@ -139,7 +139,7 @@ def _test_degrees(folder: Path) -> Any:
     """Training items of each test user of a prepared data set, int64 [n]."""
     import numpy as np
 
-    from pipelines.prepared import read_prepared
+    from pipelines.prepared.folder import read_prepared
 
     data = read_prepared(folder, modalities=())
     degrees = np.bincount(data.pairs("train")[:, 0], minlength=data.num_users)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.planning import Asked, carry_out, plans_runs
+from mmssl_cli.commands.plan_options import Asked, carry_out, plans_runs
 from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from mmssl_cli.experiments.results import Configuration
-    from mmssl_cli.studies.sweep_points import Line
+    from mmssl_cli.runs.results import Configuration
+    from mmssl_cli.studies.sweep.points import Line
 
 
 @plans_runs
@@ -55,7 +55,7 @@ def sweep(
     Example: mmssl sweep --dataset demo --param layers=1,2 --param eta=0.5,1 --grid --runs 2
     """
     from mmssl_cli.experiments.plan import over_seeds
-    from mmssl_cli.studies.sweep_points import lines_of, parse
+    from mmssl_cli.studies.sweep.points import lines_of, parse
 
     if grid and not param:
         raise UsageError("--grid tries every combination of the values that --param gives; give at least two of them.")
@@ -66,7 +66,7 @@ def sweep(
     plan = {name: run for line in lines for name, run in _named(line, asked.runs, over_seeds)}
     result = carry_out(list(plan.values()), asked, names=list(plan))
 
-    from mmssl_cli.studies.sweep import sweep_section
+    from mmssl_cli.studies.sweep.section import sweep_section
 
     others, problems = _others(reference, asked.data_dir, asked.runs_dir)
     places = place_flags(asked.data_dir, asked.runs_dir)
@@ -75,7 +75,7 @@ def sweep(
 
 
 def _named(line: Line, runs: int, over_seeds: Any) -> Iterable[tuple[str, TrainSettings]]:
-    from mmssl_cli.studies.sweep_points import shown_name, shown_value
+    from mmssl_cli.studies.sweep.points import shown_name, shown_value
 
     for point in line.points:
         pairs = zip(line.parameters, point.values, strict=True)
@@ -94,8 +94,8 @@ def _measured(metric: str, reference: TrainSettings) -> str:
 
 def _others(reference: TrainSettings, data_dir: Path, runs_dir: Path) -> tuple[list[Configuration], list[str]]:
     """Configurations finished on the very same data, and a sentence on each run that is damaged."""
-    from mmssl_cli.experiments.results import configurations, finished_runs
-    from mmssl_cli.experiments.same_data import check_same_data
+    from mmssl_cli.runs.data_match import check_same_data
+    from mmssl_cli.runs.results import configurations, finished_runs
 
     found, problems = finished_runs(runs_dir, reference.dataset)
     kept = []

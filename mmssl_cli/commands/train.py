@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from mmssl_cli.commands import torchrun
-from mmssl_cli.commands.engines import Address, EngineName, GpusPerRun, Place
-from mmssl_cli.commands.going_on import Session
+from mmssl_cli.commands.execution_options import Address, EngineName, GpusPerRun, Place
 from mmssl_cli.commands.options import (
     DEFAULT_DATA_DIR,
     DEFAULT_RUNS_DIR,
@@ -24,15 +22,17 @@ from mmssl_cli.commands.options import (
     shipped_line,
     verbosity,
 )
-from mmssl_cli.commands.planning import Asked, Jobs
+from mmssl_cli.commands.plan_options import Asked, Jobs
 from mmssl_cli.commands.prepared_data import ensure_prepared
-from mmssl_cli.commands.train_results import present
+from mmssl_cli.commands.resume_command import Session
 from mmssl_cli.config import PLACES, TrainSettings, build_settings, merge_settings, read_toml
-from mmssl_cli.problems import disk_is_full
+from mmssl_cli.console.errors import disk_is_full
+from mmssl_cli.console.results import present
+from mmssl_cli.distributed import torchrun
 from pipelines.errors import InputError, MmsslError, UsageError
 
 if TYPE_CHECKING:
-    from mmssl_cli.progress import Reporter
+    from mmssl_cli.console.training import Reporter
     from mmssl_cli.training.trainer import RunResult
 
 #: What a resumed run may change: how long it trains and where, never what it computes.
@@ -110,7 +110,7 @@ def train(
 
     Example: mmssl train --config my.toml --lr 5e-4
     """
-    from mmssl_cli.progress import make_reporter
+    from mmssl_cli.console.training import make_reporter
 
     given = {name: value for name, value in flags.items() if value is not None}
     if resume is not None and (runs > 1 or continued):
@@ -172,7 +172,7 @@ def _at_once(asked: Asked) -> None:
 
 def _lead(session: Session, resume: str | None, reporter: Reporter, continued: bool = False) -> None:
     if session.distributed:
-        from mmssl_cli.training.together import join
+        from mmssl_cli.training.process_group import join
 
         join()
     if resume is not None:
@@ -180,16 +180,16 @@ def _lead(session: Session, resume: str | None, reporter: Reporter, continued: b
     else:
         _train(session, reporter, continued)
     if session.distributed:
-        from mmssl_cli.training.together import part
+        from mmssl_cli.training.process_group import part
 
         part()
 
 
 def _follow(session: Session, resume: str | None) -> None:
     """Train along with the leading process, and say only what went wrong on this one alone."""
-    from mmssl_cli.progress import Reporter
-    from mmssl_cli.sharing import LostError
-    from mmssl_cli.training.together import ToldError
+    from mmssl_cli.console.training import Reporter
+    from mmssl_cli.distributed.collectives import LostError
+    from mmssl_cli.training.process_group import ToldError
 
     try:
         _lead(session, resume, Reporter())
@@ -206,7 +206,7 @@ def _together(session: Session) -> AbstractContextManager[None]:
     """A block whose problems are those of all processes; one process alone need not import PyTorch for it."""
     if not session.distributed:
         return nullcontext()
-    from mmssl_cli.training.together import together
+    from mmssl_cli.training.process_group import together
 
     return together()
 
@@ -216,8 +216,8 @@ def _lost_another(problem: Exception) -> bool:
 
 
 def _also_to_tensorboard(reporter: Reporter, runs_dir: Path, resume: str | None) -> Reporter:
-    from mmssl_cli.experiments.store import resolve_run
-    from mmssl_cli.tensorboard import with_tensorboard
+    from mmssl_cli.console.tensorboard import with_tensorboard
+    from mmssl_cli.runs.listing import resolve_run
 
     # A run that is resumed by its path need not lie in the folder of the runs.
     folder = resolve_run(resume, runs_dir).path.resolve().parent if resume is not None else runs_dir
@@ -244,9 +244,9 @@ def _train_one(settings: TrainSettings, session: Session, reporter: Reporter, co
 
     if not continued:
         return train_run(settings, session.data_dir, session.runs_dir, reporter=reporter)
-    from mmssl_cli.experiments.obtain import obtain
+    from mmssl_cli.experiments.ensure_run import obtain
     from mmssl_cli.experiments.plan import Store
-    from mmssl_cli.experiments.run_folder import RunFolder
+    from mmssl_cli.runs.folder import RunFolder
 
     standing = Store(session.runs_dir).find(settings, session.data_dir)
     for problem in standing.problems:
@@ -264,7 +264,7 @@ def _merge(given: Mapping[str, Any], config: Path | None, data_dir: Path) -> Tra
 
 
 def _resume(argument: str, session: Session, reporter: Reporter) -> RunResult:
-    from mmssl_cli.experiments.store import resolve_run
+    from mmssl_cli.runs.listing import resolve_run
 
     with _together(session):
         run = resolve_run(argument, session.runs_dir)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.engines import Address, EngineName, GpusPerRun, Place
+from mmssl_cli.commands.execution_options import Address, EngineName, GpusPerRun, Place
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, accepts_settings, chosen_dataset, verbosity
-from mmssl_cli.commands.planning import AsJson, Config, Jobs
+from mmssl_cli.commands.plan_options import AsJson, Config, Jobs
 from mmssl_cli.commands.prepared_data import ensure_prepared
 from mmssl_cli.config import PLACES, merge_settings
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
-    from mmssl_cli.experiments.search_space import Space
-    from mmssl_cli.experiments.tuning import Search, Trial
+    from mmssl_cli.experiments.tuning.space import Space
+    from mmssl_cli.experiments.tuning.study import Search, Trial
 
 DEFAULT_OUT = Path("tuning")
 _SHOWN = 5
@@ -57,10 +57,10 @@ def tune(
 
     Example: mmssl tune lightgcn --dataset tiktok --trials 20 --epochs 80 --patience 12
     """
-    from mmssl_cli.experiments.searching import run_search
-    from mmssl_cli.experiments.tuning import best_of, open_study, trials_of
-    from mmssl_cli.tune_progress import make_tune_reporter
-    from pipelines.locks import held
+    from mmssl_cli.console.tuning import make_tune_reporter
+    from mmssl_cli.experiments.tuning.search import run_search
+    from mmssl_cli.experiments.tuning.study import best_of, open_study, trials_of
+    from pipelines.io.locks import held
 
     place = Place(engine, address, gpus_per_run)
     given = {name: value for name, value in flags.items() if value is not None}
@@ -94,9 +94,9 @@ def _search(
     model: str, given: dict[str, Any], config: Path | None, ranges: Path | None, data_dir: Path, seed: int
 ) -> Search:
     from mmssl_cli.config import build_settings, read_toml, settings_class
-    from mmssl_cli.experiments.same_data import data_identity
-    from mmssl_cli.experiments.search_space import read_space, shipped_space, without
-    from mmssl_cli.experiments.tuning import Search
+    from mmssl_cli.experiments.tuning.space import read_space, shipped_space, without
+    from mmssl_cli.experiments.tuning.study import Search
+    from mmssl_cli.runs.data_match import data_identity
 
     settings_class(model)
     fixed = {**(read_toml(config) if config else {}), **given}
@@ -115,7 +115,7 @@ def _write(search: Search, found: Sequence[Trial], best: Trial, stem: Path) -> P
     import tomli_w
 
     from mmssl_cli.reporting.tabular import frame
-    from pipelines.files import write_bytes
+    from pipelines.io.files import write_bytes
 
     rows = [{"trial": t.number, "state": t.state, "score": t.score, **_facts(t), **_written(t.drawn)} for t in found]
     write_bytes(stem.with_suffix(".csv"), frame(pd.DataFrame(rows)).encode())
@@ -167,8 +167,8 @@ def _show(search: Search, found: Sequence[Trial], best: Trial, path: Path, as_js
             )
         )
         return
+    from mmssl_cli.console.tuning import shown_settings
     from mmssl_cli.reporting.tables import metric_label, new_table, show
-    from mmssl_cli.tune_progress import shown_settings
 
     ranked = sorted((t for t in found if t.score is not None), key=lambda t: (-(t.score or 0.0), t.number))
     metric = metric_label(search.base.select_on)

@@ -13,7 +13,7 @@ from mmssl_cli.config.registry import SETTINGS, settings_class
 from mmssl_cli.config.train import TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
 
-SHIPPED = Path(__file__).parents[1] / "settings"
+SHIPPED = Path(__file__).parents[1] / "presets"
 
 
 def parse_toml(path: Path, absent: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmssl_cli.data.csr import CSR, row_starts
 from mmssl_cli.data.graph import product_in_float32
+from mmssl_cli.sparse.csr import CSR, row_starts
 
 
 @dataclass(frozen=True)

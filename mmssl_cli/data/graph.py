@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmssl_cli.data.csr import in_order, row_starts
+from mmssl_cli.sparse.csr import in_order, row_starts
 
 # PyTorch calls its CSR support "beta" at its first use; the operations used here are tested against NumPy.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")

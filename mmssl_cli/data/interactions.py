@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmssl_cli.data.csr import CSR
 from mmssl_cli.data.features import placed, scale_features
+from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import UsageError, nearest
-from pipelines.prepared import read_manifest, read_prepared
+from pipelines.prepared.folder import read_manifest, read_prepared
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmssl_cli.data.csr import CSR
+from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import InputError
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmssl_cli.data.csr import CSR
 from mmssl_cli.evaluation.ranking import ranked_lists
+from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:

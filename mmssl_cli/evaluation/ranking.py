@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mmssl_cli.data.csr import CSR
+from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import MmsslError, UsageError
 
 BLOCK_BYTES = 64 * 2**20

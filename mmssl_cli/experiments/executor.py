@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmssl_cli.experiments.plan import Standing
-from mmssl_cli.experiments.processes import Crew, Worker, worker_processes
-from mmssl_cli.experiments.results import FinishedRun
-from mmssl_cli.experiments.run_folder import LOG, RunFolder
-from mmssl_cli.experiments.worker import serve
+from mmssl_cli.experiments.workers.local import Crew, Worker, worker_processes
+from mmssl_cli.experiments.workers.loop import serve
+from mmssl_cli.runs.folder import LOG, RunFolder
+from mmssl_cli.runs.results import FinishedRun
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
-    from mmssl_cli.plan_progress import PlanReporter
+    from mmssl_cli.console.plan import PlanReporter
 
 #: Seconds until a run is asked for again that another process is at.
 _LATER = 2.0

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmssl_cli.config import PLACES, build_settings
-from mmssl_cli.experiments.results import FinishedRun, identity
-from mmssl_cli.experiments.run_folder import RunFolder
-from mmssl_cli.experiments.same_data import check_same_data
-from mmssl_cli.experiments.store import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, RunSummary, list_runs
+from mmssl_cli.runs.data_match import check_same_data
+from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, RunSummary, list_runs
+from mmssl_cli.runs.results import FinishedRun, identity
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:

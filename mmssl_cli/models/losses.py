@@ -1,7 +1,7 @@
 """Losses that several models share: ranking by BPR or softmax, contrast by InfoNCE.
 
 In a training by several processes each takes its part of the anchors, against the candidates of the whole batch; the
-mean over the processes is the loss (see ``mmssl_cli.sharing``).
+mean over the processes is the loss (see ``mmssl_cli.distributed.collectives``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.sharing import mean_of_shares, own, own_rows, processes
+from mmssl_cli.distributed.collectives import mean_of_shares, own, own_rows, processes
 
 
 def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:

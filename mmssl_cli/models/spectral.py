@@ -12,7 +12,7 @@ import torch
 from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 
-from mmssl_cli.data.csr import CSR
+from mmssl_cli.sparse.csr import CSR
 
 USER_EXPONENT, ITEM_EXPONENT = 0.5, 0.25
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 from mmssl_cli.reporting import style
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
 from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line, sections_of
-from mmssl_cli.wording import dashed
+from mmssl_cli.text import dashed
 
 # The page may show what is in it, and nothing may be fetched or run.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -8,7 +8,7 @@ import unicodedata
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
 from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line, sections_of
-from mmssl_cli.wording import dashed
+from mmssl_cli.text import dashed
 
 _PACKAGES = (r"\usepackage{booktabs}", r"\usepackage{graphicx}", r"\usepackage{rotating}")
 _HEAD = f"% Needs in the preamble: {''.join(_PACKAGES)}\n"

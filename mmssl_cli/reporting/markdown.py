@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
 from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line, sections_of
-from mmssl_cli.wording import dashed
+from mmssl_cli.text import dashed
 
 
 def report(shown: Report) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from pipelines.files import write_bytes
+from pipelines.io.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

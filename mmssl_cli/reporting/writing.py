@@ -12,8 +12,8 @@ from pathlib import Path
 from mmssl_cli.reporting import html, latex, markdown, style, tabular
 from mmssl_cli.reporting.document import Plot, Report, Section, Table
 from mmssl_cli.reporting.plain import sections_of
-from mmssl_cli.wording import dashed
-from pipelines.files import write_bytes, write_json, write_problem
+from mmssl_cli.text import dashed
+from pipelines.io.files import write_bytes, write_json, write_problem
 
 #: Beside a report: the names of the files that it wrote, so that the next one can take away those it does not write.
 LIST = "files.json"

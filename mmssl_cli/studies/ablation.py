@@ -10,14 +10,14 @@ from mmssl_cli.config import VARIANTS, TrainSettings, build_settings
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, with_marks, word
 from mmssl_cli.reporting.published.ablation import SOURCE, published_ablation
 from mmssl_cli.reporting.tables import metric_label
-from mmssl_cli.studies.pairs import TESTS, against
-from mmssl_cli.wording import companion, dashed, modalities_label
+from mmssl_cli.studies.paired_tests import TESTS, against
+from mmssl_cli.text import companion, dashed, modalities_label
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from mmssl_cli.experiments.results import Configuration
+    from mmssl_cli.runs.results import Configuration
 
 WITHOUT: dict[str, str] = {
     "w/o-ASL": "no adversarial self-augmentation",

@@ -17,12 +17,12 @@ from mmssl_cli.reporting.document import (
 from mmssl_cli.reporting.published import published_results
 from mmssl_cli.reporting.tables import METRICS, metric_label
 from mmssl_cli.studies.evidence import OURS
-from mmssl_cli.studies.pairs import TESTS, against
-from mmssl_cli.studies.representatives import validation
-from mmssl_cli.wording import dashed, modalities_label
+from mmssl_cli.studies.paired_tests import TESTS, against
+from mmssl_cli.studies.run_selection import validation
+from mmssl_cli.text import dashed, modalities_label
 
 if TYPE_CHECKING:
-    from mmssl_cli.experiments.results import Configuration
+    from mmssl_cli.runs.results import Configuration
 
 
 def comparison_section(dataset: str, models: Sequence[Configuration], k: int = 20) -> Section:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmssl_cli.experiments.results import Configuration, FinishedRun, configuration_of, configurations
-from mmssl_cli.studies.representatives import is_shipped, representatives
-from mmssl_cli.studies.sweep_points import is_number
+from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations
+from mmssl_cli.studies.run_selection import is_shipped, representatives
+from mmssl_cli.studies.sweep.points import is_number
 from pipelines.errors import UsageError
 
 OURS = "mmssl"

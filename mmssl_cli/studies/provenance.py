@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.config import PLACES
-from mmssl_cli.progress import clock
+from mmssl_cli.console.training import clock
 from mmssl_cli.reporting.document import Cell, Section, Table, number, word
-from mmssl_cli.wording import counted, dashed
+from mmssl_cli.text import counted, dashed
 
 if TYPE_CHECKING:
-    from mmssl_cli.experiments.results import Configuration, FinishedRun
+    from mmssl_cli.runs.results import Configuration, FinishedRun
 
 
 def provenance_section(dataset: str, shown: Sequence[Configuration], left_out: Sequence[str] = ()) -> Section:

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.config import VARIANTS
-from mmssl_cli.experiments.run_folder import CONFIG
-from mmssl_cli.progress import clock
+from mmssl_cli.console.training import clock
 from mmssl_cli.reporting.document import Missing, Report, Section
+from mmssl_cli.runs.folder import CONFIG
 from mmssl_cli.studies.ablation import ablation_section
 from mmssl_cli.studies.comparison import comparison_section
 from mmssl_cli.studies.datasets import datasets_section
 from mmssl_cli.studies.evidence import OURS, Evidence
 from mmssl_cli.studies.provenance import provenance_section, unusual
-from mmssl_cli.studies.representatives import RULE, is_shipped
-from mmssl_cli.studies.sweep_points import FIGURE_4, Line, Point
-from mmssl_cli.wording import companion, counted, dashed, first_of
+from mmssl_cli.studies.run_selection import RULE, is_shipped
+from mmssl_cli.studies.sweep.points import FIGURE_4, Line, Point
+from mmssl_cli.text import companion, counted, dashed, first_of
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
-    from mmssl_cli.experiments.results import Configuration
+    from mmssl_cli.runs.results import Configuration
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _swept(evidence: Evidence) -> list[Configuration]:
 
 
 def _sparsity(evidence: Evidence, places: Places, k: int) -> Section:
-    from mmssl_cli.studies.sparsity import sparsity
+    from mmssl_cli.studies.sparsity.section import sparsity
 
     dataset = evidence.dataset
     title, problem = f"Sparse users and items of {dataset} (the paper's Table 4 and Figure 1)", ""
@@ -159,8 +159,8 @@ def _sparsity(evidence: Evidence, places: Places, k: int) -> Section:
 
 
 def _sweep(evidence: Evidence, places: Places) -> Section:
-    from mmssl_cli.experiments.results import configuration_of
-    from mmssl_cli.studies.sweep import sweep_section
+    from mmssl_cli.runs.results import configuration_of
+    from mmssl_cli.studies.sweep.section import sweep_section
 
     assert evidence.reference is not None
     reference = evidence.reference.settings
@@ -201,7 +201,7 @@ def _unswept(evidence: Evidence) -> dict[str, str]:
 
 
 def _curves(evidence: Evidence, places: Places) -> Section:
-    from mmssl_cli.studies.curves import Trace, curves_of, curves_section
+    from mmssl_cli.studies.curves.section import Trace, curves_of, curves_section
 
     dataset = evidence.dataset
     name, title = f"curves-{dashed(dataset)}", f"Training on {dataset} (the paper's Figure 3)"
@@ -218,8 +218,8 @@ def _curves(evidence: Evidence, places: Places) -> Section:
 
 def _analysis(evidence: Evidence, places: Places) -> Section:
     """Of the reference's runs the first that was analysed, else of any run of MMSSL the newest."""
-    from mmssl_cli.studies.analysis_record import read_analysis
-    from mmssl_cli.studies.analysis_section import analysis_section
+    from mmssl_cli.studies.diagnostics.record import read_analysis
+    from mmssl_cli.studies.diagnostics.section import analysis_section
 
     dataset, text = evidence.dataset, []
     own = list(evidence.reference.runs) if evidence.reference is not None else []

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmssl_cli.config import TrainSettings
+from mmssl_cli.training.checkpoint import Progress
 from mmssl_cli.training.loading import load_data
 from mmssl_cli.training.loop import pick_device
-from mmssl_cli.training.resuming import Progress
 from mmssl_cli.training.trainer import make_loop, validate
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.data.interactions import InteractionData, load_interactions
-from mmssl_cli.experiments.run_folder import MODEL, RunFolder
-from mmssl_cli.experiments.same_data import check_same_data
-from mmssl_cli.experiments.store import DIVERGED
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model
+from mmssl_cli.runs.data_match import check_same_data
+from mmssl_cli.runs.folder import MODEL, RunFolder
+from mmssl_cli.runs.listing import DIVERGED
 from pipelines.errors import InputError, UsageError
 
 

@@ -14,10 +14,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch, TripleSampler
+from mmssl_cli.distributed.collectives import average, average_gradients, copy_from_leader, processes
 from mmssl_cli.models.base import Recommender
-from mmssl_cli.sharing import average, average_gradients, copy_from_leader, processes
-from mmssl_cli.training.machine import own_gpu
-from mmssl_cli.training.recorded import RecordedStep
+from mmssl_cli.training.cuda_graph import RecordedStep
+from mmssl_cli.training.device import own_gpu
 from pipelines.errors import MmsslError, UsageError
 
 

@@ -14,24 +14,24 @@ import torch
 
 from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
 from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.distributed.collectives import from_leader, leads, processes
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.evaluation.ranking import UnrankableError
-from mmssl_cli.experiments.run_folder import RESULT, RunFolder, new_run_id
-from mmssl_cli.experiments.same_data import check_same_data, data_identity
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model, model_class
-from mmssl_cli.sharing import from_leader, leads, processes
+from mmssl_cli.runs.data_match import check_same_data, data_identity
+from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
+from mmssl_cli.training.checkpoint import Progress, restore
+from mmssl_cli.training.device import device_name, environment, peak_memory, reset_peak_memory
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
-from mmssl_cli.training.machine import device_name, environment, peak_memory, reset_peak_memory
-from mmssl_cli.training.resuming import Progress, restore
-from mmssl_cli.training.together import check_same, follow, together
+from mmssl_cli.training.process_group import check_same, follow, together
 from pipelines.errors import MmsslError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mmssl_cli.progress import Reporter
+    from mmssl_cli.console.training import Reporter
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RunResult:
 def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter) -> RunResult:
     """Train a new run in a folder of its own under ``runs_dir``.
 
-    Of several processes (see ``mmssl_cli.sharing``) the leading one writes; the result is the same on all.
+    Of several processes (see ``mmssl_cli.distributed``) the leading one writes; the result is the same on all.
 
     Raises:
         InputError: the data set is not valid, or the folder cannot be written.
@@ -208,7 +208,7 @@ def _epoch(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
 
 
 def _finish(run: RunFolder, loop: TrainingLoop, progress: Progress, parameters: int) -> dict[str, Any]:
-    from mmssl_cli.reporting.figures import plot_curves
+    from mmssl_cli.runs.figures import plot_curves
 
     settings = loop.settings
     load_weights(run, loop.model)

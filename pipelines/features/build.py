@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from pipelines.catalog import FeatureEntry
-from pipelines.dataset import Features
 from pipelines.errors import InputError, UsageError
-from pipelines.features.rows import ImageRows, IngredientRows, TextRows, VectorRows
-from pipelines.options import Recipe
-from pipelines.steps import WorkFolder
+from pipelines.features.modality_encoders import ImageRows, IngredientRows, TextRows, VectorRows
+from pipelines.io.step_cache import WorkFolder
+from pipelines.prepared.dataset import Features
+from pipelines.recipe import Recipe
 
 
 class FeatureBuilder:

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pipelines.dataset import Features
 from pipelines.errors import InputError
-from pipelines.files import atomic_file, read_problem, write_json, write_problem
+from pipelines.io.files import atomic_file, read_problem, write_json, write_problem
+from pipelines.prepared.dataset import Features
 
 Item = TypeVar("Item")
 Encoded = tuple[np.ndarray, np.ndarray]

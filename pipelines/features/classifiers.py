@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, UsageError, nearest
-from pipelines.files import read_problem, sha256_of
+from pipelines.io.files import read_problem, sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

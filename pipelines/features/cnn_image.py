@@ -13,7 +13,7 @@ import numpy as np
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.features.chunks import Encoded
 from pipelines.features.classifiers import load_classifier
-from pipelines.features.machine import (
+from pipelines.features.device import (
     CHUNK_ROWS,
     CHUNK_ROWS_GPU,
     check_precision,

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipelines.dataset import Features
 from pipelines.errors import InputError
+from pipelines.prepared.dataset import Features
 
 SIDE = 32
 HUES, LEVELS, ORIENTATIONS, GRID = 12, 4, 8, 4

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pipelines.dataset import Features
-from pipelines.sources.text_cleaning import clean_text
+from pipelines.features.text_cleaning import clean_text
+from pipelines.prepared.dataset import Features
 
 INGREDIENTS = 20
 

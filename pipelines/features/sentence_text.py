@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.errors import InputError
 from pipelines.features.chunks import ChunkStore, Encoded, chunk_key
-from pipelines.features.machine import (
+from pipelines.features.device import (
     CHUNK_ROWS,
     CHUNK_ROWS_GPU,
     check_precision,
@@ -22,7 +22,7 @@ from pipelines.features.machine import (
     pick_device,
     versions,
 )
-from pipelines.files import sha256_of
+from pipelines.io.files import sha256_of
 
 DEFAULT_MODEL = "sentence-transformers/all-roberta-large-v1"
 """1024 dimensions, as the paper's text features have. The features that circulate for the Amazon sets were made

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.dataset import Features
+from pipelines.prepared.dataset import Features
 
 
 def encode_text(texts: Sequence[str | None], dim: int = 64, seed: int = 0) -> Features:

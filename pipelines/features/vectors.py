@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import InputError
-from pipelines.files import read_problem
-from pipelines.raw import is_gzip
+from pipelines.io.files import read_problem
+from pipelines.io.raw import is_gzip
 
 ID_BYTES, DIM = 10, 4096
 RECORD_BYTES = ID_BYTES + 4 * DIM

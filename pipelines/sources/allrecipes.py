@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipelines.dataset import SPLITS
 from pipelines.errors import InputError
-from pipelines.files import read_problem
-from pipelines.raw import LONGEST_LINE, Complaints, RawInteractions, check_id, read_lines
-from pipelines.sources.literals import parse_literal
-from pipelines.sources.text_cleaning import clean_text
+from pipelines.features.text_cleaning import clean_text
+from pipelines.io.files import read_problem
+from pipelines.io.literals import parse_literal
+from pipelines.io.raw import LONGEST_LINE, Complaints, RawInteractions, check_id, read_lines
+from pipelines.prepared.dataset import SPLITS
 
 RECIPES = "metadata"
 _CORE = {

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 
 from pipelines.errors import InputError
-from pipelines.raw import Complaints, RawInteractions, check_id, read_lines
-from pipelines.sources.literals import parse_literal
-from pipelines.sources.text_cleaning import clean_text
+from pipelines.features.text_cleaning import clean_text
+from pipelines.io.literals import parse_literal
+from pipelines.io.raw import Complaints, RawInteractions, check_id, read_lines
 
 
 class _ReviewKeys(NamedTuple):

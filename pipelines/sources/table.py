@@ -22,11 +22,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import InputError, UsageError
-from pipelines.raw import Complaints, RawInteractions
-from pipelines.sources.cells import BROKEN, as_text, cell_texts
-from pipelines.sources.columns import ColumnFile
-from pipelines.sources.pairs import Part, gather
-from pipelines.sources.text_cleaning import clean_text
+from pipelines.features.text_cleaning import clean_text
+from pipelines.io.raw import Complaints, RawInteractions
+from pipelines.tables.column_types import BROKEN, as_text, cell_texts
+from pipelines.tables.interaction_reader import Part, gather
+from pipelines.tables.table_file import ColumnFile
 
 _WRITTEN_AS_FLOAT = re.compile(r"^[0-9]+\.0$")
 _ID_COLUMNS = ("id", "item_id")

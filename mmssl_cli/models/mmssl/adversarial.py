@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from mmssl_cli.data.csr import CSR
+from mmssl_cli.distributed.collectives import average_gradients, own
 from mmssl_cli.models.mmssl.discriminator import Discriminator
 from mmssl_cli.models.mmssl.shared_layers import masked_mean
-from mmssl_cli.sharing import average_gradients, own
+from mmssl_cli.sparse.csr import CSR
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class AdversarialSelfAugmentation(nn.Module):
 
     A module of its own, so that other models can take it (Table 5): it needs the training interactions and, at each
     step, thin factors of the generated rows and the final embeddings. Of several processes each judges the rows of its
-    part of the users (see ``mmssl_cli.sharing``).
+    part of the users (see ``mmssl_cli.distributed.collectives``).
 
     Users may be padded to a fixed number: those that a ``mask`` (bool [B]) is False for count for nothing, and every
     tensor of a step then has the same shape in each.

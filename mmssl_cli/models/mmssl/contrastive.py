@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
-from mmssl_cli.sharing import own, processes
+from mmssl_cli.distributed.collectives import own, processes
 
 
 def cross_modal_contrast(
@@ -21,7 +21,7 @@ def cross_modal_contrast(
 
     For each view e and user u: -log exp s(h_u, e_u) / sum_u' (exp s(h_u', e_u) + exp s(e_u', e_u)), s the cosine
     over ``temperature``; u' runs over all the rows, u itself included, as printed. Of several processes each takes its
-    part of the users u (see ``mmssl_cli.sharing``).
+    part of the users u (see ``mmssl_cli.distributed.collectives``).
 
     Args:
         final: h of distinct users, [n, d].

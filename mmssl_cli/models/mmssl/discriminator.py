@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmssl_cli.distributed.collectives import processes
 from mmssl_cli.models.mmssl.shared_layers import masked_layers, masked_mean, shared_layers
-from mmssl_cli.sharing import processes
 
 
 class Discriminator(nn.Module):

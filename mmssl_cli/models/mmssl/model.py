@@ -10,12 +10,12 @@ from mmssl_cli.config import MMSSLSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
+from mmssl_cli.distributed.collectives import copy_from_leader
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
-from mmssl_cli.sharing import copy_from_leader
 
 
 class MMSSL(GraphRecommender):

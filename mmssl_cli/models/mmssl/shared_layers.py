@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from mmssl_cli.sharing import mean_of_shares, own_of_blocks, total
+from mmssl_cli.distributed.collectives import mean_of_shares, own_of_blocks, total
 
 
 def masked_mean(values: Tensor, count: int, mask: Tensor | None) -> Tensor:

@@ -1,0 +1,206 @@
+"""What a plan of runs says while it is carried out: the whole plan, and each run that is being trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from mmssl_cli.commands.options import Verbosity
+from mmssl_cli.console.training import clock, epoch_line
+from mmssl_cli.text import counted
+
+if TYPE_CHECKING:
+    from mmssl_cli.experiments.executor import Outcome
+    from mmssl_cli.experiments.plan import Standing
+
+
+class PlanReporter:
+    """Says nothing: what `-q` asks for, and the methods that the others fill. Runs go by their number in the plan."""
+
+    def begin(self, standings: Sequence[Standing], names: Sequence[str], seconds: float | None) -> None:
+        """The plan: how its runs stand, what they are called, and how long all may take, where that is known."""
+
+    def reused(self, number: int, outcome: Outcome) -> None:
+        """A run was finished before."""
+
+    def begun(self, number: int) -> None:
+        """A process was given the run."""
+
+    def started(self, number: int, info: Mapping[str, Any]) -> None:
+        """A run is being trained; ``info`` is what ``Reporter.start`` is told."""
+
+    def epoch(self, number: int, record: Mapping[str, Any]) -> None:
+        """An epoch of a run is done."""
+
+    def locked(self, number: int, why: str) -> None:
+        """Another process is at the run; it is asked for again."""
+
+    def again(self, number: int, why: str) -> None:
+        """The worker of a run died; it is given out again."""
+
+    def over(self, number: int, outcome: Outcome) -> None:
+        """A run is finished, or failed."""
+
+    def message(self, text: str) -> None:
+        """Something worth a line happened."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class PlainPlanReporter(PlanReporter):
+    """A line for each run that begins and ends; with ``verbose``, for each epoch too."""
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self.console, self.verbose = console, verbose
+        self._names: Sequence[str] = ()
+        self._info: dict[int, Mapping[str, Any]] = {}
+        self._told: set[int] = set()
+        self._done = 0
+
+    def begin(self, standings: Sequence[Standing], names: Sequence[str], seconds: float | None) -> None:
+        self._names = names
+        self.message(plan_line([standing.status for standing in standings], seconds))
+
+    def reused(self, number: int, outcome: Outcome) -> None:
+        self._done += 1
+        if self.verbose and outcome.run is not None:
+            self.message(f"{self._names[number]}: finished before, run {outcome.run.id}")
+
+    def started(self, number: int, info: Mapping[str, Any]) -> None:
+        self._info[number] = info
+        first = info.get("first_epoch", 1)
+        where = f"goes on from epoch {first} in" if first > 1 else "is trained in"
+        self.message(f"{self._names[number]} {where} run {info['run']}")
+
+    def epoch(self, number: int, record: Mapping[str, Any]) -> None:
+        if self.verbose:
+            self.message(f"{self._names[number]}: {epoch_line(record, self._info[number], verbose=True)}")
+
+    def locked(self, number: int, why: str) -> None:
+        if number not in self._told:
+            self._told.add(number)
+            self.message(f"{self._names[number]} waits for another process that is at it")
+
+    def again(self, number: int, why: str) -> None:
+        self.message(f"{self._names[number]} is tried again: {why}")
+
+    def over(self, number: int, outcome: Outcome) -> None:
+        self._done += 1
+        place = f"[{self._done}/{len(self._names)}] {self._names[number]}"
+        if outcome.run is None:
+            self.message(f"{place}: failed")
+            if self.verbose and outcome.trace:
+                self.message(outcome.trace)
+            return
+        if outcome.reused:
+            self.message(f"{place}: trained by another process, run {outcome.run.id}")
+            return
+        metric = outcome.run.settings.select_on
+        score = outcome.run.test.get(metric)
+        shown = f", test {metric} {score:.4f}" if score is not None else ""
+        self.message(f"{place}: finished after {counted(outcome.run.result['epochs'], 'epoch')}{shown}")
+
+    def message(self, text: str) -> None:
+        self.console.print(escape(text), highlight=False, soft_wrap=True)
+
+
+class LivePlanReporter(PlainPlanReporter):
+    """The same lines on a terminal, above a bar for the plan and one for each run that is being trained."""
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        super().__init__(console, verbose=verbose)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._live = Live(self._bars, console=console, refresh_per_second=4, transient=True)
+        self._of_run: dict[int, TaskID] = {}
+        self._best: dict[int, float] = {}
+        self._seconds: float | None = None
+        self._since = time.monotonic()
+
+    def begin(self, standings: Sequence[Standing], names: Sequence[str], seconds: float | None) -> None:
+        super().begin(standings, names, seconds)
+        self._seconds, self._since = seconds, time.monotonic()
+        self._plan = self._bars.add_task("all runs", total=len(names), note="")
+        if any(standing.run is None for standing in standings):
+            self._live.start()
+
+    def reused(self, number: int, outcome: Outcome) -> None:
+        super().reused(number, outcome)
+        self._advance()
+
+    def begun(self, number: int) -> None:
+        self._of_run[number] = self._bars.add_task(escape(self._names[number]), total=None, note="starting")
+
+    def started(self, number: int, info: Mapping[str, Any]) -> None:
+        super().started(number, info)
+        self._bars.update(self._of_run[number], total=info["epochs"], completed=info.get("first_epoch", 1) - 1, note="")
+
+    def epoch(self, number: int, record: Mapping[str, Any]) -> None:
+        super().epoch(number, record)
+        info = self._info[number]
+        metric = info["select_on"]
+        if record.get("best"):
+            self._best[number] = record[f"validation/{metric}"]
+        best = f", best {metric} {self._best[number]:.4f}" if number in self._best else ""
+        note = f"epoch {record['epoch']}/{info['epochs']}{best}, at most {clock(record['eta_seconds'])} left"
+        self._bars.update(self._of_run[number], completed=record["epoch"], note=note)
+
+    def locked(self, number: int, why: str) -> None:
+        super().locked(number, why)
+        self._remove(number)
+
+    def again(self, number: int, why: str) -> None:
+        super().again(number, why)
+        self._remove(number)
+
+    def over(self, number: int, outcome: Outcome) -> None:
+        super().over(number, outcome)
+        self._remove(number)
+        self._advance()
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _remove(self, number: int) -> None:
+        if number in self._of_run:
+            self._bars.remove_task(self._of_run.pop(number))
+
+    def _advance(self) -> None:
+        left = ""
+        if self._seconds is not None:
+            left = f", about {clock(max(self._seconds - (time.monotonic() - self._since), 0))} left"
+        self._bars.update(self._plan, completed=self._done, note=f"{self._done}/{len(self._names)}{left}")
+
+
+def make_plan_reporter(level: Verbosity) -> PlanReporter:
+    """The reporter for a verbosity and what standard error is: live on a terminal, else plain."""
+    console = Console(stderr=True)
+    if level is Verbosity.QUIET:
+        return PlanReporter()
+    kind = LivePlanReporter if console.is_terminal and not console.is_dumb_terminal else PlainPlanReporter
+    return kind(console, verbose=level is Verbosity.VERBOSE)
+
+
+def plan_line(statuses: Sequence[str], seconds: float | None) -> str:
+    """A plan in a line: how many runs, how many of them are there already, and the time the rest may take."""
+    words = {
+        "finished": "finished before",
+        "running": "being trained by another process",
+        "interrupted": "to go on with",
+        "diverged": "diverged before",
+        "missing": "to train",
+    }
+    parts = [f"{statuses.count(status)} {what}" for status, what in words.items() if status in statuses]
+    time_left = f"; about {clock(seconds)}" if seconds else ""
+    return f"{counted(len(statuses), 'run')}: {', '.join(parts)}{time_left}"

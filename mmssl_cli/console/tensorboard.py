@@ -1,0 +1,105 @@
+"""What a training says, written for TensorBoard as well. It is an extra: `pip install 'mmssl[tensorboard]'`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmssl_cli.console.training import Reporter
+from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+#: The folder of the event files, inside that of the run.
+FOLDER = "tensorboard"
+#: Parts of an epoch's record that are no measurement.
+_NOT_DRAWN = ("epoch", "best", "eta_seconds")
+
+
+def with_tensorboard(reporter: Reporter, runs_dir: Path) -> TensorBoardReporter:
+    """A reporter that tells ``reporter`` everything and writes it for TensorBoard, in ``runs_dir/<run>/tensorboard``.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
+    return TensorBoardReporter(reporter, runs_dir, summary_writer())
+
+
+def summary_writer() -> type[SummaryWriter]:
+    """PyTorch's writer of event files.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as problem:
+        raise UsageError(
+            "--tensorboard needs TensorBoard, which is not installed; get it with: pip install 'mmssl[tensorboard]'"
+        ) from problem
+    return SummaryWriter
+
+
+class TensorBoardReporter(Reporter):
+    """Tells another reporter everything, and writes every number of an epoch as a scalar of that step.
+
+    A run that goes on hides the epochs which are trained again; an earlier part that was trained without TensorBoard
+    is written from the run's own metrics.
+    """
+
+    def __init__(self, inner: Reporter, runs_dir: Path, new_writer: type[SummaryWriter]) -> None:
+        self._inner, self._runs_dir, self._new_writer = inner, runs_dir, new_writer
+        self._writer: SummaryWriter | None = None
+
+    @property
+    def info(self) -> Mapping[str, Any]:  # type: ignore[override]  # the other reporter's
+        """What `start` was told of the run that is being trained."""
+        return self._inner.info
+
+    def start(self, info: Mapping[str, Any]) -> None:
+        self._inner.start(info)
+        self._close_writer()
+        folder, first = self._runs_dir / info["run"] / FOLDER, info["first_epoch"]
+        late = first > 1 and not folder.exists()
+        self._writer = self._new_writer(str(folder), purge_step=first)
+        if late:
+            self._write_earlier(folder.parent, first)
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        self._inner.epoch(record)
+        if self._writer is not None:
+            _add(self._writer, record)
+            self._writer.flush()  # who watches sees the epoch now
+
+    def message(self, text: str) -> None:
+        self._inner.message(text)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        self._close_writer()
+        self._inner.finish(result)
+
+    def close(self) -> None:
+        self._close_writer()
+        self._inner.close()
+
+    def _write_earlier(self, run: Path, first: int) -> None:
+        from mmssl_cli.runs.folder import RunFolder
+
+        assert self._writer is not None
+        for record in RunFolder(run).read_metrics().to_dict("records"):
+            if record["epoch"] < first:
+                _add(self._writer, {str(name): value for name, value in record.items()})
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _add(writer: SummaryWriter, record: Mapping[str, Any]) -> None:
+    for name, value in record.items():
+        if name not in _NOT_DRAWN and not math.isnan(value):  # NaN: no validation in this epoch
+            writer.add_scalar(name, value, int(record["epoch"]))

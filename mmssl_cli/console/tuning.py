@@ -1,0 +1,89 @@
+"""What a search of settings says while it runs: a line a trial, and on a terminal a bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mmssl_cli.commands.options import Verbosity, shown_value
+from mmssl_cli.text import counted
+
+if TYPE_CHECKING:
+    from mmssl_cli.experiments.tuning.study import Trial
+
+
+class TuneReporter:
+    """Says nothing: what `-q` asks for."""
+
+    def begin(self, done: int, trials: int) -> None:
+        """The search starts with ``done`` of ``trials`` trials over."""
+
+    def epoch(self, number: int, epoch: int, score: float) -> None:
+        """A trial was validated; ``score`` is its best so far."""
+
+    def over(self, trial: Trial) -> None:
+        """A trial is over."""
+
+    def message(self, text: str) -> None:
+        """Something worth a line happened."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class PlainTuneReporter(TuneReporter):
+    """A line a trial, above a bar where standard error is a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar = Progress(
+            TextColumn("trials"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def begin(self, done: int, trials: int) -> None:
+        if done:
+            self.message(f"{counted(done, 'trial')} of {trials} are over already.")
+        self._task = self._bar.add_task("trials", total=trials, completed=done, note="")
+        self._bar.start()
+
+    def epoch(self, number: int, epoch: int, score: float) -> None:
+        self._bar.update(self._task, note=f"trial {number}: epoch {epoch}, best {score:.4f}")
+
+    def over(self, trial: Trial) -> None:
+        self.message(trial_line(trial))
+        self._bar.advance(self._task)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+    def message(self, text: str) -> None:
+        self.console.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def make_tune_reporter(level: Verbosity) -> TuneReporter:
+    """The reporter for a verbosity."""
+    return TuneReporter() if level is Verbosity.QUIET else PlainTuneReporter(Console(stderr=True))
+
+
+def trial_line(trial: Trial) -> str:
+    """A trial in a line: its score, how it ended, what was drawn."""
+    if trial.state == "failed":
+        ended = f"failed: {trial.problem}"
+    else:
+        how = "ended early after" if trial.state == "pruned" else "after"
+        ended = f"{trial.score:.4f} at epoch {trial.best_epoch}, {how} {counted(trial.epochs, 'epoch')}"
+    return f"trial {trial.number}  {ended}  {shown_settings(trial.drawn)}"
+
+
+def shown_settings(drawn: dict[str, Any]) -> str:
+    """``lr 0.001, layers 2``."""
+    return ", ".join(f"{name.replace('_', '-')} {shown_value(value)}" for name, value in drawn.items())

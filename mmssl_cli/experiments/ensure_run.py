@@ -1,0 +1,66 @@
+"""One run of a plan, whatever it takes: found finished, gone on with, or trained."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmssl_cli.config import TrainSettings
+from mmssl_cli.experiments.plan import Standing, Store
+from mmssl_cli.runs.results import identity
+from mmssl_cli.training.checkpoint import CheckpointError
+from mmssl_cli.training.trainer import resume_run, train_run
+from pipelines.errors import InputError, MmsslError
+from pipelines.io.files import write_problem
+from pipelines.io.locks import LockedError, held
+
+if TYPE_CHECKING:
+    from mmssl_cli.console.training import Reporter
+
+
+class DivergedBefore(MmsslError):
+    """A run of these settings diverged, and would again."""
+
+
+def obtain(settings: TrainSettings, data_dir: Path, runs_dir: Path, reporter: Reporter) -> Path:
+    """The folder of a finished run of these settings.
+
+    Two plans that want one run at the same moment do not both train it: it is claimed first.
+
+    Raises:
+        LockedError: another process is at this run; ask again later.
+        DivergedBefore: a run of these settings diverged.
+        MmsslError: whatever stops a training.
+    """
+    with held(_claim(settings, runs_dir), f"A run of {settings.model} with seed {settings.seed}", passing=True):
+        return _from(Store(runs_dir).find(settings, data_dir), data_dir, runs_dir, reporter)
+
+
+def _from(standing: Standing, data_dir: Path, runs_dir: Path, reporter: Reporter) -> Path:
+    settings, folder = standing.settings, standing.folder
+    if folder is not None and standing.status == "finished":
+        return folder.path
+    if folder is not None and standing.status == "running":
+        raise LockedError(f"Run {folder.id} is being trained by another process.")
+    if folder is not None and standing.status == "diverged":
+        raise DivergedBefore(
+            f"{folder.read_result().get('problem', 'It diverged')}. It would again: change its settings, or remove "
+            f"{folder.path} to try once more."
+        )
+    if folder is not None:
+        try:
+            return resume_run(folder.path, {}, data_dir=data_dir, reporter=reporter).folder
+        except CheckpointError as problem:
+            reporter.message(f"Run {folder.id} cannot be resumed and is trained anew. {problem}")
+    return train_run(settings, data_dir, runs_dir, reporter=reporter).folder
+
+
+def _claim(settings: TrainSettings, runs_dir: Path) -> Path:
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as problem:
+        raise InputError(f"{runs_dir} is a file; expected the folder of the runs as --runs-dir.") from problem
+    except OSError as problem:
+        raise write_problem(runs_dir, problem) from problem
+    return runs_dir / f".claim-{hashlib.sha256(repr(identity(settings)).encode()).hexdigest()[:32]}"

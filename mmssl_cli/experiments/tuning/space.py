@@ -1,0 +1,101 @@
+"""The ranges that a search of settings draws from, as TOML: lists, or spans such as ``{ low = 1e-4, high = 1e-2 }``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmssl_cli.config import build_settings, settings_class
+from mmssl_cli.config.merging import parse_toml
+from pipelines.errors import InputError, UsageError, nearest
+
+RANGES = Path(__file__).parents[2] / "presets" / "ranges"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Some values."""
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Every number from ``low`` to ``high``, whole ones where both are; ``log``: evenly in the logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+Space = dict[str, Choices | Span]
+
+
+def shipped_space(model: str) -> Space:
+    """The ranges shipped for a model.
+
+    Raises:
+        UsageError: there is no such model, or none are shipped.
+    """
+    settings_class(model)
+    path = RANGES / f"{model}.toml"
+    if not path.is_file():
+        raise UsageError(f"No ranges are shipped for {model}; give a TOML file of them as --ranges.")
+    return read_space(path, model)
+
+
+def read_space(path: Path, model: str) -> Space:
+    """The ranges in a TOML file, each end and choice checked by the model's settings class.
+
+    Raises:
+        InputError: the file is missing, is not TOML, or a range is none.
+        UsageError: an unknown setting, or a value out of its bounds.
+    """
+    raw = parse_toml(path, f"There is no file of ranges {path}; expected TOML such as lr = [1e-4, 1e-3].")
+    space: Space = {}
+    fields = settings_class(model).model_fields
+    for key, given in raw.items():
+        name = key.replace("-", "_")
+        if name not in fields:
+            known = [field.replace("_", "-") for field in fields]
+            raise UsageError(f"{path} has a range for {key!r}, which is no setting of {model}: {nearest(key, known)}")
+        space[name] = _range(given, key, path)
+        for value in _examples(space[name]):
+            _check(model, name, value, path)
+    if not space:
+        raise InputError(f"{path} holds no range; expected lines such as lr = [1e-4, 1e-3].")
+    return space
+
+
+def _range(given: Any, key: str, path: Path) -> Choices | Span:
+    if isinstance(given, list) and given:
+        return Choices(tuple(tuple(value) if isinstance(value, list) else value for value in given))
+    if isinstance(given, dict) and {"low", "high"} <= given.keys() <= {"low", "high", "log"}:
+        low, high, log = given["low"], given["high"], given.get("log", False)
+        numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
+        if numbers and low < high and isinstance(log, bool) and (low > 0 or not log):
+            return Span(low, high, log)
+    raise InputError(
+        f"{path}: the range of {key!r} is not one: expected a list of values or {{ low = 1e-4, high = 1e-2, log = true "
+        "} with low below high (and above 0 with log)."
+    )
+
+
+def _examples(of: Choices | Span) -> tuple[Any, ...]:
+    return of.values if isinstance(of, Choices) else (of.low, of.high)
+
+
+def _check(model: str, name: str, value: Any, path: Path) -> None:
+    try:
+        # Alone, a value may be refused for another's sake (heads divide the dimension): only its own bounds count.
+        build_settings({"model": model, name: value})
+    except UsageError as problem:
+        if str(problem).startswith(name.replace("_", "-")) and "divisor" not in str(problem):
+            raise UsageError(f"{path}: {problem}") from problem
+
+
+def without(space: Mapping[str, Choices | Span], fixed: Mapping[str, Any]) -> Space:
+    """The ranges of the settings that are not fixed."""
+    return {name: of for name, of in space.items() if name not in fixed}

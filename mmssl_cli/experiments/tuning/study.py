@@ -1,0 +1,187 @@
+"""A search of a model's settings by validation: TPE proposes, hopeless trials are ended early (Optuna)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmssl_cli.config import PLACES, TrainSettings, build_settings
+from mmssl_cli.experiments.tuning.space import Choices, Space, Span
+from pipelines.errors import InputError
+from pipelines.io.files import write_problem
+
+if TYPE_CHECKING:
+    import optuna
+
+#: Validated epochs of a trial before it may be ended, and whole trials before any may.
+WARM_UP, FIRST_TRIALS = 5, 4
+
+
+@dataclass(frozen=True)
+class Search:
+    """What determines a search.
+
+    Attributes:
+        base: the settings that are not drawn, and the seed of every training.
+        content: digest of the data set.
+        seed: of the proposals.
+    """
+
+    base: TrainSettings
+    space: Space
+    content: str
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Stands for the search in its file: another base, space, data set or seed is another search."""
+        base = {key: value for key, value in self.base.model_dump().items() if key not in {*self.space, *PLACES}}
+        parts = [base, {key: repr(of) for key, of in self.space.items()}, self.content, self.seed]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()
+        return f"{self.base.model}-{self.base.dataset}-{digest[:12]}"
+
+    def settings(self, drawn: Mapping[str, Any]) -> TrainSettings:
+        """The settings of a trial.
+
+        Raises:
+            UsageError: the drawn values do not fit each other.
+        """
+        return build_settings({**self.base.model_dump(), **drawn})
+
+    def propose(self, study: optuna.Study) -> optuna.Trial:
+        """The next trial."""
+        return study.ask(_distributions(self.space))
+
+    def settings_of(self, trial: optuna.Trial) -> TrainSettings:
+        """The settings that a proposed trial is trained with."""
+        return self.settings(_drawn(trial.params, self.space))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a search, over.
+
+    Attributes:
+        state: complete, pruned (ended early) or failed.
+        score: best validation score; None where there was none.
+    """
+
+    number: int
+    state: str
+    drawn: dict[str, Any]
+    score: float | None
+    best_epoch: int | None = None
+    epochs: int = 0
+    seconds: float = 0.0
+    problem: str = ""
+
+
+def open_study(search: Search, path: Path) -> optuna.Study:
+    """The search as it stands in its file, or a new one; a trial that was cut off is put in line again.
+
+    Raises:
+        InputError: the file cannot be written or is not one of searches.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
+        storage = optuna.storages.JournalStorage(backend)
+        done = _trials_before(storage, search.name)
+        study = optuna.create_study(
+            storage=storage,
+            study_name=search.name,
+            direction="maximize",
+            load_if_exists=True,
+            sampler=optuna.samplers.TPESampler(seed=search.seed + done, n_startup_trials=8),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=WARM_UP),
+        )
+    except OSError as problem:
+        raise write_problem(path, problem) from problem
+    except (ValueError, KeyError, AssertionError) as problem:
+        raise InputError(f"{path} is damaged or holds no searches; move it away to begin anew.") from problem
+    if not study.trials:
+        study.enqueue_trial(_defaults(search))
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+    return study
+
+
+def _trials_before(storage: Any, name: str) -> int:
+    with suppress(KeyError):
+        return len(storage.get_all_trials(storage.get_study_id_from_name(name)))
+    return 0
+
+
+def _defaults(search: Search) -> dict[str, Any]:
+    """The base's own values where the ranges hold them: the first trial of every search."""
+    values = {}
+    for name, of in search.space.items():
+        usual = getattr(search.base, name)
+        if isinstance(of, Choices) and usual in of.values:
+            values[name] = of.values.index(usual)
+        elif isinstance(of, Span) and usual is not None and of.low <= usual <= of.high:
+            values[name] = usual
+    return values
+
+
+def trials_of(study: optuna.Study, search: Search) -> list[Trial]:
+    """The trials that are over, in order; those that were cut off do not count."""
+    import optuna
+
+    states = {
+        optuna.trial.TrialState.COMPLETE: "complete",
+        optuna.trial.TrialState.PRUNED: "pruned",
+        optuna.trial.TrialState.FAIL: "failed",
+    }
+    found = []
+    for trial in study.trials:
+        known = trial.user_attrs
+        cut_off = trial.state == optuna.trial.TrialState.FAIL and "problem" not in known
+        if trial.state in states and not cut_off:
+            facts = {key: known[key] for key in ("best_epoch", "epochs", "seconds", "problem") if key in known}
+            drawn = _drawn(trial.params, search.space)
+            found.append(Trial(trial.number, states[trial.state], drawn, known.get("score"), **facts))
+    return found
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """The trial of the best score, the first of equals; None where none has a score."""
+    scored = [trial for trial in trials if trial.score is not None]
+    return max(scored, key=lambda trial: (trial.score or 0.0, -trial.number), default=None)
+
+
+def _distributions(space: Space) -> dict[str, Any]:
+    """Choices are drawn by their place, since Optuna keeps numbers and words alone."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    found: dict[str, Any] = {}
+    for name, of in space.items():
+        if isinstance(of, Choices):
+            found[name] = CategoricalDistribution(tuple(range(len(of.values))))
+        elif isinstance(of.low, int) and isinstance(of.high, int):
+            found[name] = IntDistribution(of.low, of.high, log=of.log)
+        else:
+            found[name] = FloatDistribution(float(of.low), float(of.high), log=of.log)
+    return found
+
+
+def _drawn(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """What was proposed as values of settings, numbers from a span to three digits."""
+    values: dict[str, Any] = {}
+    for name, proposed in params.items():
+        of = space[name]
+        if isinstance(of, Choices):
+            values[name] = of.values[proposed]
+        else:
+            values[name] = proposed if isinstance(proposed, int) else float(f"{proposed:.3g}")
+    return values

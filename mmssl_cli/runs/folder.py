@@ -1,0 +1,335 @@
+"""The folder of one run: what lies in it, written whole or not at all and read with suspicion.
+
+config.toml        settings, flat, and a [provenance] table
+metrics.parquet    a row an epoch; curves.png and curves.svg draw it
+result.json        status, test metrics, cost
+per_user.parquet   test metrics a user
+per_item.parquet   test hits an item, once they were asked for
+analysis.json      what `mmssl analyze` found, once it was asked for
+model.safetensors  weights of the best epoch
+state.pt           where to resume
+log.jsonl          what happened, a line each
+lock               held while a process writes the run
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tomllib
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmssl_cli.runs.tables import parse_table, write_table
+from pipelines.errors import InputError, UsageError
+from pipelines.io.files import read_problem, write_bytes, write_json, write_problem
+from pipelines.io.locks import held, is_held
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from mmssl_cli.config import TrainSettings
+
+CONFIG = "config.toml"
+METRICS = "metrics.parquet"
+RESULT = "result.json"
+PER_USER = "per_user.parquet"
+PER_ITEM = "per_item.parquet"
+MODEL = "model.safetensors"
+STATE = "state.pt"
+LOG = "log.jsonl"
+LOCK = "lock"
+FILES = (CONFIG, METRICS, RESULT, PER_USER, MODEL, STATE, LOG, LOCK)
+
+_RESULT_TYPES: dict[str, type | tuple[type, ...]] = {
+    "status": str,
+    "model": str,
+    "dataset": str,
+    "seed": int,
+    "epochs": int,
+    "best_epoch": (int, type(None)),
+    "validation": dict,
+    "test": dict,
+}
+
+
+def new_run_id(dataset: str, model: str, seed: int, started: datetime) -> str:
+    """The id of a run, such as ``20261123-105501-tiktok-mmssl-s2023``: ids sort by their start."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{started:%Y%m%d-%H%M%S}-{dataset}-{model}-s{seed}")
+
+
+class RunFolder:
+    """One run on disk; its id is the folder's name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        return self.path.resolve().name
+
+    @classmethod
+    def create(cls, runs_dir: Path, run_id: str, config: str) -> RunFolder:
+        """Make a folder that holds ``config`` (TOML text); an id that is taken gets ``-2``, ``-3``, ...
+
+        Raises:
+            UsageError: the id is not a plain name.
+            InputError: the folder cannot be written.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_id) or run_id == "latest":
+            raise UsageError(f"A run cannot be called {run_id!r}: use letters, digits, . _ and -.")
+        try:
+            runs_dir.mkdir(parents=True, exist_ok=True)
+            path = _make_free_folder(runs_dir / run_id)
+        except OSError as problem:
+            raise write_problem(runs_dir / run_id, problem) from problem
+        run = cls(path)
+        try:
+            run.write_config(config)
+        except InputError:
+            with suppress(OSError):
+                path.rmdir()
+            raise
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run.
+
+        Raises:
+            InputError: the folder is not there or holds no config.toml.
+        """
+        if not path.is_dir():
+            raise InputError(f"There is no run folder {path}; `mmssl runs` lists the runs.")
+        if not (path / CONFIG).is_file():
+            raise InputError(f"{path} is not a run: it holds no {CONFIG}; `mmssl runs` lists the runs.")
+        return cls(path)
+
+    def write_config(self, config: str) -> None:
+        """Write config.toml (TOML text)."""
+        write_bytes(self.path / CONFIG, config.encode())
+
+    def read_config(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The saved settings, keys with underscores and not yet validated, and the provenance table.
+
+        Raises:
+            InputError: config.toml is missing or damaged.
+        """
+        path = self.path / CONFIG
+        try:
+            raw = tomllib.loads(self._bytes(path).decode())
+        except ValueError as problem:  # of TOML or of UTF-8
+            raise InputError(f"{path} is damaged: not valid TOML ({problem}).") from problem
+        provenance = raw.pop("provenance", {})
+        settings = {key.replace("-", "_"): value for key, value in raw.items()}
+        whole = isinstance(provenance, dict) and {"manifest_digest", "started"} <= provenance.keys()  # first and last
+        if not whole or not all(isinstance(settings.get(key), str) for key in ("model", "dataset")):
+            raise InputError(f"{path} is damaged or truncated: it lacks model, data set or provenance of the run.")
+        return settings, provenance
+
+    def settings(self) -> TrainSettings:
+        """The saved settings, validated.
+
+        Raises:
+            InputError: config.toml is missing, damaged or holds what is no setting.
+        """
+        from mmssl_cli.config import build_settings
+
+        try:
+            return build_settings(self.read_config()[0])
+        except UsageError as problem:
+            raise InputError(f"{self.path / CONFIG} does not describe a run. {problem}") from problem
+
+    def write_metrics(self, epochs: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:
+        """Write metrics.parquet: a row an epoch, with ``epoch``, ``seconds``, ``lr``, losses and metrics."""
+        import pandas as pd
+
+        write_table(self.path / METRICS, pd.DataFrame(epochs))
+
+    def read_metrics(self) -> pd.DataFrame:
+        """The rows of metrics.parquet, by epoch.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        table = self._table(METRICS, ("epoch", "seconds"))
+        if not table["epoch"].is_monotonic_increasing or table["epoch"].duplicated().any():
+            raise InputError(f"{self.path / METRICS} is damaged: its epochs are not in order.")
+        return table
+
+    def write_per_user(self, table: pd.DataFrame) -> None:
+        """Write per_user.parquet: ``user`` and ``train_degree`` int32, and a float column a metric."""
+        write_table(self.path / PER_USER, table)
+
+    def read_per_user(self) -> pd.DataFrame:
+        """The rows of per_user.parquet.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        return self._table(PER_USER, ("user", "train_degree"))
+
+    def write_per_item(self, table: pd.DataFrame) -> None:
+        """Write per_item.parquet: ``item``, ``train_degree``, ``relevant``, ``hits@K``, ``recommended@K``; int32."""
+        write_table(self.path / PER_ITEM, table)
+
+    def read_per_item(self) -> pd.DataFrame:
+        """The rows of per_item.parquet.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        return self._table(PER_ITEM, ("item", "train_degree", "relevant"))
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write result.json; ``read_result`` says what it must hold."""
+        write_json(self.path / RESULT, dict(result))
+
+    def read_result(self) -> dict[str, Any]:
+        """result.json: at least status, model, dataset, seed, epochs, best_epoch, validation and test.
+
+        Raises:
+            InputError: the file is missing, damaged or lacks a part.
+        """
+        path = self.path / RESULT
+        try:
+            result = json.loads(self._bytes(path))
+        except (ValueError, RecursionError) as problem:
+            raise InputError(f"{path} is damaged: truncated or not JSON.") from problem
+        if not isinstance(result, dict):
+            raise InputError(f"{path} is damaged: expected a JSON object.")
+        for key, kind in _RESULT_TYPES.items():
+            if key not in result or not isinstance(result[key], kind):
+                raise InputError(f"{path} is damaged: its {key!r} is missing or not what it should be.")
+        for split in ("validation", "test"):
+            if not all(isinstance(value, int | float) for value in result[split].values()):
+                raise InputError(f"{path} is damaged: its {split!r} metrics are not all numbers.")
+        return result
+
+    def save_model(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Write model.safetensors from a module's ``state_dict()``; per_item.parquet, made from older ones, goes."""
+        from safetensors.torch import save
+
+        with suppress(OSError):
+            (self.path / PER_ITEM).unlink()
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
+        write_bytes(self.path / MODEL, save(tensors))
+
+    def load_model(self) -> dict[str, Tensor]:
+        """The weights of the best epoch, on the CPU.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        path = self.path / MODEL
+        try:
+            return load(self._bytes(path))
+        except (SafetensorError, ValueError, KeyError) as problem:
+            raise InputError(f"{path} is damaged or truncated; train the run again.") from problem
+
+    def check_model(self) -> None:
+        """Look at the head of model.safetensors and the file's length, without reading the weights.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self.path / MODEL
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except FileNotFoundError as problem:
+            raise InputError(f"Run {self.id} has no {path.name} (in {self.path}).") from problem
+        except OSError as problem:
+            raise read_problem(path, problem) from problem
+        except SafetensorError as problem:
+            raise InputError(f"{path} is damaged or truncated; train the run again.") from problem
+
+    def write_state(self, state: Mapping[str, Any]) -> None:
+        """Write state.pt: tensors, numbers, text, and lists and dictionaries of these."""
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        write_bytes(self.path / STATE, buffer.getbuffer())
+
+    def read_state(self) -> dict[str, Any]:
+        """What ``write_state`` wrote, on the CPU. Nothing in the file is run: it is read as weights only.
+
+        Raises:
+            InputError: the file is missing, damaged or holds anything but plain values and tensors.
+        """
+        import torch
+
+        path = self.path / STATE
+        data = self._bytes(path)
+        try:
+            with warnings.catch_warnings():  # PyTorch warns of what the sentence below says
+                warnings.simplefilter("ignore")
+                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except Exception as problem:  # a damaged zip or pickle fails in many ways
+            raise InputError(f"{path} is damaged or truncated; the run cannot be resumed from it.") from problem
+        if not isinstance(state, dict):
+            raise InputError(f"{path} is damaged: expected a dictionary; the run cannot be resumed from it.")
+        return state
+
+    def append_log(self, record: Mapping[str, Any]) -> None:
+        """Add a line to log.jsonl, whole or not at all."""
+        path = self.path / LOG
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(record), ensure_ascii=False) + "\n")
+        except OSError as problem:
+            with suppress(OSError):
+                os.truncate(path, size)
+            raise write_problem(path, problem) from problem
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the run for a ``with`` block, so that no other process writes it.
+
+        Raises:
+            MmsslError: another process holds it; the sentence names that process.
+        """
+        return held(self.path / LOCK, f"Run {self.id}")
+
+    def is_over(self) -> bool:
+        """Whether the run has its result."""
+        return (self.path / RESULT).exists()
+
+    def is_locked(self) -> bool:
+        """Whether a process writes the run at this moment."""
+        return is_held(self.path / LOCK)
+
+    def _table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        return parse_table(self.path / name, self._bytes(self.path / name), columns)
+
+    def _bytes(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as problem:
+            raise InputError(f"Run {self.id} has no {path.name} (in {self.path}).") from problem
+        except OSError as problem:
+            raise read_problem(path, problem) from problem
+
+
+def _make_free_folder(path: Path) -> Path:
+    free, number = path, 1
+    while True:
+        try:
+            free.mkdir()  # making it claims the name, also against a run that starts at the same moment
+            return free
+        except FileExistsError:
+            number += 1
+            free = path.with_name(f"{path.name}-{number}")

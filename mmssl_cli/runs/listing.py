@@ -1,0 +1,165 @@
+"""Where runs live: making one, listing them newest first, finding the one that is meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmssl_cli.runs.folder import FILES, METRICS, RESULT, RunFolder, new_run_id
+from mmssl_cli.text import first_of, nearest_of_many
+from pipelines.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+__all__ = ["RunFolder", "RunSummary", "list_runs", "new_run_id", "resolve_run", "summarize"]
+
+LATEST = "latest"
+RUNNING, INTERRUPTED, DAMAGED, DIVERGED = "running", "interrupted", "damaged", "diverged"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run at a glance.
+
+    Attributes:
+        select_on: the validation metric that selects its model, such as recall@20.
+        status: of result.json (finished, stopped, diverged, ...), else running, interrupted or damaged.
+        epochs: epochs trained so far.
+        seconds: time in those epochs; None where unknown.
+        validation: metrics of the best epoch so far.
+        test: metrics of the best epoch, once the run is over.
+        problem: what is wrong with a damaged run.
+    """
+
+    id: str
+    path: Path
+    status: str
+    started: float
+    model: str = ""
+    variant: str = ""
+    dataset: str = ""
+    seed: int | None = None
+    select_on: str = ""
+    epochs: int = 0
+    seconds: float | None = None
+    validation: dict[str, float] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+    problem: str = ""
+
+
+def list_runs(runs_dir: Path) -> list[RunSummary]:
+    """The runs in a folder, newest first; damaged ones are listed as such. No folder, no runs.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    return sorted(map(summarize, _folders(runs_dir)), key=lambda run: (run.started, run.id), reverse=True)
+
+
+def _folders(runs_dir: Path) -> list[Path]:
+    try:
+        return sorted(path for path in runs_dir.iterdir() if _looks_like_a_run(path))
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError as problem:
+        raise InputError(f"{runs_dir} is a file; expected the folder of the runs as --runs-dir.") from problem
+    except OSError as problem:
+        raise InputError(f"Cannot list the runs in {runs_dir}: {problem.strerror}.") from problem
+
+
+def _looks_like_a_run(path: Path) -> bool:
+    return not path.name.startswith(".") and any((path / name).exists() for name in FILES)
+
+
+def summarize(path: Path) -> RunSummary:
+    """One run at a glance; never raises for a damaged one."""
+    run = RunFolder(path)
+    started = path.stat().st_mtime
+    known: dict[str, Any] = {}
+    try:
+        config, provenance = run.read_config()
+        started = _timestamp(provenance.get("started"), started)
+        keys = ("model", "variant", "dataset", "select_on")
+        known = {key: str(config.get(key, "")) for key in keys}
+        seed = config["seed"] if isinstance(config.get("seed"), int) else None
+        return RunSummary(run.id, path, started=started, seed=seed, **known, **_progress(run, known["select_on"]))
+    except InputError as problem:
+        return RunSummary(run.id, path, DAMAGED, started, problem=str(problem), **known)
+
+
+def _progress(run: RunFolder, select_on: str) -> dict[str, Any]:
+    running = run.is_locked()
+    if (run.path / RESULT).exists():
+        result = run.read_result()
+        each = result.get("seconds_per_epoch")
+        return {
+            "status": RUNNING if running else result["status"],
+            "epochs": result["epochs"],
+            "seconds": each * result["epochs"] if isinstance(each, int | float) else None,
+            "validation": result["validation"],
+            "test": result["test"],
+        }
+    progress: dict[str, Any] = {"status": RUNNING if running else INTERRUPTED}
+    if (run.path / METRICS).exists():
+        epochs = run.read_metrics()
+        progress |= {"epochs": len(epochs), "seconds": float(epochs["seconds"].sum())}
+        progress["validation"] = _best_so_far(epochs, f"validation/{select_on}")
+    return progress
+
+
+def _best_so_far(epochs: pd.DataFrame, selecting: str) -> dict[str, float]:
+    """The validation metrics of the best epoch, the first of equals; empty before the first validation."""
+    validated = epochs.dropna(subset=[selecting]) if selecting in epochs else epochs[:0]
+    if validated.empty:
+        return {}
+    best = validated.loc[validated[selecting].idxmax()]
+    return {name.removeprefix("validation/"): float(best[name]) for name in epochs if name.startswith("validation/")}
+
+
+def _timestamp(started: Any, otherwise: float) -> float:
+    try:
+        moment = datetime.fromisoformat(started) if isinstance(started, str) else started
+        return moment.timestamp()
+    except (ValueError, AttributeError):
+        return otherwise
+
+
+def resolve_run(argument: str, runs_dir: Path) -> RunFolder:
+    """The run that ``argument`` means: an id, the beginning of just one id, ``latest``, or a path.
+
+    Raises:
+        UsageError: no run or more than one is meant.
+        InputError: the path is not a run.
+    """
+    if argument == LATEST:
+        return _latest(runs_dir)
+    path = Path(argument)
+    if argument and (len(path.parts) > 1 or path.is_absolute() or argument.startswith((".", "~"))):
+        return RunFolder.open(path.expanduser())
+    ids = [folder.name for folder in _folders(runs_dir)]
+    if argument in ids:
+        return RunFolder.open(runs_dir / argument)
+    starting = [run_id for run_id in ids if argument and run_id.startswith(argument)]
+    if len(starting) == 1:
+        return RunFolder.open(runs_dir / starting[0])
+    if starting:
+        raise UsageError(f"{argument!r} begins the ids of {len(starting)} runs: {first_of(starting)}; write more.")
+    if argument and path.is_dir():
+        return RunFolder.open(path)
+    if not ids:
+        raise UsageError(f"There is no run {argument!r}: {runs_dir} holds no runs; `mmssl train` makes one.")
+    raise UsageError(f"There is no run {argument!r} in {runs_dir}: {nearest_of_many(argument, ids[::-1], 'run')}")
+
+
+def _latest(runs_dir: Path) -> RunFolder:
+    listed = list_runs(runs_dir)
+    sound = [run for run in listed if run.status != DAMAGED]
+    if listed and not sound:
+        raise UsageError(f"There is no latest run: no run in {runs_dir} can be read; `mmssl runs` says why.")
+    if not sound:
+        raise UsageError(f"There is no latest run: {runs_dir} holds no runs; `mmssl train` makes one.")
+    return RunFolder.open(sound[0].path)

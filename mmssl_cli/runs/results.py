@@ -1,0 +1,185 @@
+"""Finished runs as values, and configurations: runs that differ in nothing but their seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmssl_cli.config import PLACES
+from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.text import model_label
+from pipelines.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmssl_cli.config import TrainSettings
+
+
+def identity(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:
+    """The settings without where they ran: two runs with one identity are the same experiment."""
+    return tuple((name, value) for name, value in settings.model_dump().items() if name not in PLACES)
+
+
+def configuration_of(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:
+    """The identity without the seed: what the runs of a configuration share."""
+    return tuple(pair for pair in identity(settings) if pair[0] != "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A run that is over, with its test metrics; its tables are read when they are asked for."""
+
+    folder: RunFolder
+    settings: TrainSettings
+    result: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> FinishedRun:
+        """The run in a folder, its tables checked.
+
+        Raises:
+            InputError: the run is not over, diverged, or one of its files is missing or damaged.
+        """
+        result = folder.read_result()
+        if not result["test"]:
+            raise InputError(f"Run {folder.id} has no test metrics: {result.get('problem') or result['status']}.")
+        run = cls(folder, folder.settings(), result, folder.read_config()[1])
+        folder.check_model()
+        if len(run.metrics) < result["epochs"]:
+            raise InputError(f"{folder.path} is damaged: its metrics end before its last epoch.")
+        missing = [name for name in result["test"] if name not in run.per_user]
+        if missing:
+            raise InputError(f"{folder.path} is damaged: its per_user.parquet has no {', '.join(missing)}.")
+        return run
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @property
+    def seed(self) -> int:
+        return self.settings.seed
+
+    @property
+    def label(self) -> str:
+        """Model and variant, as tables and legends show them."""
+        return label_of(self.settings)
+
+    @property
+    def test(self) -> dict[str, float]:
+        """Test metrics of the selected epoch: ``{"recall@20": ...}``."""
+        return dict(self.result["test"])
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in its epochs."""
+        return float(self.metrics["seconds"].sum())
+
+    @cached_property
+    def per_user(self) -> pd.DataFrame:
+        """Test users: ``user``, ``train_degree``, and a column a metric."""
+        return self.folder.read_per_user()
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """A row an epoch, as metrics.parquet has them."""
+        return self.folder.read_metrics()
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """Runs of the same settings with different seeds, by rising seed; at least one."""
+
+    runs: tuple[FinishedRun, ...]
+
+    @property
+    def settings(self) -> TrainSettings:
+        """Settings of the first run; the others differ in the seed."""
+        return self.runs[0].settings
+
+    @property
+    def label(self) -> str:
+        return self.runs[0].label
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(run.seed for run in self.runs)
+
+    def test(self, metric: str) -> list[float]:
+        """A test metric of each run, by seed; of the runs that measured it."""
+        return [run.test[metric] for run in self.runs if metric in run.test]
+
+    def per_user(self, metric: str) -> pd.Series:
+        """A test metric of each user (the index), the mean over the runs.
+
+        Raises:
+            InputError: a run did not measure it, or the runs tested different users.
+        """
+        columns = []
+        for run in self.runs:
+            if metric not in run.per_user:
+                raise InputError(f"Run {run.id} did not measure {metric}; train it with --ks that hold its K.")
+            columns.append(run.per_user.set_index("user")[metric])
+        if any(not column.index.equals(columns[0].index) for column in columns):
+            raise InputError(f"The runs {', '.join(run.id for run in self.runs)} tested different users.")
+        mean = columns[0].copy()
+        mean[:] = np.mean([column.to_numpy() for column in columns], axis=0)
+        return mean
+
+    def degrees(self) -> pd.Series:
+        """Training items of each test user (the index)."""
+        return self.runs[0].per_user.set_index("user")["train_degree"]
+
+
+def label_of(settings: TrainSettings) -> str:
+    """Model and variant of settings: ``mmssl (w/o-CL)``."""
+    return model_label(settings.model, getattr(settings, "variant", None))
+
+
+def configurations(runs: Iterable[FinishedRun]) -> list[Configuration]:
+    """Runs grouped by settings, in order of first appearance; of runs with one seed the first counts."""
+    groups: dict[tuple[tuple[str, Any], ...], dict[int, FinishedRun]] = {}
+    for run in runs:
+        groups.setdefault(configuration_of(run.settings), {}).setdefault(run.seed, run)
+    return [Configuration(tuple(group[seed] for seed in sorted(group))) for group in groups.values()]
+
+
+def finished_runs(runs_dir: Path, dataset: str | None = None) -> tuple[list[FinishedRun], list[str]]:
+    """The finished runs of a folder, newest first, and a sentence on each that is damaged.
+
+    Args:
+        dataset: of this data set only.
+    """
+    from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, list_runs
+
+    found, problems = [], []
+    for summary in list_runs(runs_dir):
+        named = summary.dataset == dataset or (not summary.dataset and f"-{dataset}-" in summary.id)
+        if (dataset is not None and not named) or summary.status in (RUNNING, INTERRUPTED, DIVERGED):
+            continue
+        try:
+            if summary.status == DAMAGED:
+                raise InputError(summary.problem)
+            found.append(FinishedRun.read(RunFolder.open(summary.path)))
+        except InputError as problem:
+            problems.append(f"Run {summary.id} is damaged and left out: {problem}")
+    return found, problems
+
+
+def unfinished_runs(runs_dir: Path, dataset: str) -> list[str]:
+    """A sentence on each run on a data set that is not over."""
+    from mmssl_cli.runs.listing import INTERRUPTED, RUNNING, list_runs
+    from mmssl_cli.text import counted
+
+    return [
+        f"Run {run.id} is {run.status} after {counted(run.epochs, 'epoch')} and left out."
+        for run in list_runs(runs_dir)
+        if run.dataset == dataset and run.status in (RUNNING, INTERRUPTED)
+    ]

@@ -1,0 +1,155 @@
+"""What `mmssl analyze` found out about a run, kept as analysis.json in its folder."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mmssl_cli.runs.folder import MODEL
+from pipelines.errors import InputError
+from pipelines.io.files import read_problem, sha256_of, write_json
+
+if TYPE_CHECKING:
+    from mmssl_cli.runs.folder import RunFolder
+
+ANALYSIS = "analysis.json"
+#: Whose transferability: the run's model, the same before training, or random directions.
+Kind = Literal["trained", "untrained", "random"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Bin(_Record):
+    """Negatives of nearly one cosine: their number, the geometric mean of their norms, its geometric deviation."""
+
+    similarity: float = Field(ge=-1, le=1)
+    count: int = Field(ge=1)
+    norm: float = Field(gt=0)
+    deviation: float = Field(ge=1)
+
+
+class Negatives(_Record):
+    """Gradient norms of the negatives in one modality's contrast (Eq. 20).
+
+    Attributes:
+        anchors, negatives: how many were measured; negatives of all anchors together.
+        scale: factor on phi (Eq. 21) that fits all norms, the geometric mean of norm / phi.
+        hardest: fraction of each anchor's negatives, the most similar ones -> their share of its summed norms.
+        beyond_peak: share of the negatives that are more similar than where phi is largest.
+        equal: share of the negatives that point just where the anchor does, and so have no gradient; in no bin.
+    """
+
+    anchors: int = Field(ge=1)
+    negatives: int = Field(ge=1)
+    mean_similarity: float
+    scale: float = Field(gt=0)
+    hardest: dict[str, float]
+    beyond_peak: float
+    equal: float
+    bins: tuple[Bin, ...] = Field(min_length=1)
+
+
+class Transfer(_Record):
+    """Eq. 24 and 25 for one modality, over the sampled users; rho_1 as mean and sample deviation."""
+
+    users: int = Field(ge=2)
+    rho_1: float = Field(ge=0, le=1)
+    rho_1_deviation: float = Field(ge=0)
+    rho_2: float = Field(ge=0, le=1)
+    share: float = Field(ge=0, le=1)
+
+
+class Part(_Record):
+    """A term of A.3 with its multiplications in a step: as printed, and as implemented here."""
+
+    name: str
+    formula: str
+    printed: int
+    own: int
+
+
+class CostPoint(_Record):
+    """Cost at one size of the data: seconds of the fastest step and of the median one, and of a refresh of
+    the modality graphs (Eq. 8); None without modalities.
+    """
+
+    fraction: float
+    users: int
+    items: int
+    interactions: int
+    batch: int
+    steps: int
+    seconds: float = Field(gt=0)
+    median: float = Field(gt=0)
+    refresh_seconds: float | None = Field(gt=0)
+    peak_memory_bytes: int
+    parts: tuple[Part, ...]
+
+
+class Cost(_Record):
+    """Cost against size, and where it was measured."""
+
+    device: str
+    timed_steps: int
+    points: tuple[CostPoint, ...]
+
+
+class Analysis(_Record):
+    """Everything that was found; what could not be is named in ``left_out``.
+
+    Attributes:
+        model_sha256: of the weights that were analysed.
+        label: model and variant.
+        users: of the sample.
+        temperature: tau' of the contrast (Eq. 11).
+        negatives: modality -> its contrast.
+        transfer: modality -> ``trained``, ``untrained``, ``random`` -> the measures.
+    """
+
+    format: Literal[1] = 1
+    run: str
+    model_sha256: str
+    label: str
+    dataset: str
+    seed: int
+    users: int
+    temperature: float = Field(gt=0)
+    negatives: dict[str, Negatives]
+    transfer: dict[str, dict[Kind, Transfer]]
+    cost: Cost | None
+    left_out: tuple[str, ...]
+
+
+def write_analysis(run: RunFolder, analysis: Analysis) -> None:
+    """Write analysis.json of a run.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    write_json(run.path / ANALYSIS, analysis.model_dump(mode="json"))
+
+
+def read_analysis(run: RunFolder) -> Analysis | None:
+    """What is kept of a run; None where nothing is.
+
+    Raises:
+        InputError: the file is damaged, of another version, or about other weights than the run has now.
+    """
+    path = run.path / ANALYSIS
+    again = f"`mmssl analyze {run.id}` makes it again"
+    try:
+        found = Analysis.model_validate(json.loads(path.read_bytes()))
+        digest = sha256_of(run.path / MODEL)
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+    except (ValueError, RecursionError, ValidationError) as problem:
+        raise InputError(f"{path} is damaged or of another version; {again}.") from problem
+    if found.model_sha256 != digest:
+        raise InputError(f"{path} is about other weights than the run has now; {again}.")
+    return found

@@ -1,0 +1,76 @@
+"""Two configurations side by side: how far apart they are, and whether that is chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from mmssl_cli.evaluation.significance import compare_over_seeds, compare_over_users
+from mmssl_cli.reporting.document import Cell, p_value, percent
+from mmssl_cli.runs.results import Configuration
+
+#: What the two p-values are, for the notes of tables.
+TESTS = (
+    "p: two-sided paired t-tests, over the test users (their metrics averaged over the seeds) and over the seeds; not "
+    "corrected for the number of tests."
+)
+#: Below this, a p-value speaks against chance.
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a configuration differs from another over the seeds that both have; None where it cannot be told.
+
+    Attributes:
+        relative: of the means, relative to the other's.
+        over_users: p-value over the test users: chance in who is tested.
+        over_seeds: p-value over the seeds: chance in training; None with a single seed.
+    """
+
+    relative: float | None = None
+    over_users: float | None = None
+    over_seeds: float | None = None
+
+    @property
+    def cells(self) -> tuple[Cell, Cell, Cell]:
+        """As a table shows it."""
+        return percent(self.relative), p_value(self.over_users), p_value(self.over_seeds)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether every test that could be made speaks against chance."""
+        made = [p for p in (self.over_users, self.over_seeds) if p is not None]
+        return bool(made) and all(p < LEVEL for p in made)
+
+    @property
+    def text(self) -> str:
+        """``-25.6 % (p = 2.7e-17 over users, 0.01 over seeds)``."""
+        relative, users, seeds = self.cells
+        over_seeds = f"{seeds.text} over seeds" if self.over_seeds is not None else "one seed"
+        return f"{relative.text} (p = {users.text} over users, {over_seeds})"
+
+
+def on_common_seeds(first: Configuration, second: Configuration) -> tuple[Configuration, Configuration] | None:
+    """Both configurations with the seeds that both have; None where they share none."""
+    common = set(first.seeds) & set(second.seeds)
+    if not common:
+        return None
+    one, two = (Configuration(tuple(run for run in each.runs if run.seed in common)) for each in (first, second))
+    return one, two
+
+
+def against(first: Configuration, second: Configuration, metric: str) -> Difference:
+    """How ``first`` differs from ``second`` in a test metric."""
+    pair = on_common_seeds(first, second)
+    if pair is None:
+        return Difference()
+    ours, theirs = (np.array(each.test(metric)) for each in pair)
+    if len(ours) != len(theirs) or not len(ours):
+        return Difference()
+    base = fmean(theirs)
+    users = compare_over_users(*(each.per_user(metric).to_numpy() for each in pair))
+    seeds = compare_over_seeds(ours, theirs).t_p_value if len(ours) > 1 else None
+    return Difference(fmean(ours) / base - 1 if base else None, users.t_p_value, seeds)

@@ -1,0 +1,203 @@
+"""The item side of the sparsity study: Fig. 1b and c of the paper, and the long tail of the recommended items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmssl_cli.reporting.document import Cell, Plot, Table, mean_of, with_marks, word
+from mmssl_cli.studies.sparsity.per_item import per_item
+from mmssl_cli.text import counted, dashed
+from pipelines.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmssl_cli.runs.results import Configuration
+    from mmssl_cli.studies.sparsity.figures import ItemAccuracy
+
+
+@dataclass(frozen=True)
+class ItemSide:
+    """What a section says of items; empty but for a sentence where no run has anything on them."""
+
+    text: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    plots: tuple[Plot, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One model's items: a table a seed, alike in ``train_degree`` and ``relevant``."""
+
+    label: str
+    seeds: tuple[pd.DataFrame, ...]
+    k: int
+
+    @property
+    def degree(self) -> np.ndarray:
+        return self.seeds[0]["train_degree"].to_numpy()
+
+    @property
+    def relevant(self) -> np.ndarray:
+        return self.seeds[0]["relevant"].to_numpy()
+
+    def hits(self) -> list[np.ndarray]:
+        return [table[f"hits@{self.k}"].to_numpy() for table in self.seeds]
+
+    def recommended(self) -> list[np.ndarray]:
+        return [table[f"recommended@{self.k}"].to_numpy() for table in self.seeds]
+
+    def accuracy(self) -> np.ndarray:
+        """Share of each item's test interactions that is found, the mean over seeds; NaN without any."""
+        from mmssl_cli.evaluation.items import accuracy_of_items
+
+        return np.mean([accuracy_of_items(hits, self.relevant) for hits in self.hits()], axis=0)
+
+
+def item_side(configurations: Sequence[Configuration], reference: Configuration, data_dir: Path, k: int) -> ItemSide:
+    """Accuracy of items by their training degree, and what share of the first K the long tail has.
+
+    A run whose item-side results are neither stored nor to be had is left out, and said to be.
+    """
+    models, problems = [], []
+    for configuration in configurations:
+        try:
+            tables = tuple(per_item(run, data_dir) for run in configuration.runs)
+            models.append(_Model(configuration.label, tables, k))
+        except InputError as problem:
+            problems.append(f"The items of {configuration.label} are left out. {problem}")
+    if not models:
+        return ItemSide(tuple(problems))
+    dataset = configurations[0].settings.dataset
+    compared = reference.label if reference.label in [model.label for model in models] else models[0].label
+    return ItemSide(
+        tuple(problems),
+        (_table(models, dataset, k),),
+        (_accuracy_plot(models, compared, dataset, k), _tail_plot(models, dataset, k)),
+    )
+
+
+def _table(models: Sequence[_Model], dataset: str, k: int) -> Table:
+    from mmssl_cli.evaluation.items import TAIL_SHARE, coverage, share_of, tail_items
+
+    first = models[0]
+    tail = tail_items(first.degree)
+    columns = (f"Tail in first {k} (%)", f"Recall@{k} of tail", f"Recall@{k} of rest", "Items recommended (%)")
+    rows = []
+    for model in models:
+        values = [
+            [100 * share_of(recommended, tail) for recommended in model.recommended()],
+            [_found(hits, model.relevant, tail) for hits in model.hits()],
+            [_found(hits, model.relevant, ~tail) for hits in model.hits()],
+            [100 * coverage(recommended) for recommended in model.recommended()],
+        ]
+        forms = (".2f", ".4f", ".4f", ".1f")
+        rows.append([word(model.label), *(_mean(seeds, form) for seeds, form in zip(values, forms, strict=True))])
+    highest = int(first.degree[tail].max()) if tail.any() else 0
+    return Table(
+        f"figure1-items-{dashed(dataset)}",
+        f"Long-tail items among the first {k} of each test user, on {dataset}",
+        ("Model", *columns),
+        with_marks(rows, range(1, len(columns) + 1) if len(rows) > 1 else ()),
+        notes=(
+            f"The long tail is the {100 * TAIL_SHARE:.0f} % of all items with the lowest training degrees: "
+            f"{int(tail.sum()):,} of {counted(len(tail), 'item')}, each with at most "
+            f"{counted(highest, 'training interaction')}. It has {100 * share_of(first.relevant, tail):.1f} % of the "
+            "test interactions.",
+            f"Tail in first {k}: share of long-tail items in the lists. Recall@{k} of tail and of the rest: share of "
+            f"the test interactions with such items that the first {k} find. Items recommended: share of all items "
+            "that are in at least one list.",
+        ),
+    )
+
+
+def _found(hits: np.ndarray, relevant: np.ndarray, chosen: np.ndarray) -> float:
+    total = int(relevant[chosen].sum())
+    return int(hits[chosen].sum()) / total if total else float("nan")
+
+
+def _mean(values: list[float], form: str) -> Cell:
+    return mean_of([value for value in values if np.isfinite(value)], form)
+
+
+def _accuracy_plot(models: Sequence[_Model], reference: str, dataset: str, k: int) -> Plot:
+    from mmssl_cli.studies.sparsity.figures import MOST_POINTS, draw_item_accuracy
+
+    groups = {model.label: _by_degree(model) for model in models}
+    drawn = {model.label: _points(model, groups[model.label]) for model in models}
+    others = f" The line of {reference} is drawn thin beside the others." if len(models) > 1 else ""
+    return Plot(
+        f"figure1bc-items-{dashed(dataset)}",
+        f"Accuracy of items by their training interactions, on {dataset}",
+        f"A point is an item with test interactions: the share of them that the first {k} find, the mean over seeds "
+        f"(of equal points one, at most {MOST_POINTS} a panel). The line is the mean over the items of 0, 1, 2 to 3, "
+        f"4 to 7, ... training interactions.{others} The vertical axis is a square root.",
+        partial(draw_item_accuracy, drawn, reference, f"Recall@{k}"),
+        _concatenated(groups),
+    )
+
+
+def _by_degree(model: _Model) -> pd.DataFrame:
+    """Items with test interactions in groups of training degree: how many, their mean degree and mean accuracy."""
+    import pandas as pd
+
+    from mmssl_cli.evaluation.items import degree_groups
+
+    accuracy, rows = model.accuracy(), []
+    for first, last in degree_groups(model.degree):
+        chosen = (model.degree >= first) & (model.degree <= last) & (model.relevant > 0)
+        if chosen.any():
+            interactions = int(model.relevant[chosen].sum())
+            rows.append(
+                (first, last, int(chosen.sum()), interactions, model.degree[chosen].mean(), accuracy[chosen].mean())
+            )
+    columns = ["degree from", "degree to", "items", "test interactions", "mean degree", f"mean recall@{model.k}"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _points(model: _Model, groups: pd.DataFrame) -> ItemAccuracy:
+    from mmssl_cli.studies.sparsity.figures import ItemAccuracy
+
+    tested = model.relevant > 0
+    return ItemAccuracy(
+        model.degree[tested],
+        model.accuracy()[tested],
+        groups["mean degree"].to_numpy(),
+        groups[f"mean recall@{model.k}"].to_numpy(),
+    )
+
+
+def _concatenated(groups: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(groups, names=["model"]).reset_index(level="model").reset_index(drop=True)
+
+
+def _tail_plot(models: Sequence[_Model], dataset: str, k: int) -> Plot:
+    import pandas as pd
+
+    from mmssl_cli.evaluation.items import TAIL_SHARE, share_of, tail_items
+    from mmssl_cli.studies.sparsity.figures import Spread, draw_tail_shares
+
+    tail = tail_items(models[0].degree)
+    values = {
+        model.label: np.array([[share_of(recommended, tail)] for recommended in model.recommended()])
+        for model in models
+    }
+    relevant = share_of(models[0].relevant, tail)
+    means = {label: float(seeds.mean()) for label, seeds in values.items()}
+    return Plot(
+        f"figure1-tail-{dashed(dataset)}",
+        f"Long-tail items among the first {k}, on {dataset}",
+        f"The share of each model's first {k} that are long-tail items, the {100 * TAIL_SHARE:.0f} % of all items with "
+        "the lowest training degrees; error bars: one standard deviation over seeds. Dashed: their share of the test "
+        "interactions.",
+        partial(draw_tail_shares, {label: Spread.over_seeds(seeds) for label, seeds in values.items()}, relevant, k),
+        pd.DataFrame({"model": ["test interactions", *means], "share of long-tail items": [relevant, *means.values()]}),
+    )

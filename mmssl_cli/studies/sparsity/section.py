@@ -1,0 +1,231 @@
+"""Table 4 and Fig. 1 of the paper: accuracy for users and items of whom little is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmssl_cli.evaluation.significance import compare_over_users
+from mmssl_cli.evaluation.sparsity import Buckets, default_buckets
+from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, p_value, percent, with_marks, word
+from mmssl_cli.reporting.published.sparsity import published_sparsity
+from mmssl_cli.reporting.tables import metric_label
+from mmssl_cli.studies.sparsity.items import item_side
+from mmssl_cli.text import counted, dashed
+from pipelines.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmssl_cli.runs.results import Configuration
+
+PUBLISHED_REFERENCE = "MMSSL"
+
+
+def sparsity(
+    configurations: Sequence[Configuration],
+    data_dir: Path,
+    *,
+    metric: str = "ndcg@20",
+    buckets: Buckets | None = None,
+) -> Section:
+    """Accuracy of models by training degree of users and items, on one data set.
+
+    Args:
+        configurations: at least one, all of one data set; mmssl, or else the first, is compared with the others.
+        data_dir: the prepared data sets; read for item-side results that no run has stored yet.
+        metric: as in result.json; its K is that of the item side also.
+        buckets: of the users' training degrees; by default the paper's, or quantiles.
+
+    Raises:
+        InputError: a run lacks the metric, two models were tested on different users, or no user is in a bucket.
+    """
+    reference = reference_of(configurations)
+    dataset = reference.settings.dataset
+    degrees = reference.degrees().to_numpy()
+    users = _UserSide(
+        dataset, metric, buckets or default_buckets(dataset, degrees), degrees, reference, tuple(configurations)
+    )
+    users.check()
+    tables, plots = [users.table()], [users.plot()]
+    if len(configurations) > 1:
+        tables.append(users.improvements())
+    items = item_side(configurations, reference, data_dir, int(metric.partition("@")[2]))
+    return Section(
+        f"sparsity-{dashed(dataset)}",
+        f"Sparse users and items of {dataset} (the paper's Table 4 and Figure 1)",
+        (*users.findings(), *items.text),
+        (*tables, *items.tables),
+        (*plots, *items.plots),
+    )
+
+
+def reference_of(configurations: Sequence[Configuration]) -> Configuration:
+    """The model that the others are compared with: mmssl, else a variant of it, else the first."""
+    ours = [one for one in configurations if one.label == "mmssl"]
+    ours += [one for one in configurations if one.settings.model == "mmssl"]
+    return (ours or list(configurations))[0]
+
+
+@dataclass(frozen=True)
+class _UserSide:
+    """What is said of users in buckets; ``degrees`` are the test users' training items."""
+
+    dataset: str
+    metric: str
+    buckets: Buckets
+    degrees: np.ndarray
+    reference: Configuration
+    configurations: tuple[Configuration, ...]
+
+    def check(self) -> None:
+        """Refuse what cannot be compared.
+
+        Raises:
+            InputError: see ``sparsity``.
+        """
+        tested = self.reference.degrees()
+        for other in self.configurations:
+            if not other.degrees().equals(tested):
+                raise InputError(
+                    f"{other.label} (run {other.runs[0].id}) and {self.reference.label} (run "
+                    f"{self.reference.runs[0].id}) were tested on different users; train both on the same preparation "
+                    f"of data set {self.dataset!r}."
+                )
+        self.buckets.check_not_empty(self.degrees, self.dataset)
+
+    def values(self, configuration: Configuration) -> np.ndarray:
+        """Mean of the metric in each bucket for each run, float64 [runs, buckets]."""
+        rows = []
+        for run in configuration.runs:
+            if self.metric not in run.per_user:
+                raise InputError(f"Run {run.id} did not measure {self.metric}; train it with --ks that hold its K.")
+            rows.append(self.buckets.means(run.per_user["train_degree"], run.per_user[self.metric]))
+        return np.array(rows)
+
+    def table(self) -> Table:
+        """Table 4: a row a model, a column a bucket; the number of users in each comes first."""
+        counts = self.buckets.counts(self.degrees)
+        rows = [[word(c.label), *map(_mean, self.values(c).T)] for c in self.configurations]
+        apart = [at for at in range(1, len(counts) + 1) if len({row[at].value for row in rows}) > 1]
+        marked = with_marks(rows, apart)  # nothing is best where all are alike
+        published = [(word(f"{model} (paper)"), *map(number, values)) for model, values in self.published().items()]
+        return Table(
+            f"table4-sparsity-{dashed(self.dataset)}",
+            f"{metric_label(self.metric)} by training items of the users, on {self.dataset}",
+            ("Model", *self.buckets.labels),
+            ((word("test users"), *(number(float(count), ",.0f") for count in counts)), *marked, *published),
+            notes=(*self.notes(), *self.notes_on_published()),
+        )
+
+    def published(self) -> dict[str, list[float]]:
+        """The paper's values, where it has them for this data set, these buckets and this metric."""
+        return published_sparsity(self.dataset, self.buckets.edges, self.metric)
+
+    def notes(self) -> tuple[str, ...]:
+        """How the numbers were made, and which users are in no bucket."""
+        runs = ", ".join(f"{c.label} {len(c.runs)}" for c in self.configurations)
+        notes = [
+            "Buckets of the number of training items of a user; [a, b) holds those with a to b - 1, the last one its "
+            "upper end too.",
+            f"Mean over the users of a bucket, then over runs with different seeds ({runs}); ± is the sample standard "
+            "deviation over seeds.",
+        ]
+        counts = self.buckets.counts(self.degrees)
+        outside = len(self.degrees) - int(counts.sum())
+        if outside:
+            verb = "is" if outside == 1 else "are"
+            notes.append(f"{outside:,} of {counted(len(self.degrees), 'test user')} {verb} in none of the buckets.")
+        return tuple(notes)
+
+    def notes_on_published(self) -> tuple[str, ...]:
+        """How the paper's rows differ from ours."""
+        if not self.published():
+            return ()
+        return ("The paper writes its buckets with both ends, [0,4] and [4,6]; its numbers are as printed there.",)
+
+    def improvements(self) -> Table:
+        """How much better the reference is than each other model in each bucket, and whether chance could do it."""
+        ours = self.values(self.reference).mean(0)
+        rows: list[tuple[Cell, ...]] = []
+        for other in self.configurations:
+            if other is not self.reference:
+                gains = map(percent, relative(ours, self.values(other).mean(0)))
+                compared = word(f"{self.reference.label} over {other.label}")
+                rows.append((compared, word("improvement"), *gains))
+                rows.append((compared, word("p"), *map(p_value, self.p_values(other))))
+        published = self.published()
+        best = published.pop(PUBLISHED_REFERENCE, None)
+        for model, values in published.items() if best else ():
+            gains = map(percent, relative(np.array(best), np.array(values)))
+            rows.append((word(f"{PUBLISHED_REFERENCE} over {model} (paper)"), word("improvement"), *gains))
+        return Table(
+            f"table4-improvement-{dashed(self.dataset)}",
+            f"Improvement in {metric_label(self.metric)} by training items of the users, on {self.dataset}",
+            ("Compared", "Measure", *self.buckets.labels),
+            tuple(rows),
+            labels=2,
+            notes=(
+                "Improvement: difference of the means of a bucket, relative to the second model.",
+                "p: two-sided paired t-test over the users of the bucket, each with the mean over seeds; not corrected "
+                "for the number of tests.",
+            ),
+        )
+
+    def p_values(self, other: Configuration) -> list[float]:
+        """p of the paired test over the users of each bucket; NaN for fewer than two."""
+        first, second = (c.per_user(self.metric).to_numpy() for c in (self.reference, other))
+        place = self.buckets.place(self.degrees)
+        chosen = [place == at for at in range(len(self.buckets))]
+        return [
+            compare_over_users(first[users], second[users]).t_p_value if users.sum() > 1 else float("nan")
+            for users in chosen
+        ]
+
+    def findings(self) -> tuple[str, ...]:
+        """A sentence on where the reference gains most, for each model it is compared with."""
+        ours, sentences = self.values(self.reference).mean(0), []
+        for other in self.configurations:
+            gains = relative(ours, self.values(other).mean(0))
+            known = np.flatnonzero(np.isfinite(gains))
+            if other is self.reference or not len(known):
+                continue
+            shown = ", ".join(f"{percent(gains[at]).text} in {self.buckets.labels[at]}" for at in known)
+            sentences.append(f"{self.reference.label} over {other.label} in {metric_label(self.metric)}: {shown}.")
+        return tuple(sentences)
+
+    def plot(self) -> Plot:
+        """Fig. 1a."""
+        from mmssl_cli.studies.sparsity.figures import Spread, draw_user_buckets
+
+        counts = self.buckets.counts(self.degrees)
+        lines = {c.label: Spread.over_seeds(self.values(c)) for c in self.configurations}
+        name = metric_label(self.metric)
+        return Plot(
+            f"figure1a-users-{dashed(self.dataset)}",
+            f"{name} by training items of the users, on {self.dataset}",
+            f"Bars: test users in each bucket of training items (left axis). Lines: {name} of each model, the "
+            "mean over the users of a bucket (right axis); bands: one standard deviation over several seeds.",
+            partial(draw_user_buckets, self.buckets.labels, counts.tolist(), lines, name),
+            self._data(counts),
+        )
+
+    def _data(self, counts: np.ndarray) -> pd.DataFrame:
+        import pandas as pd
+
+        columns: dict[str, object] = {"bucket": self.buckets.labels, "test users": counts}
+        return pd.DataFrame(columns | {c.label: self.values(c).mean(0) for c in self.configurations})
+
+
+def relative(ours: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(ours - others) / others, element by element; NaN where the other is zero or one is NaN."""
+    return np.divide(ours - others, others, out=np.full(len(ours), np.nan), where=others > 0)
+
+
+def _mean(values: np.ndarray) -> Cell:
+    return mean_of([float(value) for value in values if np.isfinite(value)])

@@ -1,0 +1,179 @@
+"""Figure 4 (Sec. 4.4): how a setting moves the test metrics, from finished runs; the value is chosen on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from mmssl_cli.reporting.document import Cell, Missing, Plot, Section, Table, mean_of, with_marks, word
+from mmssl_cli.reporting.tables import metric_label
+from mmssl_cli.studies.run_selection import RULE, representatives
+from mmssl_cli.studies.sweep.findings import Measured, axis_name, findings, selected_on_validation, validation_of
+from mmssl_cli.studies.sweep.points import Line, is_number, shown_name, shown_value
+from mmssl_cli.text import companion, dashed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmssl_cli.config import TrainSettings
+    from mmssl_cli.runs.results import Configuration
+
+#: What the best baseline is, for captions.
+_BEST = f"of each other model {RULE}; of the models the best on validation"
+
+
+def sweep_section(
+    lines: Sequence[Line],
+    found: Callable[[TrainSettings], Configuration | None],
+    baselines: Sequence[Configuration],
+    metric: str = "recall@20",
+    *,
+    problems: Sequence[str] = (),
+    places: str = "",
+) -> Section:
+    """A table and a figure of each line, and what they show in sentences.
+
+    Args:
+        lines: parameters with their points.
+        found: the finished runs of a point's settings.
+        baselines: finished runs of other models on the same data; the best on validation is drawn as a line.
+        metric: test metric of the figures. The validation metric of the same name chooses the values.
+        problems: sentences on runs that were left out.
+        places: flags that commands told to the reader need, beginning with a space.
+    """
+    settings = lines[0].points[0].settings
+    baseline = best_baseline(baselines, settings.model, metric)
+    texts, tables, plots = [], [], []
+    for line in lines:
+        measured = [Measured(point, found(point.settings)) for point in line.points]
+        texts.append(findings(line, measured, baseline, metric))
+        tables.append(_table(line, measured, baseline, metric))
+        if len(line.parameters) <= 2 and any(each.runs for each in measured):
+            plots.append(_plot(line, measured, baseline, metric))
+    return Section(
+        name=f"sweep-{dashed(settings.dataset)}",
+        title=f"Settings of {settings.model} on {settings.dataset} (the paper's Figure 4)",
+        text=(*texts, *problems),
+        tables=tuple(tables),
+        plots=tuple(plots),
+        missing=() if baseline else (_missing_baseline(settings, places),),
+    )
+
+
+def best_baseline(configurations: Sequence[Configuration], model: str, metric: str) -> Configuration | None:
+    """Of the configurations that stand for the other models, the best on validation; None where there is none."""
+    others = [c for c in configurations if c.settings.model != model and validation_of(c, metric) and c.test(metric)]
+    return max(representatives(others), key=lambda c: fmean(validation_of(c, metric)), default=None)
+
+
+def _table(line: Line, measured: Sequence[Measured], baseline: Configuration | None, metric: str) -> Table:
+    tested = (metric, companion(metric))
+    selected = selected_on_validation(measured, metric)
+    rows = []
+    for each in measured:
+        notes = ["reference"] * each.point.reference + ["chosen on validation"] * (each is selected)
+        values = [
+            Cell(shown_value(value), float(value)) if is_number(value) else word(shown_value(value))
+            for value in each.point.values
+        ]
+        rows.append([*values, word(", ".join(notes)), *_numbers(each.runs, metric, tested)])
+    labels = len(line.parameters) + 1
+    notes = ["Mean ± sample standard deviation over the seeds."]
+    marked = [list(row) for row in with_marks(rows, range(labels + 1, labels + 2 + len(tested)))]
+    if baseline:
+        names = [word(baseline.label), *[word("")] * (len(line.parameters) - 1), word("best baseline")]
+        marked.append([*names, *_numbers(baseline, metric, tested)])
+        notes.append(f"Best baseline: {_BEST}.")
+    return Table(
+        name=f"sweep-{_name(line)}",
+        title=f"{_title(line)}, test metrics of the epoch selected on validation",
+        columns=(
+            *map(shown_name, line.parameters),
+            "Note",
+            "Seeds",
+            f"Validation {metric_label(metric)}",
+            *(metric_label(name) for name in tested),
+        ),
+        rows=tuple(map(tuple, marked)),
+        labels=labels,
+        notes=tuple(notes),
+    )
+
+
+def _numbers(runs: Configuration | None, metric: str, tested: Sequence[str]) -> list[Cell]:
+    if runs is None:
+        return [Cell("0", 0.0), *[Cell("-")] * (len(tested) + 1)]
+    return [
+        Cell(str(len(runs.runs)), float(len(runs.runs))),
+        mean_of(validation_of(runs, metric)),
+        *(mean_of(runs.test(name)) for name in tested),
+    ]
+
+
+def _plot(line: Line, measured: Sequence[Measured], baseline: Configuration | None, metric: str) -> Plot:
+    from mmssl_cli.studies.sweep.figures import Baseline, draw_grid, draw_line
+
+    model = measured[0].point.settings.model
+    data, shown = _data(line, measured, metric), metric_label(metric)
+    line_of = Baseline(baseline.label, baseline.test(metric)) if baseline else None
+    if len(line.parameters) == 2:
+        names = (axis_name(line.parameters[0]), axis_name(line.parameters[1]))
+        draw = partial(draw_grid, data, names, f"Test {shown}")
+        caption = f"Test {shown} of {model} for each pair of values, the mean over the seeds; the frame is the pair "
+        caption += "chosen on validation."
+    else:
+        label = measured[0].runs.label if measured[0].runs else model
+        draw = partial(draw_line, data, axis_name(line.parameters[0]), f"Test {shown}", label, line_of)
+        caption = f"Test {shown} of {model} against {axis_name(line.parameters[0])}: the mean over the seeds, the "
+        caption += "band one standard deviation; the ring is the value chosen on validation, the hollow marker the "
+        caption += "reference."
+        if line_of:
+            caption += f" The horizontal line is {line_of.label}, the best baseline: {_BEST}."
+    return Plot(f"figure4-{_name(line)}", _title(line), caption, draw, data)
+
+
+def _data(line: Line, measured: Sequence[Measured], metric: str) -> pd.DataFrame:
+    """A row a point: its values as ``x`` and ``y``, and what is drawn."""
+    import pandas as pd
+
+    selected = selected_on_validation(measured, metric)
+    rows = []
+    for each in measured:
+        test, chosen = each.test(metric), each.validation(metric)
+        places = dict(zip(line.parameters, map(_plain, each.point.values), strict=True))
+        rows.append(
+            {
+                **places,
+                "seeds": len(test),
+                "test": fmean(test) if test else None,
+                "deviation": stdev(test) if len(test) > 1 else None,
+                "validation": fmean(chosen) if chosen else None,
+                "chosen": each is selected,
+                "reference": each.point.reference,
+            }
+        )
+    numbers = {"test": float, "deviation": float, "validation": float}
+    return pd.DataFrame(rows).astype(numbers)
+
+
+def _plain(value: object) -> object:
+    return value if is_number(value) else shown_value(value)
+
+
+def _missing_baseline(settings: TrainSettings, places: str) -> Missing:
+    other = next(name for name in ("lightgcn", "mf") if name != settings.model)
+    return Missing(
+        f"a baseline on {settings.dataset} (finished runs of another model)",
+        f"mmssl train --dataset {settings.dataset} --model {other}{places}",
+    )
+
+
+def _title(line: Line) -> str:
+    settings = line.points[0].settings
+    return f"{' × '.join(map(axis_name, line.parameters))} of {settings.model} on {settings.dataset}"
+
+
+def _name(line: Line) -> str:
+    return dashed("-".join([*line.parameters, line.points[0].settings.dataset]))

@@ -1,0 +1,78 @@
+"""Where a run is trained: versions and device for its provenance, and the most memory it held."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmssl_cli import __version__
+from mmssl_cli.distributed.collectives import processes
+from mmssl_cli.text import counted
+from pipelines.errors import UsageError
+
+_PROCESS = Path("/proc/self")
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Programs, device and threads, as config.toml keeps them."""
+    return {
+        "mmssl": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The device as a reader of results knows it, and how many of them where several processes train together."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"cpu ({platform.processor() or platform.machine()}, {counted(torch.get_num_threads(), 'thread')})"
+    return name if processes() == 1 else f"{processes()} x {name}"
+
+
+def own_gpu() -> torch.device:
+    """The GPU of this process among those of its machine, made the current one.
+
+    Raises:
+        UsageError: there are fewer GPUs than processes.
+    """
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", processes())), torch.cuda.device_count()
+    if here > gpus:
+        raise UsageError(
+            f"torchrun started {here} processes on this machine, and PyTorch finds {gpus} CUDA GPUs; "
+            "start one process a GPU, or add --device cpu."
+        )
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Let ``peak_memory`` count from now: on CUDA and on Linux. Elsewhere it counts from the start of the process."""
+    if device.type == "cuda":
+        if torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # 5: the peak resident set size, see proc_pid_clear_refs(5)
+        (_PROCESS / "clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory held since ``reset_peak_memory``, in bytes: by tensors on CUDA, else by the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):
+        for line in (_PROCESS / "status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024  # in kB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB on Linux

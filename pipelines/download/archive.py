@@ -1,0 +1,124 @@
+"""Unpacking a zip that nobody vouches for: nothing leaves the folder, nothing grows without bound, all or nothing."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.errors import InputError
+from pipelines.io.files import atomic_folder
+
+MOST_FILES = 10_000
+MOST_BYTES = 8 * 2**30
+_CHUNK = 2**20
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
+_ENCRYPTED = 0x1
+
+
+def extract_zip(archive: Path, folder: Path, *, most_files: int = MOST_FILES, most_bytes: int = MOST_BYTES) -> Path:
+    """Unpack ``archive`` as ``folder``, which appears whole or not at all, in place of one that was there.
+
+    Args:
+        most_files: how many entries the archive may have.
+        most_bytes: how large its files may be together, unpacked.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        InputError: the archive is damaged, encrypted or too large, an entry is a link or would lie elsewhere, or the
+            folder cannot be written.
+    """
+    try:
+        opened = zipfile.ZipFile(archive)
+    except OSError as problem:
+        raise InputError(f"Cannot read {archive}: {problem.strerror or problem}.") from problem
+    except _DAMAGE as problem:
+        if not _begins_as_zip(archive):
+            raise InputError(
+                f"{archive} is no zip; expected a folder, or one packed as zip. A table (CSV, TSV or parquet) goes to "
+                "--interactions."
+            ) from problem
+        raise _damaged(archive, problem) from problem
+    with opened, atomic_folder(folder) as place:
+        entries = opened.infolist()
+        if len(entries) > most_files:
+            raise InputError(f"{archive} has {len(entries):,} entries; at most {most_files:,} are unpacked.")
+        size = sum(entry.file_size for entry in entries)
+        if size > most_bytes:
+            raise InputError(f"{archive} unpacks to {size:,} bytes; at most {most_bytes:,} are unpacked.")
+        for entry in entries:
+            _extract(archive, opened, entry, place)
+    return folder
+
+
+def folder_with(folder: Path, name: str) -> Path:
+    """The folder that holds file ``name``: ``folder``, or the only one directly in it that does.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    found = [place for place in places if (place / name).is_file()]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(f"There is no {name} in {folder}, nor in a folder directly in it.")
+    raise InputError(f"There are several {name} in {folder}: in {' and in '.join(map(str, found[:3]))}; leave one.")
+
+
+def _begins_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _extract(archive: Path, opened: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path) -> None:
+    parts = _parts(archive, entry)
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise InputError(f"{archive} holds {entry.filename!r}, a link or device; only files and folders are unpacked.")
+    # The methods of the others put no bound on what one read unpacks.
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & _ENCRYPTED:
+        raise InputError(f"{archive} packs {entry.filename!r} in an unusual way or encrypts it; pack it anew, plainly.")
+    target = place.joinpath(*parts)
+    try:
+        if entry.filename.endswith(("/", "\\")):
+            target.mkdir(parents=True, exist_ok=True)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            for piece in _content(archive, opened, entry):
+                file.write(piece)
+    except (FileExistsError, NotADirectoryError) as problem:
+        raise InputError(f"{archive} holds {entry.filename!r} twice, or as a file and a folder.") from problem
+
+
+def _content(archive: Path, opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The bytes of an entry: no more than the size that the archive declares."""
+    try:
+        with opened.open(entry) as source:
+            while piece := source.read(_CHUNK):
+                yield piece
+    except (*_DAMAGE, OSError) as problem:
+        raise _damaged(archive, problem) from problem
+
+
+def _parts(archive: Path, entry: zipfile.ZipInfo) -> list[str]:
+    """The folders and the name of an entry, none of which leads out of a folder."""
+    # Some programs of Windows write its separators.
+    path = entry.filename.replace("\\", "/")
+    parts = [part for part in path.removesuffix("/").split("/") if part != "."]
+    if not path.isprintable() or path[1:2] == ":" or any(part in ("", "..") for part in parts):
+        raise InputError(
+            f"{archive} holds an entry of the name {entry.filename[:100]!r}, which is not a plain path inside it; "
+            "nothing was unpacked."
+        )
+    return parts
+
+
+def _damaged(archive: Path, problem: Exception) -> InputError:
+    return InputError(f"{archive} is a damaged zip ({str(problem) or 'it ends too early'}); get it again.")

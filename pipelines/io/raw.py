@@ -1,0 +1,128 @@
+"""What a raw source yields, and how its files are read with suspicion: streamed, bounded, complaints counted."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from pipelines.errors import InputError
+from pipelines.io.files import read_problem
+
+LONGEST_ID = 200
+LONGEST_LINE = 16 * 2**20
+_GZIP = b"\x1f\x8b"
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class RawInteractions:
+    """Who interacted with what, as a source tells it: repeats included, in the order of the files.
+
+    user, item: int32 [n], positions in ``user_ids`` and ``item_ids``, which hold each original id once.
+    timestamp: int64 [n] in the source's own unit, or None where it is not known.
+    split: int8 [n], position in ``pipelines.prepared.dataset.SPLITS``, where the source fixes the split; else None.
+    """
+
+    user: np.ndarray
+    item: np.ndarray
+    user_ids: Sequence[str]
+    item_ids: Sequence[str]
+    timestamp: np.ndarray | None = None
+    split: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+@dataclass
+class Complaints:
+    """The malformed lines of one file: counted, the first three kept, refused above a share of all lines."""
+
+    path: Path
+    limit: float = 0.01
+    count: int = 0
+    shown: list[str] = field(default_factory=list)
+
+    def add(self, line: int, reason: str) -> None:
+        """Note that ``line`` (counted from 1) is malformed and was left out."""
+        self.count += 1
+        if len(self.shown) < _SHOWN:
+            self.shown.append(f"line {line:,}: {reason}")
+
+    def check(self, lines: int) -> None:
+        """Refuse the file when too many of its ``lines`` are malformed.
+
+        Raises:
+            InputError: the share of malformed lines is above the limit.
+        """
+        if self.count > self.limit * lines:
+            # A limit of zero is that of layouts which no flag makes tolerant.
+            way_out = "Check the file, or raise --max-malformed." if self.limit else "Check the file."
+            raise InputError(
+                f"{self.count:,} of {lines:,} lines of {self.path} are malformed ({'; '.join(self.shown)}); "
+                f"at most {self.limit:.0%} are tolerated. {way_out}"
+            )
+
+    def summary(self) -> str:
+        """The complaints in a sentence; empty where there are none."""
+        if not self.count:
+            return ""
+        return f"{self.path.name}: {self.count:,} malformed lines left out ({'; '.join(self.shown)})"
+
+
+def check_id(text: str) -> str:
+    """Return an original id if it can be one.
+
+    Raises:
+        ValueError: it is empty, longer than 200 characters, or holds characters that cannot be printed.
+    """
+    if not text:
+        raise ValueError("the id is empty")
+    if len(text) > LONGEST_ID:
+        raise ValueError(f"the id has {len(text):,} characters, more than {LONGEST_ID}")
+    if not text.isprintable():
+        raise ValueError("the id holds characters that cannot be printed")
+    return text
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether a file begins as gzip does, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == _GZIP
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+
+
+def read_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, bytes]]:
+    """The lines of a plain or gzip file with their numbers (from 1), streamed, without their line ends.
+
+    Raises:
+        InputError: the file cannot be read, its gzip data are damaged or cut off, or a line is longer than
+            ``longest`` bytes; no more than that is ever held.
+    """
+    number = 0
+    with cast(BinaryIO, gzip.open(path, "rb") if is_gzip(path) else path.open("rb")) as file:
+        while True:
+            try:
+                line = file.readline(longest + 1)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
+                raise InputError(
+                    f"{path} is damaged or cut off after line {number:,} ({problem}); get the file again."
+                ) from problem
+            except OSError as problem:
+                raise read_problem(path, problem) from problem
+            if not line:
+                return
+            number += 1
+            if len(line) > longest:
+                raise InputError(
+                    f"Line {number:,} of {path} is longer than {longest:,} bytes; expected one record a line."
+                )
+            yield number, line.rstrip(b"\r\n")

@@ -1,0 +1,127 @@
+"""Steps of a preparation: each writes its tables once, and is skipped while what it depends on is unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.io.files import atomic_folder, remove_leftovers, sha256_of, write_bytes, write_json, write_problem
+from pipelines.io.reporter import Reporter
+
+_ABOUT = "step.json"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a step made: tables by name, and lines worth telling, which are told again when the step is skipped."""
+
+    tables: dict[str, pd.DataFrame]
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Plain JSON values."""
+
+
+def key_of(*parts: Any) -> str:
+    """The SHA-256, in hexadecimal, of plain JSON values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class WorkFolder:
+    """Where the results of the steps of one data set lie, outside the prepared folder."""
+
+    def __init__(self, path: Path, reporter: Reporter) -> None:
+        self.path, self.reporter = path, reporter
+
+    def forget(self) -> None:
+        """Remove what all steps wrote."""
+        try:
+            if self.path.exists():
+                shutil.rmtree(self.path)
+        except OSError as problem:
+            raise write_problem(self.path, problem) from problem
+
+    def step(self, name: str, key: str, build: Callable[[], Made]) -> Made:
+        """The result of step ``name``: what lies there if it was made with the same ``key``, else ``build()``."""
+        folder = self.path / name
+        remove_leftovers(folder)
+        made = _read(folder, key)
+        if made is None:
+            made = build()
+            _write(folder, key, made)
+        else:
+            self.reporter.line(f"Unchanged, taken over: {name}")
+        for note in made.notes:
+            self.reporter.line(note)
+        return made
+
+    def sha256(self, path: Path) -> str:
+        """The hash of a raw file; one whose size and time are unchanged is not read again."""
+        return self.hashes([path])[path]
+
+    def hashes(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """The same of many files; those that do not exist are left out."""
+        notes = self.path / "hashes.json"
+        known = read_json(notes)
+        found, new = {}, {}
+        for path in dict.fromkeys(paths):
+            if not path.is_file():
+                continue
+            state = path.stat()
+            about, name = [state.st_size, state.st_mtime_ns], str(path.resolve())
+            entry = known.get(name)
+            if not isinstance(entry, list) or entry[:2] != about:
+                entry = new[name] = [*about, sha256_of(path)]
+            found[path] = str(entry[2])
+        if new:
+            write_json(notes, {**known, **new})
+        return found
+
+    def log(self, name: str, lines: Sequence[str]) -> Path:
+        """Write the log ``name`` of a step, a line each."""
+        path = self.path / f"{name}.log"
+        write_bytes(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+        return path
+
+
+def _write(folder: Path, key: str, made: Made) -> None:
+    with atomic_folder(folder) as place:
+        files = {}
+        for name, table in made.tables.items():
+            path = place / f"{name}.parquet"
+            arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+            pq.write_table(arrow, path)
+            files[name] = sha256_of(path)
+        about = {"key": key, "files": files, "notes": made.notes, "facts": made.facts}
+        (place / _ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+
+
+def _read(folder: Path, key: str) -> Made | None:
+    """What a step wrote, if it is whole and was made with ``key``."""
+    about = read_json(folder / _ABOUT)
+    if about.get("key") != key:
+        return None
+    tables = {}
+    for name, sha256 in about["files"].items():
+        path = folder / f"{name}.parquet"
+        if not path.is_file() or sha256_of(path) != sha256:
+            return None
+        tables[name] = pq.read_table(path).to_pandas()
+    return Made(tables, about["notes"], about["facts"])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file of our own; empty where there is none."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,152 @@
+"""The layout of MMRec.
+
+    <name>.inter        tab-separated: userID, itemID; optionally timestamp, and x_label: 0 (train), 1 (validation)
+                        or 2 (test); other columns, such as rating, are not looked at
+    <kind>_feat.npy     [items, dim], a row an item: image_feat.npy, text_feat.npy, ...
+    u_id_mapping.csv    optional, with tabs or commas: user_id (the original id), userID
+    i_id_mapping.csv    optional, likewise: asin, itemID
+    items.csv           optional: item (the number), id, title, text, imUrl (an address, or images/<file>)
+
+Users and items are numbered from 0; without a mapping, their numbers are their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipelines.errors import InputError
+from pipelines.io.raw import Complaints, RawInteractions
+from pipelines.layouts.notes import NOTES_FILE
+from pipelines.layouts.numbered_ids import (
+    DETAILS,
+    ITEM_ID,
+    ITEMS_FILE,
+    count_numbers,
+    feature_paths,
+    known_image,
+    read_feature_files,
+    read_ids,
+)
+from pipelines.prepared.dataset import Features
+from pipelines.tables.interaction_reader import Part, gather
+from pipelines.tables.table_file import ColumnFile
+
+USER, ITEM, TIME, LABEL = "userID", "itemID", "timestamp", "x_label"
+USERS_FILE, ITEM_IDS_FILE = "u_id_mapping.csv", "i_id_mapping.csv"
+_LARGEST = np.iinfo(np.int32).max - 1
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds this layout."""
+    found = sorted(folder.glob("*.inter"))
+    return len(found) == 1 and {USER, ITEM} <= set(ColumnFile(found[0]).names)
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """Role -> path: interactions; where they are there, users, items, descriptions, notes and features by file name.
+
+    Raises:
+        InputError: the folder does not hold one file of interactions.
+    """
+    found = sorted(folder.glob("*.inter"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise InputError(f"{folder} has {names}; the MMRec layout needs one file <name>.inter.")
+    optional = {"users": USERS_FILE, "items": ITEM_IDS_FILE, "descriptions": ITEMS_FILE, "notes": NOTES_FILE}
+    there = {role: folder / name for role, name in optional.items() if (folder / name).is_file()}
+    return {"interactions": found[0], **there, **{path.name: path for path in feature_paths(folder)}}
+
+
+def read_interactions(paths: Mapping[str, Path], complaints: Complaints) -> RawInteractions:
+    """Read the interactions; ``paths`` are those of :func:`files`. All ids of the mappings are known, seen or not.
+
+    Raises:
+        InputError: a file is damaged, or numbers are not what they should be.
+    """
+    path = paths["interactions"]
+    names = ColumnFile(path).names
+    part = Part(
+        path,
+        USER,
+        ITEM,
+        time=TIME if TIME in names else None,
+        split_column=LABEL if LABEL in names else None,
+    )
+    raw = gather([part], complaints)
+    user, user_ids = _by_number(path, "user", raw.user, raw.user_ids, _ids(paths, "user"))
+    item, item_ids = _by_number(path, "item", raw.item, raw.item_ids, _ids(paths, "item"))
+    return RawInteractions(user, item, user_ids, item_ids, raw.timestamp, raw.split)
+
+
+def _ids(paths: Mapping[str, Path], kind: str) -> list[str] | None:
+    """The original ids by number, where there is a mapping."""
+    if f"{kind}s" not in paths:
+        return None
+    columns = {"user": (USER, ("user_id",)), "item": (ITEM, ITEM_ID)}[kind]
+    table = read_ids(paths[f"{kind}s"], kind, *columns)
+    ids = table["id"].tolist()
+    if table["id"].isna().any() or len(set(ids)) < len(ids):
+        raise InputError(f"{paths[f'{kind}s']} gives {kind}s an empty id, or one id twice.")
+    return ids
+
+
+def _by_number(
+    path: Path, kind: str, codes: np.ndarray, texts: Sequence[str], ids: list[str] | None
+) -> tuple[np.ndarray, list[str]]:
+    """The numbers of the interactions, and the id of each number."""
+    sound = (text.isascii() and text.isdigit() and len(text) < 11 and int(text) <= _LARGEST for text in texts)
+    wrong = [text for text, is_sound in zip(texts, sound, strict=True) if not is_sound]
+    if wrong:
+        raise InputError(f"{path} has the {kind} {wrong[0][:40]!r}; expected a number from 0.")
+    numbers = np.array([int(text) for text in texts], dtype=np.int32)
+    if ids is None:
+        ids = [str(number) for number in range(count_numbers(kind, [numbers]))]
+    if numbers.max() >= len(ids):
+        raise InputError(f"{path} has the {kind} {numbers.max()}, but only {len(ids):,} {kind}s are mapped to ids.")
+    return numbers[codes], ids
+
+
+def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: Complaints) -> pd.DataFrame:
+    """One row an id, in their order: id, title, text and image, each None where it is not known.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    table = pd.DataFrame({"id": list(item_ids)}, dtype=object).assign(title=None, text=None, image=None)
+    if "descriptions" in paths:
+        known = read_ids(paths["descriptions"], "item", "item", ITEM_ID)
+        rows = _rows(paths, item_ids, len(known), paths["descriptions"])
+        for column in set(DETAILS) & set(known.columns):
+            cells = known[column].tolist()
+            table[column] = pd.Series([cells[row] for row in rows], dtype=object)
+        images = [known_image(image, paths["descriptions"].parent) for image in table["image"]]
+        table["image"] = pd.Series(images, dtype=object)
+    return table
+
+
+def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[str, Features]:
+    """Modality -> a row of features an id, in their order.
+
+    Raises:
+        InputError: a file is damaged, or lacks an item.
+    """
+    features = {}
+    for file in read_feature_files(paths["interactions"].parent):
+        rows = _rows(paths, item_ids, len(file.features.values), file.path)
+        whole = file.features
+        features[file.modality] = Features(whole.values[rows], whole.present[rows], whole.encoder, whole.vocabulary)
+    return features
+
+
+def _rows(paths: Mapping[str, Path], item_ids: Sequence[str], count: int, path: Path) -> np.ndarray:
+    """The rows of ``item_ids`` in a file that has ``count`` rows, one a number."""
+    ids = _ids(paths, "item")
+    known = None if ids is None else {name: number for number, name in enumerate(ids)}
+    rows = np.array([int(name) if known is None else known[name] for name in item_ids], dtype=np.int64)
+    if len(rows) and rows.max() >= count:
+        raise InputError(f"{path} has {count:,} rows, and none for item {rows.max()}; expected one row an item.")
+    return rows

@@ -1,0 +1,232 @@
+"""The layout in which the paper's processed data sets were published.
+
+    train.json, val.json, test.json   {"0": [12, 7, ...], ...}: user -> the items of that split
+    <kind>_feat.npy                   floats [items, dim], one file a modality; any of them may be absent
+    items.csv                         optional: column item, an original id (asin or id), imUrl, title, text
+    users.csv                         optional: columns user, id
+    timestamps.csv                    optional: columns user, item, timestamp
+    images/                           optional: pictures that items.csv names as images/<file>
+
+Users and items are numbered from 0. A row of zeros means that the item has no content of that modality. What is
+noted of feature files (see ``pipelines.layouts.notes``) goes before what their names and rows say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from pipelines.errors import InputError
+from pipelines.io.files import read_problem, sha256_of
+from pipelines.io.raw import Complaints
+from pipelines.layouts.notes import NOTES_FILE
+from pipelines.layouts.numbered_ids import (
+    ITEM_ID,
+    ITEMS_FILE,
+    MODALITIES,
+    count_numbers,
+    feature_paths,
+    numbered,
+    read_feature_files,
+    read_ids,
+)
+from pipelines.prepared.dataset import SPLITS, PreparedDataset, cold_users, cold_users_sentence
+from pipelines.tables.interaction_reader import Part, gather
+
+ColdUsers = Literal["refuse", "keep", "drop"]
+COLD_USERS: tuple[ColdUsers, ...] = ("refuse", "keep", "drop")
+
+SPLIT_FILES = {"train": "train.json", "validation": "val.json", "test": "test.json"}
+USERS_FILE, TIMES_FILE = "users.csv", "timestamps.csv"
+_LARGEST_ID = np.iinfo(np.int32).max - 1
+
+
+def raw_files(folder: Path) -> list[Path]:
+    """The files of ``folder`` that belong to the layout.
+
+    Raises:
+        InputError: the folder or one of its three splits is missing.
+    """
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}; --from expects one with {', '.join(SPLIT_FILES.values())}.")
+    splits = [folder / name for name in SPLIT_FILES.values()]
+    missing = [path.name for path in splits if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} has no {' and no '.join(missing)}; the published layout needs "
+            f"{', '.join(SPLIT_FILES.values())} (user -> list of items)."
+        )
+    optional = [folder / name for name in (ITEMS_FILE, USERS_FILE, TIMES_FILE, NOTES_FILE)]
+    return [*splits, *feature_paths(folder), *(path for path in optional if path.is_file())]
+
+
+def source_hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of the layout."""
+    return {path.name: sha256_of(path) for path in raw_files(folder)}
+
+
+def published_settings(modalities: Mapping[str, str], cold: ColdUsers) -> dict[str, Any]:
+    """The settings that the manifest records of this source."""
+    return {"source": "published", "cold_users": cold, "modalities": dict(sorted(modalities.items()))}
+
+
+def read_published(
+    name: str,
+    folder: Path,
+    *,
+    modalities: Mapping[str, str] = MODALITIES,
+    cold: ColdUsers = "refuse",
+    sources: Mapping[str, str] | None = None,
+) -> PreparedDataset:
+    """Read a folder of the published layout.
+
+    Args:
+        name: the data set's name.
+        folder: where the files lie.
+        modalities: feature file -> modality; another ``<kind>_feat.npy`` becomes modality ``<kind>``.
+        cold: what to do with users whose held-out interactions come without any in training: ``refuse`` the
+            data, ``keep`` them, or ``drop`` those held-out interactions (the users keep their numbers).
+        sources: what :func:`source_hashes` gave, where it was asked before.
+
+    Raises:
+        InputError: a file is missing, damaged or not valid.
+    """
+    files = raw_files(folder)
+    pairs = {split: read_pairs(folder / file) for split, file in SPLIT_FILES.items()}
+    users = read_ids(folder / USERS_FILE, "user", "user", ("id",)) if folder / USERS_FILE in files else None
+    items = read_ids(folder / ITEMS_FILE, "item", "item", ITEM_ID) if folder / ITEMS_FILE in files else None
+    features = read_feature_files(folder, modalities)
+    num_users = count_numbers("user", [numbers for numbers, _ in pairs.values()], 0 if users is None else len(users))
+    described = {file.path: len(file.features.values) for file in features}
+    described |= {} if items is None else {folder / ITEMS_FILE: len(items)}
+    seen = [frame["item"].to_numpy() for _, frame in pairs.values()]
+    num_items = count_numbers("item", seen, at_least=max(described.values(), default=0))
+    _check_rows(described, "item", num_items)
+    _check_rows({} if users is None else {folder / USERS_FILE: len(users)}, "user", num_users)
+    users = numbered("user", num_users) if users is None else users
+    interactions = pd.concat([frame.assign(split=split) for split, (_, frame) in pairs.items()], ignore_index=True)
+    interactions = apply_cold_policy(name, interactions, users["id"], cold)
+    if folder / TIMES_FILE in files:
+        interactions = _with_times(folder / TIMES_FILE, interactions)
+    return PreparedDataset(
+        name=name,
+        users=users,
+        items=numbered("item", num_items) if items is None else items,
+        interactions=interactions,
+        features={file.modality: file.features for file in features},
+        settings=published_settings(modalities, cold),
+        sources=source_hashes(folder) if sources is None else dict(sources),
+    )
+
+
+def read_pairs(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
+    """The users (int64, also those with an empty list) and the interactions (user, item) of one split file.
+
+    Raises:
+        InputError: the file is not JSON, or not an object of users with lists of items.
+    """
+    lists = _read_json(path)
+    users = np.array([_user(path, key) for key in lists], dtype=np.int64)
+    numbers, counts = np.unique(users, return_counts=True)
+    if (counts > 1).any():
+        raise InputError(f"{path} lists user {numbers[counts > 1][0]} more than once.")
+    for key, items in lists.items():
+        _check_list(path, key, items)
+    flat = np.array([item for items in lists.values() for item in items], dtype=np.int32)
+    lengths = [len(items) for items in lists.values()]
+    return users, pd.DataFrame({"user": np.repeat(users, lengths).astype(np.int32), "item": flat})
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        lists = json.loads(path.read_bytes(), object_pairs_hook=lambda pairs: _unique(path, pairs))
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+    except (ValueError, RecursionError) as problem:
+        raise InputError(f"{path} is truncated or not JSON ({problem}).") from problem
+    if not isinstance(lists, dict):
+        raise InputError(f"{path} holds {_kind(lists)}; expected an object: user -> list of items.")
+    return lists
+
+
+def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InputError(f"{path} lists user {twice[:40]} more than once.")
+    return result
+
+
+def _user(path: Path, key: str) -> int:
+    if not (key.isascii() and key.isdigit()) or len(key) > 10 or int(key) > _LARGEST_ID:
+        raise InputError(f"{path} has the user {key[:40]!r}; expected a number from 0 to {_LARGEST_ID}.")
+    return int(key)
+
+
+def _check_list(path: Path, user: str, items: Any) -> None:
+    if not isinstance(items, list):
+        raise InputError(f"{path} gives user {user} {_kind(items)}; expected a list of items.")
+    for item in items:
+        if type(item) is not int:  # bool is an int, and 3.0 is no id
+            raise InputError(f"{path} gives user {user} {_kind(item)} as an item; expected a whole number.")
+        if not 0 <= item <= _LARGEST_ID:
+            raise InputError(
+                f"{path} gives user {user} the item {str(item)[:40]}; expected a number from 0 to {_LARGEST_ID}."
+            )
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", float: "a fraction"}
+    return names.get(type(value), "a number" if isinstance(value, int) else "null")
+
+
+def _check_rows(rows: Mapping[Path, int], kind: str, known: int) -> None:
+    for path, count in rows.items():
+        if count != known:
+            raise InputError(
+                f"{path} has {count:,} rows, but there are {known:,} {kind}s (the highest {kind} "
+                f"number + 1, over the three splits and the other files); expected a row for each."
+            )
+
+
+def apply_cold_policy(name: str, interactions: pd.DataFrame, ids: pd.Series, cold: ColdUsers) -> pd.DataFrame:
+    """The interactions (columns user, item, split) that are left when users without training ones are treated.
+
+    Args:
+        ids: the original id of each user, for the message.
+
+    Raises:
+        InputError: there are such users, and the policy is to refuse.
+    """
+    if cold == "keep":
+        return interactions
+    splits = {split: interactions.loc[interactions["split"] == split, ["user", "item"]].to_numpy() for split in SPLITS}
+    found = cold_users(splits.pop("train"), splits)
+    if cold == "refuse" and any(len(users) for users in found.values()):
+        raise InputError(f'Data set "{name}": {cold_users_sentence(found, ids)}.')
+    dropped = pd.Series(False, index=interactions.index)
+    for split, users in found.items():
+        dropped |= (interactions["split"] == split) & interactions["user"].isin(users)
+    return interactions[~dropped].reset_index(drop=True)
+
+
+def _with_times(path: Path, interactions: pd.DataFrame) -> pd.DataFrame:
+    raw = gather([Part(path, "user", "item", time="timestamp")], Complaints(path, limit=0.0))
+    try:
+        users, items = (np.array([int(number) for number in ids]) for ids in (raw.user_ids, raw.item_ids))
+    except ValueError as problem:
+        raise InputError(f"{path} does not give users and items by their numbers ({problem}).") from problem
+    times = pd.DataFrame({"user": users[raw.user], "item": items[raw.item], "timestamp": raw.timestamp})
+    if times.duplicated(["user", "item"]).any():
+        raise InputError(f"{path} gives the time of a pair of user and item twice.")
+    merged = interactions.merge(times, on=["user", "item"], how="left")
+    unknown = int(merged["timestamp"].isna().sum())
+    if unknown:
+        raise InputError(f"{path} lacks the time of {unknown:,} interactions; give the time of each, or remove it.")
+    return interactions.assign(timestamp=merged["timestamp"].astype(np.int64))

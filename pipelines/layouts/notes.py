@@ -1,0 +1,99 @@
+"""What the layouts of others have no room for: the modality, precision, encoder and vocabulary of a feature file.
+
+``mmssl-features.json`` lies beside the files it describes: file name -> note. Without it, a layout is read as its
+own rules say.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from pipelines.errors import InputError
+from pipelines.io.files import read_problem
+from pipelines.prepared.dataset import Features
+from pipelines.prepared.manifest import Name
+
+NOTES_FILE = "mmssl-features.json"
+VOCABULARY_COLUMNS = ["id", "token", "count"]
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
+
+
+class FeatureNote(BaseModel):
+    """One feature file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    modality: Name
+    dtype: Literal["float16", "float32", "int32"]
+    encoder: dict[str, Any]
+    vocabulary: FileName | None = None
+    """Of tokens (int32): the file that lists them."""
+    zeros: list[Annotated[int, Field(ge=0)]] = []
+    """Rows that are all zero and content all the same; other rows of zeros mean that there is none."""
+
+
+_NOTES = TypeAdapter(dict[FileName, FeatureNote])
+
+
+def read_notes(folder: Path) -> dict[str, FeatureNote]:
+    """File name -> note; empty where the folder has no notes.
+
+    Raises:
+        InputError: the notes are damaged, or describe a file that is not there.
+    """
+    path = folder / NOTES_FILE
+    if not path.is_file():
+        return {}
+    try:
+        notes = _NOTES.validate_json(path.read_bytes())
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+    except ValidationError as problem:
+        error = problem.errors()[0]
+        where = ".".join(str(part) for part in error["loc"]) or "its top"
+        raise InputError(f"{path} is damaged at {where} ({error['msg']}); export again, or remove it.") from None
+    for name, note in notes.items():
+        missing = [file for file in (name, note.vocabulary) if file is not None and not (folder / file).is_file()]
+        if missing:
+            raise InputError(f"{path} describes {missing[0]}, which is not there; export again, or remove the note.")
+        if (note.dtype == "int32") != (note.vocabulary is not None):
+            raise InputError(f"{path} is damaged at {name}: int32 values and a vocabulary go together.")
+    if len({note.modality for note in notes.values()}) < len(notes):
+        raise InputError(f"{path} gives one modality to two files.")
+    return notes
+
+
+def write_notes(folder: Path, notes: Mapping[str, FeatureNote]) -> None:
+    """Write the notes of a folder that is being made."""
+    plain = {name: note.model_dump() for name, note in notes.items()}
+    (folder / NOTES_FILE).write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def noted(values: np.ndarray, present: np.ndarray, note: FeatureNote, folder: Path) -> Features:
+    """The features that a file's values [items, dim] and its note stand for."""
+    vocabulary = None if note.vocabulary is None else _read_vocabulary(folder / note.vocabulary)
+    return Features(values.astype(note.dtype, copy=False), present, note.encoder, vocabulary)
+
+
+def _read_vocabulary(path: Path) -> pd.DataFrame:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+        if header != VOCABULARY_COLUMNS:
+            raise ValueError(f"columns {', '.join(header)}; expected {', '.join(VOCABULARY_COLUMNS)}")
+        numbers = np.array([(int(number), int(count)) for number, _, count in rows], dtype=np.int64).reshape(-1, 2)
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+    except (csv.Error, ValueError, OverflowError) as problem:
+        raise InputError(f"{path} is not the vocabulary of a modality ({problem}).") from problem
+    tokens = pd.Series([token for _, token, _ in rows], dtype=object)
+    return pd.DataFrame({"id": numbers[:, 0].astype(np.int32), "token": tokens, "count": numbers[:, 1]})

@@ -1,0 +1,170 @@
+"""What the layouts share that number users and items from 0: tables of ids, and a row of features an item."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pipelines.errors import InputError
+from pipelines.io.files import read_problem
+from pipelines.io.raw import LONGEST_LINE
+from pipelines.layouts.notes import FeatureNote, noted, read_notes
+from pipelines.prepared.dataset import Features
+from pipelines.prepared.storage import read_array
+
+MODALITIES = {"image_feat.npy": "visual", "audio_feat.npy": "acoustic", "text_feat.npy": "textual"}
+FEATURES = "_feat.npy"
+ITEMS_FILE = "items.csv"
+ITEM_ID = ("asin", "id")
+DETAILS = {"title": "title", "text": "text", "image": "imUrl"}
+"""Column of the items -> column of the file."""
+PICTURES = "images"
+
+
+class FeatureFile(NamedTuple):
+    """A feature file and what it holds."""
+
+    path: Path
+    modality: str
+    features: Features
+
+
+def count_numbers(kind: str, ids: Sequence[np.ndarray], at_least: int = 0) -> int:
+    """How many users or items there are: the highest number + 1, unless the numbers have wide gaps.
+
+    Raises:
+        InputError: one number is far above the others.
+    """
+    known = np.unique(np.concatenate(ids))
+    count = max(int(known[-1]) + 1 if len(known) else 0, at_least)
+    # One stray id would otherwise ask for a row of every number below it.
+    if count > at_least and count > 10 * len(known) + 1000:
+        raise InputError(
+            f"{kind} number {known[-1]} is out of range: only {len(known):,} {kind}s occur, and they should "
+            "be numbered from 0 without wide gaps."
+        )
+    return count
+
+
+def numbered(kind: str, count: int) -> pd.DataFrame:
+    """Users (items) whose ids are their numbers: columns ``kind``, int32, and id."""
+    numbers = np.arange(count, dtype=np.int32)
+    return pd.DataFrame({kind: numbers, "id": [str(number) for number in numbers]})
+
+
+def read_ids(path: Path, kind: str, number: str, ids: Sequence[str]) -> pd.DataFrame:
+    """A table of ids, separated by commas or tabs: columns ``kind``, id and, where known, title, text and image.
+
+    Args:
+        number: the column with the numbers 0, 1, ..., each once, in any order.
+        ids: possible names of the column with the original ids.
+
+    Raises:
+        InputError: the file is not such a table.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = "\t" if "\t" in file.readline() else ","
+            file.seek(0)
+            csv.field_size_limit(LONGEST_LINE)
+            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            columns = list(reader.fieldnames or [])
+            rows = list(reader)
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+    except (csv.Error, ValueError) as problem:
+        raise InputError(f"{path} is not CSV in UTF-8 ({problem}).") from problem
+    id_column = next((column for column in ids if column in columns), None)
+    if number not in columns or id_column is None:
+        raise InputError(f"{path} has the columns {', '.join(columns) or 'none'}; expected {number}, {ids[0]}.")
+    order = {row[number]: row for row in rows}
+    if len(order) < len(rows) or set(order) != {str(item) for item in range(len(rows))}:
+        raise InputError(f"{path} does not number its {len(rows):,} {kind}s 0 to {len(rows) - 1:,}, each once.")
+    ordered = [order[str(item)] for item in range(len(rows))]
+    table = numbered(kind, len(rows)).assign(id=[row[id_column] or None for row in ordered])
+    for column, source in DETAILS.items():
+        if source in columns:
+            table[column] = pd.Series([row[source] or None for row in ordered], dtype=object)
+    return table
+
+
+def feature_paths(folder: Path) -> list[Path]:
+    """The feature files of a folder, and the files that say what they are."""
+    notes = read_notes(folder)
+    vocabularies = [folder / note.vocabulary for note in notes.values() if note.vocabulary is not None]
+    return [*sorted(folder.glob(f"*{FEATURES}")), *vocabularies]
+
+
+def read_feature_files(folder: Path, modalities: Mapping[str, str] = MODALITIES) -> list[FeatureFile]:
+    """The features of each ``<kind>_feat.npy``, in the order of ``modalities`` (file -> modality), then by name.
+
+    A row of zeros means that the item has no content, unless a note says otherwise.
+
+    Raises:
+        InputError: a file is damaged, holds no numbers, or two are of one modality.
+    """
+    notes = read_notes(folder)
+    names = {path.name for path in folder.glob(f"*{FEATURES}")}
+    known = [name for name in modalities if name in names]
+    found: dict[str, FeatureFile] = {}
+    for name in [*known, *sorted(names.difference(known))]:
+        note = notes.get(name)
+        modality = note.modality if note else modalities.get(name, name.removesuffix(FEATURES))
+        if modality in found:
+            raise InputError(f"{folder} has two files of modality {modality!r}, one of them {name}.")
+        found[modality] = FeatureFile(folder / name, modality, _read_file(folder / name, note))
+    return list(found.values())
+
+
+def _read_file(path: Path, note: FeatureNote | None) -> Features:
+    rows = read_array(path)
+    if note is not None and rows.dtype != note.dtype:
+        raise InputError(f"{path} holds {rows.dtype} values, not {note.dtype} as is noted of it.")
+    if note is None and rows.dtype.kind != "f":
+        raise InputError(f"{path} holds {rows.dtype} values; expected floating-point numbers.")
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise InputError(f"{path} has shape {rows.shape}; expected [items, dim], one row an item.")
+    if note is None:
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as such
+            values = rows.astype(np.float16 if rows.dtype.itemsize == 2 else np.float32)
+        return Features(values, np.any(values, axis=1), {"name": "published", "file": path.name})
+    if note.zeros and max(note.zeros) >= len(rows):
+        raise InputError(f"{path} has {len(rows):,} rows, but row {max(note.zeros)} is noted of it.")
+    present = np.any(rows, axis=1)
+    present[note.zeros] = True
+    return noted(rows, present, note, path.parent)
+
+
+def _picture_name(image: object) -> str | None:
+    """The file name of a picture that is named as one of the folder ``images``; None for anything else."""
+    if not isinstance(image, str) or not image.isprintable():
+        return None
+    folder, _, name = image.partition("/")
+    plain = folder == PICTURES and name not in ("", ".", "..") and not set(name) & set("/\\")
+    return name if plain else None
+
+
+def known_image(image: object, folder: Path) -> str | None:
+    """An address, or a picture that is there, as an item may name it; any other path means nothing elsewhere."""
+    name = _picture_name(image)
+    known = (folder / PICTURES / name).is_file() if name else "://" in str(image)
+    return str(image) if known else None
+
+
+def read_pictures(folder: Path, images: Iterable[object]) -> dict[str, bytes]:
+    """File name -> content of the pictures that came with the items, as ``write_prepared`` takes them.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    names = [_picture_name(image) for image in images if known_image(image, folder)]
+    paths = [folder / PICTURES / name for name in names if name is not None]
+    try:
+        return {path.name: path.read_bytes() for path in paths}
+    except OSError as problem:
+        raise read_problem(folder / PICTURES, problem) from problem

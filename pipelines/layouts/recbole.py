@@ -1,0 +1,240 @@
+"""The atomic files of RecBole: tab-separated, with the type of each field in the header, such as ``user_id:token``.
+
+<name>.inter            user_id, item_id; optionally rating, timestamp; or, with the split fixed,
+<name>.train.inter, <name>.valid.inter, <name>.test.inter
+<name>.item             optional: item_id; title (or name), other fields of token_seq as text, image; fields of
+                        float_seq are features, each a modality of its name
+<name>.<suffix>         features that notes describe (see ``pipelines.layouts.notes``): the id of an item, and a
+                        field of float_seq, or of token_seq with the numbers of tokens; zeros alone mean nothing
+images/                 pictures that the field image names as images/<file>
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.errors import InputError
+from pipelines.io.raw import Complaints, RawInteractions, check_id
+from pipelines.layouts.notes import NOTES_FILE, noted, read_notes
+from pipelines.layouts.numbered_ids import known_image
+from pipelines.prepared.dataset import SPLITS, Features
+from pipelines.sources.table import wanted_records
+from pipelines.tables.column_types import as_text, cell_texts
+from pipelines.tables.interaction_reader import Part, gather
+from pipelines.tables.table_file import ColumnFile
+
+USER, ITEM, TIME, RATING = "user_id", "item_id", "timestamp", "rating"
+PARTS = {"train": "train", "validation": "valid", "test": "test"}
+"""Split -> part of the file name."""
+_TITLES = ("title", "name", "item_name", "movie_title")
+_IMAGES = ("image", "image_url", "img_url", "imUrl")
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds this layout."""
+    found = sorted(folder.glob("*.inter"))
+    return bool(found) and {USER, ITEM} <= _fields(ColumnFile(found[0])).keys()
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """Role -> path: interactions, or train, validation and test; where they are there, items, notes and features.
+
+    Raises:
+        InputError: the folder does not hold the interactions of one data set.
+    """
+    groups: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.glob("*.inter")):
+        base, _, part = path.stem.rpartition(".")
+        base, part = (base, part) if base and part in PARTS.values() else (path.stem, "")
+        groups.setdefault(base, {})[part] = path
+    if len(groups) != 1:
+        raise InputError(
+            f"{folder} has interactions of {' and '.join(groups) or 'no data set'}; expected <name>.inter, or "
+            "<name>.train.inter, <name>.valid.inter and <name>.test.inter, of one data set."
+        )
+    (base, parts), *_ = groups.items()
+    missing = [f"{base}.{part}.inter" for part in PARTS.values() if part not in parts]
+    if "" not in parts and missing:
+        raise InputError(f"{folder} has no {' and no '.join(missing)}, which the other parts of the split need.")
+    paths = {"interactions": parts[""]} if missing else {split: parts[part] for split, part in PARTS.items()}
+    optional = {"users": folder / f"{base}.user", "items": folder / f"{base}.item", "notes": folder / NOTES_FILE}
+    for name, note in read_notes(folder).items():
+        optional[f"features/{note.modality}"] = folder / name
+        if note.vocabulary is not None:
+            optional[f"vocabulary/{note.modality}"] = folder / note.vocabulary
+    return {**paths, **{role: path for role, path in optional.items() if path.is_file()}}
+
+
+def _fields(file: ColumnFile) -> dict[str, tuple[str, str]]:
+    """Field -> (column, type)."""
+    split = [(name, *name.partition(":")[::2]) for name in file.names]
+    return {field: (column, kind) for column, field, kind in split if kind}
+
+
+def read_interactions(
+    paths: Mapping[str, Path],
+    complaints: Complaints,
+    *,
+    min_rating: float | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> RawInteractions:
+    """Read the interactions; ``paths`` are those of :func:`files`. All users and items listed are known, seen or not.
+
+    Args:
+        min_rating: the least rating that counts.
+        report: is told how many interactions were rated lower.
+
+    Raises:
+        InputError: a file is damaged, lacks a field, or has too many malformed records.
+    """
+    parts = []
+    for role in (*SPLITS, "interactions"):
+        if role not in paths:
+            continue
+        fields = _fields(ColumnFile(paths[role]))
+        needed = (USER, ITEM) if min_rating is None else (USER, ITEM, RATING)
+        missing = [field for field in needed if field not in fields]
+        if missing:
+            raise InputError(
+                f"{paths[role]} has no field {' and no '.join(missing)}, only {', '.join(fields) or 'none with a type'}"
+                f"; expected a header such as {USER}:token, {ITEM}:token, {TIME}:float with tabs between."
+            )
+        split = SPLITS.index(role) if role in SPLITS else None
+        time = fields[TIME][0] if TIME in fields else None
+        rating = None if min_rating is None else fields[RATING][0]
+        parts.append(Part(paths[role], fields[USER][0], fields[ITEM][0], time, rating, min_rating, split))
+    if len({part.time is None for part in parts}) > 1:
+        raise InputError(f"Only some of {', '.join(part.path.name for part in parts)} have the field {TIME}.")
+    raw = gather(parts, complaints, report)
+    user_ids, item_ids = _listed(paths.get("users"), USER), _listed(paths.get("items"), ITEM)
+    return replace(raw, user_ids=_union(raw.user_ids, user_ids), item_ids=_union(raw.item_ids, item_ids))
+
+
+def _listed(path: Path | None, field: str) -> Iterator[str]:
+    """The ids that a file lists; what is wrong with others is for who reads more of it to say."""
+    file = None if path is None else ColumnFile(path)
+    column, _ = _fields(file).get(field, ("", "")) if file else ("", "")
+    if file is None or not column:
+        return
+    for batch in file.batches([column], Complaints(file.path)):
+        for name in as_text(batch.columns[column], column, file.path).to_pylist():
+            with suppress(ValueError):
+                yield check_id(name or "")
+
+
+def _union(ids: Sequence[str], more: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(chain(ids, more)))
+
+
+def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: Complaints) -> pd.DataFrame:
+    """One row an id, in their order: id, title, text and image, each None where it is not known.
+
+    The text is the field ``text``, as it is, where there is one; else the title and all other fields of token_seq.
+
+    Raises:
+        InputError: the file is damaged, or has too many malformed records.
+    """
+    table = pd.DataFrame({"id": list(item_ids)}, dtype=object).assign(title=None, text=None, image=None)
+    if "items" not in paths:
+        return table
+    file = ColumnFile(paths["items"])
+    fields = _fields(file)
+    if ITEM not in fields:
+        raise InputError(f"{paths['items']} has no field {ITEM}:token, only {', '.join(file.names)}.")
+    title = next((fields[name][0] for name in _TITLES if name in fields), None)
+    image = next((fields[name][0] for name in _IMAGES if name in fields), None)
+    worded = [column for column, kind in fields.values() if kind == "token_seq" and column not in (title, image)]
+    texts = [fields["text"][0]] if "text" in fields else [*([title] if title else []), *worded]
+    columns = [column for column in dict.fromkeys([title, image, *texts]) if column is not None]
+    rows: dict[str, dict[str, Any]] = {}
+    for _, name, cells in wanted_records(file, fields[ITEM][0], columns, set(item_ids), complaints):
+        known = {column: " ".join(cell_texts(cell)) for column, cell in cells.items()}
+        text = " ".join(known[column] for column in texts if known[column])
+        picture = known_image(known.get(image or ""), file.path.parent)
+        rows[name] = {"title": known.get(title or ""), "text": text, "image": picture}
+    for column in ("title", "text", "image"):
+        table[column] = pd.Series([rows.get(name, {}).get(column) or None for name in item_ids], dtype=object)
+    return table
+
+
+def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[str, Features]:
+    """Modality -> a row of features an id, in their order; an item without them is absent.
+
+    Raises:
+        InputError: a file is damaged, or its vectors are of unequal length.
+    """
+    some = next(paths[role] for role in (*SPLITS, "interactions") if role in paths)
+    features = {}
+    for name, note in read_notes(some.parent).items():
+        path = some.parent / name
+        columns = ColumnFile(path).names
+        if len(columns) != 2:
+            raise InputError(f"{path} has the columns {', '.join(columns)}; expected an id and a sequence of numbers.")
+        strict = Complaints(path, limit=0.0)
+        values, present = _read_vectors(path, columns[0], columns[1], item_ids, strict, note.dtype, note.zeros)
+        features[note.modality] = noted(values, present, note, some.parent)
+    fields = _fields(ColumnFile(paths["items"])) if "items" in paths else {}
+    for field, (column, kind) in fields.items():
+        if kind == "float_seq" and field not in features:
+            values, present = _read_vectors(
+                paths["items"], fields[ITEM][0], column, item_ids, Complaints(paths["items"])
+            )
+            features[field] = Features(values, present, {"name": "recbole", "field": field})
+    return features
+
+
+def _read_vectors(
+    path: Path,
+    id_column: str,
+    column: str,
+    item_ids: Sequence[str],
+    complaints: Complaints,
+    dtype: str = "float32",
+    zeros: Sequence[int] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values [items, dim] and presence, bool [items]; ``zeros`` are rows of the file, all zero yet content."""
+    row_of = {name: row for row, name in enumerate(item_ids)}
+    present = np.zeros(len(item_ids), dtype=bool)
+    values = np.zeros((len(item_ids), 0), dtype=dtype)
+    file = ColumnFile(path)
+    for batch in file.batches([id_column, column], complaints):
+        names = as_text(batch.columns[id_column], id_column, path).to_pylist()
+        texts = as_text(batch.columns[column], column, path)
+        for record in batch.records[~np.asarray(texts.is_valid())].tolist():
+            complaints.add(record, f"{column}: not in UTF-8")
+        rows = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
+        texts = pc.utf8_trim_whitespace(texts).fill_null("")
+        words = pc.utf8_split_whitespace(texts)
+        lengths = np.asarray(pc.list_value_length(words))
+        wanted = (rows >= 0) & (np.asarray(pc.binary_length(texts)) > 0)
+        if not wanted.any():
+            continue
+        if not values.shape[1]:
+            values = np.zeros((len(item_ids), int(lengths[wanted][0])), dtype=dtype)
+        unequal = wanted & (lengths != values.shape[1])
+        if unequal.any():
+            raise InputError(
+                f"{path}, record {batch.records[unequal][0]:,} has {lengths[unequal][0]} numbers in {column}; expected "
+                f"{values.shape[1]} as in the first."
+            )
+        try:
+            flat = pc.list_flatten(words.filter(pa.array(wanted)))
+            numbers = flat.cast(pa.int32() if dtype == "int32" else pa.float32())
+        except pa.ArrowInvalid as problem:
+            raise InputError(f"{path} has in {column} what is no number ({problem}).") from problem
+        values[rows[wanted]] = np.asarray(numbers).reshape(-1, values.shape[1])
+        present[rows[wanted & np.isin(batch.records - 2, zeros)]] = True
+    complaints.check(file.records)
+    if not values.shape[1]:
+        raise InputError(f"{path} has no numbers in {column} for any of the {len(item_ids):,} items.")
+    return values, present | values.any(axis=1)

@@ -1,0 +1,155 @@
+"""manifest.json: what a prepared folder holds, with the hash of every file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from pipelines.errors import InputError
+from pipelines.io.files import read_problem
+
+FORMAT: Literal["mmssl-prepared"] = "mmssl-prepared"
+VERSION: Literal[1] = 1
+MANIFEST = "manifest.json"
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FileEntry(_Entry):
+    """One file of the folder."""
+
+    sha256: Sha256
+    bytes: Count
+
+
+class ModalityEntry(_Entry):
+    """One modality: ``features/<name>.npz`` in short."""
+
+    dim: Annotated[int, Field(ge=1)]
+    dtype: Literal["float16", "float32", "int32"]
+    """int32: ids of tokens, ``dim`` of them an item."""
+    present: Count
+    """How many items have content of this modality."""
+    encoder: dict[str, Any]
+
+
+class Counts(_Entry):
+    """Users, items and the interactions of each split."""
+
+    users: Count
+    items: Count
+    train: Count
+    validation: Count
+    test: Count
+
+    @property
+    def interactions(self) -> int:
+        return self.train + self.validation + self.test
+
+    def sparsity(self, interactions: int) -> float:
+        """The share of the users x items matrix left empty by ``interactions`` pairs."""
+        return 1 - interactions / max(self.users * self.items, 1)
+
+
+class StepEntry(_Entry):
+    """What was left after one step of cleaning the interactions."""
+
+    name: str
+    users: Count
+    items: Count
+    interactions: Count
+
+
+class Manifest(_Entry):
+    """The whole manifest. It holds no time and no path, so that the same data give the same bytes."""
+
+    format: Literal["mmssl-prepared"] = FORMAT
+    version: Literal[1] = VERSION
+    name: Name
+    created_by: str
+    settings: dict[str, Any]
+    sources: dict[str, Sha256]
+    counts: Counts
+    steps: list[StepEntry] = []
+    modalities: dict[Name, ModalityEntry]
+    files: dict[str, FileEntry]
+
+    def to_bytes(self) -> bytes:
+        """The text of manifest.json."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of manifest.json: it stands for the data set, whole."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @property
+    def content_digest(self) -> str:
+        """The SHA-256 of the names and hashes of the files: the same data, whichever program wrote them."""
+        lines = (f"{entry.sha256}  {name}\n" for name, entry in sorted(self.files.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def feature_file(modality: str) -> str:
+    """Where the features of a modality lie in a prepared folder."""
+    return f"features/{modality}.npz"
+
+
+def vocabulary_file(modality: str) -> str:
+    """Where the vocabulary of a modality of tokens lies in a prepared folder."""
+    return f"features/{modality}.vocabulary.parquet"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a prepared folder; no other file is opened.
+
+    Raises:
+        InputError: there is no prepared data set, or its manifest is damaged or of an unknown version.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(f"There is no prepared data set at {folder} (no {MANIFEST}); prepare it with `mmssl prep`.")
+    try:
+        text = path.read_bytes()
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as problem:
+        raise InputError(f"{path} {_what_is_wrong(problem)}; run `mmssl prep` again.") from None
+    for name in manifest.files:
+        _check_inside(path, name)
+    for modality, entry in manifest.modalities.items():
+        needed = {feature_file(modality), *([vocabulary_file(modality)] if entry.dtype == "int32" else [])}
+        if needed - manifest.files.keys():
+            raise InputError(f"{path} names modality {modality} without its file; run `mmssl prep` again.")
+    return manifest
+
+
+def _what_is_wrong(problem: ValidationError) -> str:
+    error = problem.errors()[0]
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "json_invalid":
+        return "is truncated or not JSON"
+    if where == "version":
+        return f"has format version {error.get('input')!r}, and this program reads version {VERSION}"
+    if where == "format":
+        return f"is not of the format {FORMAT!r}"
+    return f"is damaged at {where or 'its top'} ({error['msg']})"
+
+
+def _check_inside(path: Path, name: str) -> None:
+    """A file of the manifest must be named by a plain relative path, for it is opened."""
+    parts = PurePosixPath(name).parts
+    plain = name == "/".join(parts) and not name.startswith("/") and "\\" not in name and ":" not in name
+    if not parts or not plain or ".." in parts or "\0" in name:
+        raise InputError(f"{path} names the file {name!r}, which is not inside the folder.")

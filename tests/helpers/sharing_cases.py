@@ -1,0 +1,158 @@
+"""What one process and several must answer alike: losses, statistics and trainings of small cases.
+
+Each case is a function without arguments that returns tensors by name; it is run alone, and again by two processes
+that share it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from mmssl_cli.config import build_settings
+from mmssl_cli.distributed.collectives import average, average_gradients, of_each
+from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
+from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
+from mmssl_cli.models.registry import MODELS
+from mmssl_cli.training.device import device_name
+from mmssl_cli.training.loop import TrainingLoop
+from mmssl_cli.training.process_group import check_same, together
+from mmssl_cli.training.trainer import make_loop
+from pipelines.errors import MmsslError
+from tests.helpers.model_cases import toy_batch, toy_data, toy_model
+
+Answer = dict[str, Tensor]
+CPU = torch.device("cpu")
+#: Rows of the losses: no two processes can have equal parts.
+ROWS = 7
+
+
+def _loss(function: Callable[..., Tensor], count: int) -> Answer:
+    """A loss of ``count`` random arguments [7, 5] and its gradients."""
+    random = torch.Generator().manual_seed(3)
+    rows = [torch.randn(ROWS, 5, generator=random, dtype=torch.float64).requires_grad_() for _ in range(count)]
+    value = function(*rows)
+    value.backward()
+    average_gradients(rows)
+    return {"value": average(value)} | {f"gradient {n}": row.grad for n, row in enumerate(rows) if row.grad is not None}
+
+
+def _softmax(users: Tensor, positives: Tensor) -> Tensor:
+    return softmax_loss(users, positives, torch.tensor([0, 1, 2, 1, 4, 0, 0]), 0.3)
+
+
+def _to_chosen(anchors: Tensor, others: Tensor) -> Tensor:
+    return info_nce(anchors, others, 0.4, torch.tensor([6, 6, 0, 1, 2, 5, 3]))
+
+
+def _contrast(final: Tensor, one: Tensor, other: Tensor, block_rows: int) -> Tensor:
+    return cross_modal_contrast(final, [one, other], 0.5, block_rows=block_rows)
+
+
+def _adversary(**settings: Any) -> tuple[AdversarialSelfAugmentation, tuple[Any, ...]]:
+    data = toy_data()
+    model = toy_model(data, **settings)
+    assert model.adversary is not None
+    users = toy_batch(data).distinct_users
+    torch.manual_seed(4)
+    generated = [(u.detach().requires_grad_(), i.detach()) for u, i in thin_factors(users, model.generator())]
+    (final,) = thin_factors(users, [(model.users, model.items)])
+    return model.adversary, (users, generated, final)
+
+
+def _discriminator(**settings: Any) -> Answer:
+    """The discriminator's objective, gradients and running statistics, then those after a step of it."""
+    adversary, (users, generated, final) = _adversary(**settings)
+    optimizer = torch.optim.SGD(adversary.discriminator.parameters(), lr=0.1)
+    scalars = adversary.discriminator_step(optimizer, users, generated, final)
+    found = {f"scalar {name}": average(value) for name, value in scalars.items()}
+    found |= {name: p.grad.clone() for name, p in adversary.named_parameters() if p.grad is not None}
+    return found | {f"after {name}": value for name, value in adversary.state_dict().items()}
+
+
+def _generator() -> Answer:
+    adversary, (_, generated, _) = _adversary()
+    loss = adversary.generator_loss(generated)
+    loss.backward()
+    leaves = [of_users for of_users, _ in generated]
+    average_gradients(leaves)
+    return {"loss": average(loss)} | {
+        f"gradient {n}": leaf.grad for n, leaf in enumerate(leaves) if leaf.grad is not None
+    }
+
+
+def _training(**settings: Any) -> Answer:
+    """The losses of each epoch and the weights at the end."""
+    common: dict[str, Any] = {"embedding_dim": 8, "batch_size": 9, "lr": 0.005, "seed": 5}
+    if settings["model"] == "mmssl":
+        common |= {"heads": 2, "graph_topk": 3, "discriminator_hidden": 6, "omega": 0.2}
+    data = toy_data()
+    loop: TrainingLoop = make_loop(build_settings(common | settings), data, CPU)
+    epochs = [loop.run_epoch() for _ in range(2)]
+    losses = {
+        f"{name} in epoch {number}": torch.tensor(value)
+        for number, epoch in enumerate(epochs, 1)
+        for name, value in epoch.items()
+        if name != "train_seconds"
+    }
+    return losses | {f"weights {name}": value for name, value in loop.model.state_dict().items()}
+
+
+CASES: dict[str, Callable[[], Answer]] = {
+    "bpr": partial(_loss, bpr_loss, 3),
+    "softmax": partial(_loss, _softmax, 2),
+    "info-nce": partial(_loss, partial(info_nce, temperature=0.4), 2),
+    "info-nce of chosen positives": partial(_loss, _to_chosen, 2),
+    "contrast": partial(_loss, partial(_contrast, block_rows=2048), 3),
+    "contrast in blocks": partial(_loss, partial(_contrast, block_rows=2), 3),
+    "discriminator": partial(_discriminator, discriminator_dropout=0.4, discriminator_steps=1),
+    "discriminator, w/o-GT": partial(_discriminator, variant="w/o-GT", gradient_penalty=0.0),
+    "generator": _generator,
+    **{model: partial(_training, model=model) for model in MODELS if model != "hccf"},
+    "hccf": partial(_training, model="hccf", hyperedges=8),
+    **{
+        f"mmssl {variant}": partial(_training, model="mmssl", variant=variant)
+        for variant in ("w/o-ASL", "w/o-CL", "w/o-GT", "r/p-GAE")
+    },
+    "mmssl, all users": partial(_training, model="mmssl", contrast_users="all", user_sampling="user"),
+    "softmax and averages": partial(
+        _training, model="lightgcn", loss="softmax", l2_weight=0.1, weight_averaging=0.9, negative_sampler="popularity"
+    ),
+    "slmrec with modules of mmssl": partial(_training, model="slmrec", cl=True, asl=True),
+    "bfloat16": partial(_training, model="mmssl", precision="bfloat16"),
+}
+
+
+def _raised(action: Callable[[], None]) -> str:
+    try:
+        action()
+    except MmsslError as problem:
+        return f"{type(problem).__name__}: {problem}"
+    return ""
+
+
+def _fail_second() -> None:
+    with together():
+        if dist.get_rank() == 1:
+            raise MmsslError("no such file")
+
+
+def _other_seeds() -> None:
+    check_same(build_settings({"seed": dist.get_rank()}), {}, CPU)
+
+
+def take_part(rank: int, size: int, folder: Path) -> None:
+    """Answer all cases as one of several processes, into ``<folder>/<rank>.pt``."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size)
+    found: dict[str, Any] = {name: case() for name, case in CASES.items()}
+    found["problems"] = of_each([_raised(_fail_second), _raised(_other_seeds), device_name(CPU)])
+    torch.save(found, folder / f"{rank}.pt")
+    dist.destroy_process_group()

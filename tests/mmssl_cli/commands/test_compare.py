@@ -1,0 +1,82 @@
+"""`mmssl compare` with real trainings on a small data set."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmssl_cli.runs.folder import RunFolder
+from tests.conftest import Answer
+from tests.helpers.model_cases import write_toy
+
+Cli = Callable[..., Answer]
+SMALL = [
+    "--dataset",
+    "toy",
+    "--embedding-dim",
+    "8",
+    "--batch-size",
+    "32",
+    "--epochs",
+    "2",
+    "--device",
+    "cpu",
+    "--ks",
+    "5,20",
+]
+
+
+@pytest.fixture
+def compare(cli: Cli, tmp_path: Path) -> Cli:
+    write_toy(tmp_path / "data")
+    return lambda *arguments: cli("compare", *SMALL, *arguments)
+
+
+def test_models_are_compared_and_one_that_fails_does_not_stop_the_rest(compare: Cli) -> None:
+    answer = compare("--models", "mf", "lightgcn", "--runs", 2, "--jobs", 2, "--json", "--out", "out")
+    assert answer.code == 0, answer.err
+    table = json.loads(answer.out)["tables"][0]["rows"]
+    assert {row["Model"] for row in table} == {"mf", "lightgcn"}
+    saved = [RunFolder.open(path) for path in Path("runs").iterdir()]
+    for row in table:
+        values = [run.read_result()["test"]["recall@20"] for run in saved if run.read_result()["model"] == row["Model"]]
+        assert row["Recall@20"] == pytest.approx(statistics.mean(values))
+        assert row["Recall@20 deviation"] == pytest.approx(statistics.stdev(values))
+    assert Path("out/tables/table2-comparison-toy.csv").exists() and Path("out/comparison-toy.tex").exists()
+
+    failing = compare("--models", "lightgcn,mf,ngcf", "--layers", 0, "--dry-run", "--json")
+    stands = {run["run"].split()[0]: run["stands"] for run in json.loads(failing.out)["runs"]}
+    assert stands == {"lightgcn": "missing", "mf": "finished", "ngcf": "missing"}
+    mishap = compare("--models", "mf,lightgcn", "--lr", "1e30")
+    assert mishap.code == 1 and "failed" in mishap.err and "log.jsonl" in mishap.err
+
+
+def test_all_models_are_those_the_data_have_enough_for(compare: Cli) -> None:
+    planned = json.loads(compare("--dry-run", "--json").out)["runs"]
+    names = {run["run"].split()[0] for run in planned}
+    assert {"mmssl", "mf", "vbpr"} <= names
+    bare = compare("--models", "all", "--modalities", "none", "--dry-run", "--json")
+    without = {run["run"].split()[0] for run in json.loads(bare.out)["runs"]}
+    assert {"mmssl", "mf", "lightgcn"} <= without and "vbpr" not in without
+    assert "Left out, for there are no item features here: " in bare.err and "vbpr" in bare.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--models", "lightgcm"), "did you mean lightgcn"),
+        (("--models", "all,mf"), "leave out the others"),
+        (("--models", "mf", "--layers", 2), "None of mf has a setting 'layers'"),
+        (("--out", "data/toy/manifest.json"), "manifest.json"),
+    ],
+)
+def test_bad_input_is_answered_before_anything_is_trained(
+    compare: Cli, arguments: tuple[str, ...], sentence: str
+) -> None:
+    answer = compare(*arguments)
+    assert answer.code in (1, 2) and sentence in answer.words, answer
+    assert not Path("runs").exists()

@@ -1,0 +1,199 @@
+"""`mmssl tune` with real trainings on a small data set: what it draws, what it keeps, how it goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmssl_cli.config import SETTINGS, build_settings, merge_settings
+from mmssl_cli.console.training import Reporter
+from mmssl_cli.experiments.tuning.space import RANGES, Choices, Span, read_space, shipped_space
+from mmssl_cli.experiments.tuning.study import Search, _drawn
+from mmssl_cli.training.fitting import fit
+from mmssl_cli.training.trainer import train_run
+from pipelines.errors import InputError, UsageError
+from tests.conftest import ROOT, Answer
+from tests.helpers.model_cases import write_toy
+
+Cli = Callable[..., Answer]
+SMALL = {"--dataset": "toy", "--embedding-dim": 8, "--batch-size": 32, "--epochs": 3, "--ks": 5, "--device": "cpu"}
+
+
+@pytest.fixture
+def tune(cli: Cli, tmp_path: Path) -> Cli:
+    write_toy(tmp_path / "data")
+    Path("ranges.toml").write_text(
+        'lr = { low = 1e-3, high = 1e-1, log = true }\nuser-sampling = ["interaction", "user"]\nepochs = [50]\n'
+    )
+
+    def run(*arguments: object, model: str = "mf") -> Answer:
+        flags = [part for pair in SMALL.items() for part in pair]
+        return cli("tune", model, *flags, "--select-on", "recall@5", "--ranges", "ranges.toml", *arguments)
+
+    return run
+
+
+def trials() -> list[dict[str, str]]:
+    with Path("tuning/mf-toy.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_best_trial_on_validation_is_kept_and_trains_to_the_same_score(tune: Cli, cli: Cli) -> None:
+    answer = tune("--trials", 3, "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert len(trials()) == len(told["trials"]) == 3
+    best = max(told["trials"], key=lambda trial: trial["score"])
+    assert told["best"]["score"] == best["score"]
+    kept = tomllib.loads(Path("tuning/mf-toy.toml").read_text())
+    assert kept["lr"] == best["drawn"]["lr"] and kept["user-sampling"] == best["drawn"]["user_sampling"]
+    assert kept["epochs"] == 3  # given, and therefore fixed, whatever its range says
+    assert kept["provenance"]["trials"] == 3 and kept["provenance"]["validation"] == {"recall@5": best["score"]}
+    trained = cli("train", "--config", "tuning/mf-toy.toml", "--json")
+    assert trained.code == 0, trained.err
+    assert json.loads(trained.out)["runs"][0]["validation"]["recall@5"] == pytest.approx(best["score"])
+
+
+def test_more_trials_extend_a_search_and_none_is_made_twice(tune: Cli) -> None:
+    tune("--trials", 2)
+    before = trials()
+    again = tune("--trials", 2)
+    assert again.code == 0 and trials() == before and "2 trials of 2 are over already" in again.err
+    longer = tune("--trials", 3)
+    assert longer.code == 0 and trials()[:2] == before and len(trials()) == 3
+    assert tune("--trials", 1, "--epochs", 2).code == 0
+    assert len(trials()) == 1  # other fixed settings are another search
+
+
+def test_a_trial_is_trained_as_train_does_and_never_tested(tmp_path: Path) -> None:
+    write_toy(tmp_path / "data")
+    settings = build_settings(
+        {"dataset": "toy", "model": "mf", "epochs": 6, "evaluate_every": 2, "ks": (5,), "select_on": "recall@5"}
+    )
+    seen: list[int] = []
+    fitted = fit(settings, tmp_path / "data", lambda epoch, score: not seen.append(epoch))  # type: ignore[func-returns-value]
+    record = train_run(settings, tmp_path / "data", tmp_path / "runs", reporter=Reporter()).record
+    assert (fitted.best_epoch, fitted.epochs) == (record["best_epoch"], record["epochs"])
+    assert fitted.score == record["validation"]["recall@5"] and fitted.whole and seen == [2, 4, 6]
+    ended = fit(settings, tmp_path / "data", lambda epoch, score: False)
+    assert not ended.whole and ended.epochs == 2
+
+
+def test_a_trial_that_fails_is_kept_as_such_and_the_others_go_on(tune: Cli) -> None:
+    Path("ranges.toml").write_text("lr = [1e30, 0.01]\n")
+    answer = tune("--trials", 4, "--epochs", 3)
+    assert answer.code == 0, answer.err
+    states = {row["lr"]: row["state"] for row in trials()}
+    assert states["0.01"] == "complete" and states.get("1e+30") in (None, "failed")
+    Path("ranges.toml").write_text("lr = [1e30]\n")
+    lost = tune("--trials", 1)
+    assert lost.code == 1 and "None of 1 trials gave a score" in lost.err
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_trial_under_way_is_made_again(tune: Cli, tmp_path: Path) -> None:
+    flags = [str(part) for pair in {**SMALL, "--epochs": 400}.items() for part in pair]
+    command = ["tune", "mf", *flags, "--select-on", "recall@5", "--ranges", "ranges.toml", "--trials", "2"]
+    patient = ["--patience", "400", "--evaluate-every", "5"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmssl_cli", *command, *patient], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
+    )
+    journal = tmp_path / "tuning/mf-toy.journal"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (journal.exists() and b'"op_code":7' in journal.read_bytes()):
+        time.sleep(0.05)  # until a score is reported
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "tuning/mf-toy.toml").exists()
+    answer = tune("--epochs", 400, *patient, "--trials", 2)
+    assert answer.code == 0, answer.err
+    assert [row["state"] for row in trials()] == ["complete", "complete"]
+
+
+@pytest.mark.parametrize("model", SETTINGS)
+def test_the_ranges_shipped_for_a_model_are_valid(model: str) -> None:
+    space = shipped_space(model)
+    assert "lr" in space and all(isinstance(of, Choices | Span) for of in space.values())
+    middle = {name: of.values[0] if isinstance(of, Choices) else of.low for name, of in space.items()}
+    build_settings({"model": model, **middle})
+
+
+def test_every_shipped_range_belongs_to_a_model() -> None:
+    assert {path.stem for path in RANGES.glob("*.toml")} == set(SETTINGS)
+
+
+def test_what_is_drawn_are_values_of_settings() -> None:
+    space = {"layers": Choices((1, 3)), "lr": Span(1e-4, 1e-2, True), "graph_topk": Span(5, 20)}
+    assert _drawn({"layers": 1, "lr": 0.00123456, "graph_topk": 7}, space) == {
+        "layers": 3,
+        "lr": 0.00123,
+        "graph_topk": 7,
+    }
+    base = build_settings({"model": "mmssl"})
+    search = Search(base, space, "data")
+    assert search.settings({"layers": 3}).layers == 3  # type: ignore[attr-defined]
+    assert len({search.name, Search(base, space, "other").name, Search(base, {}, "data").name}) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "sentence"),
+    [
+        ("lrr = [1]", UsageError, "did you mean lr"),
+        ("lr = []", InputError, "expected a list of values"),
+        ("lr = { low = 1, high = 0.1 }", InputError, "expected a list of values"),
+        ("lr = { low = 0, high = 0.1, log = true }", InputError, "expected a list of values"),
+        ("lr = [-1]", UsageError, "lr cannot be -1"),
+        ("lr = [", InputError, "is not valid TOML"),
+        ("", InputError, "holds no range"),
+    ],
+)
+def test_ranges_that_are_none_are_refused(tmp_path: Path, text: str, error: type[Exception], sentence: str) -> None:
+    path = tmp_path / "ranges.toml"
+    path.write_text(text)
+    with pytest.raises(error, match=sentence):
+        read_space(path, "mf")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("--ranges", "nowhere.toml"), 1, "There is no file of ranges nowhere.toml"),
+        (("--dataset", "toi"), 2, "toi"),
+        (("--trials", 0), 2, "--trials"),
+        (("--out", "ranges.toml"), 1, "ranges.toml"),
+        (("--layers", 2), 2, "it belongs to"),
+    ],
+)
+def test_bad_input_is_answered(tune: Cli, arguments: tuple[Any, ...], code: int, sentence: str) -> None:
+    answer = tune(*arguments)
+    assert answer.code == code and sentence in answer.words, answer
+
+
+def test_a_damaged_search_is_named(tune: Cli) -> None:
+    Path("tuning").mkdir()
+    Path("tuning/mf-toy.journal").write_text("this is no journal\n" * 3)
+    answer = tune("--trials", 1)
+    assert answer.code == 1 and "tuning/mf-toy.journal is damaged" in answer.words, answer
+
+
+def test_what_is_kept_stands_above_the_settings_that_are_shipped(cli: Cli, demo: Path) -> None:
+    shipped = merge_settings({"model": "lightgcn", "dataset": "demo"})
+    flags = ("--dataset", "demo", "--data-dir", demo.parent, "--trials", 1, "--epochs", 1)
+    assert cli("tune", "lightgcn", *flags).code == 0
+    kept = merge_settings({}, Path("tuning/lightgcn-demo.toml"))
+    searched = build_settings({"model": "lightgcn", "dataset": "demo", "epochs": 1})
+    assert shipped.batch_size != searched.batch_size  # what this test is about
+    space = shipped_space("lightgcn")
+    for name, value in searched.model_dump().items():
+        if name not in space:
+            assert getattr(kept, name) == value, name

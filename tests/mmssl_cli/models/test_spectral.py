@@ -1,0 +1,62 @@
+"""The low-pass filter beside a trained model, against the dense form of the same scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mmssl_cli.config import build_settings
+from mmssl_cli.models.registry import build_model
+from mmssl_cli.models.spectral import low_pass_factors, unit_scores
+from tests.helpers.model_cases import array, dense, toy_data
+
+
+def dense_filter(interactions: np.ndarray, rank: int) -> np.ndarray:
+    """R (X^T X)^2 with X = D_u^-1/2 R D_i^-1/4 cut to its strongest ``rank`` directions, [U, I]."""
+    of_users = np.maximum(interactions.sum(axis=1, keepdims=True), 1)
+    of_items = np.maximum(interactions.sum(axis=0, keepdims=True), 1)
+    scaled = interactions / of_users**0.5 / of_items**0.25
+    left, singular, right = np.linalg.svd(scaled, full_matrices=False)
+    cut = (left[:, :rank] * singular[:rank]) @ right[:rank]
+    return interactions @ np.linalg.matrix_power(cut.T @ cut, 2)
+
+
+@pytest.mark.parametrize("rank", [3, 8, 500])
+def test_the_factors_give_the_filtered_scores(rank: int) -> None:
+    data = toy_data(users=14, items=9)
+    users, items = low_pass_factors(data.train, data.num_items, rank)
+    interactions = dense(data.train, data.num_items)
+    assert users.shape == (14, min(rank, 8)) and items.shape == (9, min(rank, 8))
+    np.testing.assert_allclose(array(users @ items.T), dense_filter(interactions, min(rank, 8)), atol=1e-5)
+
+
+def test_scores_of_unit_length_keep_their_order() -> None:
+    random = torch.Generator().manual_seed(0)
+    users, items = torch.randn(5, 3, generator=random), torch.randn(20, 3, generator=random)
+    users[2] = 0
+    scores = unit_scores(users, items) @ items.T
+    expected = users @ items.T
+    lengths = expected.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    torch.testing.assert_close(scores, expected / lengths)
+
+
+@pytest.mark.parametrize("model", ["lightgcn", "mmssl"])
+def test_the_filter_is_added_to_the_scores_and_not_trained(model: str) -> None:
+    data = toy_data()
+    built = []
+    for settings in ({}, {"spectral_weight": 0.5, "spectral_rank": 4}):
+        torch.manual_seed(0)
+        built.append(build_model(data, build_settings({"model": model, "embedding_dim": 8, **settings})).eval())
+    plain, joined = built
+    assert dict(joined.named_parameters()).keys() == dict(plain.named_parameters()).keys()
+    assert joined.state_dict().keys() == plain.state_dict().keys()
+    plain.begin_epoch(1)
+    joined.begin_epoch(1)
+
+    users, items = plain.represent()
+    low_pass = low_pass_factors(data.train, data.num_items, 4)
+    expected = unit_scores(users, items) @ items.T + 0.5 * unit_scores(*low_pass) @ low_pass[1].T
+
+    wide_users, wide_items = joined.represent()
+    torch.testing.assert_close(wide_users @ wide_items.T, expected)

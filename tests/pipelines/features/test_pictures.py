@@ -1,0 +1,56 @@
+"""Picture files that nobody vouches for: upright RGB, or a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.features.pictures import PictureError, load_picture, picture_problem
+from tests.helpers.encoder_cases import damaged, photo
+
+
+def test_every_damaged_or_dangerous_file_has_its_reason(tmp_path: Path) -> None:
+    for path, reason in damaged(tmp_path).values():
+        assert (picture_problem(path) or "").startswith(reason)
+        with pytest.raises(PictureError):
+            load_picture(path)
+    photo(0).save(tmp_path / "fine.png")
+    assert picture_problem(tmp_path / "fine.png") is None
+
+
+def test_pictures_of_any_mode_become_upright_rgb(tmp_path: Path) -> None:
+    red = Image.new("RGB", (40, 20), (250, 10, 10))
+    halves = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
+    halves.paste((250, 10, 10, 255), (0, 0, 20, 20))
+    grey = Image.fromarray(np.full((20, 40), 0x8000, dtype=np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise
+    top = red.copy()
+    top.paste((255, 255, 255), (0, 10, 40, 20))
+    red.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    red.quantize(4).save(tmp_path / "palette.png")
+    halves.save(tmp_path / "alpha.png")
+    halves.save(tmp_path / "holes.gif")
+    grey.save(tmp_path / "grey16.png")
+    Image.new("1", (40, 20), 1).save(tmp_path / "bits.png")
+    top.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    top.save(tmp_path / "odd.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff", quality=95)
+
+    def pixel(name: str, at: tuple[int, int]) -> np.ndarray:
+        picture = load_picture(tmp_path / name)
+        assert picture.mode == "RGB"
+        return np.array(picture.getpixel(at), dtype=int)
+
+    for name in ("cmyk.jpg", "palette.png", "alpha.png", "holes.gif"):
+        np.testing.assert_allclose(pixel(name, (5, 5)), (250, 10, 10), atol=8)
+    for name in ("alpha.png", "holes.gif"):
+        np.testing.assert_array_equal(pixel(name, (30, 5)), (255, 255, 255))
+    np.testing.assert_array_equal(pixel("grey16.png", (5, 5)), (128, 128, 128))
+    np.testing.assert_array_equal(pixel("bits.png", (5, 5)), (255, 255, 255))
+    assert load_picture(tmp_path / "turned.jpg").size == (20, 40)
+    np.testing.assert_allclose(pixel("turned.jpg", (15, 20)), (250, 10, 10), atol=8)
+    np.testing.assert_allclose(pixel("turned.jpg", (4, 20)), (255, 255, 255), atol=8)
+    assert load_picture(tmp_path / "odd.jpg").size == (40, 20)
