@@ -139,7 +139,7 @@ class DenseMMSSL(MMSSL):
         """Eq. 7 for the discriminator."""
         assert self.adversary is not None
         weight = self.adversary.settings.gradient_penalty
-        verdicts = self.judge(torch.cat([real, *fakes])).split(len(real))
+        verdicts = self.forward(torch.cat([real, *fakes])).split(len(real))
         gap = verdicts[0].mean() - torch.stack([verdict.mean() for verdict in verdicts[1:]]).mean()
         if not weight:
             return -gap, gap
@@ -147,7 +147,7 @@ class DenseMMSSL(MMSSL):
         mixed = torch.cat([s * real + (1 - s) * fake for s, fake in zip(share, fakes, strict=True)])
         mixed.requires_grad_()
         self.adversary.discriminator.eval()
-        (slope,) = torch.autograd.grad(self.judge(mixed).sum(), mixed, create_graph=True)
+        (slope,) = torch.autograd.grad(self.forward(mixed).sum(), mixed, create_graph=True)
         self.adversary.discriminator.train()
         penalty = (torch.sqrt(slope.square().sum(dim=1) + 1e-12) - 1).square().mean()
         return -gap + weight * penalty, gap
@@ -157,11 +157,11 @@ class DenseMMSSL(MMSSL):
         assert self.adversary is not None
         discriminator = self.adversary.discriminator
         discriminator.eval().requires_grad_(False)
-        verdict = self.judge(torch.cat(fakes)).mean()
+        verdict = self.forward(torch.cat(fakes)).mean()
         discriminator.train().requires_grad_(True)
         return -verdict
 
-    def judge(self, rows: Tensor) -> Tensor:
+    def forward(self, rows: Tensor) -> Tensor:
         """Eq. 4: D [n] of rows [n, I]."""
         assert self.adversary is not None
         discriminator = self.adversary.discriminator

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 
-def counted(number: int, what: str) -> str:
+def pluralize(number: int, what: str) -> str:
     """``1 epoch``, ``1,200 epochs``: a number with its noun."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
@@ -28,7 +28,7 @@ def nearest_of_many(wanted: str, known: Sequence[str], what: str) -> str:
     close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"there {'is' if len(known) == 1 else 'are'} {counted(len(known), what)}, such as {', '.join(known[:3])}."
+    return f"there {'is' if len(known) == 1 else 'are'} {pluralize(len(known), what)}, such as {', '.join(known[:3])}."
 
 
 def model_label(model: str, variant: str | None) -> str:

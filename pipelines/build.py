@@ -11,8 +11,8 @@ import pandas as pd
 
 from pipelines.features.build import FeatureBuilder
 from pipelines.interactions import split_interactions
-from pipelines.io.raw import Complaints, RawInteractions
-from pipelines.io.step_cache import Made, WorkFolder, key_of
+from pipelines.io.raw import MalformedRecords, RawInteractions
+from pipelines.io.step_cache import StepResult, WorkFolder, key_of
 from pipelines.prepared.dataset import Features, PreparedDataset
 from pipelines.recipe import Recipe
 
@@ -29,10 +29,10 @@ class RawSource(Protocol):
     def pictures(self) -> list[str]:
         """The names of the pictures that lie beside the files."""
 
-    def interactions(self, complaints: Complaints, report: Callable[[str], None]) -> RawInteractions:
+    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
         """Who interacted with what."""
 
-    def items(self, item_ids: list[str], complaints: Complaints) -> pd.DataFrame:
+    def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Columns id, title, text and image (a path or an address) of the given items, in their order."""
 
 
@@ -43,7 +43,7 @@ class RawPlan:
     recipe: Recipe
     sources: dict[str, str]
     """Raw file -> sha256."""
-    split: Made
+    split: StepResult
     items: pd.DataFrame
     builder: FeatureBuilder
     of_source: dict[str, Any]
@@ -117,14 +117,14 @@ def build(plan: RawPlan, work: WorkFolder) -> PreparedDataset:
     )
 
 
-def _interactions_step(recipe: Recipe, source: RawSource, sources: dict[str, str], work: WorkFolder) -> Made:
+def _interactions_step(recipe: Recipe, source: RawSource, sources: dict[str, str], work: WorkFolder) -> StepResult:
     key = key_of(sources, source.settings(), recipe.k_core, recipe.split, recipe.seed, recipe.max_malformed)
 
-    def make() -> Made:
+    def make() -> StepResult:
         work.reporter.line("Reading interactions")
-        complaints = Complaints(next(iter(source.paths().values())), recipe.max_malformed)
+        malformed = MalformedRecords(next(iter(source.paths().values())), recipe.max_malformed)
         said: list[str] = []
-        raw = source.interactions(complaints, said.append)
+        raw = source.interactions(malformed, said.append)
         split = split_interactions(raw, k_core=recipe.k_core, split=recipe.split, seed=recipe.seed)
         steps = [asdict(step) for step in split.steps]
         notes = [
@@ -133,7 +133,7 @@ def _interactions_step(recipe: Recipe, source: RawSource, sources: dict[str, str
         ]
         interactions = split.interactions.assign(split=split.interactions["split"].astype(str))
         tables = {"users": split.users, "items": split.items, "interactions": interactions}
-        return Made(tables, [*said, *_said(complaints), *notes], {"steps": steps})
+        return StepResult(tables, [*said, *_said(malformed), *notes], {"steps": steps})
 
     return work.step("interactions", key, make)
 
@@ -144,16 +144,16 @@ def _items_step(
     known = (source.settings(), source.pictures(), ids["id"].tolist(), recipe.max_malformed)
     key = key_of(sources, *known)
 
-    def make() -> Made:
+    def make() -> StepResult:
         work.reporter.line("Reading items")
         paths = source.paths()
         described = next((paths[role] for role in ("metadata", "items") if role in paths), None)
-        complaints = Complaints(described or next(iter(paths.values())), recipe.max_malformed)
-        items = source.items(ids["id"].tolist(), complaints)
-        return Made({"items": items}, _said(complaints))
+        malformed = MalformedRecords(described or next(iter(paths.values())), recipe.max_malformed)
+        items = source.items(ids["id"].tolist(), malformed)
+        return StepResult({"items": items}, _said(malformed))
 
     return work.step("items", key, make).tables["items"]
 
 
-def _said(complaints: Complaints) -> list[str]:
-    return [complaints.summary()] if complaints.count else []
+def _said(malformed: MalformedRecords) -> list[str]:
+    return [malformed.summary()] if malformed.count else []

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmssl_cli.commands.plan_options import Asked, carry_out, listed, plans_runs
+from mmssl_cli.commands.plan_options import PlanOptions, carry_out, listed, plans_runs
 from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import VARIANTS
 from pipelines.errors import UsageError, nearest
@@ -15,7 +15,7 @@ from pipelines.errors import UsageError, nearest
 @plans_runs(exclude=("model", "variant"))
 def ablate(
     *,
-    asked: Asked,
+    options: PlanOptions,
     variant: Annotated[
         list[str] | None,
         typer.Option("--variant", metavar="NAME", help=f"{', '.join(VARIANTS[1:])}; all if left out."),
@@ -34,14 +34,14 @@ def ablate(
     from mmssl_cli.studies.ablation import ablation_section, variant_settings
 
     chosen = _chosen([*listed(variant), *listed(variants)])
-    full = asked.settings(model="mmssl")
+    full = options.settings(model="mmssl")
     if full.modalities == ():
         raise UsageError("The variants change parts that work on modalities: leave out --modalities none.")
     plan = {name: variant_settings(full, name) for name in chosen}
-    result = carry_out(asked.seed_by_seed(plan.values()), asked)
+    result = carry_out(options.seed_by_seed(plan.values()), options)
     found = {name: result.configuration(settings) for name, settings in plan.items()}
     section = ablation_section(plan["full"], {name: ours for name, ours in found.items() if ours is not None})
-    present(section, result, asked.out, asked.as_json)
+    present(section, result, options.out, options.as_json)
 
 
 def _chosen(names: list[str]) -> list[str]:

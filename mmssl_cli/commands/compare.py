@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.plan_options import Asked, carry_out, listed, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.plan_options import PlanOptions, carry_out, listed, plans_runs, refuse_idle_flags
 from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import SETTINGS, settings_class
 from pipelines.errors import UsageError
@@ -18,7 +18,7 @@ ALL = "all"
 @plans_runs(exclude=("model", "variant"))
 def compare(
     *,
-    asked: Asked,
+    options: PlanOptions,
     models: Annotated[
         list[str] | None,
         typer.Option("--models", metavar="MODEL", help="Models to compare, with commas between; or all, the default."),
@@ -38,15 +38,15 @@ def compare(
     from mmssl_cli.studies.run_selection import validation
 
     names = _chosen([*listed(models), *listed(more)])
-    refuse_idle_flags(names or list(SETTINGS), asked.given)
-    plan = {name: asked.settings(name) for name in names or SETTINGS}
+    refuse_idle_flags(names or list(SETTINGS), options.given)
+    plan = {name: options.settings(name) for name in names or SETTINGS}
     if not names:
-        plan = _with_content(plan, asked.data_dir)
-    result = carry_out(asked.seed_by_seed(plan.values()), asked)
+        plan = _with_content(plan, options.data_dir)
+    result = carry_out(options.seed_by_seed(plan.values()), options)
     found = [one for settings in plan.values() if (one := result.configuration(settings)) is not None]
     first = next(iter(plan.values()))
     k = int(first.select_on.partition("@")[2])
-    present(comparison_section(first.dataset, sorted(found, key=validation), k), result, asked.out, asked.as_json)
+    present(comparison_section(first.dataset, sorted(found, key=validation), k), result, options.out, options.as_json)
 
 
 def _chosen(names: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, Verbosity, verbosity
-from mmssl_cli.text import counted, modalities_label, model_label
+from mmssl_cli.text import modalities_label, model_label, pluralize
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _evaluate(
     cutoffs = ks or settings.ks
     with torch.inference_mode(), _written_to(out, cutoffs) as write:
         users, items = model.represent()
-        means, per_user = evaluate_embeddings(users, items, data, split, cutoffs, told=write)
+        means, per_user = evaluate_embeddings(users, items, data, split, cutoffs, on_progress=write)
     return {
         "run": run.id,
         "model": settings.model,
@@ -133,7 +133,7 @@ def _show(answer: dict[str, Any]) -> None:
 
     label = model_label(answer["model"], answer["variant"])
     where = [answer["dataset"], modalities_label(answer["modalities"]), answer["split"]]
-    where += [counted(answer["users"], "user"), f"run {answer['run']}"]
+    where += [pluralize(answer["users"], "user"), f"run {answer['run']}"]
     show(metrics_table([answer["metrics"]], title=f"{label} on {', '.join(filter(None, where))}"))
     comparable = answer["split"] == "test" and "recall@20" in answer["metrics"]
     table = comparison_table(answer["dataset"], {label: [answer["metrics"]]}) if comparable else None

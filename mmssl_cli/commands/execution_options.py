@@ -14,7 +14,7 @@ from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
-    from mmssl_cli.experiments.workers.local import Crew
+    from mmssl_cli.experiments.workers.local import WorkerPool
 
 ENGINES = ("local", "ray")
 PANEL = "Ray cluster"
@@ -55,7 +55,7 @@ GpusPerRun = Annotated[
 
 
 @dataclass(frozen=True)
-class Place:
+class ExecutionTarget:
     """Where runs are trained.
 
     Raises:
@@ -79,8 +79,8 @@ class Place:
                 raise UsageError(f"{flag} has no use here: it belongs to --engine ray.")
 
     def crew(
-        self, plan: Iterable[TrainSettings], data_dir: Path, runs_dir: Path | None, tell: Callable[[str], None]
-    ) -> Crew:
+        self, plan: Iterable[TrainSettings], data_dir: Path, runs_dir: Path | None, on_progress: Callable[[str], None]
+    ) -> WorkerPool:
         """What makes the workers.
 
         Args:
@@ -92,11 +92,13 @@ class Place:
             from mmssl_cli.experiments.workers.local import worker_processes
 
             return worker_processes
-        from mmssl_cli.experiments.workers.ray import RayCrew
+        from mmssl_cli.experiments.workers.ray import RayWorkerPool
         from pipelines.prepared.manifest import MANIFEST
 
         wanted = list(plan)
         files = {data_dir / settings.dataset / MANIFEST for settings in wanted}
         on_cpu = all(settings.device == "cpu" for settings in wanted)
         gpus = 0.0 if self.gpus_per_run is None and on_cpu else self.gpus_per_run
-        return RayCrew(self.address, gpus, tuple(sorted(files)), () if runs_dir is None else (runs_dir,), tell)
+        return RayWorkerPool(
+            self.address, gpus, tuple(sorted(files)), () if runs_dir is None else (runs_dir,), on_progress
+        )

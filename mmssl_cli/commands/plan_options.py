@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.execution_options import Address, EngineName, GpusPerRun, Place
+from mmssl_cli.commands.execution_options import Address, EngineName, ExecutionTarget, GpusPerRun
 from mmssl_cli.commands.options import (
     DEFAULT_DATA_DIR,
     DEFAULT_RUNS_DIR,
@@ -31,7 +31,7 @@ from pipelines.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from mmssl_cli.experiments.executor import Outcome
-    from mmssl_cli.experiments.plan import Standing
+    from mmssl_cli.experiments.plan import PlannedRun
     from mmssl_cli.runs.results import Configuration
 
 Config = Annotated[
@@ -74,7 +74,7 @@ _SHARED: dict[str, tuple[Any, Any]] = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlanOptions:
     """What a command with a plan of runs was asked for, beside its own options.
 
     Attributes:
@@ -82,7 +82,7 @@ class Asked:
     """
 
     given: Mapping[str, Any]
-    place: Place
+    place: ExecutionTarget
     runs: int
     jobs: int
     dry_run: bool
@@ -106,7 +106,7 @@ class Asked:
 
 
 def plans_runs(function: Callable[..., None] | None = None, *, exclude: Collection[str] = ()) -> Any:
-    """Give a command the options of a plan and a flag for every setting; it is called with ``asked``.
+    """Give a command the options of a plan and a flag for every setting; it is called with ``options``.
 
     Args:
         exclude: settings that are no flags here.
@@ -121,9 +121,9 @@ def plans_runs(function: Callable[..., None] | None = None, *, exclude: Collecti
     def command(**arguments: Any) -> None:
         mine = {parameter.name: arguments.pop(parameter.name) for parameter in own}
         shared = {name: arguments.pop(name) for name in _SHARED}
-        place = Place(shared.pop("engine"), shared.pop("address"), shared.pop("gpus_per_run"))
+        place = ExecutionTarget(shared.pop("engine"), shared.pop("address"), shared.pop("gpus_per_run"))
         given = {name: value for name, value in arguments.items() if value is not None}
-        called(asked=Asked(given=given, place=place, **shared), **mine)
+        called(options=PlanOptions(given=given, place=place, **shared), **mine)
 
     shared = [keyword(name, annotation, default) for name, (annotation, default) in _SHARED.items()]
     command.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
@@ -213,7 +213,7 @@ def _fields_of_any_model() -> set[str]:
     return {field for cls in SETTINGS.values() for field in cls.model_fields}
 
 
-def carry_out(plan: Sequence[TrainSettings], asked: Asked, *, names: Sequence[str] | None = None) -> PlanResult:
+def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Sequence[str] | None = None) -> PlanResult:
     """Reuse what is finished, go on with what was cut off, train the rest.
 
     Args:
@@ -224,38 +224,38 @@ def carry_out(plan: Sequence[TrainSettings], asked: Asked, *, names: Sequence[st
         typer.Exit: after a dry run (0) or Ctrl-C (130).
     """
     from mmssl_cli.console.plan import make_plan_reporter
-    from mmssl_cli.experiments.plan import Store, distinct, total_seconds
+    from mmssl_cli.experiments.plan import RunIndex, distinct, total_seconds
 
     named = dict(zip(map(id, plan), names, strict=True)) if names else {}
     runs = distinct(plan)
     called = [named.get(id(settings)) or run_name(settings) for settings in runs]
-    if asked.out is not None:
-        _check_out(asked.out)
-    if asked.tensorboard:
+    if options.out is not None:
+        _check_out(options.out)
+    if options.tensorboard:
         from mmssl_cli.console.tensorboard import summary_writer
 
         summary_writer()  # a missing package is said before anything is trained
-    store = Store(asked.runs_dir)
-    standings = [store.find(settings, asked.data_dir) for settings in runs]
-    times = [store.seconds(standing) for standing in standings]
-    total = total_seconds(times, asked.jobs)
+    store = RunIndex(options.runs_dir)
+    planned_runs = [store.find(settings, options.data_dir) for settings in runs]
+    times = [store.seconds(planned) for planned in planned_runs]
+    total = total_seconds(times, options.jobs)
     problems = [f"Run {run.id} is damaged and does not count: {run.problem}" for run in store.damaged_on(runs)]
-    problems += dict.fromkeys(problem for standing in standings for problem in standing.problems)
-    if asked.dry_run:
+    problems += dict.fromkeys(problem for planned in planned_runs for problem in planned.problems)
+    if options.dry_run:
         for problem in problems:
             print(problem, file=sys.stderr)
-        _show_plan(standings, called, times, total, asked.as_json)
+        _show_plan(planned_runs, called, times, total, options.as_json)
         raise typer.Exit
     from mmssl_cli.experiments.executor import Engine
 
     reporter = make_plan_reporter(verbosity())
-    crew = asked.place.crew(runs, asked.data_dir, asked.runs_dir, reporter.message)
-    engine = Engine(asked.data_dir, asked.runs_dir, asked.jobs, asked.tensorboard, crew)
+    crew = options.place.crew(runs, options.data_dir, options.runs_dir, reporter.message)
+    engine = Engine(options.data_dir, options.runs_dir, options.jobs, options.tensorboard, crew)
     try:
         for problem in problems:
             reporter.message(problem)
-        reporter.begin(standings, called, total)
-        return PlanResult(tuple(engine.carry_out(standings, reporter)))
+        reporter.begin(planned_runs, called, total)
+        return PlanResult(tuple(engine.carry_out(planned_runs, reporter)))
     except KeyboardInterrupt:
         reporter.close()
         print("Interrupted. The same command goes on: finished runs are reused, the rest is resumed.", file=sys.stderr)
@@ -277,7 +277,7 @@ def _check_out(out: Path) -> None:
 
 
 def _show_plan(
-    standings: Sequence[Standing],
+    planned_runs: Sequence[PlannedRun],
     names: Sequence[str],
     times: Sequence[float | None],
     total: float | None,
@@ -287,17 +287,17 @@ def _show_plan(
     from mmssl_cli.console.training import clock
     from mmssl_cli.reporting.tables import new_table, show
 
-    folders = [standing.folder.id if standing.folder else None for standing in standings]
+    folders = [planned.folder.id if planned.folder else None for planned in planned_runs]
     if as_json:
-        rows = zip(names, standings, folders, times, strict=True)
+        rows = zip(names, planned_runs, folders, times, strict=True)
         runs = [{"run": n, "stands": s.status, "in": f, "seconds": t} for n, s, f, t in rows]
         print(json.dumps({"runs": runs, "seconds": total}, indent=2))
         return
     table = new_table()
     for heading in ("Run", "Stands", "In", "Time"):
         table.add_column(heading)
-    for standing, name, folder, seconds in zip(standings, names, folders, times, strict=True):
+    for planned, name, folder, seconds in zip(planned_runs, names, folders, times, strict=True):
         shown = "unknown" if seconds is None else clock(seconds) if seconds else ""
-        table.add_row(name, standing.status, folder or "", shown)
+        table.add_row(name, planned.status, folder or "", shown)
     show(table)
-    print(f"\n{plan_line([standing.status for standing in standings], total)}")
+    print(f"\n{plan_line([planned.status for planned in planned_runs], total)}")

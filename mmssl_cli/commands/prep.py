@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from mmssl_cli.commands.execution_options import Address, Place, engine_option
+from mmssl_cli.commands.execution_options import Address, ExecutionTarget, engine_option
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, Verbosity, chosen_dataset, verbosity
 from pipelines.errors import UsageError, nearest
 
@@ -194,7 +194,7 @@ def prep(
         max_absent=max_absent,
         max_malformed=max_malformed,
         offline=offline or None,
-        engine=cast(Any, "ray" if Place(engine, address).engine == "ray" else None),
+        engine=cast(Any, "ray" if ExecutionTarget(engine, address).engine == "ray" else None),
         address=address,
     )
     if name is None or (source is None and interactions is None):

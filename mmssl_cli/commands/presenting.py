@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mmssl_cli.text import counted
+from mmssl_cli.text import pluralize
 
 if TYPE_CHECKING:
     from mmssl_cli.commands.plan_options import PlanResult
@@ -47,7 +47,7 @@ def present(section: Section, result: PlanResult | None, out: Path | None = None
 def name_failures(failures: Sequence[Outcome]) -> None:
     """Say on standard error which runs failed, why, and where their logs are."""
     if failures:
-        print(f"{counted(len(failures), 'run')} failed:", file=sys.stderr)
+        print(f"{pluralize(len(failures), 'run')} failed:", file=sys.stderr)
     for outcome in failures:
         where = f" Its log: {outcome.log}" if outcome.log else ""
         print(f"- {run_name(outcome.settings)}: {outcome.problem}{where}", file=sys.stderr)

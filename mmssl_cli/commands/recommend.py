@@ -11,7 +11,7 @@ import typer
 
 from mmssl_cli.commands.evaluate import say_if_unfinished
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir
-from mmssl_cli.text import counted, nearest_of_many
+from mmssl_cli.text import nearest_of_many, pluralize
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def recommend(
     say_if_unfinished(chosen)
     if out is not None:
         count = ranker.write(out, rows, top)
-        print(f"{out}: {counted(count, 'recommendation')} for {counted(len(rows), 'user')}")
+        print(f"{out}: {pluralize(count, 'recommendation')} for {pluralize(len(rows), 'user')}")
         return
     answers = list(ranker.answers(rows, top))
     if as_json:

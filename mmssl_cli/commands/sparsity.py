@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.plan_options import Asked, carry_out, listed, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.plan_options import PlanOptions, carry_out, listed, plans_runs, refuse_idle_flags
 from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, settings_class
 from pipelines.errors import UsageError, nearest
@@ -23,7 +23,7 @@ USUAL = ("mmssl", "lightgcn")
 @plans_runs(exclude=("model", "variant"))
 def sparsity(
     *,
-    asked: Asked,
+    options: PlanOptions,
     runs_of: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,21 +54,21 @@ def sparsity(
     """
     wanted, edges = _metric(metric), _buckets(buckets)
     names = list(dict.fromkeys([*listed(runs_of), *listed(models)]))
-    plan = _settings(names, asked)
-    _check(plan, wanted, edges, asked.data_dir)
+    plan = _settings(names, options)
+    _check(plan, wanted, edges, options.data_dir)
 
     from mmssl_cli.reporting.document import Section
     from mmssl_cli.studies.sparsity import section as study
 
-    result = carry_out(asked.seed_by_seed(plan), asked)
+    result = carry_out(options.seed_by_seed(plan), options)
     found = [configuration for settings in plan if (configuration := result.configuration(settings)) is not None]
     if found:
-        section = study.sparsity(found, asked.data_dir, metric=wanted, buckets=edges)
+        section = study.sparsity(found, options.data_dir, metric=wanted, buckets=edges)
     else:
         section = Section(
             "sparsity", f"Sparse users and items of {plan[0].dataset}", ("No run of this plan succeeded.",)
         )
-    present(section, result, asked.out, asked.as_json)
+    present(section, result, options.out, options.as_json)
 
 
 def _metric(text: str) -> str:
@@ -86,36 +86,36 @@ def _buckets(text: str | None) -> Buckets | None:
     return None if text is None else parse_buckets(text)
 
 
-def _settings(names: Sequence[str], asked: Asked) -> list[TrainSettings]:
+def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]:
     """The settings of each model that is compared, with the first seed."""
     if names:
-        refuse_idle_flags([name.partition(":")[0] for name in names], asked.given)
-        return [_one(name, asked) for name in names]
+        refuse_idle_flags([name.partition(":")[0] for name in names], options.given)
+        return [_one(name, options) for name in names]
 
-    from mmssl_cli.experiments.plan import Store, over_seeds
+    from mmssl_cli.experiments.plan import RunIndex, over_seeds
 
-    plan = {name: asked.settings(name) for name in SETTINGS}
-    store = Store(asked.runs_dir)
+    plan = {name: options.settings(name) for name in SETTINGS}
+    store = RunIndex(options.runs_dir)
     kept = [
         name
         for name, settings in plan.items()
         if name in USUAL
-        or any(store.find(run, asked.data_dir).run is not None for run in over_seeds(settings, asked.runs))
+        or any(store.find(run, options.data_dir).run is not None for run in over_seeds(settings, options.runs))
     ]
-    refuse_idle_flags(kept, asked.given)
+    refuse_idle_flags(kept, options.given)
     return [plan[name] for name in kept]
 
 
-def _one(name: str, asked: Asked) -> TrainSettings:
+def _one(name: str, options: PlanOptions) -> TrainSettings:
     """The settings of a model as it was named: ``lightgcn`` or ``mmssl:w/o-CL``."""
     model, colon, variant = name.partition(":")
     if not colon:
-        return asked.settings(model)
+        return options.settings(model)
     if "variant" not in settings_class(model).model_fields:
         raise UsageError(f"Model {model!r} has no variants; write {model} instead of {name!r}.")
     if variant not in VARIANTS:
         raise UsageError(f"There is no variant {variant!r} of {model}: {nearest(variant, VARIANTS)}")
-    return asked.settings(model, variant=variant)
+    return options.settings(model, variant=variant)
 
 
 def _check(plan: Sequence[TrainSettings], metric: str, buckets: Buckets | None, data_dir: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.plan_options import Asked, carry_out, plans_runs
+from mmssl_cli.commands.plan_options import PlanOptions, carry_out, plans_runs
 from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @plans_runs
 def sweep(
     *,
-    asked: Asked,
+    options: PlanOptions,
     param: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,19 +59,19 @@ def sweep(
 
     if grid and not param:
         raise UsageError("--grid tries every combination of the values that --param gives; give at least two of them.")
-    reference = asked.settings(prepared=False)
+    reference = options.settings(prepared=False)
     lines = lines_of(reference, parse(param or (), reference), grid=grid)
     metric = _measured(metric or reference.select_on, reference)
-    asked.settings()  # the values are right: now the data set
-    plan = {name: run for line in lines for name, run in _named(line, asked.runs, over_seeds)}
-    result = carry_out(list(plan.values()), asked, names=list(plan))
+    options.settings()  # the values are right: now the data set
+    plan = {name: run for line in lines for name, run in _named(line, options.runs, over_seeds)}
+    result = carry_out(list(plan.values()), options, names=list(plan))
 
     from mmssl_cli.studies.sweep.section import sweep_section
 
-    others, problems = _others(reference, asked.data_dir, asked.runs_dir)
-    places = place_flags(asked.data_dir, asked.runs_dir)
+    others, problems = _others(reference, options.data_dir, options.runs_dir)
+    places = place_flags(options.data_dir, options.runs_dir)
     section = sweep_section(lines, result.configuration, others, metric, problems=problems, places=places)
-    present(section, result, asked.out, asked.as_json)
+    present(section, result, options.out, options.as_json)
 
 
 def _named(line: Line, runs: int, over_seeds: Any) -> Iterable[tuple[str, TrainSettings]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from mmssl_cli.commands.execution_options import Address, EngineName, GpusPerRun, Place
+from mmssl_cli.commands.execution_options import Address, EngineName, ExecutionTarget, GpusPerRun
 from mmssl_cli.commands.options import (
     DEFAULT_DATA_DIR,
     DEFAULT_RUNS_DIR,
@@ -22,10 +22,10 @@ from mmssl_cli.commands.options import (
     shipped_line,
     verbosity,
 )
-from mmssl_cli.commands.plan_options import Asked, Jobs
+from mmssl_cli.commands.plan_options import Jobs, PlanOptions
 from mmssl_cli.commands.prepared_data import ensure_prepared
 from mmssl_cli.commands.resume_command import Session
-from mmssl_cli.config import PLACES, TrainSettings, build_settings, merge_settings, read_toml
+from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings, merge_settings, read_toml
 from mmssl_cli.console.errors import disk_is_full
 from mmssl_cli.console.results import present
 from mmssl_cli.distributed import torchrun
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mmssl_cli.training.trainer import RunResult
 
 #: What a resumed run may change: how long it trains and where, never what it computes.
-RESUMABLE = ("epochs", "patience", *PLACES)
+RESUMABLE = ("epochs", "patience", *RUNTIME_FIELDS)
 _RESUMABLE_FLAGS = ", ".join(name.replace("_", "-") for name in RESUMABLE)
 
 
@@ -115,12 +115,12 @@ def train(
     given = {name: value for name, value in flags.items() if value is not None}
     if resume is not None and (runs > 1 or continued):
         raise UsageError("--resume goes on with one run; leave out --runs and --continue.")
-    place = Place(engine, address, gpus_per_run)
+    place = ExecutionTarget(engine, address, gpus_per_run)
     if jobs > 1 or place.engine != "local":
         if resume is not None or distributed:
             raise UsageError("--jobs and --engine train several runs at once; leave out --resume and --distributed.")
-        asked = Asked(given, place, runs, jobs, False, config, None, as_json, tensorboard, data_dir, runs_dir)
-        return _at_once(asked)
+        options = PlanOptions(given, place, runs, jobs, False, config, None, as_json, tensorboard, data_dir, runs_dir)
+        return _at_once(options)
     torchrun.check(distributed, runs > 1 or continued)
     session = Session(given, config, runs, data_dir, runs_dir, distributed)
     if distributed and torchrun.rank():
@@ -145,7 +145,7 @@ def train(
                 f"{session.command(run)}"
             ) from problem
         if run is not None and _lost_another(problem):
-            torchrun.end_in_peace()
+            torchrun.ignore_sigterm()
             raise MmsslError(f"{problem} Go on with: {session.command(run)}") from problem
         raise
     finally:
@@ -153,7 +153,7 @@ def train(
     present(session.results, as_json)
 
 
-def _at_once(asked: Asked) -> None:
+def _at_once(options: PlanOptions) -> None:
     """Train the seeds as a plan.
 
     Raises:
@@ -161,12 +161,12 @@ def _at_once(asked: Asked) -> None:
     """
     from mmssl_cli.commands.seeds import train_seeds
 
-    settings = _merge(asked.given, asked.config, asked.data_dir)
-    ensure_prepared(settings.dataset, asked.data_dir)
-    results = train_seeds(settings, asked)
+    settings = _merge(options.given, options.config, options.data_dir)
+    ensure_prepared(settings.dataset, options.data_dir)
+    results = train_seeds(settings, options)
     if results:
-        present(results, asked.as_json)
-    if len(results) < asked.runs:
+        present(results, options.as_json)
+    if len(results) < options.runs:
         raise typer.Exit(1)
 
 
@@ -196,7 +196,7 @@ def _follow(session: Session, resume: str | None) -> None:
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except (ToldError, LostError) as problem:
-        torchrun.end_in_peace()
+        torchrun.ignore_sigterm()
         raise typer.Exit(problem.exit_code) from problem
     except MmsslError as problem:
         raise MmsslError(f"Process {torchrun.rank()}: {problem}") from problem
@@ -244,16 +244,16 @@ def _train_one(settings: TrainSettings, session: Session, reporter: Reporter, co
 
     if not continued:
         return train_run(settings, session.data_dir, session.runs_dir, reporter=reporter)
-    from mmssl_cli.experiments.ensure_run import obtain
-    from mmssl_cli.experiments.plan import Store
+    from mmssl_cli.experiments.ensure_run import ensure_run
+    from mmssl_cli.experiments.plan import RunIndex
     from mmssl_cli.runs.folder import RunFolder
 
-    standing = Store(session.runs_dir).find(settings, session.data_dir)
-    for problem in standing.problems:
+    planned = RunIndex(session.runs_dir).find(settings, session.data_dir)
+    for problem in planned.problems:
         reporter.message(problem)
-    folder = obtain(settings, session.data_dir, session.runs_dir, reporter)
-    if standing.run is not None:
-        reporter.message(f"Seed {settings.seed} is finished already: run {standing.run.id}")
+    folder = ensure_run(settings, session.data_dir, session.runs_dir, reporter)
+    if planned.run is not None:
+        reporter.message(f"Seed {settings.seed} is finished already: run {planned.run.id}")
     return RunResult(folder, RunFolder.open(folder).read_result())
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.execution_options import Address, EngineName, GpusPerRun, Place
+from mmssl_cli.commands.execution_options import Address, EngineName, ExecutionTarget, GpusPerRun
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, accepts_settings, chosen_dataset, verbosity
 from mmssl_cli.commands.plan_options import AsJson, Config, Jobs
 from mmssl_cli.commands.prepared_data import ensure_prepared
-from mmssl_cli.config import PLACES, merge_settings
+from mmssl_cli.config import RUNTIME_FIELDS, merge_settings
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def tune(
     from mmssl_cli.experiments.tuning.study import best_of, open_study, trials_of
     from pipelines.io.locks import held
 
-    place = Place(engine, address, gpus_per_run)
+    place = ExecutionTarget(engine, address, gpus_per_run)
     given = {name: value for name, value in flags.items() if value is not None}
     search = _search(model, given, config, ranges, data_dir, search_seed)
     stem = out / f"{model}-{search.base.dataset}"
@@ -125,7 +125,7 @@ def _write(search: Search, found: Sequence[Trial], best: Trial, stem: Path) -> P
     fixed = {
         name: value
         for name, value in search.base.model_dump().items()
-        if name not in {"model", "dataset", "seed", *PLACES, *search.space}
+        if name not in {"model", "dataset", "seed", *RUNTIME_FIELDS, *search.space}
         and value is not None
         and (value != usual[name].default or value != beneath[name])
     }

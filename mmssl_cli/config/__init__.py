@@ -18,10 +18,10 @@ from mmssl_cli.config.merging import (
 )
 from mmssl_cli.config.mmssl import VARIANTS, MMSSLSettings
 from mmssl_cli.config.registry import SETTINGS, settings_class
-from mmssl_cli.config.train import PLACES, GraphSettings, TrainSettings
+from mmssl_cli.config.train import RUNTIME_FIELDS, GraphSettings, TrainSettings
 
 __all__ = [
-    "PLACES",
+    "RUNTIME_FIELDS",
     "SETTINGS",
     "SHIPPED",
     "VARIANTS",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 #: Settings that say where and how a run was trained, and nothing of what it computes.
-PLACES = ("device", "cuda_graph")
+RUNTIME_FIELDS = ("device", "cuda_graph")
 
 
 class TrainSettings(BaseModel):

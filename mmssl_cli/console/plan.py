@@ -13,17 +13,17 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from mmssl_cli.commands.options import Verbosity
 from mmssl_cli.console.training import clock, epoch_line
-from mmssl_cli.text import counted
+from mmssl_cli.text import pluralize
 
 if TYPE_CHECKING:
     from mmssl_cli.experiments.executor import Outcome
-    from mmssl_cli.experiments.plan import Standing
+    from mmssl_cli.experiments.plan import PlannedRun
 
 
 class PlanReporter:
     """Says nothing: what `-q` asks for, and the methods that the others fill. Runs go by their number in the plan."""
 
-    def begin(self, standings: Sequence[Standing], names: Sequence[str], seconds: float | None) -> None:
+    def begin(self, planned_runs: Sequence[PlannedRun], names: Sequence[str], seconds: float | None) -> None:
         """The plan: how its runs stand, what they are called, and how long all may take, where that is known."""
 
     def reused(self, number: int, outcome: Outcome) -> None:
@@ -64,9 +64,9 @@ class PlainPlanReporter(PlanReporter):
         self._told: set[int] = set()
         self._done = 0
 
-    def begin(self, standings: Sequence[Standing], names: Sequence[str], seconds: float | None) -> None:
+    def begin(self, planned_runs: Sequence[PlannedRun], names: Sequence[str], seconds: float | None) -> None:
         self._names = names
-        self.message(plan_line([standing.status for standing in standings], seconds))
+        self.message(plan_line([planned.status for planned in planned_runs], seconds))
 
     def reused(self, number: int, outcome: Outcome) -> None:
         self._done += 1
@@ -105,7 +105,7 @@ class PlainPlanReporter(PlanReporter):
         metric = outcome.run.settings.select_on
         score = outcome.run.test.get(metric)
         shown = f", test {metric} {score:.4f}" if score is not None else ""
-        self.message(f"{place}: finished after {counted(outcome.run.result['epochs'], 'epoch')}{shown}")
+        self.message(f"{place}: finished after {pluralize(outcome.run.result['epochs'], 'epoch')}{shown}")
 
     def message(self, text: str) -> None:
         self.console.print(escape(text), highlight=False, soft_wrap=True)
@@ -128,11 +128,11 @@ class LivePlanReporter(PlainPlanReporter):
         self._seconds: float | None = None
         self._since = time.monotonic()
 
-    def begin(self, standings: Sequence[Standing], names: Sequence[str], seconds: float | None) -> None:
-        super().begin(standings, names, seconds)
+    def begin(self, planned_runs: Sequence[PlannedRun], names: Sequence[str], seconds: float | None) -> None:
+        super().begin(planned_runs, names, seconds)
         self._seconds, self._since = seconds, time.monotonic()
         self._plan = self._bars.add_task("all runs", total=len(names), note="")
-        if any(standing.run is None for standing in standings):
+        if any(planned.run is None for planned in planned_runs):
             self._live.start()
 
     def reused(self, number: int, outcome: Outcome) -> None:
@@ -203,4 +203,4 @@ def plan_line(statuses: Sequence[str], seconds: float | None) -> str:
     }
     parts = [f"{statuses.count(status)} {what}" for status, what in words.items() if status in statuses]
     time_left = f"; about {clock(seconds)}" if seconds else ""
-    return f"{counted(len(statuses), 'run')}: {', '.join(parts)}{time_left}"
+    return f"{pluralize(len(statuses), 'run')}: {', '.join(parts)}{time_left}"

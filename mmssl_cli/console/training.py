@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from mmssl_cli.commands.options import Verbosity
-from mmssl_cli.text import counted, modalities_label, model_label
+from mmssl_cli.text import modalities_label, model_label, pluralize
 
 
 class Reporter:
@@ -124,7 +124,7 @@ def start_line(info: Mapping[str, Any]) -> str:
     parts = [f"{model_label(info['model'], info['variant'])} on {info['dataset']}"]
     parts += [modalities_label(info["modalities"]), f"seed {info['seed']}", str(info["device"])]
     if "parameters" in info:
-        parts.append(counted(info["parameters"], "parameter"))
+        parts.append(pluralize(info["parameters"], "parameter"))
     if info.get("first_epoch", 1) > 1:
         parts.append(f"from epoch {info['first_epoch']}")
     return f"Training {', '.join(filter(None, parts))}: run {info['run']}"
@@ -154,7 +154,7 @@ def finish_line(result: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     metric = info.get("select_on", "recall@20")
     score = result["validation"].get(metric)
     best = f"; best epoch {result['best_epoch']}" + (f" (validation {metric} {score:.4f})" if score is not None else "")
-    return f"{ended} after {counted(result['epochs'], 'epoch')}{best}."
+    return f"{ended} after {pluralize(result['epochs'], 'epoch')}{best}."
 
 
 def clock(seconds: float) -> str:

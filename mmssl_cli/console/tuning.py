@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mmssl_cli.commands.options import Verbosity, shown_value
-from mmssl_cli.text import counted
+from mmssl_cli.text import pluralize
 
 if TYPE_CHECKING:
     from mmssl_cli.experiments.tuning.study import Trial
@@ -51,7 +51,7 @@ class PlainTuneReporter(TuneReporter):
 
     def begin(self, done: int, trials: int) -> None:
         if done:
-            self.message(f"{counted(done, 'trial')} of {trials} are over already.")
+            self.message(f"{pluralize(done, 'trial')} of {trials} are over already.")
         self._task = self._bar.add_task("trials", total=trials, completed=done, note="")
         self._bar.start()
 
@@ -80,7 +80,7 @@ def trial_line(trial: Trial) -> str:
         ended = f"failed: {trial.problem}"
     else:
         how = "ended early after" if trial.state == "pruned" else "after"
-        ended = f"{trial.score:.4f} at epoch {trial.best_epoch}, {how} {counted(trial.epochs, 'epoch')}"
+        ended = f"{trial.score:.4f} at epoch {trial.best_epoch}, {how} {pluralize(trial.epochs, 'epoch')}"
     return f"trial {trial.number}  {ended}  {shown_settings(trial.drawn)}"
 
 

@@ -25,17 +25,17 @@ class LostError(MmsslError):
     """Another process of the training has ended."""
 
 
-def processes() -> int:
+def world_size() -> int:
     """How many processes train the model together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def leads() -> bool:
+def is_rank_zero() -> bool:
     """Whether this is the process that evaluates, writes and speaks."""
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
-def own_rows(count: int) -> slice:
+def local_slice(count: int) -> slice:
     """This process's part of ``count`` rows; the parts follow each other and differ by one row at most."""
     if not dist.is_initialized():
         return slice(0, count)
@@ -43,31 +43,31 @@ def own_rows(count: int) -> slice:
     return slice(count * rank // size, count * (rank + 1) // size)
 
 
-def own(rows: Tensor) -> Tensor:
+def local_rows(rows: Tensor) -> Tensor:
     """This process's part of rows [n, ...]."""
-    return rows if processes() == 1 else rows[own_rows(len(rows))]
+    return rows if world_size() == 1 else rows[local_slice(len(rows))]
 
 
-def own_of_blocks(rows: Tensor, blocks: int) -> Tensor:
+def local_rows_of_blocks(rows: Tensor, blocks: int) -> Tensor:
     """This process's part of each of several blocks of the same number of rows, [blocks x n, ...]."""
-    if processes() == 1:
+    if world_size() == 1:
         return rows
-    return torch.cat([own(block) for block in rows.chunk(blocks)])
+    return torch.cat([local_rows(block) for block in rows.chunk(blocks)])
 
 
-def mean_of_shares(values: Tensor, count: int) -> Tensor:
+def sharded_mean(values: Tensor, count: int) -> Tensor:
     """A number whose mean over the processes is that of all ``count`` values, of which each has its part [own]."""
-    size = processes()
+    size = world_size()
     return values.mean() if size == 1 else values.sum() * (size / count)
 
 
-def total(values: Tensor) -> Tensor:
+def all_reduce_sum(values: Tensor) -> Tensor:
     """The sum over the processes, and in the backward pass that of the gradients.
 
     Raises:
         LostError: another process has ended.
     """
-    return values if processes() == 1 else _Total.apply(values)
+    return values if world_size() == 1 else _Total.apply(values)
 
 
 class _Total(torch.autograd.Function):
@@ -87,13 +87,13 @@ def _summed(values: Tensor) -> Tensor:
     return values
 
 
-def average(values: Tensor) -> Tensor:
+def all_reduce_mean(values: Tensor) -> Tensor:
     """The mean over the processes, without gradient.
 
     Raises:
         LostError: another process has ended.
     """
-    size = processes()
+    size = world_size()
     return values if size == 1 else _summed(values.detach()).div_(size)
 
 
@@ -103,35 +103,35 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     Raises:
         LostError: another process has ended.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     with _in_touch():
         for work in [dist.all_reduce(gradient, async_op=True) for gradient in gradients]:
             work.wait()
-    torch._foreach_div_(gradients, processes())
+    torch._foreach_div_(gradients, world_size())
 
 
-def copy_from_leader(tensors: Iterable[Tensor]) -> None:
+def broadcast_tensors(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors with those of the leading process.
 
     Raises:
         LostError: another process has ended.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return
     with _in_touch():
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
 
-def from_leader(value: Value) -> Value:
+def broadcast(value: Value) -> Value:
     """What the leading process gives, on every process; the others' values count for nothing.
 
     Raises:
         LostError: another process has ended.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return value
     values = [value]
     with _in_touch():
@@ -139,15 +139,15 @@ def from_leader(value: Value) -> Value:
     return values[0]
 
 
-def of_each(value: Value) -> list[Value]:
+def all_gather(value: Value) -> list[Value]:
     """What each process gives, on every process.
 
     Raises:
         LostError: another process has ended.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * processes()
+    values: list[Any] = [None] * world_size()
     with _in_touch():
         dist.all_gather_object(values, value)
     return values

@@ -24,7 +24,7 @@ def command() -> list[str]:
     return ["torchrun", *counts, "-m", "mmssl_cli", "train", "--distributed"]
 
 
-def end_in_peace() -> None:
+def ignore_sigterm() -> None:
     """Ignore that torchrun ends all processes when one has died: this one knows, and is about to say so and end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

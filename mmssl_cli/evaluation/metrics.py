@@ -84,7 +84,7 @@ def evaluate(
     data: InteractionData,
     split: Literal["validation", "test"] = "test",
     ks: Sequence[int] = KS,
-    told: Callable[[pd.DataFrame], object] | None = None,
+    on_progress: Callable[[pd.DataFrame], object] | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """All-rank evaluation: every item but the user's training items is a candidate (Sec. 4.1.2).
 
@@ -117,7 +117,7 @@ def evaluate(
         columns = {"user": ids, "train_degree": degrees[ids]}
         counted = {name: values.cpu().numpy().astype(np.int32) for name, values in columns.items()}
         tables.append(pd.DataFrame({**counted, **per_user_metrics(topk, wanted.select(ids), ks)}))
-        if told is not None:
-            told(tables[-1])
+        if on_progress is not None:
+            on_progress(tables[-1])
     table = pd.concat(tables, ignore_index=True)
     return mean_metrics({name: np.ascontiguousarray(table[name]) for name in metric_names(ks)}), table

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmssl_cli.config import TrainSettings
-from mmssl_cli.experiments.plan import Standing, Store
+from mmssl_cli.experiments.plan import PlannedRun, RunIndex
 from mmssl_cli.runs.results import identity
 from mmssl_cli.training.checkpoint import CheckpointError
 from mmssl_cli.training.trainer import resume_run, train_run
@@ -23,7 +23,7 @@ class DivergedBefore(MmsslError):
     """A run of these settings diverged, and would again."""
 
 
-def obtain(settings: TrainSettings, data_dir: Path, runs_dir: Path, reporter: Reporter) -> Path:
+def ensure_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, reporter: Reporter) -> Path:
     """The folder of a finished run of these settings.
 
     Two plans that want one run at the same moment do not both train it: it is claimed first.
@@ -34,16 +34,16 @@ def obtain(settings: TrainSettings, data_dir: Path, runs_dir: Path, reporter: Re
         MmsslError: whatever stops a training.
     """
     with held(_claim(settings, runs_dir), f"A run of {settings.model} with seed {settings.seed}", passing=True):
-        return _from(Store(runs_dir).find(settings, data_dir), data_dir, runs_dir, reporter)
+        return _from(RunIndex(runs_dir).find(settings, data_dir), data_dir, runs_dir, reporter)
 
 
-def _from(standing: Standing, data_dir: Path, runs_dir: Path, reporter: Reporter) -> Path:
-    settings, folder = standing.settings, standing.folder
-    if folder is not None and standing.status == "finished":
+def _from(planned: PlannedRun, data_dir: Path, runs_dir: Path, reporter: Reporter) -> Path:
+    settings, folder = planned.settings, planned.folder
+    if folder is not None and planned.status == "finished":
         return folder.path
-    if folder is not None and standing.status == "running":
+    if folder is not None and planned.status == "running":
         raise LockedError(f"Run {folder.id} is being trained by another process.")
-    if folder is not None and standing.status == "diverged":
+    if folder is not None and planned.status == "diverged":
         raise DivergedBefore(
             f"{folder.read_result().get('problem', 'It diverged')}. It would again: change its settings, or remove "
             f"{folder.path} to try once more."

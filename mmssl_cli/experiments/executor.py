@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmssl_cli.experiments.plan import Standing
-from mmssl_cli.experiments.workers.local import Crew, Worker, worker_processes
+from mmssl_cli.experiments.plan import PlannedRun
+from mmssl_cli.experiments.workers.local import Worker, WorkerPool, worker_processes
 from mmssl_cli.experiments.workers.loop import serve
 from mmssl_cli.runs.folder import LOG, RunFolder
 from mmssl_cli.runs.results import FinishedRun
@@ -59,9 +59,9 @@ class Engine:
     runs_dir: Path
     jobs: int = 1
     tensorboard: bool = False
-    crew: Crew = worker_processes
+    crew: WorkerPool = worker_processes
 
-    def carry_out(self, standings: Sequence[Standing], reporter: PlanReporter) -> list[Outcome]:
+    def carry_out(self, planned_runs: Sequence[PlannedRun], reporter: PlanReporter) -> list[Outcome]:
         """The outcome of each planned run, in order. One that fails does not stop the others.
 
         Ctrl-C ends the workers with their runs checkpointed, and is raised again.
@@ -69,27 +69,27 @@ class Engine:
         Raises:
             InputError: there can be no workers.
         """
-        drive = _Drive(standings, reporter, self.runs_dir)
+        drive = _Drive(planned_runs, reporter, self.runs_dir)
         if drive.waiting:
             arguments = (self.data_dir, self.runs_dir, self.tensorboard)
             with self.crew(min(self.jobs, len(drive.waiting)), serve, arguments, self.jobs) as workers:
                 drive.until_over(workers)
-        return [drive.outcomes[number] for number in range(len(standings))]
+        return [drive.outcomes[number] for number in range(len(planned_runs))]
 
 
 class _Drive:
     """A plan on its way: the runs that wait, and the outcomes of those that are over."""
 
-    def __init__(self, standings: Sequence[Standing], reporter: PlanReporter, runs_dir: Path) -> None:
-        self._standings, self._reporter, self._runs_dir = standings, reporter, runs_dir
+    def __init__(self, planned_runs: Sequence[PlannedRun], reporter: PlanReporter, runs_dir: Path) -> None:
+        self._standings, self._reporter, self._runs_dir = planned_runs, reporter, runs_dir
         self.outcomes: dict[int, Outcome] = {}
         self.waiting: deque[int] = deque()
         self._not_before: dict[int, float] = {}
         self._run_ids: dict[int, str] = {}
         self._deaths: Counter[int] = Counter()
-        for number, standing in enumerate(standings):
-            if standing.run is not None:
-                self.outcomes[number] = Outcome(standing.settings, standing.run, reused=True)
+        for number, planned in enumerate(planned_runs):
+            if planned.run is not None:
+                self.outcomes[number] = Outcome(planned.settings, planned.run, reused=True)
                 reporter.reused(number, self.outcomes[number])
             else:
                 self.waiting.append(number)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mmssl_cli.config import PLACES, build_settings
+from mmssl_cli.config import RUNTIME_FIELDS, build_settings
 from mmssl_cli.runs.data_match import check_same_data
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, RunSummary, list_runs
@@ -25,7 +25,7 @@ Status = Literal["finished", "running", "interrupted", "diverged", "missing"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class PlannedRun:
     """How a planned run stands.
 
     Attributes:
@@ -63,7 +63,7 @@ def distinct(plan: Iterable[TrainSettings]) -> list[TrainSettings]:
     return list(once.values())
 
 
-class Store:
+class RunIndex:
     """What a folder of runs holds at this moment, by the identity of its runs.
 
     Raises:
@@ -86,9 +86,9 @@ class Store:
             self._runs.setdefault(identity(settings), []).append((summary, folder))
             self._settings.append((settings, summary))
 
-    def find(self, settings: TrainSettings, data_dir: Path) -> Standing:
+    def find(self, settings: TrainSettings, data_dir: Path) -> PlannedRun:
         """How a run of these settings stands: the best of those that there are, the newest of equals."""
-        stands: dict[str, Standing] = {}
+        stands: dict[str, PlannedRun] = {}
         problems: list[str] = []
         for summary, folder in self._runs.get(identity(settings), []):
             try:
@@ -98,11 +98,11 @@ class Store:
             except InputError as problem:
                 problems.append(f"Run {folder.id} does not count. {problem}")
                 continue
-            stands.setdefault(status, Standing(settings, status, folder, run, summary.epochs))  # type: ignore[arg-type]
+            stands.setdefault(status, PlannedRun(settings, status, folder, run, summary.epochs))  # type: ignore[arg-type]
         for status in ("finished", RUNNING, INTERRUPTED, DIVERGED):
             if status in stands:
                 return stands[status]
-        return Standing(settings, "missing", problems=tuple(problems))
+        return PlannedRun(settings, "missing", problems=tuple(problems))
 
     def damaged_on(self, plan: Sequence[TrainSettings]) -> list[RunSummary]:
         """The damaged runs that may be among those of a plan: on its data sets, or on nobody knows which."""
@@ -113,14 +113,14 @@ class Store:
             if run.dataset in names or (not run.dataset and any(f"-{name}-" in run.id for name in names))
         ]
 
-    def seconds(self, standing: Standing) -> float | None:
+    def seconds(self, planned: PlannedRun) -> float | None:
         """How long a planned run may still take, by the finished runs that are most like it.
 
         None where no run of the same model and data set is finished. A run that ended early by patience is expected
         to do so again; a process takes some seconds to start.
         """
-        settings = standing.settings
-        if standing.status in ("finished", "diverged"):
+        settings = planned.settings
+        if planned.status in ("finished", "diverged"):
             return 0.0
         alike = [
             (_differences(settings, other), summary)
@@ -136,7 +136,7 @@ class Store:
             min(run.epochs, settings.epochs) if run.status == "stopped" else settings.epochs for run in runs
         )
         each = statistics.median((run.seconds or 0.0) / run.epochs for run in runs)
-        return _START_UP + each * max(epochs - standing.epochs, 1)
+        return _START_UP + each * max(epochs - planned.epochs, 1)
 
 
 def total_seconds(times: Sequence[float | None], jobs: int) -> float | None:
@@ -148,6 +148,6 @@ def total_seconds(times: Sequence[float | None], jobs: int) -> float | None:
 
 
 def _differences(first: TrainSettings, second: TrainSettings) -> int:
-    apart = {"seed", "epochs", "patience", *PLACES}
+    apart = {"seed", "epochs", "patience", *RUNTIME_FIELDS}
     a, b = first.model_dump(), second.model_dump()
     return sum(a[name] != b[name] for name in a if name not in apart)

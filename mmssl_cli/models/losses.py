@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.distributed.collectives import mean_of_shares, own, own_rows, processes
+from mmssl_cli.distributed.collectives import local_rows, local_slice, sharded_mean, world_size
 
 
 def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     """Eq. 14: mean of -log sigmoid(y_up - y_un) over a batch of embeddings [B, d] each."""
     count = len(users)
-    users, positives, negatives = own(users), own(positives), own(negatives)
-    return mean_of_shares(nn.functional.softplus((users * (negatives - positives)).sum(dim=1)), count)
+    users, positives, negatives = local_rows(users), local_rows(positives), local_rows(negatives)
+    return sharded_mean(nn.functional.softplus((users * (negatives - positives)).sum(dim=1)), count)
 
 
 def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: float) -> Tensor:
@@ -29,16 +29,16 @@ def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: f
     The score is the cosine over ``temperature``. Another triple with the same item, as ``items`` (int64 [B]) tells,
     is no negative.
     """
-    users = normalize(own(users), dim=1)
+    users = normalize(local_rows(users), dim=1)
     positives = normalize(positives, dim=1)
     logits = users @ positives.T / temperature
-    same = items.unsqueeze(0) == own(items).unsqueeze(1)
-    same.diagonal(own_rows(len(items)).start).fill_(False)
+    same = items.unsqueeze(0) == local_rows(items).unsqueeze(1)
+    same.diagonal(local_slice(len(items)).start).fill_(False)
     logits = logits.masked_fill(same, -torch.inf)
     targets = torch.arange(len(items), device=items.device)
-    if processes() == 1:
+    if world_size() == 1:
         return nn.functional.cross_entropy(logits, targets)
-    return mean_of_shares(nn.functional.cross_entropy(logits, own(targets), reduction="none"), len(targets))
+    return sharded_mean(nn.functional.cross_entropy(logits, local_rows(targets), reduction="none"), len(targets))
 
 
 def info_nce(anchors: Tensor, others: Tensor, temperature: float, positives: Tensor | None = None) -> Tensor:
@@ -52,9 +52,9 @@ def info_nce(anchors: Tensor, others: Tensor, temperature: float, positives: Ten
     """
     if positives is None:
         positives = torch.arange(len(anchors), device=anchors.device)
-    scaled = normalize(own(anchors), dim=1) / temperature
-    total: Tensor = _InfoNCE.apply(scaled, normalize(others, dim=1), own(positives))
-    return total / (len(anchors) / processes())
+    scaled = normalize(local_rows(anchors), dim=1) / temperature
+    total: Tensor = _InfoNCE.apply(scaled, normalize(others, dim=1), local_rows(positives))
+    return total / (len(anchors) / world_size())
 
 
 #: Cosines that are compared at once: few on a CPU, such that they stay in its cache, and many on a GPU.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmssl_cli.config import PLACES
+from mmssl_cli.config import RUNTIME_FIELDS
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.text import model_label
 from pipelines.errors import InputError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def identity(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:
     """The settings without where they ran: two runs with one identity are the same experiment."""
-    return tuple((name, value) for name, value in settings.model_dump().items() if name not in PLACES)
+    return tuple((name, value) for name, value in settings.model_dump().items() if name not in RUNTIME_FIELDS)
 
 
 def configuration_of(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:
@@ -176,10 +176,10 @@ def finished_runs(runs_dir: Path, dataset: str | None = None) -> tuple[list[Fini
 def unfinished_runs(runs_dir: Path, dataset: str) -> list[str]:
     """A sentence on each run on a data set that is not over."""
     from mmssl_cli.runs.listing import INTERRUPTED, RUNNING, list_runs
-    from mmssl_cli.text import counted
+    from mmssl_cli.text import pluralize
 
     return [
-        f"Run {run.id} is {run.status} after {counted(run.epochs, 'epoch')} and left out."
+        f"Run {run.id} is {run.status} after {pluralize(run.epochs, 'epoch')} and left out."
         for run in list_runs(runs_dir)
         if run.dataset == dataset and run.status in (RUNNING, INTERRUPTED)
     ]

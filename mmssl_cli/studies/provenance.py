@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmssl_cli.config import PLACES
+from mmssl_cli.config import RUNTIME_FIELDS
 from mmssl_cli.console.training import clock
 from mmssl_cli.reporting.document import Cell, Section, Table, number, word
-from mmssl_cli.text import counted, dashed
+from mmssl_cli.text import dashed, pluralize
 
 if TYPE_CHECKING:
     from mmssl_cli.runs.results import Configuration, FinishedRun
@@ -23,7 +23,8 @@ def provenance_section(dataset: str, shown: Sequence[Configuration], left_out: S
     runs = [run for configuration in shown for run in configuration.runs]
     seconds = sum(run.seconds for run in runs)
     text = (
-        f"{counted(len(runs), 'run')} of {counted(len(shown), 'configuration')}, {clock(seconds)} of training in all.",
+        f"{pluralize(len(runs), 'run')} of {pluralize(len(shown), 'configuration')}, "
+        f"{clock(seconds)} of training in all.",
         *left_out,
     )
     tables = (_settings(dataset, shown), _runs(dataset, runs)) if runs else ()
@@ -48,7 +49,7 @@ def unusual(configuration: Configuration) -> str:
     """The settings that differ from the defaults of the model: ``layers 3, lr 0.0005``."""
     settings = configuration.settings
     fields = type(settings).model_fields
-    named = {"model", "dataset", "seed", "variant", *PLACES}
+    named = {"model", "dataset", "seed", "variant", *RUNTIME_FIELDS}
     return ", ".join(
         f"{name.replace('_', '-')} {_shown(value)}"
         for name, value in settings.model_dump().items()

@@ -19,7 +19,7 @@ from mmssl_cli.studies.evidence import OURS, Evidence
 from mmssl_cli.studies.provenance import provenance_section, unusual
 from mmssl_cli.studies.run_selection import RULE, is_shipped
 from mmssl_cli.studies.sweep.points import FIGURE_4, Line, Point
-from mmssl_cli.text import companion, counted, dashed, first_of
+from mmssl_cli.text import companion, dashed, first_of, pluralize
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def build_report(
     runs = [run for one in evidence for configuration in one.configurations for run in configuration.runs]
     spent = clock(sum(run.seconds for run in runs))
     summary = (
-        f"{counted(len(runs), 'finished run')} on {', '.join(names)}, {spent} of training. Every model was selected on "
-        "validation, and tested once.",
+        f"{pluralize(len(runs), 'finished run')} on {', '.join(names)}, {spent} of training. Every model was "
+        "selected on validation, and tested once.",
         *problems,
     )
     return Report("Multi-modal recommendation: report", summary, tuple(sections), created)
@@ -86,7 +86,7 @@ def dataset_sections(evidence: Evidence, places: Places) -> list[Section]:
     shown = list(dict.fromkeys([*evidence.models, *evidence.variants.values(), *_swept(evidence)]))
     left_out = list(evidence.left_out)
     if others := len(evidence.configurations) - len(shown):
-        left_out.append(f"{counted(others, 'other configuration')} with finished runs on {dataset} are not shown.")
+        left_out.append(f"{pluralize(others, 'other configuration')} with finished runs on {dataset} are not shown.")
     sections.append(provenance_section(dataset, shown, left_out))
     return sections
 

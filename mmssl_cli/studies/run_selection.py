@@ -18,12 +18,12 @@ def representatives(configurations: Sequence[Configuration]) -> list[Configurati
     It is the one with the most seeds; of equals the best mean validation score; of equals the shipped settings.
     """
 
-    def standing(one: Configuration) -> tuple[int, float, bool]:
+    def planned(one: Configuration) -> tuple[int, float, bool]:
         return len(one.runs), validation(one), is_shipped(one)
 
     chosen: dict[str, Configuration] = {}
     for one in configurations:
-        chosen[one.label] = max(chosen.get(one.label, one), one, key=standing)
+        chosen[one.label] = max(chosen.get(one.label, one), one, key=planned)
     return sorted(chosen.values(), key=validation)
 
 

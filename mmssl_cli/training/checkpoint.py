@@ -23,7 +23,7 @@ class CheckpointError(InputError):
 
 
 @dataclass
-class Progress:
+class TrainState:
     """How far a run has come, beside the state of its loop."""
 
     records: list[dict[str, Any]]
@@ -39,14 +39,14 @@ class Progress:
         return done < settings.epochs and not (validated and done - self.best_epoch >= settings.patience)
 
 
-def restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> Progress:
+def restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> TrainState:
     """Bring the loop to where the last checkpoint of its run was; a run that has none yet starts over.
 
     Raises:
         CheckpointError: there is one, and nothing can go on from it.
     """
     if not (run.path / STATE).exists():  # cut off in its first epoch
-        return Progress([])
+        return TrainState([])
     try:
         return _restore(run, loop, reporter)
     except InputError as problem:
@@ -57,9 +57,9 @@ def restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> Progress:
         ) from problem
 
 
-def _restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> Progress:
+def _restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> TrainState:
     state = run.read_state()
-    progress = Progress(**state.pop("progress"))
+    progress = TrainState(**state.pop("progress"))
     if progress.best_epoch:
         load_weights(run, loop.model)  # damage shows now and not after the last epoch; the state replaces them
     if (state["cuda_random"] is None) == (loop.device.type == "cuda"):

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from mmssl_cli import __version__
-from mmssl_cli.distributed.collectives import processes
-from mmssl_cli.text import counted
+from mmssl_cli.distributed.collectives import world_size
+from mmssl_cli.text import pluralize
 from pipelines.errors import UsageError
 
 _PROCESS = Path("/proc/self")
@@ -36,8 +36,8 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"cpu ({platform.processor() or platform.machine()}, {counted(torch.get_num_threads(), 'thread')})"
-    return name if processes() == 1 else f"{processes()} x {name}"
+        name = f"cpu ({platform.processor() or platform.machine()}, {pluralize(torch.get_num_threads(), 'thread')})"
+    return name if world_size() == 1 else f"{world_size()} x {name}"
 
 
 def own_gpu() -> torch.device:
@@ -46,7 +46,7 @@ def own_gpu() -> torch.device:
     Raises:
         UsageError: there are fewer GPUs than processes.
     """
-    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", processes())), torch.cuda.device_count()
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", world_size())), torch.cuda.device_count()
     if here > gpus:
         raise UsageError(
             f"torchrun started {here} processes on this machine, and PyTorch finds {gpus} CUDA GPUs; "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmssl_cli.config import TrainSettings
-from mmssl_cli.training.checkpoint import Progress
+from mmssl_cli.training.checkpoint import TrainState
 from mmssl_cli.training.loading import load_data
 from mmssl_cli.training.loop import pick_device
 from mmssl_cli.training.trainer import make_loop, validate
@@ -43,7 +43,7 @@ def fit(settings: TrainSettings, data_dir: Path, goes_on: Callable[[int, float],
         DivergedError: a loss term became infinite or NaN.
     """
     loop = make_loop(settings, load_data(settings, data_dir), pick_device(settings.device))
-    progress, started, whole = Progress([]), time.perf_counter(), True
+    progress, started, whole = TrainState([]), time.perf_counter(), True
     while progress.goes_on(settings):
         progress.records.append(loop.run_epoch())
         if loop.epoch % settings.evaluate_every and loop.epoch < settings.epochs:

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch, TripleSampler
-from mmssl_cli.distributed.collectives import average, average_gradients, copy_from_leader, processes
+from mmssl_cli.distributed.collectives import all_reduce_mean, average_gradients, broadcast_tensors, world_size
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.training.cuda_graph import RecordedStep
 from mmssl_cli.training.device import own_gpu
@@ -36,7 +36,7 @@ def pick_device(wanted: str) -> torch.device:
         raise UsageError("device is 'cuda', but PyTorch finds no CUDA GPU here; use --device cpu or auto.")
     if wanted == "cpu" or not available:
         return torch.device("cpu")
-    return own_gpu() if processes() > 1 else torch.device("cuda")
+    return own_gpu() if world_size() > 1 else torch.device("cuda")
 
 
 class TrainingLoop:
@@ -49,7 +49,7 @@ class TrainingLoop:
         self.optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
         self.learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         # Shapes that vary make a GPU wait for the host at each step; the CPU is quicker without the padding.
-        padded = model.static_shapes and self.device.type == "cuda" and processes() == 1
+        padded = model.static_shapes and self.device.type == "cuda" and world_size() == 1
         self.sampler = TripleSampler(
             data.train, data.num_items, settings.batch_size, settings.user_sampling, settings.negative_sampler, padded
         )
@@ -75,7 +75,7 @@ class TrainingLoop:
         self.model.train()
         self.model.begin_epoch(self.epoch)
         # What is found by comparing sums of floats, as nearest items are, could differ from one device to the next.
-        copy_from_leader(self.model.state_dict().values())
+        broadcast_tensors(self.model.state_dict().values())
         steps = [self._step(batch) for batch in self.sampler.epoch(self.generator)]
         record = self._means(steps)  # here the program waits for the device
         self._check_weights()
@@ -122,7 +122,7 @@ class TrainingLoop:
 
     def _means(self, steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
         names = list(steps[0])
-        table = average(torch.stack([torch.stack([step[name].double() for name in names]) for step in steps]))
+        table = all_reduce_mean(torch.stack([torch.stack([step[name].double() for name in names]) for step in steps]))
         bad = torch.nonzero(~table.isfinite())
         if len(bad):  # once a weight is NaN every term is: the first of the first step is where it began
             step, term = bad[0].tolist()

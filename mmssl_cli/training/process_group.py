@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from mmssl_cli.config import TrainSettings
-from mmssl_cli.distributed.collectives import from_leader, leads, of_each, processes
+from mmssl_cli.distributed.collectives import all_gather, broadcast, is_rank_zero, world_size
 from mmssl_cli.training.loop import DivergedError, TrainingLoop
 from pipelines.errors import MmsslError, UsageError
 
@@ -45,7 +45,7 @@ def together() -> Iterator[None]:
         MmsslError: on the leading process, its own problem, else the first of the others'.
         ToldError: on the others.
     """
-    if processes() == 1:
+    if world_size() == 1:
         yield
         return
     problem: Exception | None = None
@@ -53,15 +53,15 @@ def together() -> Iterator[None]:
         yield
     except (MmsslError, OSError) as found:
         problem = found
-    sentences = of_each(str(problem) if problem else None)
+    sentences = all_gather(str(problem) if problem else None)
     if not any(sentences):
         return
-    if not leads():
+    if not is_rank_zero():
         raise ToldError("The leading process says what went wrong.")
     if problem:
         raise problem
     number, sentence = next((number, sentence) for number, sentence in enumerate(sentences) if sentence)
-    raise MmsslError(f"Process {number} of {processes()}: {sentence}")
+    raise MmsslError(f"Process {number} of {world_size()}: {sentence}")
 
 
 def check_same(settings: TrainSettings, identity: Mapping[str, str], device: torch.device) -> None:
@@ -74,7 +74,7 @@ def check_same(settings: TrainSettings, identity: Mapping[str, str], device: tor
         UsageError: settings, data set, kind of device or version of PyTorch are not the same on all processes.
     """
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    if len(set(of_each((settings.model_dump_json(), *identity.items(), kind, torch.__version__)))) > 1:
+    if len(set(all_gather((settings.model_dump_json(), *identity.items(), kind, torch.__version__)))) > 1:
         raise UsageError(
             "The processes have different settings, data sets, GPUs or versions of PyTorch; give all of them the same."
         )
@@ -88,10 +88,10 @@ def follow(loop: TrainingLoop) -> RunResult:
         LostError: another process has ended.
     """
     try:
-        while from_leader(True):
+        while broadcast(True):
             loop.run_epoch()
     except DivergedError as problem:
         raise ToldError(str(problem)) from problem
-    result: RunResult | None = from_leader(None)
+    result: RunResult | None = broadcast(None)
     assert result is not None
     return result

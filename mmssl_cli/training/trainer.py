@@ -14,14 +14,14 @@ import torch
 
 from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.distributed.collectives import from_leader, leads, processes
+from mmssl_cli.distributed.collectives import broadcast, is_rank_zero, world_size
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.evaluation.ranking import UnrankableError
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model, model_class
 from mmssl_cli.runs.data_match import check_same_data, data_identity
 from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
-from mmssl_cli.training.checkpoint import Progress, restore
+from mmssl_cli.training.checkpoint import TrainState, restore
 from mmssl_cli.training.device import device_name, environment, peak_memory, reset_peak_memory
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
@@ -60,7 +60,7 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
         loop = make_loop(settings, data, device)
         identity = data_identity(settings, data_dir)
     check_same(settings, identity, device)
-    if not leads():
+    if not is_rank_zero():
         return follow(loop)
     started = datetime.now()
     name = settings.model if getattr(settings, "variant", "full") == "full" else f"{settings.model}-{settings.variant}"  # type: ignore[attr-defined]
@@ -72,7 +72,7 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
     }
     run = RunFolder.create(runs_dir, run_id, settings_to_toml(settings, provenance))
     with run.lock():
-        return from_leader(_train(run, loop, Progress([]), reporter))
+        return broadcast(_train(run, loop, TrainState([]), reporter))
 
 
 def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, reporter: Reporter) -> RunResult:
@@ -87,7 +87,7 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
         MmsslError: another process writes the run.
     """
     run = RunFolder.open(run_dir)
-    with run.lock() if leads() else nullcontext():
+    with run.lock() if is_rank_zero() else nullcontext():
         with together():
             settings = build_settings({**run.settings().model_dump(), **overrides})
             device = pick_device(settings.device)
@@ -102,12 +102,12 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
                     "give at least as many, or start a new run."
                 )
         check_same(settings, identity, device)
-        if not leads():
+        if not is_rank_zero():
             return follow(loop)
         # Where it was trained is where its last session was; the log has the devices of all.
         provenance = {**run.read_config()[1], **identity, **environment(device)}
         run.write_config(settings_to_toml(settings, provenance))
-        return from_leader(_train(run, loop, progress, reporter))
+        return broadcast(_train(run, loop, progress, reporter))
 
 
 def _check_variant(settings: TrainSettings, data: InteractionData) -> None:
@@ -139,7 +139,7 @@ def _check_recordable(settings: TrainSettings, data: InteractionData, device: to
     problem = ""
     if device.type != "cuda":
         problem = f"this run is trained on the {device.type.upper()}"
-    elif processes() > 1:
+    elif world_size() > 1:
         problem = "several processes share this training"
     elif not model_class(settings.model).static_shapes:
         problem = f"steps of {settings.model} vary in shape or wait for the host"
@@ -149,7 +149,7 @@ def _check_recordable(settings: TrainSettings, data: InteractionData, device: to
         raise UsageError(f"cuda-graph records the steps of one process on a CUDA GPU, and {problem}; leave it out.")
 
 
-def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Reporter) -> RunResult:
+def _train(run: RunFolder, loop: TrainingLoop, progress: TrainState, reporter: Reporter) -> RunResult:
     settings = loop.settings
     first = len(progress.records) + 1
     parameters = sum(p.numel() for p in loop.model.main_parameters())
@@ -160,7 +160,7 @@ def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
         "dataset": settings.dataset,
         "modalities": modalities_of(loop.model, loop.data),
         "seed": settings.seed,
-        "device": str(loop.device) if processes() == 1 else f"{processes()} x {loop.device.type}",
+        "device": str(loop.device) if world_size() == 1 else f"{world_size()} x {loop.device.type}",
         "epochs": settings.epochs,
         "select_on": settings.select_on,
         "parameters": parameters,
@@ -173,7 +173,7 @@ def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
     if progress.goes_on(settings):
         (run.path / RESULT).unlink(missing_ok=True)  # a result says that the run is over, and this one goes on
     with _early_end_logged(run, progress):
-        while from_leader(progress.goes_on(settings)):
+        while broadcast(progress.goes_on(settings)):
             try:
                 _epoch(run, loop, progress, reporter)
             except DivergedError as problem:
@@ -184,7 +184,7 @@ def _train(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
     return RunResult(run.path, record)
 
 
-def _epoch(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Reporter) -> None:
+def _epoch(run: RunFolder, loop: TrainingLoop, progress: TrainState, reporter: Reporter) -> None:
     settings, started = loop.settings, time.perf_counter()
     record: dict[str, Any] = {"epoch": loop.epoch + 1, **loop.run_epoch()}
     best = False
@@ -207,7 +207,7 @@ def _epoch(run: RunFolder, loop: TrainingLoop, progress: Progress, reporter: Rep
     reporter.epoch({**record, "best": best, "eta_seconds": mean * (settings.epochs - record["epoch"])})
 
 
-def _finish(run: RunFolder, loop: TrainingLoop, progress: Progress, parameters: int) -> dict[str, Any]:
+def _finish(run: RunFolder, loop: TrainingLoop, progress: TrainState, parameters: int) -> dict[str, Any]:
     from mmssl_cli.runs.figures import plot_curves
 
     settings = loop.settings
@@ -250,7 +250,7 @@ def _evaluate(
 
 
 @contextmanager
-def _early_end_logged(run: RunFolder, progress: Progress) -> Iterator[None]:
+def _early_end_logged(run: RunFolder, progress: TrainState) -> Iterator[None]:
     try:
         yield
     except DivergedError:  # has its line already
@@ -264,14 +264,14 @@ def _early_end_logged(run: RunFolder, progress: Progress) -> Iterator[None]:
         raise
 
 
-def _record_divergence(run: RunFolder, loop: TrainingLoop, progress: Progress, problem: Exception) -> MmsslError:
+def _record_divergence(run: RunFolder, loop: TrainingLoop, progress: TrainState, problem: Exception) -> MmsslError:
     good = f"the last good checkpoint is that of epoch {len(progress.records)}, in {run.path}"
     run.write_result({**_summary("diverged", loop, progress, {}), "problem": str(problem)})
     run.append_log({"event": "diverged", "problem": str(problem), "at": _now()})
     return DivergedError(f"{problem}, and {good if progress.records else 'there is no good checkpoint yet'}.")
 
 
-def _summary(status: str, loop: TrainingLoop, progress: Progress, test: Mapping[str, float]) -> dict[str, Any]:
+def _summary(status: str, loop: TrainingLoop, progress: TrainState, test: Mapping[str, float]) -> dict[str, Any]:
     """What result.json says of any run that is over."""
     settings = loop.settings
     return {

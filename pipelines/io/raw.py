@@ -41,7 +41,7 @@ class RawInteractions:
 
 
 @dataclass
-class Complaints:
+class MalformedRecords:
     """The malformed lines of one file: counted, the first three kept, refused above a share of all lines."""
 
     path: Path

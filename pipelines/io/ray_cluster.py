@@ -58,7 +58,7 @@ def joined(address: str | None) -> Iterator[Any]:
     try:
         with _signals_kept():
             if wanted:
-                _knock(wanted)
+                _check_reachable(wanted)
                 ray.init(wanted, **quiet)
             else:
                 ray.init("local", include_dashboard=False, object_store_memory=_STORE, **quiet)
@@ -77,7 +77,7 @@ def joined(address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Ray asks again for minutes where nothing answers; a connection tells within seconds.
 
     Raises:

@@ -21,7 +21,7 @@ _ABOUT = "step.json"
 
 
 @dataclass(frozen=True)
-class Made:
+class StepResult:
     """What a step made: tables by name, and lines worth telling, which are told again when the step is skipped."""
 
     tables: dict[str, pd.DataFrame]
@@ -49,7 +49,7 @@ class WorkFolder:
         except OSError as problem:
             raise write_problem(self.path, problem) from problem
 
-    def step(self, name: str, key: str, build: Callable[[], Made]) -> Made:
+    def step(self, name: str, key: str, build: Callable[[], StepResult]) -> StepResult:
         """The result of step ``name``: what lies there if it was made with the same ``key``, else ``build()``."""
         folder = self.path / name
         remove_leftovers(folder)
@@ -92,7 +92,7 @@ class WorkFolder:
         return path
 
 
-def _write(folder: Path, key: str, made: Made) -> None:
+def _write(folder: Path, key: str, made: StepResult) -> None:
     with atomic_folder(folder) as place:
         files = {}
         for name, table in made.tables.items():
@@ -104,7 +104,7 @@ def _write(folder: Path, key: str, made: Made) -> None:
         (place / _ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 
 
-def _read(folder: Path, key: str) -> Made | None:
+def _read(folder: Path, key: str) -> StepResult | None:
     """What a step wrote, if it is whole and was made with ``key``."""
     about = read_json(folder / _ABOUT)
     if about.get("key") != key:
@@ -115,7 +115,7 @@ def _read(folder: Path, key: str) -> Made | None:
         if not path.is_file() or sha256_of(path) != sha256:
             return None
         tables[name] = pq.read_table(path).to_pandas()
-    return Made(tables, about["notes"], about["facts"])
+    return StepResult(tables, about["notes"], about["facts"])
 
 
 def read_json(path: Path) -> dict[str, Any]:

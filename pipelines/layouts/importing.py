@@ -15,7 +15,7 @@ from pipelines.download.archive import extract_zip, folder_with
 from pipelines.errors import InputError
 from pipelines.features.build import FeatureBuilder
 from pipelines.interactions import split_interactions
-from pipelines.io.raw import Complaints
+from pipelines.io.raw import MalformedRecords
 from pipelines.io.step_cache import WorkFolder
 from pipelines.layouts import mmrec, recbole
 from pipelines.layouts import mmssl as published
@@ -82,8 +82,8 @@ def read_import(
     module, report = TOOLS[tool], work.reporter.line
     paths = module.files(folder)
     limit = 0.01 if options.max_malformed is None else options.max_malformed
-    complaints = Complaints(next(iter(paths.values())), limit)
-    raw = module.read_interactions(paths, complaints)
+    malformed = MalformedRecords(next(iter(paths.values())), limit)
+    raw = module.read_interactions(paths, malformed)
     if raw.split is not None:
         if options.split is not None or options.k_core is not None:
             raise InputError(f"{folder} fixes the split of its interactions; leave out --split and --k-core.")
@@ -94,9 +94,9 @@ def read_import(
     for step in made.steps:
         report(f"{step.name}: {step.users:,} users, {step.items:,} items, {step.interactions:,} interactions")
     ids = made.items["id"].tolist()
-    of_items = Complaints(paths.get("items", complaints.path), limit)
+    of_items = MalformedRecords(paths.get("items", malformed.path), limit)
     items = module.read_items(paths, ids, of_items)
-    for each in (complaints, of_items):
+    for each in (malformed, of_items):
         if each.count:
             report(each.summary())
     described = {column: items[column] for column in ("title", "text", "image") if items[column].notna().any()}

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.errors import InputError
-from pipelines.io.raw import Complaints, RawInteractions
+from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.layouts.notes import NOTES_FILE
 from pipelines.layouts.numbered_ids import (
     DETAILS,
@@ -61,7 +61,7 @@ def files(folder: Path) -> dict[str, Path]:
     return {"interactions": found[0], **there, **{path.name: path for path in feature_paths(folder)}}
 
 
-def read_interactions(paths: Mapping[str, Path], complaints: Complaints) -> RawInteractions:
+def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) -> RawInteractions:
     """Read the interactions; ``paths`` are those of :func:`files`. All ids of the mappings are known, seen or not.
 
     Raises:
@@ -76,7 +76,7 @@ def read_interactions(paths: Mapping[str, Path], complaints: Complaints) -> RawI
         time=TIME if TIME in names else None,
         split_column=LABEL if LABEL in names else None,
     )
-    raw = gather([part], complaints)
+    raw = gather([part], malformed)
     user, user_ids = _by_number(path, "user", raw.user, raw.user_ids, _ids(paths, "user"))
     item, item_ids = _by_number(path, "item", raw.item, raw.item_ids, _ids(paths, "item"))
     return RawInteractions(user, item, user_ids, item_ids, raw.timestamp, raw.split)
@@ -110,7 +110,7 @@ def _by_number(
     return numbers[codes], ids
 
 
-def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: Complaints) -> pd.DataFrame:
+def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: MalformedRecords) -> pd.DataFrame:
     """One row an id, in their order: id, title, text and image, each None where it is not known.
 
     Raises:

@@ -23,7 +23,7 @@ import pandas as pd
 
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem, sha256_of
-from pipelines.io.raw import Complaints
+from pipelines.io.raw import MalformedRecords
 from pipelines.layouts.notes import NOTES_FILE
 from pipelines.layouts.numbered_ids import (
     ITEM_ID,
@@ -217,7 +217,7 @@ def apply_cold_policy(name: str, interactions: pd.DataFrame, ids: pd.Series, col
 
 
 def _with_times(path: Path, interactions: pd.DataFrame) -> pd.DataFrame:
-    raw = gather([Part(path, "user", "item", time="timestamp")], Complaints(path, limit=0.0))
+    raw = gather([Part(path, "user", "item", time="timestamp")], MalformedRecords(path, limit=0.0))
     try:
         users, items = (np.array([int(number) for number in ids]) for ids in (raw.user_ids, raw.item_ids))
     except ValueError as problem:

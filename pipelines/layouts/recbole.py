@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import InputError
-from pipelines.io.raw import Complaints, RawInteractions, check_id
+from pipelines.io.raw import MalformedRecords, RawInteractions, check_id
 from pipelines.layouts.notes import NOTES_FILE, noted, read_notes
 from pipelines.layouts.numbered_ids import known_image
 from pipelines.prepared.dataset import SPLITS, Features
@@ -83,7 +83,7 @@ def _fields(file: ColumnFile) -> dict[str, tuple[str, str]]:
 
 def read_interactions(
     paths: Mapping[str, Path],
-    complaints: Complaints,
+    malformed: MalformedRecords,
     *,
     min_rating: float | None = None,
     report: Callable[[str], None] = lambda _: None,
@@ -115,7 +115,7 @@ def read_interactions(
         parts.append(Part(paths[role], fields[USER][0], fields[ITEM][0], time, rating, min_rating, split))
     if len({part.time is None for part in parts}) > 1:
         raise InputError(f"Only some of {', '.join(part.path.name for part in parts)} have the field {TIME}.")
-    raw = gather(parts, complaints, report)
+    raw = gather(parts, malformed, report)
     user_ids, item_ids = _listed(paths.get("users"), USER), _listed(paths.get("items"), ITEM)
     return replace(raw, user_ids=_union(raw.user_ids, user_ids), item_ids=_union(raw.item_ids, item_ids))
 
@@ -126,7 +126,7 @@ def _listed(path: Path | None, field: str) -> Iterator[str]:
     column, _ = _fields(file).get(field, ("", "")) if file else ("", "")
     if file is None or not column:
         return
-    for batch in file.batches([column], Complaints(file.path)):
+    for batch in file.batches([column], MalformedRecords(file.path)):
         for name in as_text(batch.columns[column], column, file.path).to_pylist():
             with suppress(ValueError):
                 yield check_id(name or "")
@@ -136,7 +136,7 @@ def _union(ids: Sequence[str], more: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(chain(ids, more)))
 
 
-def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: Complaints) -> pd.DataFrame:
+def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: MalformedRecords) -> pd.DataFrame:
     """One row an id, in their order: id, title, text and image, each None where it is not known.
 
     The text is the field ``text``, as it is, where there is one; else the title and all other fields of token_seq.
@@ -157,7 +157,7 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: C
     texts = [fields["text"][0]] if "text" in fields else [*([title] if title else []), *worded]
     columns = [column for column in dict.fromkeys([title, image, *texts]) if column is not None]
     rows: dict[str, dict[str, Any]] = {}
-    for _, name, cells in wanted_records(file, fields[ITEM][0], columns, set(item_ids), complaints):
+    for _, name, cells in wanted_records(file, fields[ITEM][0], columns, set(item_ids), malformed):
         known = {column: " ".join(cell_texts(cell)) for column, cell in cells.items()}
         text = " ".join(known[column] for column in texts if known[column])
         picture = known_image(known.get(image or ""), file.path.parent)
@@ -180,14 +180,14 @@ def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[st
         columns = ColumnFile(path).names
         if len(columns) != 2:
             raise InputError(f"{path} has the columns {', '.join(columns)}; expected an id and a sequence of numbers.")
-        strict = Complaints(path, limit=0.0)
+        strict = MalformedRecords(path, limit=0.0)
         values, present = _read_vectors(path, columns[0], columns[1], item_ids, strict, note.dtype, note.zeros)
         features[note.modality] = noted(values, present, note, some.parent)
     fields = _fields(ColumnFile(paths["items"])) if "items" in paths else {}
     for field, (column, kind) in fields.items():
         if kind == "float_seq" and field not in features:
             values, present = _read_vectors(
-                paths["items"], fields[ITEM][0], column, item_ids, Complaints(paths["items"])
+                paths["items"], fields[ITEM][0], column, item_ids, MalformedRecords(paths["items"])
             )
             features[field] = Features(values, present, {"name": "recbole", "field": field})
     return features
@@ -198,7 +198,7 @@ def _read_vectors(
     id_column: str,
     column: str,
     item_ids: Sequence[str],
-    complaints: Complaints,
+    malformed: MalformedRecords,
     dtype: str = "float32",
     zeros: Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -207,11 +207,11 @@ def _read_vectors(
     present = np.zeros(len(item_ids), dtype=bool)
     values = np.zeros((len(item_ids), 0), dtype=dtype)
     file = ColumnFile(path)
-    for batch in file.batches([id_column, column], complaints):
+    for batch in file.batches([id_column, column], malformed):
         names = as_text(batch.columns[id_column], id_column, path).to_pylist()
         texts = as_text(batch.columns[column], column, path)
         for record in batch.records[~np.asarray(texts.is_valid())].tolist():
-            complaints.add(record, f"{column}: not in UTF-8")
+            malformed.add(record, f"{column}: not in UTF-8")
         rows = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
         texts = pc.utf8_trim_whitespace(texts).fill_null("")
         words = pc.utf8_split_whitespace(texts)
@@ -234,7 +234,7 @@ def _read_vectors(
             raise InputError(f"{path} has in {column} what is no number ({problem}).") from problem
         values[rows[wanted]] = np.asarray(numbers).reshape(-1, values.shape[1])
         present[rows[wanted & np.isin(batch.records - 2, zeros)]] = True
-    complaints.check(file.records)
+    malformed.check(file.records)
     if not values.shape[1]:
         raise InputError(f"{path} has no numbers in {column} for any of the {len(item_ids):,} items.")
     return values, present | values.any(axis=1)

@@ -27,7 +27,7 @@ from pipelines.errors import InputError
 from pipelines.features.text_cleaning import clean_text
 from pipelines.io.files import read_problem
 from pipelines.io.literals import parse_literal
-from pipelines.io.raw import LONGEST_LINE, Complaints, RawInteractions, check_id, read_lines
+from pipelines.io.raw import LONGEST_LINE, MalformedRecords, RawInteractions, check_id, read_lines
 from pipelines.prepared.dataset import SPLITS
 
 RECIPES = "metadata"
@@ -63,10 +63,10 @@ def files(folder: Path) -> dict[str, Path]:
     raise InputError(f"{folder} has no {' and no '.join(missing)}; {_HOW_TO_GET_IT}.")
 
 
-def read_interactions(paths: Mapping[str, Path], complaints: Complaints) -> RawInteractions:
+def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) -> RawInteractions:
     """Read the ratings, whatever they are, as interactions; with their split where the layout fixes it.
 
-    Timestamps are seconds since 1970. Malformed records are left out and go to ``complaints``.
+    Timestamps are seconds since 1970. Malformed records are left out and go to ``malformed``.
 
     Raises:
         InputError: a file is damaged, is no such table, or they hold nothing or too many malformed records.
@@ -77,12 +77,12 @@ def read_interactions(paths: Mapping[str, Path], complaints: Complaints) -> RawI
     parts = [role for role in paths if role != RECIPES]
     for role in parts:
         split = SPLITS.index(role) if role in SPLITS else -1
-        for user, item, time in _ratings(paths[role], complaints):
+        for user, item, time in _ratings(paths[role], malformed):
             codes.append(users.setdefault(user, len(users)))
             codes.append(items.setdefault(item, len(items)))
             times.append(time)
             splits.append(split)
-    complaints.check(len(times) + complaints.count)
+    malformed.check(len(times) + malformed.count)
     if not times:
         raise InputError(f"{paths[parts[0]]} holds no ratings; expected user_id, recipe_id, rating, dateLastModified.")
     pairs = np.frombuffer(codes, dtype=np.int32).reshape(-1, 2)
@@ -97,10 +97,10 @@ def read_interactions(paths: Mapping[str, Path], complaints: Complaints) -> RawI
     )
 
 
-def _ratings(path: Path, complaints: Complaints) -> Iterator[tuple[str, str, int]]:
+def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str, int]]:
     """User, recipe and time of each sound record."""
     columns, records = _open(path, ("user_id", "recipe_id", "dateLastModified"))
-    where = "" if path == complaints.path else f"{path.name}, "
+    where = "" if path == malformed.path else f"{path.name}, "
     width = len(columns)
     user_at, item_at, time_at = (columns[name] for name in ("user_id", "recipe_id", "dateLastModified"))
     for number, record in records:
@@ -111,7 +111,7 @@ def _ratings(path: Path, complaints: Complaints) -> Iterator[tuple[str, str, int
                 raise ValueError(f"{len(cells)} cells, not {width}")
             rating = _id(cells[user_at]), _id(cells[item_at]), _seconds(cells[time_at])
         except ValueError as problem:
-            complaints.add(number, f"{where}{problem}")
+            malformed.add(number, f"{where}{problem}")
             continue
         yield rating
 
@@ -132,7 +132,7 @@ def _seconds(cell: bytes) -> int:
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(seconds=1)
 
 
-def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: Complaints) -> pd.DataFrame:
+def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: MalformedRecords) -> pd.DataFrame:
     """Read what the table of recipes says about ``item_ids``.
 
     One row an id, in their order: id, title, text (name, ingredients and directions) and image (the path of the
@@ -143,7 +143,7 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: C
     """
     pictures = _pictures(paths[RECIPES])
     rows: dict[str, tuple[str | None, str | None, str | None]] = {}
-    for recipe, cells in _recipes(paths[RECIPES], item_ids, complaints):
+    for recipe, cells in _recipes(paths[RECIPES], item_ids, malformed):
         parts = [
             cells["recipe_name"],
             ", ".join(_names(cells["ingredients"])),
@@ -157,17 +157,19 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: C
     return pd.DataFrame(described, columns=["id", "title", "text", "image"], dtype=object)
 
 
-def read_ingredients(paths: Mapping[str, Path], item_ids: Sequence[str], complaints: Complaints) -> list[list[str]]:
+def read_ingredients(
+    paths: Mapping[str, Path], item_ids: Sequence[str], malformed: MalformedRecords
+) -> list[list[str]]:
     """The names of the ingredients of each of ``item_ids``, in their order; empty where none are known.
 
     Raises:
         InputError: as for :func:`read_items`.
     """
-    found = {recipe: _names(cells["ingredients"]) for recipe, cells in _recipes(paths[RECIPES], item_ids, complaints)}
+    found = {recipe: _names(cells["ingredients"]) for recipe, cells in _recipes(paths[RECIPES], item_ids, malformed)}
     return [found.get(item, []) for item in item_ids]
 
 
-def _recipes(path: Path, item_ids: Sequence[str], complaints: Complaints) -> Iterator[tuple[str, dict[str, str]]]:
+def _recipes(path: Path, item_ids: Sequence[str], malformed: MalformedRecords) -> Iterator[tuple[str, dict[str, str]]]:
     """The cells of each wanted recipe, by column; of several records of one recipe the first counts."""
     names = ("recipe_id", "recipe_name", "image_url", "ingredients", "cooking_directions")
     columns, records = _open(path, names)
@@ -181,12 +183,12 @@ def _recipes(path: Path, item_ids: Sequence[str], complaints: Complaints) -> Ite
                 raise ValueError(f"{len(cells)} cells, not {len(columns)}")
             recipe = _id(cells[columns["recipe_id"]].encode())
         except (ValueError, csv.Error) as problem:
-            complaints.add(number, str(problem))
+            malformed.add(number, str(problem))
             continue
         if recipe in wanted and recipe not in found:
             found.add(recipe)
             yield recipe, {name: cells[columns[name]] for name in names}
-    complaints.check(total)
+    malformed.check(total)
     if not found:
         raise InputError(f"{path} describes none of the {len(wanted):,} recipes; give the table of the same data.")
 

@@ -26,7 +26,7 @@ import pandas as pd
 from pipelines.errors import InputError
 from pipelines.features.text_cleaning import clean_text
 from pipelines.io.literals import parse_literal
-from pipelines.io.raw import Complaints, RawInteractions, check_id, read_lines
+from pipelines.io.raw import MalformedRecords, RawInteractions, check_id, read_lines
 
 
 class _ReviewKeys(NamedTuple):
@@ -47,10 +47,10 @@ _NO_PICTURE = "/no-img"  # in the address of the shop's placeholder
 _PAGE_SOURCE = "getTime"  # in titles of 2018 that are scripts of the page, not titles
 
 
-def read_interactions(path: Path, complaints: Complaints) -> RawInteractions:
+def read_interactions(path: Path, malformed: MalformedRecords) -> RawInteractions:
     """Read a file of reviews; each is an interaction of a user with an item at a time.
 
-    Timestamps are in the release's unit. Malformed lines are left out and go to ``complaints``.
+    Timestamps are in the release's unit. Malformed lines are left out and go to ``malformed``.
 
     Raises:
         InputError: the file is damaged, holds no review, or has too many malformed lines.
@@ -59,7 +59,7 @@ def read_interactions(path: Path, complaints: Complaints) -> RawInteractions:
     items: dict[str, int] = {}
     codes, times = array("i"), array("q")
     keys: _ReviewKeys | None = None
-    for number, record in _records(path, complaints):
+    for number, record in _records(path, malformed):
         keys = keys or next((known for known in _RELEASES if known.user in record and known.item in record), None)
         try:
             user, item, time = _review(record, keys)
@@ -68,7 +68,7 @@ def read_interactions(path: Path, complaints: Complaints) -> RawInteractions:
             if item not in items:
                 check_id(item)
         except ValueError as problem:
-            complaints.add(number, str(problem))
+            malformed.add(number, str(problem))
             continue
         codes.append(users.setdefault(user, len(users)))
         codes.append(items.setdefault(item, len(items)))
@@ -97,12 +97,12 @@ def _review(record: dict[str, Any], keys: _ReviewKeys | None) -> tuple[str, str,
     return user, item, time
 
 
-def read_items(path: Path, item_ids: Sequence[str], complaints: Complaints) -> pd.DataFrame:
+def read_items(path: Path, item_ids: Sequence[str], malformed: MalformedRecords) -> pd.DataFrame:
     """Read what a file of metadata says about ``item_ids``.
 
     One row an id, in their order: id, title, text (title, brand, categories and description) and image (an
     address), each None where it is not known. Of several records of one item the first counts. No more than the
-    wanted items is held in memory. Malformed lines are left out and go to ``complaints``; those of other items are
+    wanted items is held in memory. Malformed lines are left out and go to ``malformed``; those of other items are
     not looked at more than needed.
 
     Raises:
@@ -110,10 +110,10 @@ def read_items(path: Path, item_ids: Sequence[str], complaints: Complaints) -> p
     """
     wanted = set(item_ids)
     rows: dict[str, tuple[str | None, str | None, str | None]] = {}
-    for number, record in _records(path, complaints, {item.encode() for item in wanted}):
+    for number, record in _records(path, malformed, {item.encode() for item in wanted}):
         item = record.get("parent_asin", record.get("asin"))
         if not isinstance(item, str):
-            complaints.add(number, "it has no asin or parent_asin")
+            malformed.add(number, "it has no asin or parent_asin")
         elif item in wanted and item not in rows:
             rows[item] = _describe(record)
     if not rows:
@@ -126,7 +126,7 @@ def read_items(path: Path, item_ids: Sequence[str], complaints: Complaints) -> p
 
 
 def _records(
-    path: Path, complaints: Complaints, wanted: Collection[bytes] | None = None
+    path: Path, malformed: MalformedRecords, wanted: Collection[bytes] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The records of a file with their line numbers, but for lines that can be seen not to be of a ``wanted`` item.
 
@@ -140,11 +140,11 @@ def _records(
         try:
             record = _parse(line)
         except ValueError as problem:
-            complaints.add(number, str(problem))
+            malformed.add(number, str(problem))
             continue
         if record is not None:
             yield number, record
-    complaints.check(number)
+    malformed.check(number)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

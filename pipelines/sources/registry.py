@@ -11,7 +11,7 @@ import pandas as pd
 from pipelines.download.fetch import fetch
 from pipelines.download.progress import Transfer
 from pipelines.errors import UsageError
-from pipelines.io.raw import Complaints, RawInteractions
+from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
 from pipelines.recipe import Recipe
 from pipelines.sources import allrecipes, amazon, table
@@ -45,15 +45,15 @@ class Amazon:
         """Pictures are addresses in the metadata."""
         return []
 
-    def interactions(self, complaints: Complaints, report: Callable[[str], None]) -> RawInteractions:
+    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
         """Each review is an interaction."""
-        return amazon.read_interactions(self._paths["reviews"], complaints)
+        return amazon.read_interactions(self._paths["reviews"], malformed)
 
-    def items(self, item_ids: list[str], complaints: Complaints) -> pd.DataFrame:
+    def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Title, text and address of the picture, where metadata are wanted."""
         if "metadata" not in self._paths:
             return _nothing_known(item_ids)
-        return amazon.read_items(self._paths["metadata"], item_ids, complaints)
+        return amazon.read_items(self._paths["metadata"], item_ids, malformed)
 
 
 class Table:
@@ -82,16 +82,16 @@ class Table:
             return []
         return [str(self._images), *sorted(path.name for path in self._images.iterdir())]
 
-    def interactions(self, complaints: Complaints, report: Callable[[str], None]) -> RawInteractions:
+    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
         """Each record is an interaction, if it is rated high enough."""
         columns = self.columns.model_dump(include={"user", "item", "time", "rating", "min_rating"})
-        return table.read_interactions(self._paths["interactions"], complaints, report=report, **columns)
+        return table.read_interactions(self._paths["interactions"], malformed, report=report, **columns)
 
-    def items(self, item_ids: list[str], complaints: Complaints) -> pd.DataFrame:
+    def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Title, text and picture, as far as columns or a folder tell."""
         if "items" in self._paths:
             columns = self.columns.model_dump(include={"item", "text", "image"})
-            return table.read_items(self._paths["items"], item_ids, complaints, images=self._images, **columns)
+            return table.read_items(self._paths["items"], item_ids, malformed, images=self._images, **columns)
         items = _nothing_known(item_ids)
         return items if self._images is None else items.assign(image=table.pictures_named(self._images, item_ids))
 
@@ -115,18 +115,18 @@ class Allrecipes:
         """The folder, and the names in the folders in it."""
         return [str(self.recipe.raw_dir), *sorted(path.name for path in self.recipe.raw_dir.glob("*images/**/*"))]
 
-    def interactions(self, complaints: Complaints, report: Callable[[str], None]) -> RawInteractions:
+    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
         """Each rating is an interaction."""
-        return allrecipes.read_interactions(self._paths, complaints)
+        return allrecipes.read_interactions(self._paths, malformed)
 
-    def items(self, item_ids: list[str], complaints: Complaints) -> pd.DataFrame:
+    def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Name, text and picture of each recipe."""
-        return allrecipes.read_items(self._paths, item_ids, complaints)
+        return allrecipes.read_items(self._paths, item_ids, malformed)
 
     def ingredients(self, item_ids: list[str]) -> list[list[str]]:
         """The names of each recipe's ingredients."""
-        complaints = Complaints(self._paths["metadata"], self.recipe.max_malformed)
-        return allrecipes.read_ingredients(self._paths, item_ids, complaints)
+        malformed = MalformedRecords(self._paths["metadata"], self.recipe.max_malformed)
+        return allrecipes.read_ingredients(self._paths, item_ids, malformed)
 
 
 LAYOUTS: dict[str, Callable[[Recipe, Reporter], Amazon | Allrecipes | Table]] = {

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
-from pipelines.io.raw import Complaints, RawInteractions
+from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.tables.column_types import BROKEN, as_text, cell_texts
 from pipelines.tables.interaction_reader import Part, gather
 from pipelines.tables.table_file import ColumnFile
@@ -50,7 +50,7 @@ def files(interactions: Path, items: Path | None = None, images: Path | None = N
 
 def read_interactions(
     path: Path,
-    complaints: Complaints,
+    malformed: MalformedRecords,
     *,
     user: str = "user",
     item: str = "item",
@@ -73,7 +73,7 @@ def read_interactions(
     """
     if (rating is None) != (min_rating is None):
         raise UsageError("--rating-column and --min-rating go together: which column, and the least that counts.")
-    raw = gather([Part(path, user, item, time, rating, min_rating)], complaints, report)
+    raw = gather([Part(path, user, item, time, rating, min_rating)], malformed, report)
     return replace(raw, user_ids=_plain(raw.user_ids), item_ids=_plain(raw.item_ids))
 
 
@@ -85,7 +85,7 @@ def _plain(ids: Sequence[str]) -> Sequence[str]:
 def read_items(
     path: Path,
     item_ids: Sequence[str],
-    complaints: Complaints,
+    malformed: MalformedRecords,
     *,
     item: str = "item",
     text: Sequence[str] = (),
@@ -116,7 +116,7 @@ def read_items(
         name_of = {f"{name}.0": name for name in item_ids} | name_of
     columns = list(dict.fromkeys([*text, *([image] if image else [])]))
     rows: dict[str, tuple[str | None, str | None, str | None]] = {}
-    for _, written, cells in wanted_records(file, item, columns, name_of, complaints):
+    for _, written, cells in wanted_records(file, item, columns, name_of, malformed):
         folder = path.parent if images is None else images
         picture = _picture(cell_texts(cells[image]), folder) if image is not None else None
         parts = [cell_texts(cells[column]) for column in text]
@@ -136,7 +136,7 @@ def read_items(
 
 def _ids(path: Path, column: str) -> Iterator[pa.Array]:
     """The ids of a column, batch by batch, without those that are missing."""
-    for batch in ColumnFile(path).batches([column], Complaints(path)):
+    for batch in ColumnFile(path).batches([column], MalformedRecords(path)):
         texts = as_text(batch.columns[column], column, path)
         filled = texts.filter(pc.greater(pc.binary_length(texts), 0))
         if len(filled):
@@ -144,7 +144,7 @@ def _ids(path: Path, column: str) -> Iterator[pa.Array]:
 
 
 def wanted_records(
-    file: ColumnFile, item: str, columns: Sequence[str], wanted: Collection[str], complaints: Complaints
+    file: ColumnFile, item: str, columns: Sequence[str], wanted: Collection[str], malformed: MalformedRecords
 ) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """The first record of each wanted item: its number, the id of column ``item``, and the cells of ``columns``.
 
@@ -154,15 +154,15 @@ def wanted_records(
         InputError: the file is damaged, lacks a column, or, at its end, has too many malformed records.
     """
     seen: set[str] = set()
-    for batch in file.batches([item, *(column for column in columns if column != item)], complaints):
+    for batch in file.batches([item, *(column for column in columns if column != item)], malformed):
         for row, name in enumerate(as_text(batch.columns[item], item, file.path).to_pylist()):
             if not name or BROKEN in name:
-                complaints.add(int(batch.records[row]), f"{item}: the id is missing or not in UTF-8")
+                malformed.add(int(batch.records[row]), f"{item}: the id is missing or not in UTF-8")
             elif name in wanted and name not in seen:
                 seen.add(name)
                 cells = {column: batch.columns[column][row].as_py() for column in columns}
                 yield int(batch.records[row]), name, cells
-    complaints.check(file.records)
+    malformed.check(file.records)
 
 
 def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:

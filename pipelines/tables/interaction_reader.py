@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import InputError
-from pipelines.io.raw import Complaints, RawInteractions, check_id
+from pipelines.io.raw import MalformedRecords, RawInteractions, check_id
 from pipelines.prepared.dataset import SPLITS
 from pipelines.tables.column_types import as_numbers, as_text, as_times, cell_texts
 from pipelines.tables.table_file import Batch, ColumnFile
@@ -41,7 +41,7 @@ class Part:
 
 
 def gather(
-    parts: Sequence[Part], complaints: Complaints, report: Callable[[str], None] = lambda _: None
+    parts: Sequence[Part], malformed: MalformedRecords, report: Callable[[str], None] = lambda _: None
 ) -> RawInteractions:
     """Read the files of one set of interactions.
 
@@ -57,12 +57,12 @@ def gather(
     records = low = 0
     for part in parts:
         file = ColumnFile(part.path)
-        for batch in file.batches(part.columns(), complaints):
-            columns, liked = _read_batch(part, batch, complaints, users, items)
+        for batch in file.batches(part.columns(), malformed):
+            columns, liked = _read_batch(part, batch, malformed, users, items)
             rows.append(columns)
             low += int(len(liked) - liked.sum())
         records += file.records
-    complaints.check(records)
+    malformed.check(records)
     if low:
         report(f"{low:,} interactions with a rating below {parts[0].min_rating:g} left out")
     if not any(len(columns["user"]) for columns in rows):
@@ -109,7 +109,7 @@ def _wrong(cell: pa.Scalar, why: str) -> str:
 
 
 def _read_batch(
-    part: Part, batch: Batch, complaints: Complaints, users: dict[str, int], items: dict[str, int]
+    part: Part, batch: Batch, malformed: MalformedRecords, users: dict[str, int], items: dict[str, int]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The columns of the records that count, and of all sound records whether their rating counts."""
     ids = {name: _Ids(as_text(batch.columns[name], name, part.path)) for name in (part.user, part.item)}
@@ -135,8 +135,8 @@ def _read_batch(
     for row in np.flatnonzero(~everything).tolist():
         name = next(name for name, fine in sound.items() if not fine[row])
         reason = ids[name].problem(row) if name in ids else _wrong(batch.columns[name][row], expected[name])
-        where = "" if part.path == complaints.path else f"{part.path.name}, "
-        complaints.add(int(batch.records[row]), f"{where}{name}: {reason}")
+        where = "" if part.path == malformed.path else f"{part.path.name}, "
+        malformed.add(int(batch.records[row]), f"{where}{name}: {reason}")
     kept = everything & liked
     coded = {"user": ids[part.user].codes(kept, users), "item": ids[part.item].codes(kept, items)}
     return coded | {name: column[kept] for name, column in columns.items()}, liked[everything]

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import InputError, nearest
 from pipelines.io.files import read_problem
-from pipelines.io.raw import LONGEST_LINE, Complaints, is_gzip, read_lines
+from pipelines.io.raw import LONGEST_LINE, MalformedRecords, is_gzip, read_lines
 from pipelines.tables.column_types import BROKEN
 
 _PARQUET = b"PAR1"
@@ -54,7 +54,7 @@ class ColumnFile:
         if twice:
             raise InputError(f"{path} has more than one column {', '.join(sorted(twice))}; rename all but one.")
 
-    def batches(self, columns: Sequence[str], complaints: Complaints) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
         """Stream ``columns``; those of a text file come as binary.
 
         Raises:
@@ -67,7 +67,7 @@ class ColumnFile:
                     f"{nearest(column, self.names)}"
                 )
         try:
-            yield from self._of_parquet(columns) if self._parquet else self._of_text(columns, complaints)
+            yield from self._of_parquet(columns) if self._parquet else self._of_text(columns, malformed)
         except InputError:
             raise
         except OSError as problem:  # also what Arrow raises for damaged gzip data
@@ -104,13 +104,13 @@ class ColumnFile:
                 self.records += len(batch)
                 yield Batch(numbers, {column: batch.column(column) for column in columns})
 
-    def _of_text(self, columns: Sequence[str], complaints: Complaints) -> Iterator[Batch]:
+    def _of_text(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
         skipped: list[int] = []
 
         def skip(row: pyarrow.csv.InvalidRow) -> str:
             skipped.append(row.number)
-            complaints.add(row.number, f"{row.actual_columns} cells, not {row.expected_columns}")
-            complaints.count += row.text.count("\n")  # lines that a quote which is never closed has swallowed
+            malformed.add(row.number, f"{row.actual_columns} cells, not {row.expected_columns}")
+            malformed.count += row.text.count("\n")  # lines that a quote which is never closed has swallowed
             return "skip"
 
         lines = read_lines(self.path)

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mmssl_cli.config import build_settings
-from mmssl_cli.distributed.collectives import average, average_gradients, of_each
+from mmssl_cli.distributed.collectives import all_reduce_mean, average_gradients, of_each
 from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
@@ -41,7 +41,9 @@ def _loss(function: Callable[..., Tensor], count: int) -> Answer:
     value = function(*rows)
     value.backward()
     average_gradients(rows)
-    return {"value": average(value)} | {f"gradient {n}": row.grad for n, row in enumerate(rows) if row.grad is not None}
+    return {"value": all_reduce_mean(value)} | {
+        f"gradient {n}": row.grad for n, row in enumerate(rows) if row.grad is not None
+    }
 
 
 def _softmax(users: Tensor, positives: Tensor) -> Tensor:
@@ -72,7 +74,7 @@ def _discriminator(**settings: Any) -> Answer:
     adversary, (users, generated, final) = _adversary(**settings)
     optimizer = torch.optim.SGD(adversary.discriminator.parameters(), lr=0.1)
     scalars = adversary.discriminator_step(optimizer, users, generated, final)
-    found = {f"scalar {name}": average(value) for name, value in scalars.items()}
+    found = {f"scalar {name}": all_reduce_mean(value) for name, value in scalars.items()}
     found |= {name: p.grad.clone() for name, p in adversary.named_parameters() if p.grad is not None}
     return found | {f"after {name}": value for name, value in adversary.state_dict().items()}
 
@@ -83,7 +85,7 @@ def _generator() -> Answer:
     loss.backward()
     leaves = [of_users for of_users, _ in generated]
     average_gradients(leaves)
-    return {"loss": average(loss)} | {
+    return {"loss": all_reduce_mean(loss)} | {
         f"gradient {n}": leaf.grad for n, leaf in enumerate(leaves) if leaf.grad is not None
     }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.config import build_settings
 from mmssl_cli.experiments.tuning.study import Search, Trial, trials_of
-from mmssl_cli.experiments.workers.local import Crew, Wire, Worker, begin_work, worker_processes
+from mmssl_cli.experiments.workers.local import Channel, Worker, WorkerPool, begin_work, worker_processes
 
 if TYPE_CHECKING:
     import optuna
@@ -26,7 +26,7 @@ def run_search(
     data_dir: Path,
     jobs: int,
     reporter: TuneReporter,
-    crew: Crew = worker_processes,
+    crew: WorkerPool = worker_processes,
 ) -> list[Trial]:
     """Carry on with a search until it has ``trials`` trials that are over; all of its trials.
 
@@ -130,7 +130,7 @@ class _Drive:
         self._reporter.over(next(one for one in trials_of(self._study, self._search) if one.number == number))
 
 
-def serve_trials(connection: Wire, data_dir: Path, threads: int | None) -> None:
+def serve_trials(connection: Channel, data_dir: Path, threads: int | None) -> None:
     """A worker's loop: train the settings that are sent until None is, and say how each goes."""
     with suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         begin_work(threads)
@@ -138,7 +138,7 @@ def serve_trials(connection: Wire, data_dir: Path, threads: int | None) -> None:
             connection.send(_fit(values, connection, data_dir))
 
 
-def _fit(values: Mapping[str, Any], connection: Wire, data_dir: Path) -> tuple[str, Any]:
+def _fit(values: Mapping[str, Any], connection: Channel, data_dir: Path) -> tuple[str, Any]:
     from dataclasses import asdict
 
     from mmssl_cli.console.errors import explain

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmssl_cli.config import PLACES, TrainSettings, build_settings
+from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings
 from mmssl_cli.experiments.tuning.space import Choices, Space, Span
 from pipelines.errors import InputError
 from pipelines.io.files import write_problem
@@ -40,7 +40,9 @@ class Search:
     @property
     def name(self) -> str:
         """Stands for the search in its file: another base, space, data set or seed is another search."""
-        base = {key: value for key, value in self.base.model_dump().items() if key not in {*self.space, *PLACES}}
+        base = {
+            key: value for key, value in self.base.model_dump().items() if key not in {*self.space, *RUNTIME_FIELDS}
+        }
         parts = [base, {key: repr(of) for key, of in self.space.items()}, self.content, self.seed]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()
         return f"{self.base.model}-{self.base.dataset}-{digest[:12]}"

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 GRACE = 20.0
 
 
-class Wire(Protocol):
+class Channel(Protocol):
     """A worker's end of the connection to whoever sends it work."""
 
     def send(self, message: Any, /) -> None:
@@ -56,7 +56,7 @@ class Worker(Protocol):
 
 
 #: Makes as many workers as it is told for the length of a ``with`` block, as ``worker_processes`` does.
-Crew = Callable[[int, Callable[..., None], tuple[Any, ...], int], AbstractContextManager[Sequence[Worker]]]
+WorkerPool = Callable[[int, Callable[..., None], tuple[Any, ...], int], AbstractContextManager[Sequence[Worker]]]
 
 
 class WorkerProcess:

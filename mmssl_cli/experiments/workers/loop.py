@@ -15,13 +15,13 @@ from typing import Any
 from mmssl_cli.config import build_settings
 from mmssl_cli.console.errors import explain
 from mmssl_cli.console.training import Reporter
-from mmssl_cli.experiments.workers.local import Wire, begin_work
+from mmssl_cli.experiments.workers.local import Channel, begin_work
 
 
 class RemoteReporter(Reporter):
     """Passes on what it hears; where nobody listens any more, the training ends as it does by Ctrl-C."""
 
-    def __init__(self, connection: Wire) -> None:
+    def __init__(self, connection: Channel) -> None:
         super().__init__()
         self._connection = connection
 
@@ -42,7 +42,7 @@ class RemoteReporter(Reporter):
             raise KeyboardInterrupt from problem
 
 
-def serve(connection: Wire, data_dir: Path, runs_dir: Path, tensorboard: bool, threads: int | None) -> None:
+def serve(connection: Channel, data_dir: Path, runs_dir: Path, tensorboard: bool, threads: int | None) -> None:
     """Train what is sent until None is.
 
     Args:
@@ -56,9 +56,9 @@ def serve(connection: Wire, data_dir: Path, runs_dir: Path, tensorboard: bool, t
 
 
 def _train(
-    values: Mapping[str, Any], connection: Wire, data_dir: Path, runs_dir: Path, tensorboard: bool
+    values: Mapping[str, Any], connection: Channel, data_dir: Path, runs_dir: Path, tensorboard: bool
 ) -> tuple[str, Any]:
-    from mmssl_cli.experiments.ensure_run import obtain
+    from mmssl_cli.experiments.ensure_run import ensure_run
     from pipelines.io.locks import LockedError
 
     reporter: Reporter = RemoteReporter(connection)
@@ -67,7 +67,7 @@ def _train(
 
         reporter = with_tensorboard(reporter, runs_dir)
     try:
-        return "finished", str(obtain(build_settings(values), data_dir, runs_dir, reporter))
+        return "finished", str(ensure_run(build_settings(values), data_dir, runs_dir, reporter))
     except LockedError as problem:
         return "locked", str(problem)
     except Exception as problem:

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from mmssl_cli.experiments.workers.local import GRACE
-from mmssl_cli.text import counted
+from mmssl_cli.text import pluralize
 from pipelines.errors import InputError
 from pipelines.io.ray_cluster import evidence, joined, nodes_of, processors_each, unseen
 from pipelines.prepared.folder import created_by
@@ -33,7 +33,7 @@ _PASSED_ON = ("GOMP_SPINCOUNT",)
 _HUNG_UP = "nobody listens any more"
 
 
-class Seat:
+class RayActor:
     """What an actor is: a loop such as ``worker.serve`` in a thread, and the two queues that it talks to.
 
     Args:
@@ -166,7 +166,7 @@ class RayWorker:
 
     def answer(self, message: Any) -> None:
         """Tell it something about its work, with the same remark."""
-        self._line.seat.tell.remote(message)
+        self._line.seat.on_progress.remote(message)
 
     def restart(self) -> str:
         """After an unexpected end: a new actor, and how the old one ended."""
@@ -188,7 +188,7 @@ class RayWorker:
 
 
 @dataclass(frozen=True)
-class RayCrew:
+class RayWorkerPool:
     """Makes workers on the nodes of a Ray cluster, as ``processes.worker_processes`` makes them beside this process.
 
     Attributes:
@@ -202,7 +202,7 @@ class RayCrew:
     gpus: float | None
     files: tuple[Path, ...]
     folders: tuple[Path, ...]
-    tell: Callable[[str], None]
+    on_progress: Callable[[str], None]
 
     @contextmanager
     def __call__(
@@ -221,7 +221,7 @@ class RayCrew:
         arguments = tuple(part.absolute() if isinstance(part, Path) else part for part in arguments)
         with joined(self.address) as ray, evidence(self.files, self.folders) as found:
             hire = partial(self._hire, ray, target, arguments, sharing)
-            self.tell(self._described(ray, sharing))
+            self.on_progress(self._described(ray, sharing))
             workers: list[RayWorker] = []
             late = threading.Timer(_LATE, self._say_none_started, (workers,))
             late.daemon = True
@@ -240,7 +240,7 @@ class RayCrew:
 
     def _say_none_started(self, workers: list[RayWorker]) -> None:
         if not any(worker.started for worker in workers):
-            self.tell("No run has begun yet: Ray waits for free CPUs or GPUs, see `ray status`.")
+            self.on_progress("No run has begun yet: Ray waits for free CPUs or GPUs, see `ray status`.")
 
     def _places(self, ray: Any, sharing: int) -> tuple[int, float]:
         """Processors and GPUs of a worker, by the nodes that are alive at this moment."""
@@ -252,7 +252,7 @@ class RayCrew:
         cpus, gpus = self._places(ray, sharing)
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         # Three calls at once: one that waits for what the loop says, and two that tell it something.
-        kind = ray.remote(Seat).options(
+        kind = ray.remote(RayActor).options(
             num_cpus=cpus, num_gpus=gpus, max_concurrency=3, max_restarts=0, scheduling_strategy="SPREAD"
         )
         return kind.remote(target, arguments, cpus, environment)
@@ -260,11 +260,11 @@ class RayCrew:
     def _described(self, ray: Any, sharing: int) -> str:
         nodes = nodes_of(ray)
         cpus, gpus = self._places(ray, sharing)
-        has = f"{counted(len(nodes), 'node')}, {sum(cpus for cpus, _ in nodes):g} CPUs"
+        has = f"{pluralize(len(nodes), 'node')}, {sum(cpus for cpus, _ in nodes):g} CPUs"
         if total := sum(gpus for _, gpus in nodes):
             has += f", {total:g} GPUs"
         share = f" and {gpus:g} GPU" if gpus else ""
-        return f"Ray cluster of {has}; each run has {counted(cpus, 'CPU')}{share}"
+        return f"Ray cluster of {has}; each run has {pluralize(cpus, 'CPU')}{share}"
 
 
 def _how(problem: Exception) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from mmssl_cli.distributed.collectives import average_gradients, own
+from mmssl_cli.distributed.collectives import average_gradients, local_rows
 from mmssl_cli.models.mmssl.discriminator import Discriminator
 from mmssl_cli.models.mmssl.shared_layers import masked_mean
 from mmssl_cli.sparse.csr import CSR
@@ -93,19 +93,25 @@ class AdversarialSelfAugmentation(nn.Module):
         ``observed`` is what ``transformed_rows`` makes of these users; all else is as in ``discriminator_step``.
         """
         d, count = self.discriminator, len(users)
-        users, final, generated = own(users), (own(final[0]), final[1]), [(own(u), i) for u, i in generated]
-        real = self._first_layer_of_observed(users, observed, mask) + self.settings.zeta * d.of_product(*final)
-        fakes = [d.of_product(*factors) for factors in generated]
+        users, final, generated = (
+            local_rows(users),
+            (local_rows(final[0]), final[1]),
+            [(local_rows(u), i) for u, i in generated],
+        )
+        real = self._first_layer_of_observed(users, observed, mask) + self.settings.zeta * d.first_layer_lowrank(*final)
+        fakes = [d.first_layer_lowrank(*factors) for factors in generated]
         # One pass over all rows: batch statistics of their own would hide how observed and generated rows differ.
         blocks = 1 + len(fakes)
-        verdicts = d.judge(torch.cat([real, *fakes]), (blocks, count), _repeated(mask, blocks)).chunk(blocks)
+        verdicts = d.forward(torch.cat([real, *fakes]), (blocks, count), _repeated(mask, blocks)).chunk(blocks)
         means = [masked_mean(verdict, count, mask) for verdict in verdicts]
         gap = means[0] - torch.stack(means[1:]).mean()
         if not self.settings.gradient_penalty:
             return -gap, gap
         # The first layer is linear: that of an interpolated row is the interpolation of the first layers.
         share = torch.rand(len(fakes), count, 1, device=real.device)
-        mixed = torch.cat([own(s) * real + (1 - own(s)) * fake for s, fake in zip(share, fakes, strict=True)])
+        mixed = torch.cat(
+            [local_rows(s) * real + (1 - local_rows(s)) * fake for s, fake in zip(share, fakes, strict=True)]
+        )
         penalty = d.gradient_penalty(mixed, count * len(fakes), _repeated(mask, len(fakes)))
         return -gap + self.settings.gradient_penalty * penalty, gap
 
@@ -115,7 +121,7 @@ class AdversarialSelfAugmentation(nn.Module):
         training = d.training
         d.eval()
         d.requires_grad_(False)
-        verdicts = d.judge(torch.cat([d.of_product(own(u), i) for u, i in generated]))
+        verdicts = d.forward(torch.cat([d.first_layer_lowrank(local_rows(u), i) for u, i in generated]))
         verdict = masked_mean(verdicts, sum(len(u) for u, _ in generated), _repeated(mask, len(generated)))
         d.requires_grad_(True)
         d.train(training)
@@ -131,7 +137,7 @@ class AdversarialSelfAugmentation(nn.Module):
             return None
         count, num_items = len(users), self.discriminator.first.in_features
         # A row more, where users are padded, takes the interactions of all who are not in the batch.
-        rows = own(torch.rand(count + (mask is not None), num_items, device=users.device))
+        rows = local_rows(torch.rand(count + (mask is not None), num_items, device=users.device))
         # In place, since this is the one dense block of a step: rows = (A + scale * g) / tau.
         scale = self.settings.gumbel_scale / self.settings.gumbel_temperature
         # A uniform number may be 0 and its g infinite: one item fewer, but not a number where the scale is 0.
@@ -147,7 +153,7 @@ class AdversarialSelfAugmentation(nn.Module):
         """
         num_items = self.discriminator.first.in_features
         if mask is None:
-            chosen = self.train_items.select(own(users))
+            chosen = self.train_items.select(local_rows(users))
             return chosen.row_of_each() * num_items + chosen.indices
         if self._user_of_each is None:
             self._user_of_each = self.train_items.row_of_each()
@@ -158,13 +164,13 @@ class AdversarialSelfAugmentation(nn.Module):
 
     def _first_layer_of_observed(self, users: Tensor, observed: Tensor | None, mask: Tensor | None = None) -> Tensor:
         if observed is not None:
-            return self.discriminator.of_rows(observed)
+            return self.discriminator.first_layer_dense(observed)
         if mask is not None:
             rows = torch.zeros(len(users) + 1, self.discriminator.first.in_features, device=users.device)
             rows.view(-1)[self._entries(users, mask)] = 1
-            return self.discriminator.of_rows(rows[:-1])
+            return self.discriminator.first_layer_dense(rows[:-1])
         chosen = self.train_items.select(users)
-        return self.discriminator.of_entries(chosen.row_of_each(), chosen.indices, len(users))
+        return self.discriminator.first_layer_sparse(chosen.row_of_each(), chosen.indices, len(users))
 
 
 def _repeated(mask: Tensor | None, blocks: int) -> Tensor | None:

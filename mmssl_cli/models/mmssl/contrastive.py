@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
-from mmssl_cli.distributed.collectives import own, processes
+from mmssl_cli.distributed.collectives import local_rows, world_size
 
 
 def cross_modal_contrast(
@@ -31,7 +31,7 @@ def cross_modal_contrast(
     """
     h = normalize(final, dim=1)
     absent = None if mask is None else ~mask.repeat(2)
-    anchors = own(torch.arange(len(h), device=h.device))
+    anchors = local_rows(torch.arange(len(h), device=h.device))
     total = h.new_zeros(())
     for view in views:
         e = normalize(view, dim=1)
@@ -42,7 +42,7 @@ def cross_modal_contrast(
             else:
                 losses = checkpoint(_anchor_losses, *arguments, use_reentrant=False, preserve_rng_state=False)
             total = total + (losses if mask is None else losses * mask[rows]).sum()
-    return total / (len(h) / processes() if mask is None else mask.sum())
+    return total / (len(h) / world_size() if mask is None else mask.sum())
 
 
 def _anchor_losses(h: Tensor, e: Tensor, rows: Tensor, temperature: float, absent: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmssl_cli.distributed.collectives import processes
+from mmssl_cli.distributed.collectives import world_size
 from mmssl_cli.models.mmssl.shared_layers import masked_layers, masked_mean, shared_layers
 
 
@@ -31,20 +31,20 @@ class Discriminator(nn.Module):
             nn.Sigmoid(),
         )
 
-    def of_rows(self, rows: Tensor) -> Tensor:
+    def first_layer_dense(self, rows: Tensor) -> Tensor:
         """First-layer output [n, hidden], less its bias, of dense rows [n, I]."""
         return rows @ self.first.weight.T
 
-    def of_product(self, left: Tensor, right: Tensor) -> Tensor:
+    def first_layer_lowrank(self, left: Tensor, right: Tensor) -> Tensor:
         """First-layer output [n, hidden], less its bias, of the rows left @ right.T: [n, d] and [I, d]."""
         return left @ (self.first.weight @ right).T
 
-    def of_entries(self, row_of_each: Tensor, columns: Tensor, num_rows: int) -> Tensor:
+    def first_layer_sparse(self, row_of_each: Tensor, columns: Tensor, num_rows: int) -> Tensor:
         """First-layer output [n, hidden], less its bias, of sparse 0/1 rows: int64 [entries] rows and columns."""
         empty = self.first.weight.new_zeros(num_rows, self.first.out_features)
         return empty.index_add(0, row_of_each, self.first.weight.T[columns])
 
-    def judge(self, first_layer: Tensor, blocks: tuple[int, int] | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, first_layer: Tensor, blocks: tuple[int, int] | None = None, mask: Tensor | None = None) -> Tensor:
         """D [n] in (0, 1) from first-layer outputs less their bias [n, hidden]; near 1 for observed rows.
 
         Args:
@@ -55,7 +55,7 @@ class Discriminator(nn.Module):
         z = first_layer + self.first.bias
         if mask is not None:
             return masked_layers(self.rest, z, mask).squeeze(1)
-        if blocks is None or processes() == 1:
+        if blocks is None or world_size() == 1:
             return self.rest(z).squeeze(1)
         return shared_layers(self.rest, z, *blocks).squeeze(1)
 
@@ -72,7 +72,7 @@ class Discriminator(nn.Module):
         self.eval()
         # The rows depend on W only through z here, and dD/da depends on z: both paths keep their gradient.
         at = first_layer if first_layer.requires_grad else first_layer.detach().requires_grad_()
-        (v,) = torch.autograd.grad(self.judge(at).sum(), at, create_graph=True)
+        (v,) = torch.autograd.grad(self.forward(at).sum(), at, create_graph=True)
         self.train(training)
         gram = self.first.weight @ self.first.weight.T
         squared = ((v @ gram) * v).sum(dim=1)

@@ -10,7 +10,7 @@ from mmssl_cli.config import MMSSLSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.distributed.collectives import copy_from_leader
+from mmssl_cli.distributed.collectives import broadcast_tensors
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
@@ -55,7 +55,7 @@ class MMSSL(GraphRecommender):
         """Refresh the modality graphs from the generated relations when their schedule says so (Eq. 8)."""
         if self.num_modalities and (epoch - 1) % self.settings.graph_refresh == 0:
             self.neighbours = self.generator.neighbours(self.neighbours.shape[2])
-            copy_from_leader([self.neighbours])  # of equal cosines, processes may have kept different ones
+            broadcast_tensors([self.neighbours])  # of equal cosines, processes may have kept different ones
             # In place: a step recorded earlier reads the graphs from where they were.
             for graph, nearest in zip(self.modality_graphs or [], self.neighbours, strict=False):
                 graph.become(modality_graph(nearest, self.num_items, self.settings.adjacency))

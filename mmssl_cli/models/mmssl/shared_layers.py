@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from mmssl_cli.distributed.collectives import mean_of_shares, own_of_blocks, total
+from mmssl_cli.distributed.collectives import all_reduce_sum, local_rows_of_blocks, sharded_mean
 
 
 def masked_mean(values: Tensor, count: int, mask: Tensor | None) -> Tensor:
     """The mean of this process's part [n] of ``count`` values; with a mask, bool [n], that of those it keeps."""
-    return mean_of_shares(values, count) if mask is None else (values * mask).sum() / mask.sum()
+    return sharded_mean(values, count) if mask is None else (values * mask).sum() / mask.sum()
 
 
 def shared_layers(layers: nn.Sequential, rows: Tensor, blocks: int, count: int) -> Tensor:
@@ -28,7 +28,7 @@ def shared_layers(layers: nn.Sequential, rows: Tensor, blocks: int, count: int) 
         elif isinstance(layer, nn.Dropout) and layer.training:
             # Every process draws for all the rows, as one alone would, and takes what falls to its own.
             kept = dropout(rows.new_ones(blocks * count, rows.shape[1]), layer.p)
-            rows = rows * own_of_blocks(kept, blocks)
+            rows = rows * local_rows_of_blocks(kept, blocks)
         else:
             rows = layer(rows)
     return rows
@@ -49,7 +49,7 @@ def _batch_norm(layer: nn.BatchNorm1d, rows: Tensor, weights: Tensor | None, cou
     """``layer`` in training, with the mean and the variance of ``count`` rows over all the processes."""
 
     def mean_of(values: Tensor) -> Tensor:
-        return total((values if weights is None else values * weights).sum(dim=0)) / count
+        return all_reduce_sum((values if weights is None else values * weights).sum(dim=0)) / count
 
     values = rows.float()
     mean = mean_of(values)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmssl_cli.config import PLACES
+from mmssl_cli.config import RUNTIME_FIELDS
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, word
 from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.runs.results import configuration_of, label_of
@@ -252,7 +252,9 @@ def _distinct_labels(settings: Sequence[TrainSettings]) -> list[str]:
     for label, each in zip(labels, settings, strict=True):
         same = [other.model_dump() for other, name in zip(settings, labels, strict=True) if name == label]
         own = each.model_dump()
-        apart = [name for name in own if name not in ("seed", *PLACES) and any(o[name] != own[name] for o in same)]
+        apart = [
+            name for name in own if name not in ("seed", *RUNTIME_FIELDS) and any(o[name] != own[name] for o in same)
+        ]
         shown = ", ".join(f"{name.replace('_', '-')} {own[name]}" for name in apart[:3])
         more = ", ..." if len(apart) > 3 else ""
         distinct.append(f"{label}, {shown}{more}" if apart else label)

@@ -37,7 +37,7 @@ def analyse(
     data_dir: Path,
     users: int,
     cost: bool,
-    say: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> Analysis:
     """Analyse the model of a run on the CPU, and time training steps on the device that a training would take.
 
@@ -54,14 +54,14 @@ def analyse(
     assert isinstance(model, MMSSL) and isinstance(settings, MMSSLSettings)
     sample = sample_users(data, users)
     # First, while the process is small: its memory is a part of what is measured.
-    cost_of_steps = measure_cost(data, settings, pick_device("auto"), say) if cost else None
+    cost_of_steps = measure_cost(data, settings, pick_device("auto"), on_progress) if cost else None
     left_out = []
     negatives: dict[str, Negatives] = {}
     transfer: dict[str, dict[Kind, Transfer]] = {}
     if not model.contrasts:
         left_out.append(f"{run.label} is trained without a contrast: it has no negatives to measure gradients of.")
     elif len(sample):
-        say(f"Gradients of the negatives of {len(sample):,} users")
+        on_progress(f"Gradients of the negatives of {len(sample):,} users")
         negatives = measure_negatives(model, data, sample)
     if not model.num_modalities:
         left_out.append("Without modalities there is no modality's view to measure transferability from.")
@@ -70,7 +70,7 @@ def analyse(
             "Without layers of propagation no user's embedding depends on the user's interactions: rho is undefined."
         )
     else:
-        say(f"Transferability for {len(sample):,} users")
+        on_progress(f"Transferability for {len(sample):,} users")
         transfer = measure_transfer(model, data, sample)
     return Analysis(
         run=run.id,

@@ -30,7 +30,7 @@ def measure_cost(
     data: InteractionData,
     settings: Any,
     device: torch.device,
-    say: Callable[[str], None],
+    on_progress: Callable[[str], None],
     fractions: Sequence[float] = FRACTIONS,
 ) -> Cost:
     """Seconds of training steps on data of growing size, with the run's settings; nothing is written.
@@ -47,7 +47,9 @@ def measure_cost(
         if min(data.num_users, data.num_items) * fraction < FEWEST:
             continue
         sized = resized(data, fraction).to(device)
-        say(f"Timing {WARM_UP + TIMED} training steps with {sized.num_users:,} users and {sized.num_items:,} items")
+        on_progress(
+            f"Timing {WARM_UP + TIMED} training steps with {sized.num_users:,} users and {sized.num_items:,} items"
+        )
         points.append(_measure(sized, settings, fraction))
     return Cost(device=device_name(device), timed_steps=TIMED, points=tuple(points))
 

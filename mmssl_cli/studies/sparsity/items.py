@@ -12,7 +12,7 @@ import numpy as np
 
 from mmssl_cli.reporting.document import Cell, Plot, Table, mean_of, with_marks, word
 from mmssl_cli.studies.sparsity.per_item import per_item
-from mmssl_cli.text import counted, dashed
+from mmssl_cli.text import dashed, pluralize
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def _table(models: Sequence[_Model], dataset: str, k: int) -> Table:
         with_marks(rows, range(1, len(columns) + 1) if len(rows) > 1 else ()),
         notes=(
             f"The long tail is the {100 * TAIL_SHARE:.0f} % of all items with the lowest training degrees: "
-            f"{int(tail.sum()):,} of {counted(len(tail), 'item')}, each with at most "
-            f"{counted(highest, 'training interaction')}. It has {100 * share_of(first.relevant, tail):.1f} % of the "
+            f"{int(tail.sum()):,} of {pluralize(len(tail), 'item')}, each with at most "
+            f"{pluralize(highest, 'training interaction')}. It has {100 * share_of(first.relevant, tail):.1f} % of the "
             "test interactions.",
             f"Tail in first {k}: share of long-tail items in the lists. Recall@{k} of tail and of the rest: share of "
             f"the test interactions with such items that the first {k} find. Items recommended: share of all items "

@@ -16,7 +16,7 @@ from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, nu
 from mmssl_cli.reporting.published.sparsity import published_sparsity
 from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.studies.sparsity.items import item_side
-from mmssl_cli.text import counted, dashed
+from mmssl_cli.text import dashed, pluralize
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class _UserSide:
         outside = len(self.degrees) - int(counts.sum())
         if outside:
             verb = "is" if outside == 1 else "are"
-            notes.append(f"{outside:,} of {counted(len(self.degrees), 'test user')} {verb} in none of the buckets.")
+            notes.append(f"{outside:,} of {pluralize(len(self.degrees), 'test user')} {verb} in none of the buckets.")
         return tuple(notes)
 
     def notes_on_published(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from mmssl_cli.config import PLACES, build_settings, settings_class
+from mmssl_cli.config import RUNTIME_FIELDS, build_settings, settings_class
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _ELSEWHERE = {
     "model": "give it as --model",
     "dataset": "give it as --dataset",
     "seed": "--runs N trains N seeds of every value",
-    **dict.fromkeys(PLACES, "it does not change what is computed"),
+    **dict.fromkeys(RUNTIME_FIELDS, "it does not change what is computed"),
     "ks": "it only says what is measured; give it as --ks",
     "select_on": "it only says what selects the epoch; give it as --select-on",
 }

@@ -16,7 +16,7 @@ from mmssl_cli.config import TrainSettings, build_settings
 from mmssl_cli.console.plan import PlanReporter
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.executor import Engine, Outcome
-from mmssl_cli.experiments.plan import Standing, Store, distinct, over_seeds, total_seconds
+from mmssl_cli.experiments.plan import PlannedRun, RunIndex, distinct, over_seeds, total_seconds
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import configurations, finished_runs
 from mmssl_cli.training.trainer import train_run
@@ -45,8 +45,8 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trained:
     return train
 
 
-def survey(plan: Sequence[TrainSettings], data_dir: Path, runs_dir: Path) -> list[Standing]:
-    store = Store(runs_dir)
+def survey(plan: Sequence[TrainSettings], data_dir: Path, runs_dir: Path) -> list[PlannedRun]:
+    store = RunIndex(runs_dir)
     return [store.find(settings, data_dir) for settings in plan]
 
 
@@ -89,9 +89,9 @@ def test_seeds_follow_each_other_and_a_run_is_planned_once() -> None:
 
 def test_a_finished_run_stands_whatever_device_is_asked_for(trained: Trained) -> None:
     run = trained()
-    standing = survey([toy(device="auto")], Path("data"), Path("runs"))[0]
-    assert standing.status == "finished" and standing.folder is not None and standing.folder.id == run.id
-    assert standing.run is not None and standing.run.test == run.read_result()["test"]
+    planned = survey([toy(device="auto")], Path("data"), Path("runs"))[0]
+    assert planned.status == "finished" and planned.folder is not None and planned.folder.id == run.id
+    assert planned.run is not None and planned.run.test == run.read_result()["test"]
     assert [status_of(toy(seed=1)), status_of(toy(lr=0.5))] == ["missing", "missing"]
 
 
@@ -100,9 +100,9 @@ def test_a_damaged_run_is_named_and_does_not_count(trained: Trained, name: str) 
     run = trained()
     data = (run.path / name).read_bytes()
     (run.path / name).write_bytes(data[: len(data) // 2])
-    standing = survey([toy()], Path("data"), Path("runs"))[0]
-    assert standing.status == "missing"
-    named = [summary.id for summary in Store(Path("runs")).damaged] if name == "result.json" else standing.problems
+    planned = survey([toy()], Path("data"), Path("runs"))[0]
+    assert planned.status == "missing"
+    named = [summary.id for summary in RunIndex(Path("runs")).damaged] if name == "result.json" else planned.problems
     assert len(named) == 1 and run.id in named[0]
     runs, problems = finished_runs(Path("runs"))
     assert runs == [] and len(problems) == 1 and run.id in problems[0] and "damaged" in problems[0]
@@ -111,8 +111,8 @@ def test_a_damaged_run_is_named_and_does_not_count(trained: Trained, name: str) 
 def test_a_run_on_other_data_does_not_count(trained: Trained, tmp_path: Path) -> None:
     run = trained()
     write_toy(tmp_path / "data", held_out_seed=5)
-    standing = survey([toy()], Path("data"), Path("runs"))[0]
-    assert standing.status == "missing" and run.id in standing.problems[0]
+    planned = survey([toy()], Path("data"), Path("runs"))[0]
+    assert planned.status == "missing" and run.id in planned.problems[0]
 
 
 def test_a_run_that_is_being_trained_or_was_cut_off_is_told_apart(trained: Trained) -> None:
@@ -142,12 +142,12 @@ def test_the_time_of_a_run_is_that_of_those_most_like_it(trained: Trained) -> No
     trained(seed=1)
     alike = trained(seed=2, lr=0.5)
     each = alike.read_result()["seconds_per_epoch"]
-    store = Store(Path("runs"))
-    expected = store.seconds(Standing(toy(seed=9, lr=0.5, epochs=10), "missing"))
-    begun = store.seconds(Standing(toy(seed=9, lr=0.5, epochs=10), "interrupted", epochs=8))
+    store = RunIndex(Path("runs"))
+    expected = store.seconds(PlannedRun(toy(seed=9, lr=0.5, epochs=10), "missing"))
+    begun = store.seconds(PlannedRun(toy(seed=9, lr=0.5, epochs=10), "interrupted", epochs=8))
     assert expected is not None and begun is not None and expected - begun == pytest.approx(8 * each)
-    assert store.seconds(Standing(toy(model="lightgcn"), "missing")) is None
-    assert store.seconds(Standing(toy(seed=1), "finished")) == 0
+    assert store.seconds(PlannedRun(toy(model="lightgcn"), "missing")) is None
+    assert store.seconds(PlannedRun(toy(seed=1), "finished")) == 0
 
 
 def test_a_plan_takes_no_less_than_its_longest_run() -> None:

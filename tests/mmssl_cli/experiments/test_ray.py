@@ -18,8 +18,8 @@ from mmssl_cli.config import TrainSettings, build_settings
 from mmssl_cli.console.plan import PlanReporter
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.executor import Engine, Outcome
-from mmssl_cli.experiments.plan import Store
-from mmssl_cli.experiments.workers.ray import RayCrew
+from mmssl_cli.experiments.plan import RunIndex
+from mmssl_cli.experiments.workers.ray import RayWorkerPool
 from mmssl_cli.runs.folder import MODEL, RunFolder
 from mmssl_cli.training.fitting import fit
 from mmssl_cli.training.trainer import resume_run, train_run
@@ -59,10 +59,10 @@ def toy(**changed: Any) -> TrainSettings:
 
 def on_cluster(cluster: Any, *plan: TrainSettings, reporter: PlanReporter | None = None) -> list[Outcome]:
     data, runs = Path("data"), Path("runs")
-    crew = RayCrew(cluster.address, None, (data / "toy/manifest.json",), (runs,), lambda text: None)
-    store = Store(runs)
-    standings = [store.find(settings, data) for settings in plan]
-    return Engine(data, runs, jobs=2, crew=crew).carry_out(standings, reporter or PlanReporter())
+    crew = RayWorkerPool(cluster.address, None, (data / "toy/manifest.json",), (runs,), lambda text: None)
+    store = RunIndex(runs)
+    planned_runs = [store.find(settings, data) for settings in plan]
+    return Engine(data, runs, jobs=2, crew=crew).carry_out(planned_runs, reporter or PlanReporter())
 
 
 def weights_here(settings: TrainSettings, data: Path = Path("data")) -> bytes:

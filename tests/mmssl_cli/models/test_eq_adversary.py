@@ -50,7 +50,7 @@ def test_thin_factors_are_the_rows_of_the_cosines() -> None:
 def test_eq4_discriminator_with_running_statistics() -> None:
     d = randomise(Discriminator(ITEMS, 6, dropout=0.5)).eval()
     rows = torch.randn(5, ITEMS)
-    found = d.judge(d.of_rows(rows))
+    found = d.forward(d.first_layer_dense(rows))
     assert found.shape == (5,)
     np.testing.assert_allclose(array(found), verdicts(d, array(rows)), atol=1e-6)
 
@@ -58,9 +58,11 @@ def test_eq4_discriminator_with_running_statistics() -> None:
 def test_eq4_discriminator_in_training_uses_the_statistics_of_the_batch_and_dropout() -> None:
     d = randomise(Discriminator(ITEMS, 6, dropout=0.0)).train()
     rows = torch.randn(5, ITEMS)
-    np.testing.assert_allclose(array(d.judge(d.of_rows(rows))), verdicts(d, array(rows), True), atol=1e-5)
+    np.testing.assert_allclose(array(d.forward(d.first_layer_dense(rows))), verdicts(d, array(rows), True), atol=1e-5)
     dropping = Discriminator(ITEMS, 64, dropout=0.5).train()
-    assert not torch.equal(dropping.judge(dropping.of_rows(rows)), dropping.judge(dropping.of_rows(rows)))
+    assert not torch.equal(
+        dropping.forward(dropping.first_layer_dense(rows)), dropping.forward(dropping.first_layer_dense(rows))
+    )
 
 
 def test_eq4_takes_two_layers_of_linear_activation_normalisation_and_dropout() -> None:
@@ -71,11 +73,11 @@ def test_eq4_takes_two_layers_of_linear_activation_normalisation_and_dropout() -
 def test_products_and_entries_have_the_first_layer_of_their_dense_rows() -> None:
     d, adversary = Discriminator(ITEMS, 6, 0.0).double(), _adversary()
     left, right = torch.randn(5, 3, dtype=torch.float64), torch.randn(ITEMS, 3, dtype=torch.float64)
-    torch.testing.assert_close(d.of_product(left, right), d.of_rows(left @ right.T))
+    torch.testing.assert_close(d.first_layer_lowrank(left, right), d.first_layer_dense(left @ right.T))
     chosen = adversary.train_items.select(BATCH)
     rows = torch.from_numpy(dense(chosen, ITEMS))
-    torch.testing.assert_close(d.of_entries(chosen.row_of_each(), chosen.indices, 5), d.of_rows(rows))
-    torch.testing.assert_close(d.of_rows(rows) + d.first.bias, d.first(rows))
+    torch.testing.assert_close(d.first_layer_sparse(chosen.row_of_each(), chosen.indices, 5), d.first_layer_dense(rows))
+    torch.testing.assert_close(d.first_layer_dense(rows) + d.first.bias, d.first(rows))
 
 
 def _uniform(seed: int, rows: int) -> np.ndarray:
@@ -190,7 +192,7 @@ def test_eq7_penalty_and_all_its_gradients_are_those_of_the_dense_form() -> None
     d.train()
     buffers = {name: buffer.clone() for name, buffer in d.named_buffers()}
 
-    penalty = d.gradient_penalty(d.of_rows(rows))
+    penalty = d.gradient_penalty(d.first_layer_dense(rows))
 
     assert d.training and all(layer.training for layer in d.modules())
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in d.named_buffers())
@@ -205,7 +207,7 @@ def test_eq7_penalty_of_a_saturated_discriminator_is_finite() -> None:
     d = Discriminator(ITEMS, 6, 0.0)
     with torch.no_grad():
         d.rest[-2].bias.fill_(200.0)
-    penalty = d.gradient_penalty(d.of_rows(torch.randn(4, ITEMS)))
+    penalty = d.gradient_penalty(d.first_layer_dense(torch.randn(4, ITEMS)))
     penalty.backward()
     assert penalty.item() == pytest.approx(1, abs=1e-5)
     assert all(p.grad is None or p.grad.isfinite().all() for p in d.parameters())

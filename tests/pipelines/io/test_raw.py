@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.io.raw import Complaints, check_id, read_lines
+from pipelines.io.raw import MalformedRecords, check_id, read_lines
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -39,16 +39,16 @@ def test_a_damaged_gzip_is_refused(tmp_path: Path, damage: str) -> None:
 
 
 def test_complaints_show_three_and_stop_above_the_limit(tmp_path: Path) -> None:
-    complaints = Complaints(tmp_path / "reviews.json", limit=0.5)
-    assert complaints.summary() == ""
+    malformed = MalformedRecords(tmp_path / "reviews.json", limit=0.5)
+    assert malformed.summary() == ""
     for line in (3, 5, 8, 9):
-        complaints.add(line, "not JSON")
-    assert "4 malformed" in complaints.summary() and "line 8" in complaints.summary()
-    assert "line 9" not in complaints.summary()
-    complaints.check(lines=8)
+        malformed.add(line, "not JSON")
+    assert "4 malformed" in malformed.summary() and "line 8" in malformed.summary()
+    assert "line 9" not in malformed.summary()
+    malformed.check(lines=8)
     with pytest.raises(InputError, match=r"4 of 7 lines .*at most 50%.* Check the file, or raise --max-malformed\.$"):
-        complaints.check(lines=7)
-    strict = Complaints(tmp_path / "reviews.json", limit=0.0, count=1)
+        malformed.check(lines=7)
+    strict = MalformedRecords(tmp_path / "reviews.json", limit=0.0, count=1)
     with pytest.raises(InputError, match=r"tolerated\. Check the file\.$"):
         strict.check(lines=7)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import InputError
 from pipelines.interactions import split_interactions
-from pipelines.io.raw import Complaints, RawInteractions
+from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.layouts import mmrec, recbole
 from pipelines.prepared.dataset import Features
 
@@ -59,11 +59,13 @@ def shop(tmp_path: Path) -> Path:
 
 
 def read_mmrec(folder: Path) -> RawInteractions:
-    return mmrec.read_interactions(mmrec.files(folder), Complaints(folder / "baby.inter", limit=0.0))
+    return mmrec.read_interactions(mmrec.files(folder), MalformedRecords(folder / "baby.inter", limit=0.0))
 
 
 def read_recbole(folder: Path, **options: Any) -> RawInteractions:
-    return recbole.read_interactions(recbole.files(folder), Complaints(folder / "shop.inter", limit=0.0), **options)
+    return recbole.read_interactions(
+        recbole.files(folder), MalformedRecords(folder / "shop.inter", limit=0.0), **options
+    )
 
 
 def test_mmrec_without_mappings(baby: Path) -> None:
@@ -79,7 +81,7 @@ def test_mmrec_without_mappings(baby: Path) -> None:
     features = mmrec.read_features(mmrec.files(baby), ["2", "0"])
     assert features["visual"].values.tolist() == [[8, 9, 10, 11], [0, 1, 2, 3]]
     assert features["visual"].values.dtype == np.float32 and features["visual"].present.all()
-    items = mmrec.read_items(mmrec.files(baby), ["2", "0"], Complaints(baby))
+    items = mmrec.read_items(mmrec.files(baby), ["2", "0"], MalformedRecords(baby))
     assert items["id"].tolist() == ["2", "0"] and items[["title", "text", "image"]].isna().all(axis=None)
 
 
@@ -93,7 +95,7 @@ def test_mmrec_with_mappings_of_either_delimiter(baby: Path, delimiter: str) -> 
     assert [row[:2] for row in rows_of(raw)] == [("ann", "B1"), ("ann", "B0"), ("ann", "B2"), ("bob", "B1")]
     assert (raw.user_ids, raw.item_ids) == (["ann", "bob", "carl"], ["B0", "B1", "B2"])
     paths = mmrec.files(baby)
-    described = mmrec.read_items(paths, ["B2", "B1"], Complaints(baby))
+    described = mmrec.read_items(paths, ["B2", "B1"], MalformedRecords(baby))
     assert described["title"].tolist() == ["Two", None] and described["image"].tolist() == [None, "http://x/1"]
     assert mmrec.read_features(paths, ["B2"])["visual"].values.tolist() == [[8, 9, 10, 11]]
 
@@ -152,7 +154,7 @@ def test_recbole_of_one_file(shop: Path) -> None:
 
 def test_recbole_items_and_features(shop: Path) -> None:
     paths = recbole.files(shop)
-    items = recbole.read_items(paths, ["B2", "B7", "B1"], Complaints(shop / "shop.item"))
+    items = recbole.read_items(paths, ["B2", "B7", "B1"], MalformedRecords(shop / "shop.item"))
     assert items["title"].tolist() == ['Big "jar', None, "Tea cup"]
     assert items["text"].tolist() == ['Big "jar', None, "Tea cup kitchen blue"]
     assert items["image"].tolist() == [None, None, "https://x.org/1.png"]
@@ -162,7 +164,7 @@ def test_recbole_items_and_features(shop: Path) -> None:
     (shop / "shop.item").unlink()
     paths = recbole.files(shop)
     assert recbole.read_features(paths, ["B1"]) == {}
-    assert recbole.read_items(paths, ["B1"], Complaints(shop))["title"].tolist() == [None]
+    assert recbole.read_items(paths, ["B1"], MalformedRecords(shop))["title"].tolist() == [None]
 
 
 def test_recbole_with_the_split_in_three_files(shop: Path) -> None:
@@ -203,7 +205,7 @@ def test_wrong_recbole(shop: Path, file: str, content: str, sentence: str) -> No
     with pytest.raises(InputError, match=sentence):
         read_recbole(shop)
         paths = recbole.files(shop)
-        recbole.read_items(paths, ["B1", "B2"], Complaints(shop / "shop.item"))
+        recbole.read_items(paths, ["B1", "B2"], MalformedRecords(shop / "shop.item"))
         recbole.read_features(paths, ["B1", "B2"])
 
 
@@ -228,8 +230,8 @@ def test_any_bytes_are_read_or_refused(shop: Path, noise: bytes, place: int) -> 
         (shop / file).write_bytes(content[:place] + noise + content[place + len(noise) // 2 :])
     try:
         paths = recbole.files(shop)
-        ids = recbole.read_interactions(paths, Complaints(shop / "shop.inter", limit=1.0)).item_ids
-        assert len(recbole.read_items(paths, ids, Complaints(shop / "shop.item", limit=1.0))) == len(ids)
+        ids = recbole.read_interactions(paths, MalformedRecords(shop / "shop.inter", limit=1.0)).item_ids
+        assert len(recbole.read_items(paths, ids, MalformedRecords(shop / "shop.item", limit=1.0))) == len(ids)
         assert all(len(one.values) == len(ids) for one in recbole.read_features(paths, ids).values())
     except InputError as problem:
         assert str(problem).endswith(".")

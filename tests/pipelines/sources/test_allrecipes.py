@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError
-from pipelines.io.raw import Complaints
+from pipelines.io.raw import MalformedRecords
 from pipelines.sources.allrecipes import files, read_ingredients, read_interactions, read_items
 
 RATINGS = "user_id,recipe_id,rating,dateLastModified"
@@ -82,14 +82,14 @@ def write_raw(folder: Path, ratings: str, recipes: str | bytes | None = None) ->
     return folder
 
 
-def complaints(path: Path, limit: float = 0.0) -> Complaints:
-    return Complaints(path, limit)
+def malformed(path: Path, limit: float = 0.0) -> MalformedRecords:
+    return MalformedRecords(path, limit)
 
 
 def test_the_core_data_have_their_split(tmp_path: Path) -> None:
     paths = files(write_core(tmp_path))
     assert list(paths) == ["train", "validation", "test", "metadata"]
-    raw = read_interactions(paths, complaints(paths["train"]))
+    raw = read_interactions(paths, malformed(paths["train"]))
     triples = [(raw.user_ids[user], raw.item_ids[item]) for user, item in zip(raw.user, raw.item, strict=True)]
     assert triples == [("1", "87211"), ("2", "218939"), ("1", "218939"), ("2", "87211")]
     assert raw.split is not None and raw.split.dtype == np.int8 and raw.split.tolist() == [0, 0, 1, 2]
@@ -101,7 +101,7 @@ def test_the_raw_data_have_none(tmp_path: Path) -> None:
     ratings = RATINGS + "\n" + "".join(rating(7, 87211, date) for date in dates)
     paths = files(write_raw(tmp_path, ratings))
     assert list(paths) == ["interactions", "metadata"]
-    raw = read_interactions(paths, complaints(paths["interactions"]))
+    raw = read_interactions(paths, malformed(paths["interactions"]))
     assert raw.split is None and raw.timestamp is not None
     assert raw.timestamp.tolist() == list(dates.values())
 
@@ -113,7 +113,7 @@ def test_recipes_have_names_texts_and_pictures(tmp_path: Path) -> None:
     (inner / "218939.jpg").touch()
     (inner / "218939.txt").touch()
     ids = ["218939", "5", "87211", "../../core-data_recipe"]
-    items = read_items(paths, ids, complaints(paths["metadata"]))
+    items = read_items(paths, ids, malformed(paths["metadata"]))
     text = (
         "Chicken Pesto Paninis focaccia bread quartered, prepared basil pesto, diced cooked chicken, sea salt "
         'Preheat a panini grill. It\'s "hot".'
@@ -133,7 +133,7 @@ def test_recipes_have_names_texts_and_pictures(tmp_path: Path) -> None:
     (inner / "218939.jpg").rename(inner.parent / "218939.jpg")
     (inner / "218939.txt").unlink()
     inner.rmdir()
-    moved = read_items(paths, ["218939"], complaints(paths["metadata"]))
+    moved = read_items(paths, ["218939"], malformed(paths["metadata"]))
     assert moved.loc[0, "image"] == str(inner.parent / "218939.jpg")
 
 
@@ -143,13 +143,13 @@ def test_the_raw_table_is_the_same_and_its_reviews_are_long(tmp_path: Path) -> N
     )
     assert len(PANINI["reviews"]) > 131_072  # what the csv module takes by itself
     ids = ["87211", "218939"]
-    read = [read_items(paths, ids, complaints(paths["metadata"])) for paths in (core, raw)]
+    read = [read_items(paths, ids, malformed(paths["metadata"])) for paths in (core, raw)]
     assert read[0].equals(read[1])
 
 
 def test_ingredients_are_lists_of_names(tmp_path: Path) -> None:
     paths = files(write_core(tmp_path))
-    assert read_ingredients(paths, ["218939", "5", "87211"], complaints(paths["metadata"])) == [
+    assert read_ingredients(paths, ["218939", "5", "87211"], malformed(paths["metadata"])) == [
         ["chicken wings", "sprigs rosemary"],
         [],
         ["focaccia bread quartered", "prepared basil pesto", "diced cooked chicken", "sea  salt"],
@@ -170,14 +170,14 @@ def test_malformed_ratings_cost_themselves_alone(tmp_path: Path) -> None:
     good = [rating(user, 87211) for user in range(100, 109)]
     mixed = "".join(before + after for before, after in zip(good, bad, strict=False)) + good[-1]
     paths = files(write_raw(tmp_path, f'{RATINGS}\n{mixed}\n"\n'))
-    found = complaints(paths["interactions"], 0.5)
+    found = malformed(paths["interactions"], 0.5)
     raw = read_interactions(paths, found)
     # A quote that is never closed leaves its own record readable here: no cell has a quote of its own.
     assert raw.user_ids == ["100", "8", *(str(user) for user in range(101, 109))]
     assert found.count == len(bad) - 1
     assert "line 7: 3 cells, not 4" in found.shown and "'yesterday' is no date" in found.shown[1]
     with pytest.raises(InputError, match="7 of 17 lines"):
-        read_interactions(paths, complaints(paths["interactions"]))
+        read_interactions(paths, malformed(paths["interactions"]))
 
 
 def test_malformed_recipes_cost_themselves_alone(tmp_path: Path) -> None:
@@ -189,13 +189,13 @@ def test_malformed_recipes_cost_themselves_alone(tmp_path: Path) -> None:
         [whole[0], bad[0], whole[1], *bad[1:], whole[2], *again, table(RAW_RECIPES, [broken])[len(whole[0]) :]]
     )
     paths = files(write_raw(tmp_path, RATINGS + "\n", text.encode() + b"10,\xff,1,2,3,4,5,6,7\n"))
-    found = complaints(paths["metadata"], 0.9)
+    found = malformed(paths["metadata"], 0.9)
     items = read_items(paths, ["87211", "218939", "9", "8"], found)
     assert items["title"].tolist()[:3] == [PANINI["recipe_name"], WINGS["recipe_name"], WINGS["recipe_name"]]
     assert items["text"][2] == f"{WINGS['recipe_name']} chicken wings, sprigs rosemary"
     assert found.count == 4  # the nul byte is in a cell that may hold anything
     with pytest.raises(InputError, match="4 of 9 lines"):
-        read_items(paths, ["87211"], complaints(paths["metadata"]))
+        read_items(paths, ["87211"], malformed(paths["metadata"]))
 
 
 def test_absent_files_are_named_with_where_to_get_them(tmp_path: Path) -> None:
@@ -217,20 +217,20 @@ def test_absent_files_are_named_with_where_to_get_them(tmp_path: Path) -> None:
 def test_tables_without_ratings_are_refused(tmp_path: Path, content: str) -> None:
     paths = files(write_raw(tmp_path, content))
     with pytest.raises(InputError, match=r"holds no ratings|has no column"):
-        read_interactions(paths, complaints(paths["interactions"]))
+        read_interactions(paths, malformed(paths["interactions"]))
 
 
 def test_a_table_of_other_recipes_is_refused(tmp_path: Path) -> None:
     paths = files(write_core(tmp_path))
     with pytest.raises(InputError, match="describes none of the 1 recipes"):
-        read_items(paths, ["404"], complaints(paths["metadata"]))
+        read_items(paths, ["404"], malformed(paths["metadata"]))
 
 
 def test_a_record_without_end_is_refused(tmp_path: Path) -> None:
     lines = RATINGS + "\n" + rating(1, 2) + ("no record begins here " * 50_000 + "\n") * 17
     paths = files(write_raw(tmp_path, lines))
     with pytest.raises(InputError, match=r"The record in line 2 of .* is longer than"):
-        read_interactions(paths, complaints(paths["interactions"], 1.0))
+        read_interactions(paths, malformed(paths["interactions"], 1.0))
 
 
 PIECES = st.lists(
@@ -253,13 +253,13 @@ def test_any_file_is_read_or_refused_in_a_sentence(ratings: bytes, recipes: byte
         (folder / "raw-data_interaction.csv").write_bytes((RATINGS.encode() + b"\n" if headed else b"") + ratings)
         paths = files(folder)
         try:
-            raw = read_interactions(paths, complaints(paths["interactions"], limit))
+            raw = read_interactions(paths, malformed(paths["interactions"], limit))
             assert len(raw) and all(text.isdigit() for text in [*raw.user_ids, *raw.item_ids])
         except InputError as problem:
             assert place in str(problem)
         try:
-            items: Any = read_items(paths, ["218939", "1"], complaints(paths["metadata"], limit))
+            items: Any = read_items(paths, ["218939", "1"], malformed(paths["metadata"], limit))
             assert items["id"].tolist() == ["218939", "1"]
-            assert len(read_ingredients(paths, ["218939", "1"], complaints(paths["metadata"], limit))) == 2
+            assert len(read_ingredients(paths, ["218939", "1"], malformed(paths["metadata"], limit))) == 2
         except InputError as problem:
             assert place in str(problem)

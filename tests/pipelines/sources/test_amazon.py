@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError
-from pipelines.io.raw import Complaints
+from pipelines.io.raw import MalformedRecords
 from pipelines.sources.amazon import read_interactions, read_items
 
 REVIEW_2014 = {
@@ -82,11 +82,11 @@ def written(path: Path, lines: Sequence[Any], packed: bool = True) -> Path:
 
 
 def interactions(path: Path, lines: Sequence[Any], limit: float = 0.0) -> Any:
-    return read_interactions(written(path, lines), Complaints(path, limit))
+    return read_interactions(written(path, lines), MalformedRecords(path, limit))
 
 
 def items(path: Path, lines: Sequence[Any], ids: Sequence[str], limit: float = 0.0) -> list[tuple[Any, ...]]:
-    table = read_items(written(path, lines), ids, Complaints(path, limit))
+    table = read_items(written(path, lines), ids, MalformedRecords(path, limit))
     assert list(table.columns) == ["id", "title", "text", "image"]
     return [tuple(row) for row in table.itertuples(index=False)]
 
@@ -133,13 +133,13 @@ def test_malformed_reviews_are_left_out_counted_and_shown(tmp_path: Path) -> Non
         "{'asin': " + "[" * 1000,
     ]
     path = written(tmp_path / "reviews", [good, "", *bad, good], packed=False)
-    complaints = Complaints(path, limit=0.9)
-    raw = read_interactions(path, complaints)
-    assert (len(raw), complaints.count) == (2, len(bad))
-    assert "line 3: " in complaints.shown[0] and "line 4: it is not JSON" in complaints.shown[1]
+    malformed = MalformedRecords(path, limit=0.9)
+    raw = read_interactions(path, malformed)
+    assert (len(raw), malformed.count) == (2, len(bad))
+    assert "line 3: " in malformed.shown[0] and "line 4: it is not JSON" in malformed.shown[1]
     assert raw.user_ids == ["A1HK2FQW6KXQB2"] and raw.item_ids == ["097293751X"]
     with pytest.raises(InputError, match=f"{len(bad)} of {len(bad) + 3} lines"):
-        read_interactions(path, Complaints(path))
+        read_interactions(path, MalformedRecords(path))
 
 
 @pytest.mark.parametrize("lines", [[], [""]])
@@ -224,12 +224,12 @@ def test_metadata_of_2023(tmp_path: Path) -> None:
 def test_malformed_metadata_are_counted(tmp_path: Path) -> None:
     bad = ["{'asin': 'B1', 'title': open('/etc/passwd')}", "{'title': 'no id'}", "{'asin': 3}", "nothing"]
     path = written(tmp_path / "meta", ["{'asin': 'B1', 'title': 'T'}", *bad])
-    complaints = Complaints(path, limit=0.9)
-    table = read_items(path, ["B1"], complaints)
-    assert table.loc[0, "title"] == "T" and complaints.count == len(bad)
-    assert "open('/etc/passwd')" in complaints.shown[0] and "no asin" in complaints.shown[1]
+    malformed = MalformedRecords(path, limit=0.9)
+    table = read_items(path, ["B1"], malformed)
+    assert table.loc[0, "title"] == "T" and malformed.count == len(bad)
+    assert "open('/etc/passwd')" in malformed.shown[0] and "no asin" in malformed.shown[1]
     with pytest.raises(InputError, match="4 of 5 lines"):
-        read_items(path, ["B1"], Complaints(path))
+        read_items(path, ["B1"], MalformedRecords(path))
 
 
 def test_metadata_of_something_else_are_refused(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_only_wanted_items_are_held(tmp_path: Path) -> None:
     wanted = [f"B{number:09d}" for number in range(0, 10_000, 1000)]
     tracemalloc.start()
     try:
-        table = read_items(path, wanted, Complaints(path))
+        table = read_items(path, wanted, MalformedRecords(path))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -264,7 +264,7 @@ def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
             file.write(b"x" * 2**20)
     for read in (lambda c: read_interactions(path, c), lambda c: read_items(path, ["B1"], c)):
         with pytest.raises(InputError, match=r"Line 1 of .* is longer than"):
-            read(Complaints(path, 1.0))
+            read(MalformedRecords(path, 1.0))
 
 
 VALUES = st.recursive(
@@ -299,13 +299,13 @@ def test_any_file_is_read_or_refused_in_a_sentence(lines: list[bytes], packed: b
     with TemporaryDirectory() as folder:
         path = written(Path(folder) / "file", lines, packed)
         try:
-            raw = read_interactions(path, Complaints(path, limit))
+            raw = read_interactions(path, MalformedRecords(path, limit))
             assert len(raw) and set(raw.user) == set(range(len(raw.user_ids)))
             assert set(raw.item) == set(range(len(raw.item_ids)))
         except InputError as problem:
             assert str(path) in str(problem)
         try:
-            table = read_items(path, ["B1", "097293751X", "../../B1"], Complaints(path, limit))
+            table = read_items(path, ["B1", "097293751X", "../../B1"], MalformedRecords(path, limit))
             assert table["id"].tolist() == ["B1", "097293751X", "../../B1"]
             for cell in table[["title", "text", "image"]].to_numpy().ravel():
                 assert cell is None or cell.encode("utf-8")

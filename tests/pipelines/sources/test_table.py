@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError, UsageError
-from pipelines.io.raw import Complaints, RawInteractions
+from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.sources.table import files, read_interactions, read_items
 from pipelines.tables import table_file as columns
 from pipelines.tables.column_types import as_times
@@ -48,26 +48,26 @@ def write(path: Path, rows: list[tuple[Any, ...]], names: list[str], form: str) 
 @pytest.mark.parametrize("form", ["csv", "tsv", "semicolon", "bom", "crlf", "gzip", "parquet"])
 def test_every_format_says_the_same(tmp_path: Path, form: str) -> None:
     path = write(tmp_path / "clicks", [(time, item, user) for user, item, time in ROWS], ["t", "thing", "who"], form)
-    complaints = Complaints(path, limit=0.0)
-    raw = read_interactions(path, complaints, user="who", item="thing", time="t")
+    malformed = MalformedRecords(path, limit=0.0)
+    raw = read_interactions(path, malformed, user="who", item="thing", time="t")
     assert lines_of(raw) == [(user, str(item), time) for user, item, time in ROWS]
     assert (raw.user.dtype, raw.item.dtype, raw.timestamp.dtype) == (np.int32, np.int32, np.int64)  # type: ignore[union-attr]
     assert raw.user_ids == ["u1", "u2"] and raw.split is None
-    assert read_interactions(path, complaints, user="who", item="thing").timestamp is None
+    assert read_interactions(path, malformed, user="who", item="thing").timestamp is None
 
 
 def test_ids_are_kept_as_they_are_written(tmp_path: Path) -> None:
     path = tmp_path / "clicks.csv"
     path.write_text('user,item\n007,"a,""b"""\n7,ä b\n')
-    assert lines_of(read_interactions(path, Complaints(path))) == [("007", 'a,"b"'), ("7", "ä b")]
+    assert lines_of(read_interactions(path, MalformedRecords(path))) == [("007", 'a,"b"'), ("7", "ä b")]
 
 
 def test_bytes_that_are_no_utf8_spoil_only_what_they_are_in(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_bytes("id,title\nB\xff1,one\nB2,gr\xe4n\xc3\xbc\nB3\xe4\n\xc3".encode("latin-1"))
-    complaints = Complaints(path, limit=0.8)
-    assert read_items(path, ["B2"], complaints, text=["title"])["title"].tolist() == ["gr\ufffdnü"]
-    assert complaints.count == 3
+    malformed = MalformedRecords(path, limit=0.8)
+    assert read_items(path, ["B2"], malformed, text=["title"])["title"].tolist() == ["gr\ufffdnü"]
+    assert malformed.count == 3
 
 
 def test_whole_numbers_that_pandas_wrote_with_a_fraction(tmp_path: Path) -> None:
@@ -78,16 +78,16 @@ def test_whole_numbers_that_pandas_wrote_with_a_fraction(tmp_path: Path) -> None
         (["7.0", "x"], ["12", "3"], [("7.0", "12"), ("x", "3")]),
     ):
         clicks.write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in zip(users, ids, strict=True)))
-        raw = read_interactions(clicks, Complaints(clicks))
+        raw = read_interactions(clicks, MalformedRecords(clicks))
         assert lines_of(raw) == kept
         for written in ("id,title\n3,c\n12,l\n", "id,title\n,\n3.0,c\n12.0,l\n"):
             items.write_text(written)
-            table = read_items(items, raw.item_ids, Complaints(items, 0.5), text=["title"])
+            table = read_items(items, raw.item_ids, MalformedRecords(items, 0.5), text=["title"])
             assert table["title"].tolist() == ["l", "c"]
     items.write_text("id,title\n12.0,l\n3.0,c\nx,other\n")
-    assert read_items(items, ["3", "x"], Complaints(items), text=["title"])["title"].tolist() == [None, "other"]
+    assert read_items(items, ["3", "x"], MalformedRecords(items), text=["title"])["title"].tolist() == [None, "other"]
     items.write_text("id,title\n12.0,l\n3.0,c\n")
-    assert read_items(items, ["3.0", "x"], Complaints(items), text=["title"])["title"].tolist() == ["c", None]
+    assert read_items(items, ["3.0", "x"], MalformedRecords(items), text=["title"])["title"].tolist() == ["c", None]
 
 
 def test_columns_of_parquet_of_many_types(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_columns_of_parquet_of_many_types(tmp_path: Path) -> None:
     pq.write_table(pa.table(table), path)
 
     def read(user: str, item: str, time: str | None = None) -> list[tuple[Any, ...]]:
-        return lines_of(read_interactions(path, Complaints(path, limit=1.0), user=user, item=item, time=time))
+        return lines_of(read_interactions(path, MalformedRecords(path, limit=1.0), user=user, item=item, time=time))
 
     assert read("text", "large") == [("a", "a"), ("b", "b")]
     assert read("coded", "small") == [("a", "1"), ("b", "2"), ("a", "3")]
@@ -172,28 +172,28 @@ def test_ratings_below_the_threshold_do_not_count(tmp_path: Path) -> None:
     path = tmp_path / "clicks.csv"
     path.write_text("user,item,stars\na,x,5\na,y,3.5\nb,x,4\nb,y,bad\nc,x,\nd,z,1\n")
     said: list[str] = []
-    complaints = Complaints(path, limit=0.5)
-    raw = read_interactions(path, complaints, rating="stars", min_rating=4, report=said.append)
+    malformed = MalformedRecords(path, limit=0.5)
+    raw = read_interactions(path, malformed, rating="stars", min_rating=4, report=said.append)
     assert lines_of(raw) == [("a", "x"), ("b", "x")]
     assert raw.user_ids == ["a", "b"] and raw.item_ids == ["x"]
     assert said == ["2 interactions with a rating below 4 left out"]
-    assert complaints.shown == ["line 5: stars: 'bad' is no number", "line 6: stars: there is no value"]
+    assert malformed.shown == ["line 5: stars: 'bad' is no number", "line 6: stars: there is no value"]
     with pytest.raises(UsageError, match="go together"):
-        read_interactions(path, complaints, rating="stars")
+        read_interactions(path, malformed, rating="stars")
     with pytest.raises(InputError, match="holds no interactions that count"):
-        read_interactions(path, Complaints(path, limit=0.5), rating="stars", min_rating=6)
+        read_interactions(path, MalformedRecords(path, limit=0.5), rating="stars", min_rating=6)
 
 
 def test_malformed_records_are_counted_by_their_number_and_limited(tmp_path: Path) -> None:
     path = tmp_path / "clicks.csv"
     good = "a,x,1\n" * 3
     path.write_bytes(b"user,item,time\n" + good.encode() + b"a,x\n\nb,,2\nb,x,soon\n\xff,x,3\na,b,c,d\nz,x,9\n")
-    complaints = Complaints(path, limit=0.6)
-    raw = read_interactions(path, complaints, time="time")
+    malformed = MalformedRecords(path, limit=0.6)
+    raw = read_interactions(path, malformed, time="time")
     assert lines_of(raw) == [("a", "x", 1)] * 3 + [("z", "x", 9)]
     assert sorted(raw.user_ids) == ["a", "z"]  # not b, of whom nothing is left
-    assert complaints.count == 5  # the blank line is none of them
-    shown = Complaints(path, limit=0.6)
+    assert malformed.count == 5  # the blank line is none of them
+    shown = MalformedRecords(path, limit=0.6)
     shown_all: list[tuple[int, str]] = []
     shown.add = lambda line, reason: shown_all.append((line, reason))  # type: ignore[method-assign]
     read_interactions(path, shown, time="time")
@@ -205,7 +205,7 @@ def test_malformed_records_are_counted_by_their_number_and_limited(tmp_path: Pat
         (10, "4 cells, not 3"),
     ]
     with pytest.raises(InputError, match=re.escape("5 of 10 lines of")):
-        read_interactions(path, Complaints(path, limit=0.4), time="time")
+        read_interactions(path, MalformedRecords(path, limit=0.4), time="time")
 
 
 def test_a_cell_that_is_no_time_or_number_is_shown(tmp_path: Path) -> None:
@@ -216,21 +216,21 @@ def test_a_cell_that_is_no_time_or_number_is_shown(tmp_path: Path) -> None:
         "line 3: when: there is no value",
         f"line 4: when: '{'x' * 40}' is no number and no date in ISO 8601",
     ]
-    complaints = Complaints(path)
+    malformed = MalformedRecords(path)
     with pytest.raises(InputError, match=re.escape(f"({'; '.join(expected)})")):
-        read_interactions(path, complaints, time="when", rating="stars", min_rating=1)
-    assert complaints.count == 4
+        read_interactions(path, malformed, time="when", rating="stars", min_rating=1)
+    assert malformed.count == 4
     pq.write_table(pa.table({"user": ["a", "b"], "item": [1, 2], "stars": [None, 4.0]}), path)
-    complaints = Complaints(path, limit=0.5)
-    read_interactions(path, complaints, rating="stars", min_rating=1)
-    assert complaints.shown == ["line 2: stars: there is no value"]
+    malformed = MalformedRecords(path, limit=0.5)
+    read_interactions(path, malformed, rating="stars", min_rating=1)
+    assert malformed.shown == ["line 2: stars: there is no value"]
 
 
 def test_lines_that_an_open_quote_swallows_are_all_counted(tmp_path: Path) -> None:
     path = tmp_path / "clicks.csv"
     path.write_text("user,item\n" + "a,x\n" * 10 + '"b,x\n' + "c,x\n" * 30)
     with pytest.raises(InputError, match=r"3[01] of 11 lines of"):
-        read_interactions(path, Complaints(path, limit=0.5))
+        read_interactions(path, MalformedRecords(path, limit=0.5))
 
 
 def test_hostile_files_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_hostile_files_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     def read(content: bytes, sentence: str) -> None:
         path.write_bytes(content)
         with pytest.raises(InputError, match=sentence):
-            read_interactions(path, Complaints(path))
+            read_interactions(path, MalformedRecords(path))
 
     read(b"", "is empty or begins with an empty line")
     read(b"\n\n", "is empty or begins with an empty line")
@@ -255,7 +255,7 @@ def test_hostile_files_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(columns, "LONGEST_LINE", 1000)
     read(b"user,item\na,b\n" + b"x" * 5000 + b",y\n", "a record is longer than 1,000 bytes")
     with pytest.raises(InputError, match="there is no such file"):
-        read_interactions(tmp_path / "gone", Complaints(path))
+        read_interactions(tmp_path / "gone", MalformedRecords(path))
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -270,7 +270,7 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, noise: bytes, place: int)
         path = tmp_path / "clicks"
         path.write_bytes(content[:at] + noise + content[at + len(noise) // 2 :])
         try:
-            raw = read_interactions(path, Complaints(path, limit=1.0))
+            raw = read_interactions(path, MalformedRecords(path, limit=1.0))
         except InputError:
             continue
         assert len(raw.user) == len(raw.item) > 0
@@ -283,11 +283,11 @@ def test_many_blocks_are_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / "clicks.csv"
     rows = [f"u{n % 7},i{n % 11}" if n % 50 else "bad" for n in range(400)]
     path.write_text("\n".join(["user,item", *rows]) + "\n")
-    complaints = Complaints(path, limit=0.1)
-    raw = read_interactions(path, complaints)
+    malformed = MalformedRecords(path, limit=0.1)
+    raw = read_interactions(path, malformed)
     assert lines_of(raw) == [(f"u{n % 7}", f"i{n % 11}") for n in range(400) if n % 50]
-    assert complaints.count == 8
-    assert complaints.shown == [f"line {n + 2}: 1 cells, not 2" for n in (0, 50, 100)]
+    assert malformed.count == 8
+    assert malformed.shown == [f"line {n + 2}: 1 cells, not 2" for n in (0, 50, 100)]
 
 
 ITEMS = """id,title,about,price,photo
@@ -303,20 +303,20 @@ B3,,only this,,../../secret.png
 def test_items_in_the_order_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text(ITEMS)
-    complaints = Complaints(path, limit=0.0)
-    table = read_items(path, ["B1", "B7", "B2", "B3"], complaints, text=["title", "about", "price"], image="photo")
+    malformed = MalformedRecords(path, limit=0.0)
+    table = read_items(path, ["B1", "B7", "B2", "B3"], malformed, text=["title", "about", "price"], image="photo")
     assert table["id"].tolist() == ["B1", "B7", "B2", "B3"]
     assert table["title"].tolist() == [None, None, "Tea & cup", None]
     assert table["text"].tolist() == ["4", None, "Tea & cup Line one, line two 3.5", "only this"]
     assert table["image"].tolist() == ["https://example.org/b1.png", None, str(tmp_path / "cups" / "b2.jpg"), None]
-    assert not complaints.count
+    assert not malformed.count
 
 
 def test_items_of_parquet_with_lists_and_numbers(tmp_path: Path) -> None:
     path = tmp_path / "items.parquet"
     table = {"item": [3, 1], "tags": [["red", None, "mug"], None], "year": [math.nan, 1999.0]}
     pq.write_table(pa.table(table), path)
-    read = read_items(path, ["1", "3"], Complaints(path), text=["tags", "year"])
+    read = read_items(path, ["1", "3"], MalformedRecords(path), text=["tags", "year"])
     assert read["text"].tolist() == ["1999.0", "red mug"]
     assert read["title"].tolist() == [None, "red mug"]
     assert read["image"].tolist() == [None, None]
@@ -328,7 +328,7 @@ def test_pictures_named_by_id(tmp_path: Path) -> None:
     for name in ("B1.png", "B1.jpg", "B2.JPEG", "B3.txt"):
         (photos / name).write_bytes(b"")
     path.write_text("item\nB1\nB2\nB3\n../items\n")
-    read = read_items(path, ["B1", "B2", "B3", "../items"], Complaints(path), images=photos)
+    read = read_items(path, ["B1", "B2", "B3", "../items"], MalformedRecords(path), images=photos)
     assert read["image"].tolist() == [str(photos / "B1.jpg"), str(photos / "B2.JPEG"), None, None]
     assert read["text"].tolist() == [None] * 4
 
@@ -337,9 +337,9 @@ def test_pictures_named_by_id(tmp_path: Path) -> None:
 def test_a_path_that_leads_out_of_the_folder_is_no_picture(tmp_path: Path, cell: str) -> None:
     path = tmp_path / "items.csv"
     path.write_text(f'id,photo\nB1,"{cell}"\nB2,fine/x.png\n')
-    complaints = Complaints(path, limit=0.0)
-    read = read_items(path, ["B1", "B2"], complaints, image="photo", images=tmp_path)
-    assert read["image"].tolist() == [None, str(tmp_path / "fine" / "x.png")] and not complaints.count
+    malformed = MalformedRecords(path, limit=0.0)
+    read = read_items(path, ["B1", "B2"], malformed, image="photo", images=tmp_path)
+    assert read["image"].tolist() == [None, str(tmp_path / "fine" / "x.png")] and not malformed.count
 
 
 def test_an_absolute_path_inside_the_folder_is_one_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +353,7 @@ def test_an_absolute_path_inside_the_folder_is_one_of_it(tmp_path: Path, monkeyp
     path.write_text("id,photo\n" + "".join(f"{place.stem},{place}\n" for place in [*inside, *outside]))
     found = {}
     for folder in (Path("photos"), Path("link")):
-        read = read_items(path, ["1", "2", "3", "4"], Complaints(path, limit=0.0), image="photo", images=folder)
+        read = read_items(path, ["1", "2", "3", "4"], MalformedRecords(path, limit=0.0), image="photo", images=folder)
         found[str(folder)] = read["image"].tolist()
     assert found == {
         "photos": ["photos/a/1.png", None, None, None],
@@ -367,12 +367,12 @@ def test_items_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match="none of the 2 items: its ids in id are like 'B2', those of the interactions like 'x'"
     ):
-        read_items(path, ["x", "y"], Complaints(path))
+        read_items(path, ["x", "y"], MalformedRecords(path))
     with pytest.raises(InputError, match="has no column 'body', only id, title"):
-        read_items(path, ["B1"], Complaints(path), text=["body"])
+        read_items(path, ["B1"], MalformedRecords(path), text=["body"])
     path.write_text("id,title\n" + ",nameless\n" * 3 + "B1,x\n")
     with pytest.raises(InputError, match=r"3 of 4 lines of .*id: the id is missing"):
-        read_items(path, ["B1"], Complaints(path), text=["title"])
+        read_items(path, ["B1"], MalformedRecords(path), text=["title"])
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
