@@ -115,7 +115,7 @@ def plans_runs(function: Callable[..., None] | None = None, *, exclude: Collecti
         return partial(plans_runs, exclude=exclude)
     called = function
     signature = inspect.signature(function, eval_str=True)
-    own = [parameter for name, parameter in signature.parameters.items() if name != "asked"]
+    own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
 
     @wraps(function)
     def command(**arguments: Any) -> None:
