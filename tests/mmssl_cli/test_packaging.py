@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import entry_points
@@ -18,18 +19,28 @@ from tests.conftest import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel, built with the build backend of this environment: nothing is fetched."""
-    pytest.importorskip("hatchling", reason="building a wheel needs hatchling, a part of the extra 'test'")
-    folder = tmp_path_factory.mktemp("wheel")
+def _build(target: str, folder: Path) -> Path:
+    """Build a wheel or a source archive with the build backend of this environment: nothing is fetched."""
+    pytest.importorskip("hatchling", reason="building needs hatchling, a part of the extra 'test'")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)],
         cwd=ROOT,
         check=True,
         capture_output=True,
     )
-    return zipfile.ZipFile(next(folder.glob("*.whl")))
+    return next(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    return zipfile.ZipFile(_build("wheel", tmp_path_factory.mktemp("wheel")))
+
+
+@pytest.fixture(scope="module")
+def archived(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Paths in the source archive, below its one folder."""
+    with tarfile.open(_build("sdist", tmp_path_factory.mktemp("sdist"))) as archive:
+        return {name.removeprefix(f"mmssl-{__version__}/") for name in archive.getnames()}
 
 
 def test_the_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> None:
@@ -60,6 +71,24 @@ def test_the_wheel_serves_the_catalog_where_no_checkout_is(wheel: zipfile.ZipFil
         check=True,
     )
     assert done.stdout.split() == [str(tmp_path / "pipelines" / "datasets.toml"), "demo"]
+
+
+def test_the_source_archive_holds_what_builds_tests_and_explains_the_project(archived: set[str]) -> None:
+    assert {"LICENSE", "CITATION.cff", "CONTRIBUTING.md", "CHANGELOG.md", "README.md", "Makefile"} <= archived
+    for folder in ("mmssl_cli", "pipelines", "benchmarks", "tests", "docs"):
+        for pattern in ("*.py", "*.md", "*.toml", "*.csv", "*.json", "*.svg"):
+            assert {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob(pattern)} <= archived
+
+
+def test_the_licence_is_named_and_carried(wheel: zipfile.ZipFile) -> None:
+    folder = f"mmssl-{__version__}.dist-info"
+    assert b"\nLicense-Expression: Apache-2.0\n" in wheel.read(f"{folder}/METADATA")
+    assert wheel.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in citation and "\nlicense: Apache-2.0\n" in citation
 
 
 def test_the_script_is_the_entry_point() -> None:
