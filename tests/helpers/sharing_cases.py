@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mmssl_cli.config import build_settings
-from mmssl_cli.distributed.collectives import all_reduce_mean, average_gradients, of_each
+from mmssl_cli.distributed.collectives import all_gather, all_reduce_mean, average_gradients
 from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
@@ -155,6 +155,6 @@ def take_part(rank: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size)
     found: dict[str, Any] = {name: case() for name, case in CASES.items()}
-    found["problems"] = of_each([_raised(_fail_second), _raised(_other_seeds), device_name(CPU)])
+    found["problems"] = all_gather([_raised(_fail_second), _raised(_other_seeds), device_name(CPU)])
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
