@@ -86,7 +86,7 @@ class ExecutionTarget:
         Args:
             plan: settings of the runs.
             runs_dir: where they are written, if they are.
-            tell: is told a line about the cluster.
+            on_progress: is told a line about the cluster.
         """
         if self.engine == "local":
             from mmssl_cli.experiments.workers.local import worker_processes

@@ -166,7 +166,7 @@ class RayWorker:
 
     def answer(self, message: Any) -> None:
         """Tell it something about its work, with the same remark."""
-        self._line.seat.on_progress.remote(message)
+        self._line.seat.tell.remote(message)
 
     def restart(self) -> str:
         """After an unexpected end: a new actor, and how the old one ended."""
@@ -195,7 +195,7 @@ class RayWorkerPool:
         address: of the cluster; None as ``ray_cluster.joined`` has it.
         gpus: of each worker, a share of one perhaps; None for one where the cluster has GPUs.
         files, folders: every node must see these files as this machine does, and what is written into these folders.
-        tell: is told what the cluster has.
+        on_progress: is told what the cluster has.
     """
 
     address: str | None
