@@ -6,6 +6,9 @@ import difflib
 import re
 from collections.abc import Sequence
 
+#: The metric that selects a model, and that reports show, where no other is asked for.
+DEFAULT_METRIC = "recall@20"
+
 
 def pluralize(number: int, what: str) -> str:
     """``1 epoch``, ``1,200 epochs``: a number with its noun."""

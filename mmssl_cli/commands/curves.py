@@ -14,6 +14,7 @@ from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataD
 from mmssl_cli.commands.places import place_flags
 from mmssl_cli.commands.plan_options import AsJson, Out
 from mmssl_cli.commands.presenting import present
+from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def curves(
 
     if run and dataset is not None:
         raise UsageError("--dataset chooses among all runs; leave it out, or name no run.")
-    metrics = list(dict.fromkeys(metric or ("recall@20", "ndcg@20")))
+    metrics = list(dict.fromkeys(metric or (DEFAULT_METRIC, companion(DEFAULT_METRIC))))
     if run:
         section = curves_section(_named(run, runs_dir), metrics)
     else:

@@ -17,7 +17,7 @@ from pipelines.errors import UsageError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mmssl_cli.runs.listing import RunFolder
+    from mmssl_cli.runs.folder import RunFolder
 
 _SPLITS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
 
@@ -110,7 +110,7 @@ def _written_to(out: Path | None, ks: Sequence[int]) -> Iterator[Callable[[pd.Da
     import pyarrow as pa
 
     from mmssl_cli.evaluation.metrics import metric_names
-    from mmssl_cli.runs.row_groups import row_groups
+    from mmssl_cli.runs.tables import row_groups
 
     counts = {"user": pa.int32(), "train_degree": pa.int32()}
     schema = pa.schema({**counts, **dict.fromkeys(metric_names(ks), pa.float64())})

@@ -144,7 +144,7 @@ class Ranker:
         import numpy as np
         import pyarrow as pa
 
-        from mmssl_cli.runs.row_groups import row_groups
+        from mmssl_cli.runs.tables import row_groups
 
         schema = pa.schema({"user": pa.string(), "rank": pa.int32(), "item": pa.string(), "score": pa.float32()})
         user_ids, item_ids = (pa.array(ids, pa.string()) for ids in (self.user_ids, self.item_ids))

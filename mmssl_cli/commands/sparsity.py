@@ -11,6 +11,7 @@ import typer
 from mmssl_cli.commands.plan_options import PlanOptions, carry_out, listed, plans_runs, refuse_idle_flags
 from mmssl_cli.commands.presenting import present
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, settings_class
+from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def sparsity(
             "allrecipes, else quantiles.",
         ),
     ] = None,
-    metric: Annotated[str, typer.Option(metavar="NAME@K", help="Test metric to compare, e.g. recall@20.")] = "ndcg@20",
+    metric: Annotated[str, typer.Option(metavar="NAME@K", help="Test metric to compare, e.g. recall@20.")] = companion(
+        DEFAULT_METRIC
+    ),
 ) -> None:
     """Compare models by how many training items a user has (Table 4, Fig. 1a), and an item has users (Fig. 1b, c).
 

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from mmssl_cli.text import DEFAULT_METRIC
+
 #: Settings that say where and how a run was trained, and nothing of what it computes.
 RUNTIME_FIELDS = ("device", "cuda_graph")
 
@@ -35,7 +37,7 @@ class TrainSettings(BaseModel):
     epochs: int = Field(200, ge=1, description="Most epochs to train.")
     patience: int = Field(15, ge=1, description="Epochs without a better validation score before training stops.")
     evaluate_every: int = Field(1, ge=1, description="Epochs between two validations.")
-    select_on: str = Field("recall@20", description="Validation metric that selects the model, e.g. recall@20.")
+    select_on: str = Field(DEFAULT_METRIC, description="Validation metric that selects the model, e.g. recall@20.")
     ks: tuple[int, ...] = Field((10, 20, 50), description="Cut-offs K of the metrics, comma-separated.")
     lr: float = Field(1e-3, gt=0, description="Learning rate of the recommender.")
     lr_decay: float = Field(0.96, gt=0, le=1, description="Factor on the learning rate every lr-decay-every epochs.")

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from mmssl_cli.commands.options import Verbosity
-from mmssl_cli.text import modalities_label, model_label, pluralize
+from mmssl_cli.text import DEFAULT_METRIC, modalities_label, model_label, pluralize
 
 
 class Reporter:
@@ -94,7 +94,7 @@ class LiveReporter(PlainReporter):
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         super().epoch(record)
-        metric = self.info.get("select_on", "recall@20")
+        metric = self.info.get("select_on", DEFAULT_METRIC)
         if record.get("best"):
             self._best = f"best {metric} {record[f'validation/{metric}']:.4f} at epoch {record['epoch']}"
         left = record.get("eta_seconds")
@@ -139,7 +139,7 @@ def epoch_line(record: Mapping[str, Any], info: Mapping[str, Any], *, verbose: b
         parts.append("loss " + " ".join(f"{name} {value:.4f}" for name, value in losses.items()))
     scores = _group(record, "validation/")
     if not verbose:
-        k = str(info.get("select_on", "recall@20")).partition("@")[2]
+        k = str(info.get("select_on", DEFAULT_METRIC)).partition("@")[2]
         scores = {name: value for name, value in scores.items() if name in {f"recall@{k}", f"ndcg@{k}"}}
     parts += [f"{name} {value:.4f}" for name, value in scores.items()]
     parts.append(f"{record['seconds']:.1f} s")
@@ -151,7 +151,7 @@ def epoch_line(record: Mapping[str, Any], info: Mapping[str, Any], *, verbose: b
 def finish_line(result: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     """How a training ended, in a line."""
     ended = {"finished": "Finished", "stopped": "Stopped early"}.get(result["status"], result["status"].capitalize())
-    metric = info.get("select_on", "recall@20")
+    metric = info.get("select_on", DEFAULT_METRIC)
     score = result["validation"].get(metric)
     best = f"; best epoch {result['best_epoch']}" + (f" (validation {metric} {score:.4f})" if score is not None else "")
     return f"{ended} after {pluralize(result['epochs'], 'epoch')}{best}."

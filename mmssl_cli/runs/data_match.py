@@ -1,4 +1,4 @@
-"""Whether a run and a prepared data set belong together."""
+"""Match a run with the prepared data set that it was trained on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.prepared.manifest import read_manifest
 
 
 def data_identity(settings: TrainSettings, data_dir: Path) -> dict[str, str]:
-    """What a run remembers of its data set: the digest of its manifest, and that of its files alone.
+    """Digests of a data set that a run keeps: of its manifest, and of its files alone.
 
     Raises:
         InputError: the data set is not prepared, or its manifest is damaged.
@@ -21,12 +21,12 @@ def data_identity(settings: TrainSettings, data_dir: Path) -> dict[str, str]:
 
 
 def check_same_data(run: RunFolder, settings: TrainSettings, data_dir: Path) -> None:
-    """The weights of a run belong to the users and items of the very data it was trained on.
+    """Refuse a data set other than the one that a run was trained on.
 
     The same files under another manifest, as another version of this program may write it, are the same data.
 
     Raises:
-        InputError: they are others.
+        InputError: the data differ.
     """
     _, trained_on = run.read_config()
     found = data_identity(settings, data_dir)

@@ -1,4 +1,4 @@
-"""Figures of a run: how its losses and validation metrics went, epoch by epoch."""
+"""Curves of a run: losses and validation metrics against epochs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmssl_cli.reporting import style
+from mmssl_cli.text import DEFAULT_METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ _NAMES = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
 
 
 def plot_curves(
-    metrics: pd.DataFrame, folder: Path, *, select_on: str = "recall@20", title: str = ""
+    metrics: pd.DataFrame, folder: Path, *, select_on: str = DEFAULT_METRIC, title: str = ""
 ) -> tuple[Path, Path]:
     """Draw every loss term and validation metric against the epoch, the best epoch marked.
 

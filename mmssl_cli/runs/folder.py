@@ -1,14 +1,14 @@
-"""The folder of one run: what lies in it, written whole or not at all and read with suspicion.
+"""The folder of one run. Files are written whole or not at all, and checked when they are read.
 
 config.toml        settings, flat, and a [provenance] table
 metrics.parquet    a row an epoch; curves.png and curves.svg draw it
 result.json        status, test metrics, cost
 per_user.parquet   test metrics a user
-per_item.parquet   test hits an item, once they were asked for
-analysis.json      what `mmssl analyze` found, once it was asked for
+per_item.parquet   test hits an item, written by `mmssl sparsity`
+analysis.json      results of `mmssl analyze`
 model.safetensors  weights of the best epoch
-state.pt           where to resume
-log.jsonl          what happened, a line each
+state.pt           checkpoint to resume from
+log.jsonl          events, a line each
 lock               held while a process writes the run
 """
 
@@ -101,10 +101,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An existing run.
+        """Open an existing run.
 
         Raises:
-            InputError: the folder is not there or holds no config.toml.
+            InputError: the folder does not exist or holds no config.toml.
         """
         if not path.is_dir():
             raise InputError(f"There is no run folder {path}; `mmssl runs` lists the runs.")
@@ -138,7 +138,7 @@ class RunFolder:
         """The saved settings, validated.
 
         Raises:
-            InputError: config.toml is missing, damaged or holds what is no setting.
+            InputError: config.toml is missing, damaged or holds an invalid setting.
         """
         from mmssl_cli.config import build_settings
 
@@ -189,11 +189,11 @@ class RunFolder:
         return self._table(PER_ITEM, ("item", "train_degree", "relevant"))
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Write result.json; ``read_result`` says what it must hold."""
+        """Write result.json, with the keys that ``read_result`` requires."""
         write_json(self.path / RESULT, dict(result))
 
     def read_result(self) -> dict[str, Any]:
-        """result.json: at least status, model, dataset, seed, epochs, best_epoch, validation and test.
+        """Read result.json: at least status, model, dataset, seed, epochs, best_epoch, validation and test.
 
         Raises:
             InputError: the file is missing, damaged or lacks a part.
@@ -214,7 +214,7 @@ class RunFolder:
         return result
 
     def save_model(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Write model.safetensors from a module's ``state_dict()``; per_item.parquet, made from older ones, goes."""
+        """Write model.safetensors from a module's ``state_dict()``, and remove per_item.parquet of older weights."""
         from safetensors.torch import save
 
         with suppress(OSError):
@@ -238,7 +238,7 @@ class RunFolder:
             raise InputError(f"{path} is damaged or truncated; train the run again.") from problem
 
     def check_model(self) -> None:
-        """Look at the head of model.safetensors and the file's length, without reading the weights.
+        """Check the header and length of model.safetensors without reading the weights.
 
         Raises:
             InputError: the file is missing or damaged.
@@ -265,7 +265,7 @@ class RunFolder:
         write_bytes(self.path / STATE, buffer.getbuffer())
 
     def read_state(self) -> dict[str, Any]:
-        """What ``write_state`` wrote, on the CPU. Nothing in the file is run: it is read as weights only.
+        """Read the checkpoint onto the CPU, as weights only, so that no code in the file is run.
 
         Raises:
             InputError: the file is missing, damaged or holds anything but plain values and tensors.
@@ -305,11 +305,11 @@ class RunFolder:
         return held(self.path / LOCK, f"Run {self.id}")
 
     def is_over(self) -> bool:
-        """Whether the run has its result."""
+        """Return whether the run has a result."""
         return (self.path / RESULT).exists()
 
     def is_locked(self) -> bool:
-        """Whether a process writes the run at this moment."""
+        """Return whether a process is writing the run."""
         return is_held(self.path / LOCK)
 
     def _table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Where runs live: making one, listing them newest first, finding the one that is meant."""
+"""List the runs of a folder, and find one by its id, a prefix of it or a path."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmssl_cli.runs.folder import FILES, METRICS, RESULT, RunFolder, new_run_id
+from mmssl_cli.runs.folder import FILES, METRICS, RESULT, RunFolder
 from mmssl_cli.text import first_of, nearest_of_many
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-__all__ = ["RunFolder", "RunSummary", "list_runs", "new_run_id", "resolve_run", "summarize"]
 
 LATEST = "latest"
 RUNNING, INTERRUPTED, DAMAGED, DIVERGED = "running", "interrupted", "damaged", "diverged"
@@ -32,7 +29,7 @@ class RunSummary:
         seconds: time in those epochs; None where unknown.
         validation: metrics of the best epoch so far.
         test: metrics of the best epoch, once the run is over.
-        problem: what is wrong with a damaged run.
+        problem: why a damaged run cannot be read.
     """
 
     id: str
@@ -129,10 +126,10 @@ def _timestamp(started: Any, otherwise: float) -> float:
 
 
 def resolve_run(argument: str, runs_dir: Path) -> RunFolder:
-    """The run that ``argument`` means: an id, the beginning of just one id, ``latest``, or a path.
+    """Find a run by its id, a prefix of exactly one id, ``latest``, or a path.
 
     Raises:
-        UsageError: no run or more than one is meant.
+        UsageError: no run matches, or more than one does.
         InputError: the path is not a run.
     """
     if argument == LATEST:

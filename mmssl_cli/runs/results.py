@@ -1,4 +1,4 @@
-"""Finished runs as values, and configurations: runs that differ in nothing but their seed."""
+"""Finished runs, and configurations: groups of runs that differ in their seed alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from mmssl_cli.config import RUNTIME_FIELDS
 from mmssl_cli.runs.folder import RunFolder
-from mmssl_cli.text import model_label
+from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, list_runs
+from mmssl_cli.text import model_label, pluralize
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
 
 
 def identity(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:
-    """The settings without where they ran: two runs with one identity are the same experiment."""
+    """Settings without the runtime fields; two runs with one identity are the same experiment."""
     return tuple((name, value) for name, value in settings.model_dump().items() if name not in RUNTIME_FIELDS)
 
 
 def configuration_of(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:
-    """The identity without the seed: what the runs of a configuration share."""
+    """The identity without the seed, shared by the runs of a configuration."""
     return tuple(pair for pair in identity(settings) if pair[0] != "seed")
 
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """A run that is over, with its test metrics; its tables are read when they are asked for."""
+    """A finished run with its test metrics; its tables are read on first use."""
 
     folder: RunFolder
     settings: TrainSettings
@@ -42,7 +43,7 @@ class FinishedRun:
 
     @classmethod
     def read(cls, folder: RunFolder) -> FinishedRun:
-        """The run in a folder, its tables checked.
+        """Read the run in a folder and check its tables.
 
         Raises:
             InputError: the run is not over, diverged, or one of its files is missing or damaged.
@@ -157,8 +158,6 @@ def finished_runs(runs_dir: Path, dataset: str | None = None) -> tuple[list[Fini
     Args:
         dataset: of this data set only.
     """
-    from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, list_runs
-
     found, problems = [], []
     for summary in list_runs(runs_dir):
         named = summary.dataset == dataset or (not summary.dataset and f"-{dataset}-" in summary.id)
@@ -175,9 +174,6 @@ def finished_runs(runs_dir: Path, dataset: str | None = None) -> tuple[list[Fini
 
 def unfinished_runs(runs_dir: Path, dataset: str) -> list[str]:
     """A sentence on each run on a data set that is not over."""
-    from mmssl_cli.runs.listing import INTERRUPTED, RUNNING, list_runs
-    from mmssl_cli.text import pluralize
-
     return [
         f"Run {run.id} is {run.status} after {pluralize(run.epochs, 'epoch')} and left out."
         for run in list_runs(runs_dir)

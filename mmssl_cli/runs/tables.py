@@ -1,17 +1,22 @@
-"""Tables of numbers as parquet, written whole or not at all."""
+"""Tables as parquet, written whole or not at all."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
-from pipelines.io.files import write_bytes
+from pipelines.io.files import atomic_file, write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+
+#: Rows of a row group: few enough to hold, and enough that reading the file stays fast.
+ROWS = 2**17
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -47,3 +52,32 @@ def parse_table(path: Path, data: bytes, columns: Sequence[str]) -> pd.DataFrame
         if table[column].dtype.kind not in "iuf":
             raise InputError(f"{path} is damaged: its column {column} does not hold numbers.")
     return table
+
+
+@contextmanager
+def row_groups(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a parquet file of ``schema`` table by table: yield the function that adds one.
+
+    Rows are written as soon as they fill a row group.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    waiting: list[pa.Table] = []
+
+    def flush(least: int) -> None:
+        if sum(map(len, waiting)) >= least:
+            writer.write_table(pa.concat_tables(waiting), row_group_size=ROWS)
+            waiting.clear()
+
+    def add(table: pa.Table) -> None:
+        waiting.append(table)
+        flush(ROWS)
+
+    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        yield add
+        if waiting:
+            flush(0)

@@ -1,10 +1,9 @@
-"""Where a run is trained: versions and device for its provenance, and the most memory it held."""
+"""Device and versions for the provenance of a run, and the most memory that it held."""
 
 from __future__ import annotations
 
 import os
 import platform
-import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ _PROCESS = Path("/proc/self")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Programs, device and threads, as config.toml keeps them."""
+    """Versions, device and threads, as config.toml keeps them."""
     return {
         "mmssl": __version__,
         "torch": torch.__version__,
@@ -32,7 +31,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """The device as a reader of results knows it, and how many of them where several processes train together."""
+    """Name of the device, with the number of them where several processes train together."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
@@ -41,7 +40,7 @@ def device_name(device: torch.device) -> str:
 
 
 def own_gpu() -> torch.device:
-    """The GPU of this process among those of its machine, made the current one.
+    """Make the GPU of this process, by its local rank, the current one and return it.
 
     Raises:
         UsageError: there are fewer GPUs than processes.
@@ -57,7 +56,7 @@ def own_gpu() -> torch.device:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Let ``peak_memory`` count from now: on CUDA and on Linux. Elsewhere it counts from the start of the process."""
+    """Restart the count of ``peak_memory``, on CUDA and on Linux; elsewhere it runs from the start of the process."""
     if device.type == "cuda":
         if torch.cuda.is_initialized():
             torch.cuda.reset_peak_memory_stats(device)
@@ -67,12 +66,16 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most memory held since ``reset_peak_memory``, in bytes: by tensors on CUDA, else by the process."""
+    """Bytes of the most memory held since ``reset_peak_memory``: by tensors on CUDA, else by the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):
         for line in (_PROCESS / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024  # in kB
+    try:
+        import resource
+    except ImportError:  # Windows has no such module
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB on Linux

@@ -13,7 +13,7 @@ from mmssl_cli.config import RUNTIME_FIELDS
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, word
 from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.runs.results import configuration_of, label_of
-from mmssl_cli.text import dashed
+from mmssl_cli.text import DEFAULT_METRIC, companion, dashed
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -149,7 +149,9 @@ def curves_of(traces: Iterable[Trace]) -> list[Curve]:
     return [Curve(label, group) for label, group in zip(labels, folded, strict=True)]
 
 
-def curves_section(curves: Sequence[Curve], metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> Section:
+def curves_section(
+    curves: Sequence[Curve], metrics: Sequence[str] = (DEFAULT_METRIC, companion(DEFAULT_METRIC))
+) -> Section:
     """How fast each curve came to its best, the validation metrics and the losses.
 
     Args:

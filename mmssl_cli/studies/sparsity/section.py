@@ -16,7 +16,7 @@ from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, nu
 from mmssl_cli.reporting.published.sparsity import published_sparsity
 from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.studies.sparsity.items import item_side
-from mmssl_cli.text import dashed, pluralize
+from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, pluralize
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def sparsity(
     configurations: Sequence[Configuration],
     data_dir: Path,
     *,
-    metric: str = "ndcg@20",
+    metric: str = companion(DEFAULT_METRIC),
     buckets: Buckets | None = None,
 ) -> Section:
     """Accuracy of models by training degree of users and items, on one data set.

@@ -12,7 +12,7 @@ from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.studies.run_selection import RULE, representatives
 from mmssl_cli.studies.sweep.findings import Measured, axis_name, findings, selected_on_validation, validation_of
 from mmssl_cli.studies.sweep.points import Line, is_number, shown_name, shown_value
-from mmssl_cli.text import companion, dashed
+from mmssl_cli.text import DEFAULT_METRIC, companion, dashed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ def sweep_section(
     lines: Sequence[Line],
     found: Callable[[TrainSettings], Configuration | None],
     baselines: Sequence[Configuration],
-    metric: str = "recall@20",
+    metric: str = DEFAULT_METRIC,
     *,
     problems: Sequence[str] = (),
     places: str = "",

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from mmssl_cli.config import SETTINGS, TrainSettings
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation import ranking
-from mmssl_cli.runs import row_groups
-from mmssl_cli.runs.listing import RunFolder
+from mmssl_cli.runs import tables
+from mmssl_cli.runs.folder import RunFolder
 from pipelines.prepared.folder import PreparedDataset, write_prepared
 from tests.conftest import Answer
 
@@ -184,7 +184,7 @@ def test_recommend_to_all_writes_parquet_by_blocks(
     cli: Cli, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranking, "BLOCK_BYTES", 2 * 6 * 4)  # two users a block
-    monkeypatch.setattr(row_groups, "ROWS", 9)  # their nine items a row group
+    monkeypatch.setattr(tables, "ROWS", 9)  # their nine items a row group
 
     answer = cli("recommend", "latest", "--all", "--top", "5", "--out", "recs.parquet")
 

@@ -21,7 +21,7 @@ from mmssl_cli.console.training import Reporter
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.training.trainer import train_run
 from tests.conftest import ROOT, Answer
-from tests.mmssl_cli.training.test_trainer import numbers
+from tests.helpers.training_cases import numbers
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mmssl_cli"]
 GO_ON = "Go on with: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed --resume"

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 import torch
 
-from mmssl_cli.runs.listing import RunFolder, list_runs, new_run_id, resolve_run
+from mmssl_cli.runs.folder import RunFolder, new_run_id
+from mmssl_cli.runs.listing import list_runs, resolve_run
 from pipelines.errors import InputError, MmsslError, UsageError
 from tests.conftest import ROOT
 
@@ -236,7 +237,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path, monkeypatch:
 _HOLD = """
 import sys
 from pathlib import Path
-from mmssl_cli.runs.listing import RunFolder
+from mmssl_cli.runs.folder import RunFolder
 from tests.conftest import ROOT
 with RunFolder(Path(sys.argv[1])).lock():
     print("held", flush=True)

@@ -23,7 +23,7 @@ from mmssl_cli.training.trainer import RunResult, resume_run, train_run
 from pipelines.errors import InputError, MmsslError
 from tests.conftest import ROOT
 from tests.helpers.model_cases import write_toy
-from tests.mmssl_cli.training.test_trainer import numbers, toy_settings
+from tests.helpers.training_cases import numbers, toy_settings
 
 FULL = {"model": "mmssl", "graph_refresh": 2, "discriminator_steps": 2}
 CASES = {

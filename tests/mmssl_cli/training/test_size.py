@@ -28,8 +28,8 @@ from mmssl_cli.models import content
 from mmssl_cli.models.mmssl import encoder
 from mmssl_cli.models.mmssl.encoder import ModalityAttention
 from mmssl_cli.models.registry import build_model
-from mmssl_cli.runs import row_groups as row_groups_module
-from mmssl_cli.runs.row_groups import row_groups
+from mmssl_cli.runs import tables
+from mmssl_cli.runs.tables import row_groups
 from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.training.loop import TrainingLoop
 from pipelines.errors import InputError
@@ -261,14 +261,14 @@ def test_evaluation_in_blocks_is_evaluation_at_once(monkeypatch: pytest.MonkeyPa
     means, table = evaluate(*final, data, "test", (3, 10))
     by_item = evaluate_items(*final, data, (3, 10))
     monkeypatch.setattr(ranking, "BLOCK_BYTES", 4 * 25 * 4)
-    told: list[pd.DataFrame] = []
+    blocks: list[pd.DataFrame] = []
 
-    means_of_blocks, table_of_blocks = evaluate(*final, data, "test", (3, 10), told=told.append)
+    means_of_blocks, table_of_blocks = evaluate(*final, data, "test", (3, 10), on_progress=blocks.append)
 
-    assert len(told) > 2
+    assert len(blocks) > 2
     assert means_of_blocks == means
     pd.testing.assert_frame_equal(table_of_blocks, table)
-    pd.testing.assert_frame_equal(pd.concat(told, ignore_index=True), table)
+    pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), table)
     pd.testing.assert_frame_equal(evaluate_items(*final, data, (3, 10)), by_item)
 
 
@@ -282,7 +282,7 @@ def _table(first: int, count: int) -> pa.Table:
 
 
 def test_rows_are_written_as_soon_as_they_make_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_groups_module, "ROWS", 1000)
+    monkeypatch.setattr(tables, "ROWS", 1000)
     path = tmp_path / "rows.parquet"
     with row_groups(path, SCHEMA) as add:
         sizes = []
@@ -304,7 +304,7 @@ def test_a_file_of_no_rows_is_a_file_with_columns(tmp_path: Path) -> None:
 
 
 def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_groups_module, "ROWS", 10)
+    monkeypatch.setattr(tables, "ROWS", 10)
     path = tmp_path / "rows.parquet"
     path.write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt), row_groups(path, SCHEMA) as add:
@@ -329,7 +329,7 @@ def test_commands_write_what_they_rank_block_by_block_or_nothing(
 ) -> None:
     assert cli(*command, "--out", "at_once.parquet").code == 0
     monkeypatch.setattr(ranking, "BLOCK_BYTES", 4 * 25 * 4)
-    monkeypatch.setattr(row_groups_module, "ROWS", 5)
+    monkeypatch.setattr(tables, "ROWS", 5)
     assert cli(*command, "--out", "by_groups.parquet").code == 0
     by_groups = pq.ParquetFile(trained / "by_groups.parquet")
     assert by_groups.num_row_groups > 3

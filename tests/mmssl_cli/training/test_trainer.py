@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import torch
 
-from mmssl_cli.config import TrainSettings, build_settings
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.metrics import evaluate
@@ -27,6 +26,7 @@ from pipelines.errors import InputError, MmsslError, UsageError
 from pipelines.prepared.dataset import PreparedDataset
 from pipelines.prepared.folder import read_prepared, write_prepared
 from tests.helpers.model_cases import write_toy
+from tests.helpers.training_cases import numbers, toy_settings
 
 Train = Callable[..., RunResult]
 
@@ -45,17 +45,6 @@ def train(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Tr
         return train_run(toy_settings(**values), data, tmp_path / runs_dir, reporter=reporter or Reporter())
 
     return run
-
-
-def toy_settings(model: str = "mf", **values: Any) -> TrainSettings:
-    common: dict[str, Any] = {"embedding_dim": 8, "batch_size": 32, "lr": 0.02, "epochs": 3, "device": "cpu"}
-    common |= {"ks": (3, 5), "select_on": "recall@5", "dataset": "toy", "model": model}
-    return build_settings(common | ({"graph_topk": 3, "omega": 0.3} if model == "mmssl" else {}) | values)
-
-
-def numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """metrics.parquet without what the clock decides."""
-    return table.drop(columns=[name for name in table if "seconds" in name])
 
 
 def test_a_run_leaves_every_file_of_a_run(tmp_path: Path, data_dir: Path) -> None:
