@@ -17,8 +17,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mmssl_cli import __version__
-from mmssl_cli.commands.options import Verbosity, accepts_verbosity, choose_verbosity, verbosity
+from mmssl_cli.commands.options import accepts_verbosity
 from mmssl_cli.console.errors import explain
+from mmssl_cli.console.verbosity import Verbosity, choose_verbosity, verbosity
 
 # name -> (where the function is, what `mmssl --help` says of it)
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -5,6 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from typing import Any
+
+#: The metrics as tables name them.
+METRICS = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
 
 #: The metric that selects a model, and that reports show, where no other is asked for.
 DEFAULT_METRIC = "recall@20"
@@ -55,3 +59,14 @@ def companion(metric: str) -> str:
     """NDCG beside a recall or a precision, recall beside an NDCG: ``ndcg@20`` of ``recall@20``."""
     name, _, k = metric.partition("@")
     return f"{'recall' if name == 'ndcg' else 'ndcg'}@{k}"
+
+
+def metric_label(name: str) -> str:
+    """``recall@20`` as a reader writes it: ``Recall@20``."""
+    metric, _, k = name.partition("@")
+    return f"{METRICS.get(metric, metric)}@{k}"
+
+
+def shown_value(value: Any) -> str:
+    """A value of a setting as it is written on a command line."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

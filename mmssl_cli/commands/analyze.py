@@ -8,18 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmssl_cli.commands.options import (
-    DEFAULT_DATA_DIR,
-    DEFAULT_RUNS_DIR,
-    DataDir,
-    RunsDir,
-    Verbosity,
-    chosen_dataset,
-    verbosity,
-)
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, chosen_dataset
 from mmssl_cli.commands.places import place_flags
 from mmssl_cli.commands.plan_options import AsJson, Out
 from mmssl_cli.commands.presenting import present
+from mmssl_cli.console.verbosity import Verbosity, verbosity
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, Verbosity, verbosity
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir
+from mmssl_cli.console.verbosity import Verbosity, verbosity
 from mmssl_cli.text import modalities_label, model_label, pluralize
 from pipelines.errors import UsageError, nearest
 
@@ -129,7 +130,7 @@ def say_if_unfinished(run: RunFolder) -> None:
 
 
 def _show(answer: dict[str, Any]) -> None:
-    from mmssl_cli.reporting.tables import comparison_table, metrics_table, show
+    from mmssl_cli.console.tables import comparison_table, metrics_table, show
 
     label = model_label(answer["model"], answer["variant"])
     where = [answer["dataset"], modalities_label(answer["modalities"]), answer["split"]]

@@ -120,7 +120,7 @@ def _print(records: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...
         return
     from rich.text import Text
 
-    from mmssl_cli.reporting.tables import new_table, show
+    from mmssl_cli.console.tables import new_table, show
 
     table = new_table()
     for column in columns:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from enum import IntEnum
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from mmssl_cli.console.verbosity import Verbosity, choose_verbosity
+from mmssl_cli.text import shown_value
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,33 +23,6 @@ DataDir = Annotated[Path, typer.Option("--data-dir", envvar="MMSSL_DATA_DIR", he
 RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="MMSSL_RUNS_DIR", help="Folder of the runs.")]
 DEFAULT_DATA_DIR = Path("data")
 DEFAULT_RUNS_DIR = Path("runs")
-
-
-class Verbosity(IntEnum):
-    """How much a command says."""
-
-    QUIET = 0
-    NORMAL = 1
-    VERBOSE = 2
-
-    @classmethod
-    def of(cls, *, verbose: bool, quiet: bool) -> Verbosity:
-        """The verbosity of the two flags; ``verbose`` wins."""
-        return cls.VERBOSE if verbose else cls.QUIET if quiet else cls.NORMAL
-
-
-_chosen = Verbosity.NORMAL
-
-
-def verbosity() -> Verbosity:
-    """What `-v` and `-q` of this command line ask for."""
-    return _chosen
-
-
-def choose_verbosity(level: Verbosity) -> None:
-    """Set what :func:`verbosity` answers."""
-    global _chosen
-    _chosen = level
 
 
 def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,8 +101,3 @@ def keyword_flag(name: str, annotation: Any, option: Any, default: Any) -> inspe
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[annotation, option], default=default
     )
-
-
-def shown_value(value: Any) -> str:
-    """A value of a setting as it is written on a command line."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -22,11 +22,11 @@ from mmssl_cli.commands.options import (
     RunsDir,
     accepts_settings,
     chosen_dataset,
-    verbosity,
 )
 from mmssl_cli.commands.prepared_data import ensure_prepared
 from mmssl_cli.commands.presenting import run_name
 from mmssl_cli.config import TrainSettings, merge_settings, read_toml, settings_class
+from mmssl_cli.console.verbosity import verbosity
 from pipelines.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -284,8 +284,8 @@ def _show_plan(
     as_json: bool,
 ) -> None:
     from mmssl_cli.console.plan import plan_line
+    from mmssl_cli.console.tables import new_table, show
     from mmssl_cli.console.training import clock
-    from mmssl_cli.reporting.tables import new_table, show
 
     folders = [planned.folder.id if planned.folder else None for planned in planned_runs]
     if as_json:

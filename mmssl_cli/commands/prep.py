@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from mmssl_cli.commands.execution_options import Address, ExecutionTarget, engine_option
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, Verbosity, chosen_dataset, verbosity
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset
+from mmssl_cli.console.verbosity import Verbosity, verbosity
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:

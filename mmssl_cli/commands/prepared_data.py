@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, Verbosity, verbosity
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR
+from mmssl_cli.console.verbosity import Verbosity, verbosity
 from pipelines.errors import InputError
 
 

@@ -29,7 +29,7 @@ def present(section: Section, result: PlanResult | None, out: Path | None = None
     if as_json:
         print(json.dumps(plain(section), indent=2))
     else:
-        from mmssl_cli.reporting.terminal import show_section
+        from mmssl_cli.console.sections import show_section
 
         show_section(section)
     if out is not None:

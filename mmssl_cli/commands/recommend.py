@@ -166,7 +166,7 @@ class Ranker:
 def _show(answers: Sequence[dict[str, Any]]) -> None:
     from rich.text import Text
 
-    from mmssl_cli.reporting.tables import new_table, show
+    from mmssl_cli.console.tables import new_table, show
 
     for number, answer in enumerate(answers):
         titled = any(item.get("title") for item in answer["items"])

@@ -37,7 +37,7 @@ def runs(
     if not found:
         print(f"{runs_dir} holds no runs; `mmssl train` makes one.")
         return
-    from mmssl_cli.reporting.tables import show
+    from mmssl_cli.console.tables import show
 
     show(_table(found))
     for run in found:
@@ -56,7 +56,8 @@ def _plain(run: RunSummary) -> dict[str, Any]:
 def _table(found: list[RunSummary]) -> Table:
     from rich.text import Text
 
-    from mmssl_cli.reporting.tables import mean_and_deviation, metric_label, new_table
+    from mmssl_cli.console.tables import mean_and_deviation, new_table
+    from mmssl_cli.text import metric_label
 
     # A column for each metric that selected a model here, and for its companion at the same K.
     selected = list(dict.fromkeys(run.select_on for run in found if "@" in run.select_on))

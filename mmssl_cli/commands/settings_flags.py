@@ -8,8 +8,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from mmssl_cli.commands.options import keyword_flag, shown_value
+from mmssl_cli.commands.options import keyword_flag
 from mmssl_cli.config import SETTINGS, TrainSettings
+from mmssl_cli.text import shown_value
 
 
 def settings_flags() -> list[inspect.Parameter]:

@@ -75,7 +75,7 @@ def sparsity(
 
 
 def _metric(text: str) -> str:
-    from mmssl_cli.reporting.tables import METRICS
+    from mmssl_cli.text import METRICS
 
     name, _, k = text.strip().lower().partition("@")
     if name not in METRICS or not k.isdecimal() or len(k) > 9 or int(k) < 1:

@@ -20,7 +20,6 @@ from mmssl_cli.commands.options import (
     accepts_settings,
     chosen_dataset,
     shipped_line,
-    verbosity,
 )
 from mmssl_cli.commands.plan_options import Jobs, PlanOptions
 from mmssl_cli.commands.prepared_data import ensure_prepared
@@ -28,6 +27,7 @@ from mmssl_cli.commands.resume_command import Session
 from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings, merge_settings, read_toml
 from mmssl_cli.console.errors import disk_is_full
 from mmssl_cli.console.results import present
+from mmssl_cli.console.verbosity import verbosity
 from mmssl_cli.distributed import torchrun
 from pipelines.errors import InputError, MmsslError, UsageError
 
@@ -217,11 +217,12 @@ def _lost_another(problem: Exception) -> bool:
 
 def _also_to_tensorboard(reporter: Reporter, runs_dir: Path, resume: str | None) -> Reporter:
     from mmssl_cli.console.tensorboard import with_tensorboard
+    from mmssl_cli.runs.folder import RunFolder
     from mmssl_cli.runs.listing import resolve_run
 
     # A run that is resumed by its path need not lie in the folder of the runs.
     folder = resolve_run(resume, runs_dir).path.resolve().parent if resume is not None else runs_dir
-    return with_tensorboard(reporter, folder)
+    return with_tensorboard(reporter, folder, lambda run: RunFolder(run).read_metrics())
 
 
 def _train(session: Session, reporter: Reporter, continued: bool) -> None:

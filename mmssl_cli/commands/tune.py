@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmssl_cli.commands.execution_options import Address, EngineName, ExecutionTarget, GpusPerRun
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, accepts_settings, chosen_dataset, verbosity
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, accepts_settings, chosen_dataset
 from mmssl_cli.commands.plan_options import AsJson, Config, Jobs
 from mmssl_cli.commands.prepared_data import ensure_prepared
 from mmssl_cli.config import RUNTIME_FIELDS, merge_settings
+from mmssl_cli.console.verbosity import verbosity
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -167,8 +168,9 @@ def _show(search: Search, found: Sequence[Trial], best: Trial, path: Path, as_js
             )
         )
         return
+    from mmssl_cli.console.tables import new_table, show
     from mmssl_cli.console.tuning import shown_settings
-    from mmssl_cli.reporting.tables import metric_label, new_table, show
+    from mmssl_cli.text import metric_label
 
     ranked = sorted((t for t in found if t.score is not None), key=lambda t: (-(t.score or 0.0), t.number))
     metric = metric_label(search.base.select_on)

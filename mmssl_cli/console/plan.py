@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from mmssl_cli.commands.options import Verbosity
 from mmssl_cli.console.training import clock, epoch_line
+from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import pluralize
 
-if TYPE_CHECKING:
-    from mmssl_cli.experiments.executor import Outcome
-    from mmssl_cli.experiments.plan import PlannedRun
+
+class PlannedRun(Protocol):
+    """Status of a run before the plan is carried out, and the finished run where there is one."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def run(self) -> Any: ...
+
+
+class Outcome(Protocol):
+    """Result of a run: a finished one (``id``, ``settings``, ``test``, ``result``), or None and where it failed."""
+
+    @property
+    def run(self) -> Any: ...
+    @property
+    def reused(self) -> bool: ...
+    @property
+    def trace(self) -> str: ...
 
 
 class PlanReporter:

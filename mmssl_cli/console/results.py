@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from mmssl_cli.text import modalities_label, model_label
 
-if TYPE_CHECKING:
-    from mmssl_cli.training.trainer import RunResult
+
+class RunResult(Protocol):
+    """A finished run: its folder and what its result.json holds."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def record(self) -> dict[str, Any]: ...
 
 
 def present(results: Sequence[RunResult], as_json: bool) -> None:
@@ -33,7 +40,7 @@ def _plain(results: Sequence[RunResult]) -> dict[str, Any]:
 
 
 def _show(results: Sequence[RunResult]) -> None:
-    from mmssl_cli.reporting.tables import metrics_table, show
+    from mmssl_cli.console.tables import metrics_table, show
 
     first = results[0].record
     seeds = ", ".join(str(result.record["seed"]) for result in results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from mmssl_cli.console.training import Reporter
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch.utils.tensorboard import SummaryWriter
 
 #: The folder of the event files, inside that of the run.
@@ -19,13 +20,18 @@ FOLDER = "tensorboard"
 _NOT_DRAWN = ("epoch", "best", "eta_seconds")
 
 
-def with_tensorboard(reporter: Reporter, runs_dir: Path) -> TensorBoardReporter:
+def with_tensorboard(
+    reporter: Reporter, runs_dir: Path, read_metrics: Callable[[Path], pd.DataFrame]
+) -> TensorBoardReporter:
     """A reporter that tells ``reporter`` everything and writes it for TensorBoard, in ``runs_dir/<run>/tensorboard``.
+
+    Args:
+        read_metrics: returns the epochs so far of the run in a folder, a row each.
 
     Raises:
         UsageError: TensorBoard is not installed.
     """
-    return TensorBoardReporter(reporter, runs_dir, summary_writer())
+    return TensorBoardReporter(reporter, runs_dir, read_metrics, summary_writer())
 
 
 def summary_writer() -> type[SummaryWriter]:
@@ -50,8 +56,14 @@ class TensorBoardReporter(Reporter):
     is written from the run's own metrics.
     """
 
-    def __init__(self, inner: Reporter, runs_dir: Path, new_writer: type[SummaryWriter]) -> None:
-        self._inner, self._runs_dir, self._new_writer = inner, runs_dir, new_writer
+    def __init__(
+        self,
+        inner: Reporter,
+        runs_dir: Path,
+        read_metrics: Callable[[Path], pd.DataFrame],
+        new_writer: type[SummaryWriter],
+    ) -> None:
+        self._inner, self._runs_dir, self._read_metrics, self._new_writer = inner, runs_dir, read_metrics, new_writer
         self._writer: SummaryWriter | None = None
 
     @property
@@ -86,10 +98,8 @@ class TensorBoardReporter(Reporter):
         self._inner.close()
 
     def _write_earlier(self, run: Path, first: int) -> None:
-        from mmssl_cli.runs.folder import RunFolder
-
         assert self._writer is not None
-        for record in RunFolder(run).read_metrics().to_dict("records"):
+        for record in self._read_metrics(run).to_dict("records"):
             if record["epoch"] < first:
                 _add(self._writer, {str(name): value for name, value in record.items()})
 

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from mmssl_cli.commands.options import Verbosity
+from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import DEFAULT_METRIC, modalities_label, model_label, pluralize
 
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mmssl_cli.commands.options import Verbosity, shown_value
-from mmssl_cli.text import pluralize
+from mmssl_cli.console.verbosity import Verbosity
+from mmssl_cli.text import pluralize, shown_value
 
-if TYPE_CHECKING:
-    from mmssl_cli.experiments.tuning.study import Trial
+
+class Trial(Protocol):
+    """A trial that is over."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def score(self) -> float | None: ...
+    @property
+    def best_epoch(self) -> int | None: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def problem(self) -> str | None: ...
+    @property
+    def drawn(self) -> dict[str, Any]: ...
 
 
 class TuneReporter:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from mmssl_cli.config import VARIANTS, TrainSettings, build_settings
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, with_marks, word
 from mmssl_cli.reporting.published.ablation import SOURCE, published_ablation
-from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.studies.paired_tests import TESTS, against
-from mmssl_cli.text import companion, dashed, modalities_label
+from mmssl_cli.text import companion, dashed, metric_label, modalities_label
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,11 +15,10 @@ from mmssl_cli.reporting.document import (
     word,
 )
 from mmssl_cli.reporting.published import published_results
-from mmssl_cli.reporting.tables import METRICS, metric_label
 from mmssl_cli.studies.evidence import OURS
 from mmssl_cli.studies.paired_tests import TESTS, against
 from mmssl_cli.studies.run_selection import validation
-from mmssl_cli.text import dashed, modalities_label
+from mmssl_cli.text import METRICS, dashed, metric_label, modalities_label
 
 if TYPE_CHECKING:
     from mmssl_cli.runs.results import Configuration

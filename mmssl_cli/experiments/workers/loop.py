@@ -64,8 +64,9 @@ def _train(
     reporter: Reporter = RemoteReporter(connection)
     if tensorboard:
         from mmssl_cli.console.tensorboard import with_tensorboard
+        from mmssl_cli.runs.folder import RunFolder
 
-        reporter = with_tensorboard(reporter, runs_dir)
+        reporter = with_tensorboard(reporter, runs_dir, lambda run: RunFolder(run).read_metrics())
     try:
         return "finished", str(ensure_run(build_settings(values), data_dir, runs_dir, reporter))
     except LockedError as problem:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.runs.listing import INTERRUPTED, RUNNING
 from mmssl_cli.studies.curves.section import NEAR, Curve
+from mmssl_cli.text import metric_label
 
 
 def findings(curves: Sequence[Curve], metric: str) -> tuple[str, ...]:

@@ -11,9 +11,8 @@ import numpy as np
 
 from mmssl_cli.config import RUNTIME_FIELDS
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, word
-from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.runs.results import configuration_of, label_of
-from mmssl_cli.text import DEFAULT_METRIC, companion, dashed
+from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:

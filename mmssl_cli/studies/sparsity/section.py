@@ -14,9 +14,8 @@ from mmssl_cli.evaluation.significance import compare_over_users
 from mmssl_cli.evaluation.sparsity import Buckets, default_buckets
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, p_value, percent, with_marks, word
 from mmssl_cli.reporting.published.sparsity import published_sparsity
-from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.studies.sparsity.items import item_side
-from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, pluralize
+from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label, pluralize
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:

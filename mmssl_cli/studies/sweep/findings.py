@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from mmssl_cli.reporting.document import mean_of
-from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.studies.sweep.points import SYMBOLS, Line, Point, shown_name, shown_value
+from mmssl_cli.text import metric_label
 
 if TYPE_CHECKING:
     from mmssl_cli.runs.results import Configuration

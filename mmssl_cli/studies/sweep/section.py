@@ -8,11 +8,10 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Section, Table, mean_of, with_marks, word
-from mmssl_cli.reporting.tables import metric_label
 from mmssl_cli.studies.run_selection import RULE, representatives
 from mmssl_cli.studies.sweep.findings import Measured, axis_name, findings, selected_on_validation, validation_of
 from mmssl_cli.studies.sweep.points import Line, is_number, shown_name, shown_value
-from mmssl_cli.text import DEFAULT_METRIC, companion, dashed
+from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label
 
 if TYPE_CHECKING:
     import pandas as pd

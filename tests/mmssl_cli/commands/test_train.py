@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mmssl_cli.commands.options import Verbosity
 from mmssl_cli.commands.settings_flags import settings_flags
 from mmssl_cli.config import SETTINGS, TrainSettings, build_settings, merge_settings, settings_to_toml
+from mmssl_cli.console.tables import metrics_table
 from mmssl_cli.console.training import LiveReporter, PlainReporter, Reporter, clock, make_reporter
-from mmssl_cli.reporting.tables import metrics_table
+from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.training.trainer import RunResult
 from tests.conftest import Answer
 

@@ -19,6 +19,11 @@ from tests.conftest import Answer
 tensorboard = pytest.importorskip("tensorboard", reason="a part of the extra 'test'")
 
 
+def read_metrics(run: Path) -> pd.DataFrame:
+    """The epochs of a run in a folder."""
+    return RunFolder(run).read_metrics()
+
+
 class Heard(Reporter):
     """Keeps what it is told."""
 
@@ -95,12 +100,12 @@ def test_a_resumed_run_has_one_line_without_gap(
 
 def test_epochs_that_are_trained_again_are_hidden(tmp_path: Path) -> None:
     info = {"run": "r", "first_epoch": 1}
-    first = with_tensorboard(Reporter(), tmp_path)
+    first = with_tensorboard(Reporter(), tmp_path, read_metrics)
     first.start(info)
     for epoch in (1, 2, 3):
         first.epoch({"epoch": epoch, "loss/total": float(epoch)})
     first.close()
-    again = with_tensorboard(Reporter(), tmp_path)
+    again = with_tensorboard(Reporter(), tmp_path, read_metrics)
     again.start({**info, "first_epoch": 2})
     again.epoch({"epoch": 2, "loss/total": 20.0})
     again.close()
@@ -109,7 +114,7 @@ def test_epochs_that_are_trained_again_are_hidden(tmp_path: Path) -> None:
 
 def test_the_other_reporter_hears_all(tmp_path: Path) -> None:
     heard = Heard()
-    reporter = with_tensorboard(heard, tmp_path)
+    reporter = with_tensorboard(heard, tmp_path, read_metrics)
     info = {"run": "r", "first_epoch": 1}
     reporter.start(info)
     reporter.epoch({"epoch": 1, "seconds": 0.5, "best": True, "eta_seconds": 3.0})
@@ -128,7 +133,7 @@ def test_the_other_reporter_hears_all(tmp_path: Path) -> None:
 
 
 def test_an_epoch_is_on_disk_before_the_next(tmp_path: Path) -> None:
-    reporter = with_tensorboard(Reporter(), tmp_path)
+    reporter = with_tensorboard(Reporter(), tmp_path, read_metrics)
     reporter.start({"run": "r", "first_epoch": 1})
     reporter.epoch({"epoch": 1, "seconds": 0.5})
     assert scalars(tmp_path / "r") == {"seconds": {1: 0.5}}

@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from mmssl_cli.console.sections import show_section
+from mmssl_cli.console.tables import rich_table
 from mmssl_cli.reporting import html, latex, markdown, tabular
 from mmssl_cli.reporting.document import (
     Cell,
@@ -29,8 +31,6 @@ from mmssl_cli.reporting.document import (
     word,
 )
 from mmssl_cli.reporting.plain import filled, of_words, one_line
-from mmssl_cli.reporting.tables import rich_table
-from mmssl_cli.reporting.terminal import show_section
 from mmssl_cli.reporting.writing import write_report, write_section
 from mmssl_cli.text import dashed
 from tests.helpers import sample_report

@@ -13,8 +13,8 @@ from rich.text import Text
 from mmssl_cli.reporting import document
 from mmssl_cli.reporting.plain import filled, of_words, one_line
 from mmssl_cli.reporting.published import published_results
+from mmssl_cli.text import METRICS, metric_label
 
-METRICS = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
 _MARKS = {"best": "bold", "second": "underline", "": ""}
 _COMPARED = ("recall@20", "precision@20", "ndcg@20")
 
@@ -94,12 +94,6 @@ def comparison_table(dataset: str, ours: Mapping[str, Sequence[Mapping[str, floa
         cells = [mean_and_deviation(_values(results, name)) for name in _COMPARED]
         table.add_row(Text(label), *cells, source, style=style)
     return table
-
-
-def metric_label(name: str) -> str:
-    """``recall@20`` as a reader writes it: ``Recall@20``."""
-    metric, _, k = name.partition("@")
-    return f"{METRICS.get(metric, metric)}@{k}"
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:

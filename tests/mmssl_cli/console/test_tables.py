@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from mmssl_cli.console.tables import comparison_table, mean_and_deviation, metrics_table, show
 from mmssl_cli.reporting.published import published_results
-from mmssl_cli.reporting.tables import comparison_table, mean_and_deviation, metrics_table, show
 from tests.conftest import ROOT
 
 PAPER = ROOT.parent / "shared" / "paper"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from mmssl_cli.console.tables import rich_table, show
 from mmssl_cli.reporting.document import Section
 from mmssl_cli.reporting.plain import filled, notes_of, one_line
-from mmssl_cli.reporting.tables import rich_table, show
 
 
 def show_section(section: Section) -> None:
