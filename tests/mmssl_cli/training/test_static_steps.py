@@ -200,7 +200,7 @@ def test_a_trace_tells_what_waits_from_what_does_not() -> None:
 
 def test_the_graphs_are_those_of_the_leading_process(monkeypatch: pytest.MonkeyPatch) -> None:
     led = torch.tensor([0, 1, 2]).repeat(2, 12, 1)
-    monkeypatch.setattr(model_module, "copy_from_leader", lambda tensors: [tensor.copy_(led) for tensor in tensors])
+    monkeypatch.setattr(model_module, "broadcast_tensors", lambda tensors: [tensor.copy_(led) for tensor in tensors])
     model = toy_model(toy_data())
     for epoch in (1, 2):
         model.begin_epoch(epoch)
