@@ -48,7 +48,7 @@ def test_shipped_settings_are_of_the_data_set_and_model_that_flags_name(shipped:
 
 
 def test_every_shipped_file_is_valid() -> None:
-    for path in config.SHIPPED.glob("*/*.toml"):
+    for path in set(config.SHIPPED.glob("*/*.toml")) - set(config.SHIPPED.glob("ranges/*.toml")):
         settings = merge_settings({"dataset": path.parent.name, "model": path.stem})
         assert (
             settings.model_dump().items()
