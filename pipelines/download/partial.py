@@ -89,7 +89,7 @@ class Partial:
         """
         self._note(origin)
         try:
-            with self.path.open("rb") as file:
+            with self.path.open("r+b") as file:
                 os.fsync(file.fileno())
             self.path.replace(self.target)
         except OSError as problem:

@@ -1,24 +1,26 @@
-"""A lock on a file or folder: one process writes it at a time, and the system lets go of it should that process die."""
+"""A lock on a file or folder: one process writes it at a time, and the system releases it should that process die."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout, lock_descriptor
 
 from pipelines.errors import MmsslError
 from pipelines.io.files import write_problem
 
+# A listing holds the lock for an instant to see whether it is free; a writer outlasts that.
+_PATIENCE = 0.3
+# Where the process id begins in the file: Windows lets no other process read the first byte, which it locks.
+_PID = 1
+
 
 class LockedError(MmsslError):
     """Another process holds a lock."""
-
-
-# A listing holds the lock for an instant to see whether it is free; a writer outlasts that.
-_PATIENCE = 0.3
 
 
 @contextmanager
@@ -32,62 +34,44 @@ def held(path: Path, what: str, *, passing: bool = False) -> Iterator[None]:
         LockedError: another process holds it; the sentence names that process.
         InputError: the file cannot be written.
     """
-    handle = _opened(path, what)
+    lock = FileLock(path, timeout=_PATIENCE, poll_interval=0.02, fallback_to_soft=False, on_acquired=_write_pid)
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        try:
-            yield
-        finally:
-            os.ftruncate(handle, 0)
-            if passing:
-                path.unlink(missing_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise LockedError(f"{what} is being written by {_holder(path)}; wait until it ends, or stop it.") from None
+    except OSError as problem:
+        raise write_problem(path, problem) from problem
+    try:
+        yield
     finally:
-        os.close(handle)
-
-
-def _opened(path: Path, what: str) -> int:
-    """The lock file, open and locked."""
-    while True:
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as problem:
-            raise write_problem(path, problem) from problem
-        try:
-            _acquire(handle, what)
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(handle)):
-                return handle
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)  # its holder removed it in the meantime: the lock is now another file
+        with suppress(OSError):  # as on Windows, where releasing the lock removes the file
+            path.unlink() if passing else os.truncate(path, 0)
+        lock.release()
 
 
 def is_held(path: Path) -> bool:
     """Whether some process holds the lock file ``path`` at this moment."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Some network file systems lock only what is open for writing.
+        with path.open("r+b" if os.access(path, os.W_OK) else "rb") as file:
+            for _ in range(3):  # another listing holds it for an instant only
+                if lock_descriptor(file.fileno(), blocking=False):
+                    return False
+                time.sleep(0.005)
+            return True
     except OSError:
         return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
-def _acquire(handle: int, what: str) -> None:
-    give_up = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                break
-        time.sleep(0.02)
-    pid = os.pread(handle, 20, 0).decode(errors="replace").strip()
-    holder = f"process {pid}" if pid.isdigit() else "another process"
-    raise LockedError(f"{what} is being written by {holder}; wait until it ends, or stop it.")
+def _write_pid(handle: int) -> None:
+    os.ftruncate(handle, 0)
+    os.write(handle, b" " * _PID + f"{os.getpid()}\n".encode())
+
+
+def _holder(path: Path) -> str:
+    """Return a name for the process that holds the lock."""
+    pid = ""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(_PID)
+        pid = file.read(20).decode(errors="replace").strip()
+    return f"process {pid}" if pid.isdecimal() else "another process"

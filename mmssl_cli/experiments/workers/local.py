@@ -101,8 +101,9 @@ class WorkerProcess:
         self.connection.close()
         self._start()
         if code is not None and code < 0:
-            killed = f"was killed by signal {-code} ({signal.Signals(-code).name})"
-            return killed + ("; memory may have run out" if -code == signal.SIGKILL else "")
+            name = signal.Signals(-code).name
+            killed = f"was killed by signal {-code} ({name})"
+            return killed + ("; memory may have run out" if name == "SIGKILL" else "")
         return f"ended with exit code {code}"
 
     def stop(self) -> None:

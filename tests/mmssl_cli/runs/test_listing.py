@@ -273,7 +273,7 @@ def test_a_second_process_cannot_write_a_run_until_the_first_dies(tmp_path: Path
             child.send_signal(signal.SIGKILL)
     assert not run.is_locked()
     with run.lock():
-        assert (run.path / "lock").read_text() == f"{os.getpid()}\n"
+        assert (run.path / "lock").read_text() == f" {os.getpid()}\n"
     assert (run.path / "lock").read_text() == ""
 
 
