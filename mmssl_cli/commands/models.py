@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
@@ -65,16 +64,8 @@ def _used_on(model: str, dataset: str, data_dir: Path) -> TrainSettings:
 
 
 def _describe(model: str, cls: type[TrainSettings]) -> dict[str, Any]:
-    """The docstring of a settings class is `Name (paper). More.`"""
-    text = " ".join((inspect.getdoc(cls) or "").split())
-    paper = re.search(r"\s*\(([^()]*\b\d{4})\)", text)
-    about = text if paper is None else text[: paper.start()] + text[paper.end() :]
-    return {
-        "model": model,
-        "paper": paper.group(1) if paper else None,
-        "about": about.rstrip("."),
-        "settings": len(cls.model_fields),
-    }
+    about = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split()).rstrip(".")
+    return {"model": model, "paper": cls.paper, "about": about, "settings": len(cls.model_fields)}
 
 
 def _setting(key: str, field: FieldInfo) -> dict[str, Any]:

@@ -24,20 +24,22 @@ def settings_flags() -> list[inspect.Parameter]:
 def _declarations() -> dict[str, dict[type[TrainSettings], list[str]]]:
     """Field -> the classes that declare it -> the models that have it from there.
 
-    By generation: the fields of all models stand before those of a few, and these before one model's.
+    The fields of all models stand before those of a few, and these before one model's.
     """
+    models: dict[type[TrainSettings], list[str]] = {}
+    for model, cls in SETTINGS.items():
+        for ancestor in reversed(cls.__mro__):
+            if issubclass(ancestor, TrainSettings):
+                models.setdefault(ancestor, []).append(model)
     found: dict[str, dict[type[TrainSettings], list[str]]] = {}
-    for generation in range(max(len(cls.__mro__) for cls in SETTINGS.values())):
-        for model, cls in SETTINGS.items():
-            ancestors = [a for a in reversed(cls.__mro__) if issubclass(a, TrainSettings)]
-            for ancestor in ancestors[generation : generation + 1]:
-                for name in ancestor.__annotations__:
-                    if name not in cls.model_fields:
-                        continue
-                    declared = found.setdefault(name, {})
-                    known = [model for models in declared.values() for model in models]
-                    if model not in known:  # what a subclass says anew is no other setting
-                        declared.setdefault(ancestor, []).append(model)
+    for cls in sorted(models, key=lambda cls: len(models[cls]), reverse=True):
+        for name in inspect.get_annotations(cls):
+            if name not in cls.model_fields:
+                continue
+            declared = found.setdefault(name, {})
+            known = {model for others in declared.values() for model in others}
+            if new := [model for model in models[cls] if model not in known]:  # else a subclass says it anew
+                declared[cls] = new
     return found
 
 

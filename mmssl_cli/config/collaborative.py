@@ -8,29 +8,31 @@ from pydantic import Field
 
 from mmssl_cli.config.train import GraphSettings, TrainSettings
 
-_MODEL = TrainSettings.model_fields["model"].description
-_LAYERS = "Layers L of propagation over the interaction graph."
-_L2_WEIGHT = TrainSettings.model_fields["l2_weight"].description
-
 
 class MFSettings(TrainSettings):
-    """Matrix factorisation with BPR (Rendle et al., UAI 2009)."""
+    """Matrix factorisation with BPR."""
 
-    model: Literal["mf"] = Field("mf", description=_MODEL)
+    paper = "Rendle et al., UAI 2009"
+
+    model: Literal["mf"] = "mf"
 
 
 class LightGCNSettings(GraphSettings):
-    """LightGCN (He et al., SIGIR 2020)."""
+    """LightGCN. Embeddings averaged over layers of linear propagation."""
 
-    model: Literal["lightgcn"] = Field("lightgcn", description=_MODEL)
+    paper = "He et al., SIGIR 2020"
+
+    model: Literal["lightgcn"] = "lightgcn"
 
 
 class NGCFSettings(GraphSettings):
-    """NGCF (Wang et al., SIGIR 2019)."""
+    """NGCF. Propagation with learnt matrices and products with the neighbours, layers side by side."""
 
-    model: Literal["ngcf"] = Field("ngcf", description=_MODEL)
-    layers: int = Field(3, ge=0, le=16, description=_LAYERS)
-    l2_weight: float = Field(1e-5, ge=0, description=_L2_WEIGHT)
+    paper = "Wang et al., SIGIR 2019"
+
+    model: Literal["ngcf"] = "ngcf"
+    layers: int = 3
+    l2_weight: float = 1e-5
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on what each layer puts out (message dropout).")
     node_dropout: float = Field(0.0, ge=0, lt=1, description="Share of nodes whose messages a layer blocks.")
     layer_scaling: Literal["l2", "none"] = Field(
@@ -49,11 +51,13 @@ class NodeContrastSettings(GraphSettings):
 
 
 class SGLSettings(NodeContrastSettings):
-    """SGL (Wu et al., SIGIR 2021)."""
+    """SGL. LightGCN and a contrast of two views of each node over damaged graphs."""
 
-    model: Literal["sgl"] = Field("sgl", description=_MODEL)
-    layers: int = Field(3, ge=0, le=16, description=_LAYERS)
-    l2_weight: float = Field(1e-4, ge=0, description=_L2_WEIGHT)
+    paper = "Wu et al., SIGIR 2021"
+
+    model: Literal["sgl"] = "sgl"
+    layers: int = 3
+    l2_weight: float = 1e-4
     augmentation: Literal["edge-drop", "node-drop", "random-walk"] = Field(
         "edge-drop",
         description="How a view damages the graph: by leaving out edges, nodes with their edges, or other edges in "
@@ -65,11 +69,13 @@ class SGLSettings(NodeContrastSettings):
 
 
 class NCLSettings(NodeContrastSettings):
-    """NCL (Lin et al., WWW 2022)."""
+    """NCL. LightGCN and contrasts of a node with its neighbours in the graph and among the embeddings."""
 
-    model: Literal["ncl"] = Field("ncl", description=_MODEL)
-    layers: int = Field(3, ge=0, le=16, description=_LAYERS)
-    l2_weight: float = Field(1e-4, ge=0, description=_L2_WEIGHT)
+    paper = "Lin et al., WWW 2022"
+
+    model: Literal["ncl"] = "ncl"
+    layers: int = 3
+    l2_weight: float = 1e-4
     contrast_weight: float = Field(4e-3, ge=0, description="Weight lambda_1 of the structural contrast.")
     contrast_temperature: float = Field(0.05, gt=0, description="Temperature tau of both contrasts.")
     structure_hops: int = Field(
@@ -85,11 +91,13 @@ class NCLSettings(NodeContrastSettings):
 
 
 class HCCFSettings(NodeContrastSettings):
-    """HCCF (Xia et al., SIGIR 2022)."""
+    """HCCF. Propagation over the graph contrasted with propagation over learnt hyperedges."""
 
-    model: Literal["hccf"] = Field("hccf", description=_MODEL)
-    layers: int = Field(2, ge=0, le=16, description=_LAYERS)
-    l2_weight: float = Field(1e-4, ge=0, description=_L2_WEIGHT)
+    paper = "Xia et al., SIGIR 2022"
+
+    model: Literal["hccf"] = "hccf"
+    layers: int = 2
+    l2_weight: float = 1e-4
     hyperedges: int = Field(128, ge=1, description="Learnt hyperedges K of the users, and of the items.")
     hyper_levels: int = Field(3, ge=0, le=16, description="Levels C of mixing among the hyperedges of a layer.")
     hyper_scale: float = Field(

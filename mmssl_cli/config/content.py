@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from mmssl_cli.config.train import GraphSettings, TrainSettings
 
-_MODEL = TrainSettings.model_fields["model"].description
-_LR = TrainSettings.model_fields["lr"].description
-
 
 class VBPRSettings(TrainSettings):
-    """VBPR (He and McAuley, AAAI 2016). Matrix factorisation with projected content beside the item's own factors."""
+    """VBPR. Matrix factorisation with projected content beside the item's own factors."""
 
-    needs_content: ClassVar[bool] = True
+    paper = "He and McAuley, AAAI 2016"
+    needs_content = True
 
-    model: Literal["vbpr"] = Field("vbpr", description=_MODEL)
+    model: Literal["vbpr"] = "vbpr"
     feature_weight: float | None = Field(
         None, gt=0, description="Length that each item's content row is scaled to; by default rows stay as they are."
     )
 
 
 class LightGCNMSettings(GraphSettings):
-    """LightGCN-M (Wei et al., WWW 2023). A baseline of the paper: LightGCN with the items' content in its layer 0."""
+    """LightGCN-M. A baseline of the paper: LightGCN with the items' content in its layer 0."""
 
-    needs_content: ClassVar[bool] = True
+    paper = "Wei et al., WWW 2023"
+    needs_content = True
 
-    model: Literal["lightgcn-m"] = Field("lightgcn-m", description=_MODEL)
+    model: Literal["lightgcn-m"] = "lightgcn-m"
     content_join: Literal["sum", "concat"] = Field(
         "sum",
         description="How content enters layer 0: added to the items' embeddings, or beside them as further columns.",
@@ -37,11 +36,12 @@ class LightGCNMSettings(GraphSettings):
 
 
 class MMGCNSettings(GraphSettings):
-    """MMGCN (Wei et al., MM 2019). A graph convolution for each modality, joined to the ids, summed at the end."""
+    """MMGCN. A graph convolution for each modality, joined to the ids, summed at the end."""
 
-    needs_content: ClassVar[bool] = True
+    paper = "Wei et al., MM 2019"
+    needs_content = True
 
-    model: Literal["mmgcn"] = Field("mmgcn", description=_MODEL)
+    model: Literal["mmgcn"] = "mmgcn"
     adjacency: Literal["mean", "sym", "left"] = Field(  # type: ignore[assignment]
         "mean",
         description="Graph weights: the paper's mean over neighbours 1/N_u (mean), 1/sqrt(N_u N_i) (sym) or "
@@ -50,15 +50,16 @@ class MMGCNSettings(GraphSettings):
     combination: Literal["concat", "elementwise"] = Field(
         "elementwise", description="How a node's neighbourhood meets its own part: beside each other, or added."
     )
-    lr: float = Field(5e-4, gt=0, description=_LR)
+    lr: float = 5e-4
 
 
 class GRCNSettings(TrainSettings):
-    """GRCN (Wei et al., MM 2020). The interaction graph is refined by content before ids propagate over it."""
+    """GRCN. The interaction graph is refined by content before ids propagate over it."""
 
-    needs_content: ClassVar[bool] = True
+    paper = "Wei et al., MM 2020"
+    needs_content = True
 
-    model: Literal["grcn"] = Field("grcn", description=_MODEL)
+    model: Literal["grcn"] = "grcn"
     layers: int = Field(2, ge=0, le=16, description="Layers L of propagation of the ids over the refined graph.")
     routing_steps: int = Field(3, ge=0, le=16, description="Iterations T of the routing that finds users' prototypes.")
     integration: Literal["confidence", "max", "mean"] = Field(
@@ -73,15 +74,16 @@ class GRCNSettings(TrainSettings):
         "concat",
         description="What is ranked by: ids and content beside each other, their mean, or the ids alone.",
     )
-    lr: float = Field(1e-4, gt=0, description=_LR)
+    lr: float = 1e-4
 
 
 class CLCRecSettings(TrainSettings):
-    """CLCRec (Wei et al., MM 2021). Contrast of collaborative embeddings with content, for items without users."""
+    """CLCRec. Contrast of collaborative embeddings with content, for items without users."""
 
-    needs_content: ClassVar[bool] = True
+    paper = "Wei et al., MM 2021"
+    needs_content = True
 
-    model: Literal["clcrec"] = Field("clcrec", description=_MODEL)
+    model: Literal["clcrec"] = "clcrec"
     loss: Literal["contrast"] = Field(  # type: ignore[assignment]
         "contrast", description="Ranking loss: the contrast of users with items that the model has instead of BPR."
     )
@@ -102,11 +104,12 @@ class CLCRecSettings(TrainSettings):
 
 
 class BM3Settings(GraphSettings):
-    """BM3 (Zhou et al., WWW 2023). Bootstrapped views of users, items and content, without negatives."""
+    """BM3. Bootstrapped views of users, items and content, without negatives."""
 
-    needs_content: ClassVar[bool] = True
+    paper = "Zhou et al., WWW 2023"
+    needs_content = True
 
-    model: Literal["bm3"] = Field("bm3", description=_MODEL)
+    model: Literal["bm3"] = "bm3"
     loss: Literal["bootstrap"] = Field(  # type: ignore[assignment]
         "bootstrap", description="Ranking loss: the reconstruction of the graph that the model has instead of BPR."
     )

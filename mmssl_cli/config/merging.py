@@ -13,6 +13,7 @@ from mmssl_cli.config.registry import SETTINGS, settings_class
 from mmssl_cli.config.train import TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
 
+#: A folder of settings for each data set, and ``ranges`` with what `mmssl tune` searches.
 SHIPPED = Path(__file__).parents[1] / "presets"
 
 
@@ -51,7 +52,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def shipped_settings(dataset: str, model: str) -> dict[str, Any]:
     """The shipped settings of a data set and a model: empty where none are shipped."""
     path = SHIPPED / dataset / f"{model}.toml"
-    return read_toml(path) if path.is_file() else {}
+    return read_toml(path) if path.is_file() and dataset != "ranges" else {}
 
 
 def merge_settings(

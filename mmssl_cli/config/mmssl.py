@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
 from mmssl_cli.config.train import GraphSettings, TrainSettings
 
+Variant = Literal["full", "w/o-ASL", "w/o-CL", "w/o-GT", "r/p-GAE"]
+VARIANTS: tuple[str, ...] = get_args(Variant)
 
-class MMSSLSettings(GraphSettings):
-    """MMSSL (Wei et al., WWW 2023). Equation numbers are the paper's."""
 
-    model: Literal["mmssl"] = Field("mmssl", description=TrainSettings.model_fields["model"].description)
-    variant: Literal["full", "w/o-ASL", "w/o-CL", "w/o-GT", "r/p-GAE"] = Field(
+class AdversarySettings(TrainSettings):
+    """Settings of MMSSL's adversarial self-augmentation, which other models can take as well (Table 5)."""
+
+    gradient_penalty: float = Field(1.0, ge=0, description="Weight lambda_1 of the gradient penalty (Eq. 7).")
+    zeta: float = Field(1.0, ge=0, description="Weight of the auxiliary signal in the transformed rows (Eq. 5).")
+    gumbel_temperature: float = Field(0.2, gt=0, description="Temperature tau of the Gumbel softmax (Eq. 5).")
+    gumbel_scale: float = Field(0.1, ge=0, description="Factor on the Gumbel noise g (Eq. 5).")
+    discriminator_lr: float = Field(3e-4, gt=0, description="Learning rate of the discriminator.")
+    discriminator_hidden: int = Field(64, ge=1, description="Width of the discriminator's hidden layers (Eq. 4).")
+    discriminator_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of the discriminator's layers (Eq. 4).")
+    discriminator_steps: int = Field(1, ge=1, description="Discriminator updates a training step (Algorithm 1).")
+
+
+class MMSSLSettings(GraphSettings, AdversarySettings):
+    """MMSSL. Modality graphs learnt against a discriminator, and a contrast across modalities (Eq.: its paper's)."""
+
+    paper = "Wei et al., WWW 2023"
+
+    model: Literal["mmssl"] = "mmssl"
+    variant: Variant = Field(
         "full",
         description="The whole model, or without the adversary, the contrast or the Gumbel transform, "
         "or with a graph auto-encoder in place of the adversary (Sec. 4.3.1).",
@@ -35,20 +53,12 @@ class MMSSLSettings(GraphSettings):
         ge=0,
         description="Weight lambda_3 of the generator's loss (Eq. 13); of the auto-encoder's in r/p-GAE.",
     )
-    gradient_penalty: float = Field(1.0, ge=0, description="Weight lambda_1 of the gradient penalty (Eq. 7).")
-    zeta: float = Field(1.0, ge=0, description="Weight of the auxiliary signal in the transformed rows (Eq. 5).")
-    gumbel_temperature: float = Field(0.2, gt=0, description="Temperature tau of the Gumbel softmax (Eq. 5).")
-    gumbel_scale: float = Field(0.1, ge=0, description="Factor on the Gumbel noise g (Eq. 5).")
     generator_lr: float | None = Field(
         None,
         gt=0,
         description="Learning rate of the generator's projections (Eq. 2); as lr unless given. It sets how fast the "
         "modality graphs move.",
     )
-    discriminator_lr: float = Field(3e-4, gt=0, description="Learning rate of the discriminator.")
-    discriminator_hidden: int = Field(64, ge=1, description="Width of the discriminator's hidden layers (Eq. 4).")
-    discriminator_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of the discriminator's layers (Eq. 4).")
-    discriminator_steps: int = Field(1, ge=1, description="Discriminator updates a training step (Algorithm 1).")
 
     @field_validator("heads")
     @classmethod
@@ -57,6 +67,3 @@ class MMSSLSettings(GraphSettings):
         if dim is not None and dim % heads:
             raise ValueError(f"expected a divisor of embedding-dim ({dim})")
         return heads
-
-
-VARIANTS: tuple[str, ...] = ("full", "w/o-ASL", "w/o-CL", "w/o-GT", "r/p-GAE")

@@ -1,56 +1,63 @@
-"""The settings classes by the name of their model."""
+"""The models by name: one line each, which is all that a new model adds outside its own file.
+
+Both classes are named by where they are and imported when they are asked for. Settings that are in `config/` need no
+PyTorch, so that `mmssl models` and the flags of every command answer at once; the settings of a model may as well
+stand in the model's file, whose import those commands then wait for.
+"""
 
 from __future__ import annotations
 
-from mmssl_cli.config.collaborative import (
-    HCCFSettings,
-    LightGCNSettings,
-    MFSettings,
-    NCLSettings,
-    NGCFSettings,
-    SGLSettings,
-)
-from mmssl_cli.config.content import (
-    BM3Settings,
-    CLCRecSettings,
-    GRCNSettings,
-    LightGCNMSettings,
-    MMGCNSettings,
-    VBPRSettings,
-)
-from mmssl_cli.config.mmssl import MMSSLSettings
-from mmssl_cli.config.structure import FREEDOMSettings, LATTICESettings, MGCNSettings, MMGCLSettings, SLMRecSettings
+from collections.abc import Iterator, Mapping
+from pkgutil import resolve_name
+
 from mmssl_cli.config.train import TrainSettings
 from pipelines.errors import UsageError, nearest
 
-SETTINGS: dict[str, type[TrainSettings]] = {
-    "mmssl": MMSSLSettings,
-    "lightgcn": LightGCNSettings,
-    "mf": MFSettings,
-    "ngcf": NGCFSettings,
-    "sgl": SGLSettings,
-    "ncl": NCLSettings,
-    "hccf": HCCFSettings,
-    "vbpr": VBPRSettings,
-    "lightgcn-m": LightGCNMSettings,
-    "mmgcn": MMGCNSettings,
-    "grcn": GRCNSettings,
-    "clcrec": CLCRecSettings,
-    "bm3": BM3Settings,
-    "freedom": FREEDOMSettings,
-    "lattice": LATTICESettings,
-    "mgcn": MGCNSettings,
-    "slmrec": SLMRecSettings,
-    "mmgcl": MMGCLSettings,
+#: Model -> its class and that of its settings, ``module:Class`` each; in the order of listings.
+MODELS: dict[str, tuple[str, str]] = {
+    "mmssl": ("mmssl_cli.models.mmssl.model:MMSSL", "mmssl_cli.config.mmssl:MMSSLSettings"),
+    "lightgcn": ("mmssl_cli.models.lightgcn:LightGCN", "mmssl_cli.config.collaborative:LightGCNSettings"),
+    "mf": ("mmssl_cli.models.mf:MF", "mmssl_cli.config.collaborative:MFSettings"),
+    "ngcf": ("mmssl_cli.models.ngcf:NGCF", "mmssl_cli.config.collaborative:NGCFSettings"),
+    "sgl": ("mmssl_cli.models.sgl:SGL", "mmssl_cli.config.collaborative:SGLSettings"),
+    "ncl": ("mmssl_cli.models.ncl:NCL", "mmssl_cli.config.collaborative:NCLSettings"),
+    "hccf": ("mmssl_cli.models.hccf:HCCF", "mmssl_cli.config.collaborative:HCCFSettings"),
+    "vbpr": ("mmssl_cli.models.vbpr:VBPR", "mmssl_cli.config.content:VBPRSettings"),
+    "lightgcn-m": ("mmssl_cli.models.lightgcn_m:LightGCNM", "mmssl_cli.config.content:LightGCNMSettings"),
+    "mmgcn": ("mmssl_cli.models.mmgcn:MMGCN", "mmssl_cli.config.content:MMGCNSettings"),
+    "grcn": ("mmssl_cli.models.grcn:GRCN", "mmssl_cli.config.content:GRCNSettings"),
+    "clcrec": ("mmssl_cli.models.clcrec:CLCRec", "mmssl_cli.config.content:CLCRecSettings"),
+    "bm3": ("mmssl_cli.models.bm3:BM3", "mmssl_cli.config.content:BM3Settings"),
+    "freedom": ("mmssl_cli.models.freedom:FREEDOM", "mmssl_cli.config.structure:FREEDOMSettings"),
+    "lattice": ("mmssl_cli.models.lattice:LATTICE", "mmssl_cli.config.structure:LATTICESettings"),
+    "mgcn": ("mmssl_cli.models.mgcn:MGCN", "mmssl_cli.config.structure:MGCNSettings"),
+    "slmrec": ("mmssl_cli.models.slmrec:SLMRec", "mmssl_cli.config.structure:SLMRecSettings"),
+    "mmgcl": ("mmssl_cli.models.mmgcl:MMGCL", "mmssl_cli.config.structure:MMGCLSettings"),
 }
 
 
+class _SettingsClasses(Mapping[str, type[TrainSettings]]):
+    def __getitem__(self, model: str) -> type[TrainSettings]:
+        found: type[TrainSettings] = resolve_name(MODELS[model][1])
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODELS)
+
+    def __len__(self) -> int:
+        return len(MODELS)
+
+
+#: Model -> its settings class.
+SETTINGS: Mapping[str, type[TrainSettings]] = _SettingsClasses()
+
+
 def settings_class(model: str) -> type[TrainSettings]:
-    """The settings class of a model.
+    """Return the settings class of a model.
 
     Raises:
         UsageError: there is no such model.
     """
-    if not isinstance(model, str) or model not in SETTINGS:
-        raise UsageError(f"There is no model {model!r}: {nearest(str(model), SETTINGS)}")
+    if not isinstance(model, str) or model not in MODELS:
+        raise UsageError(f"There is no model {model!r}: {nearest(str(model), MODELS)}")
     return SETTINGS[model]

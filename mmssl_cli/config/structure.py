@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from mmssl_cli.config.mmssl import MMSSLSettings
-from mmssl_cli.config.train import GraphSettings, TrainSettings
-
-_MODEL = TrainSettings.model_fields["model"].description
+from mmssl_cli.config.mmssl import AdversarySettings
+from mmssl_cli.config.train import GraphSettings
 
 
 class FREEDOMSettings(GraphSettings):
-    """FREEDOM (Zhou and Shen, MM 2023). A frozen graph among items beside a pruned graph of interactions."""
+    """FREEDOM. A frozen graph among items beside a pruned graph of interactions."""
 
-    needs_content: ClassVar[bool] = True
+    paper = "Zhou and Shen, MM 2023"
+    needs_content = True
 
-    model: Literal["freedom"] = Field("freedom", description=_MODEL)
+    model: Literal["freedom"] = "freedom"
     item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graph among items.")
     graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
     visual_weight: float = Field(
@@ -35,12 +34,13 @@ class FREEDOMSettings(GraphSettings):
 
 
 class LATTICESettings(GraphSettings):
-    """LATTICE (Zhang et al., MM 2021). Item graphs mined from content and learnt with it, before LightGCN."""
+    """LATTICE. Item graphs mined from content and learnt with it, before LightGCN."""
 
-    needs_content: ClassVar[bool] = True
+    paper = "Zhang et al., MM 2021"
+    needs_content = True
 
-    model: Literal["lattice"] = Field("lattice", description=_MODEL)
-    lr: float = Field(5e-4, gt=0, description=TrainSettings.model_fields["lr"].description)
+    model: Literal["lattice"] = "lattice"
+    lr: float = 5e-4
     item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graph among items.")
     graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
     graph_refresh: int = Field(1, ge=1, description="Epochs between two refreshes of the learnt graph among items.")
@@ -50,12 +50,13 @@ class LATTICESettings(GraphSettings):
 
 
 class MGCNSettings(GraphSettings):
-    """MGCN (Yu et al., MM 2023). Content purified by behaviour, spread over item graphs and fused by preference."""
+    """MGCN. Content purified by behaviour, spread over item graphs and fused by preference."""
 
-    needs_content: ClassVar[bool] = True
+    paper = "Yu et al., MM 2023"
+    needs_content = True
 
-    model: Literal["mgcn"] = Field("mgcn", description=_MODEL)
-    l2_weight: float = Field(1e-4, ge=0, description=TrainSettings.model_fields["l2_weight"].description)
+    model: Literal["mgcn"] = "mgcn"
+    l2_weight: float = 1e-4
     item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graphs among items.")
     graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
     contrast_weight: float = Field(
@@ -67,24 +68,19 @@ class MGCNSettings(GraphSettings):
 class ModalityViewsSettings(GraphSettings):
     """What models share that propagate the ids and each modality beside each other, and join them linearly."""
 
-    feature_scaling: Literal["none", "standard", "l2", "whiten"] = Field(
-        "l2", description=TrainSettings.model_fields["feature_scaling"].description
-    )
-    layers: int = Field(3, ge=0, le=16, description=GraphSettings.model_fields["layers"].description)
+    feature_scaling: Literal["none", "standard", "l2", "whiten"] = "l2"
+    layers: int = 3
     contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
 
 
-def _as_in_mmssl(name: str) -> Any:
-    return MMSSLSettings.model_fields[name]
+class SLMRecSettings(ModalityViewsSettings, AdversarySettings):
+    """SLMRec. A self-supervised task on multi-modal patterns beside the ranking loss."""
 
+    paper = "Tao et al., TMM 2022"
+    needs_content = True
 
-class SLMRecSettings(ModalityViewsSettings):
-    """SLMRec (Tao et al., TMM 2022). A self-supervised task on multi-modal patterns beside the ranking loss."""
-
-    needs_content: ClassVar[bool] = True
-
-    model: Literal["slmrec"] = Field("slmrec", description=_MODEL)
-    loss: Literal["bpr", "softmax"] = Field("softmax", description=TrainSettings.model_fields["loss"].description)
+    model: Literal["slmrec"] = "slmrec"
+    loss: Literal["bpr", "softmax"] = "softmax"
     ssl_task: Literal["fac", "fd", "fm", "fd+fm"] = Field(
         "fac",
         description="Self-supervised task: fine and coarse spaces (fac), feature dropout (fd), feature masking (fm), "
@@ -97,21 +93,14 @@ class SLMRecSettings(ModalityViewsSettings):
     )
     asl: bool = Field(False, description="Adversarial self-augmentation of MMSSL (Eq. 2 to 7) beside the own task.")
     adversarial_weight: float = Field(1e-3, ge=0, description="Weight of the generator's loss, with asl.")
-    gradient_penalty: float = _as_in_mmssl("gradient_penalty")
-    zeta: float = _as_in_mmssl("zeta")
-    gumbel_temperature: float = _as_in_mmssl("gumbel_temperature")
-    gumbel_scale: float = _as_in_mmssl("gumbel_scale")
-    discriminator_lr: float = _as_in_mmssl("discriminator_lr")
-    discriminator_hidden: int = _as_in_mmssl("discriminator_hidden")
-    discriminator_dropout: float = _as_in_mmssl("discriminator_dropout")
-    discriminator_steps: int = _as_in_mmssl("discriminator_steps")
 
 
 class MMGCLSettings(ModalityViewsSettings):
-    """MMGCL (Yi et al., SIGIR 2022). Contrast of a view with edges dropped and one with a modality masked."""
+    """MMGCL. Contrast of a view with edges dropped and one with a modality masked."""
 
-    needs_content: ClassVar[bool] = True
+    paper = "Yi et al., SIGIR 2022"
+    needs_content = True
 
-    model: Literal["mmgcl"] = Field("mmgcl", description=_MODEL)
+    model: Literal["mmgcl"] = "mmgcl"
     contrast_weight: float = Field(0.4, ge=0, description="Weight of the contrast of the two versions.")
     edge_dropout: float = Field(0.05, ge=0, lt=1, description="Share of the interactions left out of one version.")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from inspect import get_annotations
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from mmssl_cli.text import DEFAULT_METRIC
 
@@ -13,12 +17,24 @@ RUNTIME_FIELDS = ("device", "cuda_graph")
 
 
 class TrainSettings(BaseModel):
-    """What every model and its training need."""
+    """Settings of the training, which every model has.
+
+    A subclass with ``model: Literal["name"] = "name"`` declares a model: its further settings, and as class variables
+    whatever else is known of it. Its docstring is the line that `mmssl models` prints. A field declared anew with a
+    bare default, as in ``layers: int = 3``, keeps the bounds and the description it has in the base class.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    #: Authors, venue and year of the model's paper, such as ``He et al., SIGIR 2020``.
+    paper: ClassVar[str | None] = None
     #: Whether the model is nothing without item features.
     needs_content: ClassVar[bool] = False
+    #: Ranges that `mmssl tune` searches where ``presets/ranges`` has no file for the model, as such a file has them.
+    ranges: ClassVar[Mapping[str, Any]] = {
+        "lr": {"low": 3e-4, "high": 1e-2, "log": True},
+        "l2-weight": {"low": 1e-6, "high": 1e-2, "log": True},
+    }
 
     model: str = Field("mmssl", description="Model to train; `mmssl models` lists them.")
     dataset: str = Field("demo", description="Prepared data set to train on.")
@@ -74,6 +90,14 @@ class TrainSettings(BaseModel):
         "float32",
         description="Arithmetic of matrix products: float32, TF32 (on CUDA) or bfloat16.",
     )
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in get_annotations(cls).keys() & cls.model_fields.keys() & vars(cls).keys():
+            inherited, default = cls.model_fields[name], vars(cls)[name]
+            if not isinstance(default, FieldInfo):
+                bounds = {key: bound for limit in inherited.metadata for key, bound in asdict(limit).items()}
+                setattr(cls, name, Field(default, description=inherited.description, **bounds))
 
     @field_validator("ks")
     @classmethod

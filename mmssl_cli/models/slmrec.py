@@ -13,7 +13,7 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.losses import info_nce
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.views import ModalityViews, Views
 
@@ -44,9 +44,7 @@ class SLMRec(ModalityViews):
             self.fine.extend(nn.Linear(d, d) for _ in data.features)
         self.adversary: AdversarialSelfAugmentation | None = None
         if settings.asl and settings.adversarial_weight:
-            names = set(AdversarySettings.__dataclass_fields__) & set(type(settings).model_fields)
-            adversary = AdversarySettings(**{name: getattr(settings, name) for name in names})
-            self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, adversary)
+            self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, settings)
             self.adversary_optimizer = self.adversary.make_optimizer()
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:

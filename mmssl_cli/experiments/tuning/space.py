@@ -34,16 +34,14 @@ Space = dict[str, Choices | Span]
 
 
 def shipped_space(model: str) -> Space:
-    """The ranges shipped for a model.
+    """Return the ranges in the file shipped for a model, or those of its settings class where there is none.
 
     Raises:
-        UsageError: there is no such model, or none are shipped.
+        UsageError: there is no such model.
     """
-    settings_class(model)
+    settings = settings_class(model)
     path = RANGES / f"{model}.toml"
-    if not path.is_file():
-        raise UsageError(f"No ranges are shipped for {model}; give a TOML file of them as --ranges.")
-    return read_space(path, model)
+    return read_space(path, model) if path.is_file() else _checked(settings.ranges, model, Path(settings.__name__))
 
 
 def read_space(path: Path, model: str) -> Space:
@@ -54,6 +52,10 @@ def read_space(path: Path, model: str) -> Space:
         UsageError: an unknown setting, or a value out of its bounds.
     """
     raw = parse_toml(path, f"There is no file of ranges {path}; expected TOML such as lr = [1e-4, 1e-3].")
+    return _checked(raw, model, path)
+
+
+def _checked(raw: Mapping[str, Any], model: str, path: Path) -> Space:
     space: Space = {}
     fields = settings_class(model).model_fields
     for key, given in raw.items():

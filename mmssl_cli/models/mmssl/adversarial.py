@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from mmssl_cli.config.mmssl import AdversarySettings
 from mmssl_cli.distributed.collectives import average_gradients, local_rows
 from mmssl_cli.models.mmssl.discriminator import Discriminator
 from mmssl_cli.models.mmssl.shared_layers import masked_mean
 from mmssl_cli.sparse.csr import CSR
-
-
-@dataclass(frozen=True)
-class AdversarySettings:
-    """What the adversary needs to know; the names are those of the settings of MMSSL."""
-
-    gumbel_temperature: float
-    gumbel_scale: float
-    zeta: float
-    gradient_penalty: float
-    discriminator_lr: float
-    discriminator_hidden: int
-    discriminator_dropout: float
-    discriminator_steps: int
-    gumbel_transform: bool = True
 
 
 class AdversarialSelfAugmentation(nn.Module):
@@ -40,10 +24,11 @@ class AdversarialSelfAugmentation(nn.Module):
     tensor of a step then has the same shape in each.
     """
 
-    def __init__(self, train: CSR, num_items: int, settings: AdversarySettings) -> None:
+    def __init__(self, train: CSR, num_items: int, settings: AdversarySettings, gumbel_transform: bool = True) -> None:
         super().__init__()
         self.train_items = train
         self.settings = settings
+        self.gumbel_transform = gumbel_transform
         self._user_of_each: Tensor | None = None  #: of each training interaction; filled where users are padded
         self.discriminator = Discriminator(num_items, settings.discriminator_hidden, settings.discriminator_dropout)
 
@@ -133,7 +118,7 @@ class AdversarialSelfAugmentation(nn.Module):
 
         Of several processes each draws for all the users and makes the rows of its part of them.
         """
-        if not self.settings.gumbel_transform:
+        if not self.gumbel_transform:
             return None
         count, num_items = len(users), self.discriminator.first.in_features
         # A row more, where users are padded, takes the interactions of all who are not in the batch.

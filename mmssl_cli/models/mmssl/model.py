@@ -12,7 +12,7 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.distributed.collectives import broadcast_tensors
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
@@ -38,13 +38,8 @@ class MMSSL(GraphRecommender):
         self.generates = self.num_modalities > 0 and variant != "w/o-ASL" and settings.adversarial_weight > 0
         self.adversary: AdversarialSelfAugmentation | None = None
         if self.generates and variant != "r/p-GAE":
-            fields = {
-                name: getattr(settings, name)
-                for name in AdversarySettings.__dataclass_fields__
-                if name != "gumbel_transform"
-            }
-            adversary = AdversarySettings(**fields, gumbel_transform=variant != "w/o-GT")
-            self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, adversary)
+            gumbel = variant != "w/o-GT"
+            self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, settings, gumbel)
             self.adversary_optimizer = self.adversary.make_optimizer()
         k = min(settings.graph_topk, data.num_items)
         self.register_buffer("neighbours", torch.zeros(self.num_modalities, data.num_users, k, dtype=torch.int64))

@@ -128,7 +128,7 @@ def _adversarial_parts(model: MMSSL, interactions: int, batch: int, distinct: in
         own = m * (items + distinct) * d * hidden if model.adversary is not None else 2 * m * batch * d
         parts.append(_part("Relation generation", "B |M| |I| d", batch * m * items * d, own))
     if model.adversary is not None:
-        dense = model.adversary.settings.gumbel_transform
+        dense = model.adversary.gumbel_transform
         entries = distinct * items if dense else round(distinct * interactions / model.num_users)
         parts.append(_part("Discriminator", "B |I|", batch * items, s.discriminator_steps * entries * hidden))
     return parts

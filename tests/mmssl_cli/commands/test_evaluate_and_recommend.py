@@ -366,7 +366,8 @@ def test_models_shows_settings_as_a_data_set_uses_them(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["models"], ["models", "mmssl", "--json"], ["models", "mf", "--dataset", "demo"], ["runs"]]
+    "arguments",
+    [["models"], ["models", "mmssl", "--json"], ["models", "mf", "--dataset", "demo"], ["runs"], ["train", "--help"]],
 )
 def test_listing_needs_no_torch(process: Callable[..., Answer], arguments: list[str], tmp_path: Path) -> None:
     # `python -m` looks in the working folder first.

@@ -129,7 +129,7 @@ def test_the_ranges_shipped_for_a_model_are_valid(model: str) -> None:
 
 
 def test_every_shipped_range_belongs_to_a_model() -> None:
-    assert {path.stem for path in RANGES.glob("*.toml")} == set(SETTINGS)
+    assert {path.stem for path in RANGES.glob("*.toml")} <= set(SETTINGS)
 
 
 def test_what_is_drawn_are_values_of_settings() -> None:

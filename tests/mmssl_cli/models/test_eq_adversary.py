@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, AdversarySettings, thin_factors
+from mmssl_cli.config.mmssl import AdversarySettings
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.discriminator import Discriminator
 from mmssl_cli.sparse.csr import CSR
 from tests.helpers.model_cases import array, dense, randomise, toy_pairs, unit, verdicts
@@ -17,13 +18,13 @@ USERS, ITEMS = 12, 9
 Factors = tuple[torch.Tensor, torch.Tensor]
 
 
-def _adversary(**settings: Any) -> AdversarialSelfAugmentation:
+def _adversary(gumbel_transform: bool = True, **settings: Any) -> AdversarialSelfAugmentation:
     values: dict[str, Any] = {"gumbel_temperature": 0.4, "gumbel_scale": 0.5, "zeta": 0.7, "gradient_penalty": 0.0}
     values |= {"discriminator_lr": 0.01, "discriminator_hidden": 6, "discriminator_dropout": 0.0}
     values |= {"discriminator_steps": 1, **settings}
     torch.manual_seed(1)
     train = CSR.from_pairs(toy_pairs(), USERS)
-    return AdversarialSelfAugmentation(train, ITEMS, AdversarySettings(**values))
+    return AdversarialSelfAugmentation(train, ITEMS, AdversarySettings(**values), gumbel_transform)
 
 
 def _factors(seed: int, users: torch.Tensor, modalities: int = 2) -> list[Factors]:

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_cli.config import SETTINGS, build_settings
+from mmssl_cli.config import build_settings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.mmssl.adversarial import thin_factors
-from mmssl_cli.models.registry import MODELS, build_model
+from mmssl_cli.models.registry import build_model
 from mmssl_cli.training.loop import TrainingLoop
-from pipelines.errors import UsageError
 from tests.helpers.model_cases import array, dense, features_of, toy_batch, toy_data, toy_model, unit, weighted
 
 
@@ -201,15 +200,3 @@ def test_bfloat16_sees_the_discriminator_move_within_a_step() -> None:
         model = toy_model(data, precision=precision, **form)
         gaps.append(TrainingLoop(model, data, model.settings).run_epoch()["loss/discriminator gap"])
     assert gaps[0] > 0.3 and gaps[1] == pytest.approx(gaps[0], rel=0.15)
-
-
-def test_the_registry_has_every_model_of_the_settings() -> None:
-    assert MODELS.keys() == SETTINGS.keys()
-    for name in MODELS:
-        model = build_model(toy_data(), build_settings({"model": name, "embedding_dim": 8}))
-        assert isinstance(model, Recommender)
-        users, items = model.represent()
-        assert (len(users), len(items)) == (12, 9)
-        assert users.shape[1] == items.shape[1] >= 8  # wider where a model ranks by content beside the ids
-    with pytest.raises(UsageError, match="no model 'lightgnc'"):
-        build_model(toy_data(), build_settings({"model": "mf"}).model_copy(update={"model": "lightgnc"}))
