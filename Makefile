@@ -1,4 +1,4 @@
-# make demo · make test · make lint · make bench · make clean
+# make demo · make test · make lint · make docs · make bench · make clean
 # PYTHON chooses the interpreter (3.11 or newer), VENV the virtual environment.
 
 PYTHON ?= python3
@@ -9,8 +9,9 @@ BENCH_ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TEST_INSTALLED := $(VENV)/.installed-test
+DOCS_INSTALLED := $(VENV)/.installed-docs
 
-.PHONY: demo test lint bench install clean
+.PHONY: demo test lint docs bench install clean
 
 # Train the full model on the embedded data set; needs no network once installed.
 demo: $(INSTALLED)
@@ -24,6 +25,10 @@ lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site of docs/, in build/docs; a broken link fails.
+docs: $(DOCS_INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -40,6 +45,10 @@ $(INSTALLED): pyproject.toml | $(BIN)/python
 
 $(TEST_INSTALLED): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@ $(INSTALLED)
+
+$(DOCS_INSTALLED): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@ $(INSTALLED)
 
 clean:

@@ -1,4 +1,4 @@
-"""The prepared format and the run format, as README.md describes them, on the demo and a run of MF on it."""
+"""The prepared format and the run format, as docs/formats/ describes them, on the demo and a run of MF on it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.numpy import load_file
+
+from tests.conftest import ROOT
 
 METRICS = [f"{metric}@{k}" for metric in ("recall", "precision", "ndcg") for k in (10, 20, 50)]
 TABLES = {
@@ -222,3 +224,17 @@ def test_weights_and_checkpoint(run: Path) -> None:
     state = torch.load(run / "state.pt", weights_only=True)
     parts = "epoch steps_done average model optimizer adversary_optimizer sampler_random torch_random cuda_random"
     assert set(state) == {*parts.split(), "progress"}
+
+
+@pytest.mark.parametrize("document", ["prepared", "run"])
+def test_documents_name_every_file_and_key(
+    document: str, demo: Path, run: Path, manifest: dict[str, Any], result: dict[str, Any], config: dict[str, Any]
+) -> None:
+    """Check that docs/formats/ names what a folder holds and the keys and columns of its files."""
+    text = (ROOT / "docs" / "formats" / f"{document}.md").read_text(encoding="utf-8")
+    if document == "prepared":
+        names = {*TABLES, *(key for columns in TABLES.values() for key in columns), "manifest.json", *manifest}
+        names |= {"values", "present", "encoder"}
+    else:
+        names = {*_files(run), *result, *config["provenance"]} | {"epoch", "lr", "train_seconds", "seconds"}
+    assert {name for name in names if f"`{name}`" not in text} == set()

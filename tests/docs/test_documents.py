@@ -1,0 +1,107 @@
+"""The README and docs/: links, paths and command lines lead to what exists, and the site builds."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from mmssl_cli.app import COMMANDS, LazyCommand, LazyGroup, app
+from mmssl_cli.config import SETTINGS
+from pipelines.catalog import load_catalog
+from tests.conftest import ROOT
+
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Neither reports that the program wrote, nor instructions on what does not exist yet.
+DESCRIPTIVE = [path for path in DOCUMENTS if "results" not in path.parts and not path.name.startswith("adding-")]
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+FOLDERS = (".ci/", ".github/", "benchmarks/", "docs/", "examples/", "mmssl_cli/", "pipelines/", "tests/")
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _prose(path: Path) -> str:
+    """Return a document without its code blocks."""
+    return FENCE.sub("", path.read_text(encoding="utf-8"))
+
+
+def _anchors(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.+)$", _prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def _command_lines() -> Iterator[tuple[str, str]]:
+    """Yield the lines of code blocks that call `mmssl`, each with its document."""
+    for path in DESCRIPTIVE:
+        for block in FENCE.findall(path.read_text(encoding="utf-8")):
+            for line in block.splitlines():
+                if line.startswith("mmssl "):
+                    yield _name(path), line
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
+def test_relative_links_lead_to_files_and_headings(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", _prose(path)):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        found = (path.parent / file).resolve() if file else path
+        assert found.exists(), target
+        assert not anchor or anchor in _anchors(found), target
+
+
+@pytest.mark.parametrize("path", DESCRIPTIVE, ids=_name)
+def test_paths_in_backticks_exist(path: Path) -> None:
+    for text in re.findall(r"`([^`\s<>*]+)`", _prose(path)):
+        if text.startswith(FOLDERS):
+            assert (ROOT / text).exists(), text
+        elif "/" in text and text.endswith(".py"):
+            assert any((ROOT / above / text).is_file() for above in ("mmssl_cli", "tests/mmssl_cli")), text
+
+
+@pytest.mark.parametrize(("document", "line"), list(_command_lines()))
+def test_command_lines_use_commands_and_flags_that_exist(document: str, line: str) -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, LazyGroup)
+    _, name, *words = shlex.split(line, comments=True)
+    command = group.commands[name]
+    assert isinstance(command, LazyCommand)
+    known = {flag for option in command.load().params for flag in (*option.opts, *option.secondary_opts)}
+    assert {word for word in words if word.startswith("-")} <= known
+
+
+def test_the_readme_is_short_and_names_every_command_model_and_data_set() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 180
+    for name in (*COMMANDS, *SETTINGS, *load_catalog().entries):
+        assert f"`{name}`" in text, name
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_or_a_request(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="the site needs mkdocs, a part of the extra 'docs'")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert {"index.html", "paper.html", "CONTRIBUTING.html", "CHANGELOG.html"} <= {page.name for page in pages}
+    for page in pages:
+        loads = r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//|<link[^>]*rel=["']?stylesheet[^>]*//"""
+        assert not re.search(loads, page.read_text(encoding="utf-8")), page
