@@ -21,7 +21,9 @@ from tests.conftest import ROOT
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Neither reports that the program wrote, nor instructions on what does not exist yet.
-DESCRIPTIVE = [path for path in DOCUMENTS if "results" not in path.parts and not path.name.startswith("adding-")]
+DESCRIPTIVE = [
+    path for path in DOCUMENTS if not path.is_relative_to(ROOT / "docs" / "results") and "adding-" not in path.name
+]
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 FOLDERS = (".ci/", ".github/", "benchmarks/", "docs/", "examples/", "mmssl_cli/", "pipelines/", "tests/")
 
