@@ -22,6 +22,7 @@ def ray_cluster(nodes: int) -> Iterator[Any]:
     ray_module()
     from ray.cluster_utils import Cluster
 
+    Path("/tmp/ray").mkdir(exist_ok=True)  # Ray writes the address of a cluster there, wherever its folder lies
     folder = tempfile.mkdtemp(prefix="r")  # sockets lie in it, whose paths must be short
     cluster = Cluster(shutdown_at_exit=True)
     try:
