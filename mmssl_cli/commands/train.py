@@ -189,13 +189,13 @@ def _follow(session: Session, resume: str | None) -> None:
     """Train along with the leading process, and say only what went wrong on this one alone."""
     from mmssl_cli.console.training import Reporter
     from mmssl_cli.distributed.collectives import LostError
-    from mmssl_cli.training.process_group import ToldError
+    from mmssl_cli.training.process_group import ReportedByRankZero
 
     try:
         _lead(session, resume, Reporter())
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except (ToldError, LostError) as problem:
+    except (ReportedByRankZero, LostError) as problem:
         torchrun.ignore_sigterm()
         raise typer.Exit(problem.exit_code) from problem
     except MmsslError as problem:

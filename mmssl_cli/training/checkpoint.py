@@ -1,15 +1,13 @@
-"""Bringing a training loop back to where the last checkpoint of its run was."""
+"""Restore a training loop from the last checkpoint of its run."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmssl_cli.config import TrainSettings
 from mmssl_cli.runs.folder import STATE, RunFolder
+from mmssl_cli.training.epochs import TrainState
 from mmssl_cli.training.loading import load_weights
 from mmssl_cli.training.loop import TrainingLoop
 from pipelines.errors import InputError
@@ -22,28 +20,11 @@ class CheckpointError(InputError):
     """The checkpoint of a run, or the model of its best epoch, is missing, damaged or of other settings."""
 
 
-@dataclass
-class TrainState:
-    """How far a run has come, beside the state of its loop."""
-
-    records: list[dict[str, Any]]
-    best_epoch: int = 0
-    best_score: float = -math.inf
-    best_metrics: dict[str, float] | None = None
-
-    def goes_on(self, settings: TrainSettings) -> bool:
-        """Whether another epoch is due: neither all done nor out of patience."""
-        done = len(self.records)
-        # Patience ends at a validation only: before the first there would be no model to select.
-        validated = done % settings.evaluate_every == 0
-        return done < settings.epochs and not (validated and done - self.best_epoch >= settings.patience)
-
-
 def restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> TrainState:
-    """Bring the loop to where the last checkpoint of its run was; a run that has none yet starts over.
+    """Restore the loop from the last checkpoint of its run; a run without one starts over.
 
     Raises:
-        CheckpointError: there is one, and nothing can go on from it.
+        CheckpointError: the checkpoint cannot be resumed from.
     """
     if not (run.path / STATE).exists():  # cut off in its first epoch
         return TrainState([])
@@ -58,21 +39,21 @@ def restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> TrainStat
 
 
 def _restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> TrainState:
-    state = run.read_state()
-    progress = TrainState(**state.pop("progress"))
-    if progress.best_epoch:
+    saved = run.read_state()
+    state = TrainState(**saved.pop("progress"))
+    if state.best_epoch:
         load_weights(run, loop.model)  # damage shows now and not after the last epoch; the state replaces them
-    if (state["cuda_random"] is None) == (loop.device.type == "cuda"):
-        _change_device(state, loop)
+    if (saved["cuda_random"] is None) == (loop.device.type == "cuda"):
+        _change_device(saved, loop)
         reporter.message(
-            f"Run {run.id} was on another kind of device until epoch {state['epoch']}: on {loop.device} its "
+            f"Run {run.id} was on another kind of device until epoch {saved['epoch']}: on {loop.device} its "
             "random draws are others, so that it ends with other numbers than without the change."
         )
-    loop.restore(state)
-    return progress
+    loop.restore(saved)
+    return state
 
 
-def _change_device(state: dict[str, Any], loop: TrainingLoop) -> None:
-    """The random states of CPU and GPU do not fit each other: the sampler goes on from a seed of its own."""
-    fresh = torch.Generator(loop.device).manual_seed(loop.settings.seed + state["epoch"])
-    state["sampler_random"] = fresh.get_state()
+def _change_device(saved: dict[str, Any], loop: TrainingLoop) -> None:
+    """Seed the sampler anew, since the random states of CPU and GPU differ in form."""
+    fresh = torch.Generator(loop.device).manual_seed(loop.settings.seed + saved["epoch"])
+    saved["sampler_random"] = fresh.get_state()

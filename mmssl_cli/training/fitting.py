@@ -1,4 +1,4 @@
-"""A training in memory that leaves nothing on disk: what a search of settings tries, by validation alone."""
+"""A training in memory, by validation alone: the trials of a search of settings."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmssl_cli.config import TrainSettings
-from mmssl_cli.training.checkpoint import TrainState
+from mmssl_cli.training.epochs import TrainState, run_epochs
 from mmssl_cli.training.loading import load_data
 from mmssl_cli.training.loop import pick_device
-from mmssl_cli.training.trainer import make_loop, validate
+from mmssl_cli.training.trainer import make_loop
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a training in memory went.
+    """Result of a training in memory.
 
     Attributes:
         score: the best value of the validation metric that selects.
         best_epoch, epochs: epochs count from 1.
-        whole: False where it was told to stop.
+        whole: False where the callback ended it.
     """
 
     score: float
@@ -31,11 +32,11 @@ class Fit:
     whole: bool
 
 
-def fit(settings: TrainSettings, data_dir: Path, goes_on: Callable[[int, float], bool]) -> Fit:
-    """Train as ``train_run`` does, without a folder and without a look at the test split.
+def fit(settings: TrainSettings, data_dir: Path, on_validation: Callable[[int, float], bool]) -> Fit:
+    """Train as ``train_run`` does, without writing a run and without reading the test split.
 
     Args:
-        goes_on: told each validated epoch and the best score so far; False ends the training.
+        on_validation: called with each validated epoch and the best score so far; False ends the training.
 
     Raises:
         InputError: the data set is not valid.
@@ -43,16 +44,11 @@ def fit(settings: TrainSettings, data_dir: Path, goes_on: Callable[[int, float],
         DivergedError: a loss term became infinite or NaN.
     """
     loop = make_loop(settings, load_data(settings, data_dir), pick_device(settings.device))
-    progress, started, whole = TrainState([]), time.perf_counter(), True
-    while progress.goes_on(settings):
-        progress.records.append(loop.run_epoch())
-        if loop.epoch % settings.evaluate_every and loop.epoch < settings.epochs:
-            continue
-        with loop.averaged_weights():
-            score = validate(loop)[settings.select_on]
-        if score > progress.best_score:
-            progress.best_epoch, progress.best_score = loop.epoch, score
-        if not goes_on(loop.epoch, progress.best_score):
-            whole = False
-            break
-    return Fit(progress.best_score, progress.best_epoch, loop.epoch, time.perf_counter() - started, whole)
+    state, started = TrainState([]), time.perf_counter()
+
+    def on_epoch(record: dict[str, Any], best: bool) -> bool:
+        validated = f"validation/{settings.select_on}" in record
+        return not validated or on_validation(record["epoch"], state.best_score)
+
+    whole = run_epochs(loop, state, on_epoch)
+    return Fit(state.best_score, state.best_epoch, loop.epoch, time.perf_counter() - started, whole)

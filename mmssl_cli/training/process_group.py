@@ -1,49 +1,44 @@
-"""Several processes that train one model, started by torchrun: how they meet, agree and end."""
+"""The process group of a distributed training: initialise it, share errors, compare settings, destroy it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
 from mmssl_cli.config import TrainSettings
-from mmssl_cli.distributed.collectives import all_gather, broadcast, is_rank_zero, world_size
-from mmssl_cli.training.loop import DivergedError, TrainingLoop
+from mmssl_cli.distributed.collectives import all_gather, is_rank_zero, world_size
 from pipelines.errors import MmsslError, UsageError
 
-if TYPE_CHECKING:
-    from mmssl_cli.training.trainer import RunResult
-
-#: How long a process waits for the others, above all while the leading one evaluates; a dead one is noticed at once.
+#: Longest wait for the other processes, mostly while rank 0 evaluates; one that died is noticed at once.
 PATIENCE = timedelta(hours=2)
 
 
-class ToldError(MmsslError):
-    """The leading process says what went wrong; this one has nothing to add."""
+class ReportedByRankZero(MmsslError):
+    """Rank 0 reports what went wrong; this rank has nothing to add."""
 
 
 def join() -> None:
-    """Meet the other processes that torchrun started; only then do they know of each other."""
+    """Join the process group of the processes that torchrun started."""
     both = torch.cuda.is_available() and dist.is_nccl_available()
     dist.init_process_group("cpu:gloo,cuda:nccl" if both else "gloo", timeout=PATIENCE)
 
 
 def part() -> None:
-    """Leave the others; all of them have the result of the run."""
+    """Leave the process group."""
     dist.destroy_process_group()
 
 
 @contextmanager
 def together() -> Iterator[None]:
-    """A block in which every process does the same; a problem of one is a problem of all, said by the leading one.
+    """A block that fails on all processes if it fails on one; rank 0 reports the problem.
 
     Raises:
-        MmsslError: on the leading process, its own problem, else the first of the others'.
-        ToldError: on the others.
+        MmsslError: on rank 0, its own problem, else the first of the others'.
+        ReportedByRankZero: on the others.
     """
     if world_size() == 1:
         yield
@@ -57,7 +52,7 @@ def together() -> Iterator[None]:
     if not any(sentences):
         return
     if not is_rank_zero():
-        raise ToldError("The leading process says what went wrong.")
+        raise ReportedByRankZero("Rank 0 reports what went wrong.")
     if problem:
         raise problem
     number, sentence = next((number, sentence) for number, sentence in enumerate(sentences) if sentence)
@@ -65,7 +60,7 @@ def together() -> Iterator[None]:
 
 
 def check_same(settings: TrainSettings, identity: Mapping[str, str], device: torch.device) -> None:
-    """Refuse processes that would train different things, or draw different numbers on GPUs of different kinds.
+    """Refuse processes with different settings or data, or GPUs of different kinds, which draw different numbers.
 
     Args:
         identity: the digests of the data set.
@@ -78,20 +73,3 @@ def check_same(settings: TrainSettings, identity: Mapping[str, str], device: tor
         raise UsageError(
             "The processes have different settings, data sets, GPUs or versions of PyTorch; give all of them the same."
         )
-
-
-def follow(loop: TrainingLoop) -> RunResult:
-    """Train along with the leading process until it ends the run; its result.
-
-    Raises:
-        ToldError: the training diverged.
-        LostError: another process has ended.
-    """
-    try:
-        while broadcast(True):
-            loop.run_epoch()
-    except DivergedError as problem:
-        raise ToldError(str(problem)) from problem
-    result: RunResult | None = broadcast(None)
-    assert result is not None
-    return result

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,28 +14,25 @@ import torch
 from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.distributed.collectives import broadcast, is_rank_zero, world_size
-from mmssl_cli.evaluation.metrics import evaluate
-from mmssl_cli.evaluation.ranking import UnrankableError
-from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model, model_class
+from mmssl_cli.runs import figures
 from mmssl_cli.runs.data_match import check_same_data, data_identity
 from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
-from mmssl_cli.training.checkpoint import TrainState, restore
+from mmssl_cli.training.checkpoint import restore
 from mmssl_cli.training.device import device_name, environment, peak_memory, reset_peak_memory
+from mmssl_cli.training.epochs import TrainState, evaluate_model, follow_epochs, run_epochs
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
-from mmssl_cli.training.process_group import check_same, follow, together
+from mmssl_cli.training.process_group import check_same, together
 from pipelines.errors import MmsslError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mmssl_cli.console.training import Reporter
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: its folder and what its result.json holds."""
+    """A finished run: its folder, and the content of its result.json."""
 
     folder: Path
     record: dict[str, Any]
@@ -45,7 +41,7 @@ class RunResult:
 def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter) -> RunResult:
     """Train a new run in a folder of its own under ``runs_dir``.
 
-    Of several processes (see ``mmssl_cli.distributed``) the leading one writes; the result is the same on all.
+    Of several processes (see ``mmssl_cli.distributed``) rank 0 writes; the result is the same on all.
 
     Raises:
         InputError: the data set is not valid, or the folder cannot be written.
@@ -61,7 +57,7 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
         identity = data_identity(settings, data_dir)
     check_same(settings, identity, device)
     if not is_rank_zero():
-        return follow(loop)
+        return _follow(loop)
     started = datetime.now()
     name = settings.model if getattr(settings, "variant", "full") == "full" else f"{settings.model}-{settings.variant}"  # type: ignore[attr-defined]
     run_id = new_run_id(settings.dataset, name, settings.seed, started)
@@ -76,14 +72,14 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
 
 
 def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, reporter: Reporter) -> RunResult:
-    """Go on with a run from its last checkpoint; on the same device it ends with the numbers of one never cut off.
+    """Resume a run from its last checkpoint; on the same device it ends with the numbers of an uninterrupted one.
 
     Args:
         overrides: new values of ``epochs``, ``patience`` or ``device``.
 
     Raises:
         InputError: the run or its data set is damaged, or the data set is not the one it was trained on.
-        CheckpointError: nothing can go on from where the run stood.
+        CheckpointError: the checkpoint cannot be resumed from.
         MmsslError: another process writes the run.
     """
     run = RunFolder.open(run_dir)
@@ -94,20 +90,20 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
             reset_peak_memory(device)
             check_same_data(run, settings, data_dir)
             loop = make_loop(settings, load_data(settings, data_dir), device)
-            progress = restore(run, loop, reporter)
+            state = restore(run, loop, reporter)
             identity = data_identity(settings, data_dir)
-            if settings.epochs < len(progress.records):
+            if settings.epochs < len(state.records):
                 raise UsageError(
-                    f"epochs is {settings.epochs}, but run {run.id} has trained {len(progress.records)}; "
+                    f"epochs is {settings.epochs}, but run {run.id} has trained {len(state.records)}; "
                     "give at least as many, or start a new run."
                 )
         check_same(settings, identity, device)
         if not is_rank_zero():
-            return follow(loop)
+            return _follow(loop)
         # Where it was trained is where its last session was; the log has the devices of all.
         provenance = {**run.read_config()[1], **identity, **environment(device)}
         run.write_config(settings_to_toml(settings, provenance))
-        return broadcast(_train(run, loop, progress, reporter))
+        return broadcast(_train(run, loop, state, reporter))
 
 
 def _check_variant(settings: TrainSettings, data: InteractionData) -> None:
@@ -120,7 +116,7 @@ def _check_variant(settings: TrainSettings, data: InteractionData) -> None:
 
 
 def make_loop(settings: TrainSettings, data: InteractionData, device: torch.device) -> TrainingLoop:
-    """A fresh model and its training loop, on a device.
+    """A new model and its training loop, on a device.
 
     Raises:
         UsageError: settings that do not fit the data set, the model or the device.
@@ -149,11 +145,46 @@ def _check_recordable(settings: TrainSettings, data: InteractionData, device: to
         raise UsageError(f"cuda-graph records the steps of one process on a CUDA GPU, and {problem}; leave it out.")
 
 
-def _train(run: RunFolder, loop: TrainingLoop, progress: TrainState, reporter: Reporter) -> RunResult:
+def _follow(loop: TrainingLoop) -> RunResult:
+    follow_epochs(loop)
+    result: RunResult | None = broadcast(None)
+    assert result is not None
+    return result
+
+
+def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Reporter) -> RunResult:
     settings = loop.settings
-    first = len(progress.records) + 1
-    parameters = sum(p.numel() for p in loop.model.main_parameters())
-    info = {
+    info = _start_info(run, loop, state)
+    reporter.start(info)
+    if info["modalities"] == []:
+        reporter.message(f"Without modalities {settings.model} is plain propagation over the interaction graph.")
+    run.append_log({"event": "start", **info, "at": _now()})
+    if state.is_unfinished(settings):
+        (run.path / RESULT).unlink(missing_ok=True)  # a result says that the run is over
+
+    def on_epoch(record: dict[str, Any], best: bool) -> bool:
+        # The state comes last: cut off before it, the epoch is trained again, to the same model and the same metrics.
+        run.write_metrics(state.records)
+        run.write_state({**loop.state(), "progress": vars(state)})
+        run.append_log({"event": "epoch", **record})
+        mean = sum(r["seconds"] for r in state.records) / len(state.records)
+        reporter.epoch({**record, "best": best, "eta_seconds": mean * (settings.epochs - record["epoch"])})
+        return True
+
+    with _early_end_logged(run, state):
+        try:
+            run_epochs(loop, state, on_epoch, lambda model: run.save_model(model.state_dict()))
+        except DivergedError as problem:
+            raise _record_divergence(run, loop, state, problem) from problem
+        record = _finish(run, loop, state, info["parameters"])
+    reporter.finish(record)
+    run.append_log({"event": "finish", "test": record["test"], "at": _now()})
+    return RunResult(run.path, record)
+
+
+def _start_info(run: RunFolder, loop: TrainingLoop, state: TrainState) -> dict[str, Any]:
+    settings = loop.settings
+    return {
         "run": run.id,
         "model": settings.model,
         "variant": getattr(settings, "variant", None),
@@ -163,94 +194,32 @@ def _train(run: RunFolder, loop: TrainingLoop, progress: TrainState, reporter: R
         "device": str(loop.device) if world_size() == 1 else f"{world_size()} x {loop.device.type}",
         "epochs": settings.epochs,
         "select_on": settings.select_on,
-        "parameters": parameters,
-        "first_epoch": first,
+        "parameters": sum(p.numel() for p in loop.model.main_parameters()),
+        "first_epoch": len(state.records) + 1,
     }
-    reporter.start(info)
-    if info["modalities"] == []:
-        reporter.message(f"Without modalities {settings.model} is plain propagation over the interaction graph.")
-    run.append_log({"event": "start", **info, "at": _now()})
-    if progress.goes_on(settings):
-        (run.path / RESULT).unlink(missing_ok=True)  # a result says that the run is over, and this one goes on
-    with _early_end_logged(run, progress):
-        while broadcast(progress.goes_on(settings)):
-            try:
-                _epoch(run, loop, progress, reporter)
-            except DivergedError as problem:
-                raise _record_divergence(run, loop, progress, problem) from problem
-        record = _finish(run, loop, progress, parameters)
-    reporter.finish(record)
-    run.append_log({"event": "finish", "test": record["test"], "at": _now()})
-    return RunResult(run.path, record)
 
 
-def _epoch(run: RunFolder, loop: TrainingLoop, progress: TrainState, reporter: Reporter) -> None:
-    settings, started = loop.settings, time.perf_counter()
-    record: dict[str, Any] = {"epoch": loop.epoch + 1, **loop.run_epoch()}
-    best = False
-    with loop.averaged_weights():
-        if record["epoch"] % settings.evaluate_every == 0 or record["epoch"] == settings.epochs:
-            metrics = validate(loop)
-            record.update({f"validation/{name}": value for name, value in metrics.items()})
-            best = metrics[settings.select_on] > progress.best_score
-        if best:
-            progress.best_epoch, progress.best_score = record["epoch"], metrics[settings.select_on]
-            progress.best_metrics = metrics
-            run.save_model(loop.model.state_dict())
-    record["seconds"] = time.perf_counter() - started
-    progress.records.append(record)
-    # The state comes last: cut off before it, the epoch is trained again, to the same model and the same metrics.
-    run.write_metrics(progress.records)
-    run.write_state({**loop.state(), "progress": vars(progress)})
-    run.append_log({"event": "epoch", **record})
-    mean = sum(r["seconds"] for r in progress.records) / len(progress.records)
-    reporter.epoch({**record, "best": best, "eta_seconds": mean * (settings.epochs - record["epoch"])})
-
-
-def _finish(run: RunFolder, loop: TrainingLoop, progress: TrainState, parameters: int) -> dict[str, Any]:
-    from mmssl_cli.runs.figures import plot_curves
-
+def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: int) -> dict[str, Any]:
     settings = loop.settings
     load_weights(run, loop.model)
-    test, per_user = _evaluate(loop.model, loop.data, settings, "test")
-    seconds = [record["seconds"] for record in progress.records]
+    test, per_user = evaluate_model(loop, "test")
+    seconds = [record["seconds"] for record in state.records]
     result = {
-        **_summary("finished" if len(seconds) >= settings.epochs else "stopped", loop, progress, test),
+        **_summary("finished" if len(seconds) >= settings.epochs else "stopped", loop, state, test),
         "parameters": parameters,
         "seconds_per_epoch": sum(seconds) / len(seconds),
-        "seconds_to_best": sum(seconds[: progress.best_epoch]),
+        "seconds_to_best": sum(seconds[: state.best_epoch]),
         "peak_memory_bytes": peak_memory(loop.device),
         "device": device_name(loop.device),
     }
     run.write_per_user(per_user)
-    plot_curves(run.read_metrics(), run.path, select_on=settings.select_on, title=run.id)
+    figures.plot_curves(run.read_metrics(), run.path, select_on=settings.select_on, title=run.id)
     run.write_result(result)  # last: a run with a result is whole
     return result
 
 
-def validate(loop: TrainingLoop) -> dict[str, float]:
-    """Validation metrics of a loop's model as it stands.
-
-    Raises:
-        DivergedError: its scores are not finite.
-    """
-    try:
-        return _evaluate(loop.model, loop.data, loop.settings, "validation")[0]
-    except UnrankableError as problem:  # finite weights can still make scores that are not
-        raise DivergedError(f"After epoch {loop.epoch} {problem.what}; a smaller --lr usually helps") from problem
-
-
-@torch.no_grad()
-def _evaluate(
-    model: Recommender, data: InteractionData, settings: TrainSettings, split: Any
-) -> tuple[dict[str, float], Any]:
-    model.eval()
-    users, items = model.represent()
-    return evaluate(users, items, data, split, settings.all_ks)
-
-
 @contextmanager
-def _early_end_logged(run: RunFolder, progress: TrainState) -> Iterator[None]:
+def _early_end_logged(run: RunFolder, state: TrainState) -> Iterator[None]:
     try:
         yield
     except DivergedError:  # has its line already
@@ -260,19 +229,19 @@ def _early_end_logged(run: RunFolder, progress: TrainState) -> Iterator[None]:
         if not isinstance(problem, KeyboardInterrupt):
             line = {"event": "failed", "problem": str(problem) or type(problem).__name__}
         with suppress(MmsslError):  # a full disk may have no room for this either
-            run.append_log({**line, "epoch": len(progress.records), "at": _now()})
+            run.append_log({**line, "epoch": len(state.records), "at": _now()})
         raise
 
 
-def _record_divergence(run: RunFolder, loop: TrainingLoop, progress: TrainState, problem: Exception) -> MmsslError:
-    good = f"the last good checkpoint is that of epoch {len(progress.records)}, in {run.path}"
-    run.write_result({**_summary("diverged", loop, progress, {}), "problem": str(problem)})
+def _record_divergence(run: RunFolder, loop: TrainingLoop, state: TrainState, problem: Exception) -> MmsslError:
+    good = f"the last good checkpoint is that of epoch {len(state.records)}, in {run.path}"
+    run.write_result({**_summary("diverged", loop, state, {}), "problem": str(problem)})
     run.append_log({"event": "diverged", "problem": str(problem), "at": _now()})
-    return DivergedError(f"{problem}, and {good if progress.records else 'there is no good checkpoint yet'}.")
+    return DivergedError(f"{problem}, and {good if state.records else 'there is no good checkpoint yet'}.")
 
 
-def _summary(status: str, loop: TrainingLoop, progress: TrainState, test: Mapping[str, float]) -> dict[str, Any]:
-    """What result.json says of any run that is over."""
+def _summary(status: str, loop: TrainingLoop, state: TrainState, test: Mapping[str, float]) -> dict[str, Any]:
+    """The part of result.json that every run has that is over."""
     settings = loop.settings
     return {
         "status": status,
@@ -281,9 +250,9 @@ def _summary(status: str, loop: TrainingLoop, progress: TrainState, test: Mappin
         "dataset": settings.dataset,
         "modalities": modalities_of(loop.model, loop.data),
         "seed": settings.seed,
-        "epochs": len(progress.records),
-        "best_epoch": progress.best_epoch or None,
-        "validation": progress.best_metrics or {},
+        "epochs": len(state.records),
+        "best_epoch": state.best_epoch or None,
+        "validation": state.best_metrics or {},
         "test": dict(test),
     }
 

@@ -43,7 +43,7 @@ def test_both_processes_have_the_very_same_weights(case: str, shared: list[dict[
 def test_a_problem_of_one_is_said_by_the_first(shared: list[dict[str, Any]]) -> None:
     (first, *_), (second, *_) = shared[0]["problems"]
     assert first == "MmsslError: Process 1 of 2: no such file"
-    assert second.startswith("ToldError")
+    assert second.startswith("ReportedByRankZero")
 
 
 def test_processes_of_other_settings_are_refused_and_a_device_says_how_many_there_are(

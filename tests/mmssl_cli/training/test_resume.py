@@ -131,7 +131,7 @@ def test_a_run_cut_off_between_two_files_ends_with_the_same_numbers(
     tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, write: str, epoch: int
 ) -> None:
     # Embeddings grow: with their length for a score, every epoch is the best so far and its model is written.
-    monkeypatch.setattr("mmssl_cli.training.trainer.evaluate", _score_by_length)
+    monkeypatch.setattr("mmssl_cli.training.epochs.evaluate", _score_by_length)
     whole = _whole(tmp_path, model="lightgcn")
     assert whole.record["best_epoch"] == 5
     real, loops = getattr(RunFolder, write), []

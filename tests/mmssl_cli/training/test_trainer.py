@@ -99,7 +99,7 @@ def _scores(monkeypatch: pytest.MonkeyPatch, scores: Iterable[float]) -> None:
         means, table = evaluate(*given)
         return dict.fromkeys(means, next(left)), table
 
-    monkeypatch.setattr("mmssl_cli.training.trainer.evaluate", told)
+    monkeypatch.setattr("mmssl_cli.training.epochs.evaluate", told)
 
 
 def test_of_equal_scores_the_first_is_selected_and_nothing_is_a_score_too(

@@ -1,0 +1,111 @@
+"""The epochs of a training: train, validate, select the best, and stop when patience ends."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+
+from mmssl_cli.config import TrainSettings
+from mmssl_cli.distributed.collectives import broadcast
+from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.evaluation.ranking import UnrankableError
+from mmssl_cli.models.base import Recommender
+from mmssl_cli.training.loop import DivergedError, TrainingLoop
+from mmssl_cli.training.process_group import ReportedByRankZero
+
+
+@dataclass
+class TrainState:
+    """Progress of a training, beside the state of its loop.
+
+    Attributes:
+        records: a row of metrics.parquet for each epoch.
+        best_epoch: the selected epoch, from 1; 0 before the first validation.
+    """
+
+    records: list[dict[str, Any]]
+    best_epoch: int = 0
+    best_score: float = -math.inf
+    best_metrics: dict[str, float] | None = None
+
+    def is_unfinished(self, settings: TrainSettings) -> bool:
+        """Return whether another epoch is due: neither are all done nor has patience ended."""
+        done = len(self.records)
+        # Patience ends at a validation only: before the first there would be no model to select.
+        validated = done % settings.evaluate_every == 0
+        return done < settings.epochs and not (validated and done - self.best_epoch >= settings.patience)
+
+
+def run_epochs(
+    loop: TrainingLoop,
+    state: TrainState,
+    on_epoch: Callable[[dict[str, Any], bool], bool],
+    on_best: Callable[[Recommender], None] = lambda model: None,
+) -> bool:
+    """Train until all epochs are done, patience ends or ``on_epoch`` stops.
+
+    Args:
+        on_epoch: called after each epoch with its record (``epoch``, ``loss/<term>``, ``lr``, ``seconds``, and
+            ``validation/<metric>`` where it was validated), and whether it is the best so far; False stops.
+        on_best: called with the model after each validation that is the best so far, while it has the weights that
+            were validated.
+
+    Returns:
+        False where ``on_epoch`` stopped the training.
+
+    Raises:
+        DivergedError: a loss term, a weight or a score became infinite or NaN.
+    """
+    settings, continues = loop.settings, True
+    while broadcast(continues and state.is_unfinished(settings)):
+        started = time.perf_counter()
+        record: dict[str, Any] = {"epoch": loop.epoch + 1, **loop.run_epoch()}
+        best = False
+        with loop.averaged_weights():
+            if loop.epoch % settings.evaluate_every == 0 or loop.epoch == settings.epochs:
+                metrics = _validate(loop)
+                record.update({f"validation/{name}": value for name, value in metrics.items()})
+                best = metrics[settings.select_on] > state.best_score
+            if best:
+                state.best_epoch, state.best_score = loop.epoch, metrics[settings.select_on]
+                state.best_metrics = metrics
+                on_best(loop.model)
+        record["seconds"] = time.perf_counter() - started
+        state.records.append(record)
+        continues = on_epoch(record, best)
+    return continues
+
+
+def follow_epochs(loop: TrainingLoop) -> None:
+    """Train along with rank 0, which alone validates, until it ends the training.
+
+    Raises:
+        ReportedByRankZero: the training diverged.
+        LostError: another process has ended.
+    """
+    try:
+        while broadcast(True):
+            loop.run_epoch()
+    except DivergedError as problem:
+        raise ReportedByRankZero(str(problem)) from problem
+
+
+def _validate(loop: TrainingLoop) -> dict[str, float]:
+    try:
+        return evaluate_model(loop, "validation")[0]
+    except UnrankableError as problem:  # finite weights can still make scores that are not
+        raise DivergedError(f"After epoch {loop.epoch} {problem.what}; a smaller --lr usually helps") from problem
+
+
+@torch.no_grad()
+def evaluate_model(loop: TrainingLoop, split: Literal["validation", "test"]) -> tuple[dict[str, float], pd.DataFrame]:
+    """Metrics of the model as it stands, and a table of them by user."""
+    loop.model.eval()
+    users, items = loop.model.represent()
+    return evaluate(users, items, loop.data, split, loop.settings.all_ks)
