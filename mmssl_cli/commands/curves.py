@@ -18,7 +18,7 @@ from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmssl_cli.studies.curves.section import Curve, Trace
+    from mmssl_cli.studies.curves.traces import Curve, Trace
 
 
 def curves(
@@ -70,14 +70,14 @@ def curves(
 
 def _named(runs: list[str], runs_dir: Path) -> list[Curve]:
     from mmssl_cli.runs.listing import resolve_run
-    from mmssl_cli.studies.curves.section import Trace, curves_of
+    from mmssl_cli.studies.curves.traces import Trace, curves_of
 
     return curves_of(Trace.read(resolve_run(argument, runs_dir)) for argument in runs)
 
 
 def _of_dataset(dataset: str, data_dir: Path, runs_dir: Path, metrics: Sequence[str]) -> list[Curve]:
     from mmssl_cli.runs.results import configurations, finished_runs
-    from mmssl_cli.studies.curves.section import Trace, curves_of
+    from mmssl_cli.studies.curves.traces import Trace, curves_of
     from mmssl_cli.studies.run_selection import representatives
 
     found, problems = finished_runs(runs_dir, dataset)

@@ -14,7 +14,7 @@ from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataD
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmssl_cli.studies.evidence import Evidence
+    from mmssl_cli.studies.run_selection import Evidence
 
 DEFAULT_OUT = Path("report")
 
@@ -100,7 +100,7 @@ def _evidence(
     runs: list[Any], names: list[str], reference: str | None, runs_dir: Path, data_dir: Path
 ) -> list[Evidence]:
     from mmssl_cli.runs.listing import resolve_run
-    from mmssl_cli.studies.evidence import gather
+    from mmssl_cli.studies.run_selection import gather
     from pipelines.prepared.manifest import MANIFEST, read_manifest
 
     around = resolve_run(reference, runs_dir) if reference is not None else None

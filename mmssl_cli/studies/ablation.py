@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from mmssl_cli.config import VARIANTS, TrainSettings, build_settings
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, with_marks, word
 from mmssl_cli.reporting.published.ablation import SOURCE, published_ablation
+from mmssl_cli.reporting.style import colour, figure
+from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import TESTS, against
 from mmssl_cli.text import companion, dashed, metric_label, modalities_label
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from mmssl_cli.runs.results import Configuration
 
 WITHOUT: dict[str, str] = {
     "w/o-ASL": "no adversarial self-augmentation",
@@ -27,16 +25,16 @@ WITHOUT: dict[str, str] = {
 
 
 def variant_settings(settings: TrainSettings, variant: str) -> TrainSettings:
-    """The same settings with another variant."""
+    """Return the same settings with another variant."""
     return build_settings({**settings.model_dump(), "variant": variant})
 
 
 def ablation_section(full: TrainSettings, found: Mapping[str, Configuration]) -> Section:
-    """Table 3 with the difference of each variant to the full model, and its p-values.
+    """Build Table 3: the difference of each variant from the full model, with p-values.
 
     Args:
         full: settings of the full model.
-        found: variant -> its runs.
+        found: variant -> its finished runs.
     """
     dataset, metrics = full.dataset, (full.select_on, companion(full.select_on))
     name, title = f"ablation-{dashed(dataset)}", f"Ablation on {dataset} (the paper's Table 3)"
@@ -79,41 +77,26 @@ def _row(variant: str, found: Mapping[str, Configuration], dataset: str, metric:
 
 
 def _findings(found: Mapping[str, Configuration], dataset: str, metrics: Sequence[str]) -> tuple[str, ...]:
-    """What the tables say, in sentences: which parts help, and whether the paper's order holds."""
+    """Sentences on significance: which variants are clearly behind or ahead of the full model."""
     variants = [variant for variant in VARIANTS[1:] if variant in found]
     if "full" not in found or not variants:
         return ()
     texts = []
-    behind_in_all = set(variants)
     for metric in metrics:
-        kinds: dict[str, list[str]] = {"behind": [], "ahead": [], "open": []}
+        kinds: dict[str, list[str]] = {"clearly behind": [], "clearly ahead of": [], "not told apart from": []}
         for variant in variants:
             difference = against(found[variant], found["full"], metric)
-            if difference.relative is None:
-                continue
-            kind = "open" if not difference.is_clear else "behind" if difference.relative < 0 else "ahead"
-            kinds[kind].append(f"{variant} {difference.text}")
-            if kind != "behind":
-                behind_in_all.discard(variant)
-        words = {
-            "behind": "clearly behind the full model",
-            "ahead": "clearly ahead of the full model",
-            "open": "not told apart from the full model",
-        }
-        told = [f"{words[kind]}: {', '.join(which)}" for kind, which in kinds.items() if which]
+            if difference.relative is not None:
+                clear = "clearly behind" if difference.relative < 0 else "clearly ahead of"
+                kinds[clear if difference.is_clear else "not told apart from"].append(variant)
+        told = [f"{kind} the full model: {', '.join(which)}" for kind, which in kinds.items() if which]
         texts.append(f"{metric_label(metric)}: {'; '.join(told)}.")
     if all(len(ours.runs) == 1 for ours in found.values()):
         texts.append("With one seed, chance in training is not tested: another seed may turn the order.")
-    if published_ablation(dataset) and len(variants) == len(VARIANTS) - 1:
-        which = {0: "for none", len(variants): "for all"}.get(len(behind_in_all))
-        holds = which or f"for {', '.join(v for v in variants if v in behind_in_all)} alone"
-        texts.append(f"In the paper every variant falls behind the full model; here that is clear {holds}.")
     return tuple(texts)
 
 
 def _plot(dataset: str, found: Mapping[str, Configuration], metrics: Sequence[str]) -> Plot:
-    import pandas as pd
-
     data = pd.DataFrame(
         [
             {"variant": variant, "seed": run.seed, **{metric: run.test.get(metric) for metric in metrics}}
@@ -132,8 +115,6 @@ def _plot(dataset: str, found: Mapping[str, Configuration], metrics: Sequence[st
 
 
 def _draw(data: pd.DataFrame, metrics: Sequence[str]) -> Figure:
-    from mmssl_cli.reporting.style import colour, figure
-
     drawn = figure(width_columns=2, height=2.2)
     variants = list(dict.fromkeys(data["variant"]))
     for place, metric in enumerate(metrics):

@@ -1,34 +1,22 @@
-"""Table 2: every model's test metrics beside each other and beside published ones, with tests and costs."""
+"""Table 2: test metrics of every model beside the published ones, with significance tests and costs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from mmssl_cli.reporting.document import (
-    Cell,
-    Section,
-    Table,
-    mean_of,
-    number,
-    with_marks,
-    word,
-)
+from mmssl_cli.reporting.document import Cell, Section, Table, mean_of, number, with_marks, word
 from mmssl_cli.reporting.published import published_results
-from mmssl_cli.studies.evidence import OURS
+from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import TESTS, against
-from mmssl_cli.studies.run_selection import validation
+from mmssl_cli.studies.run_selection import OURS, validation
 from mmssl_cli.text import METRICS, dashed, metric_label, modalities_label
-
-if TYPE_CHECKING:
-    from mmssl_cli.runs.results import Configuration
 
 
 def comparison_section(dataset: str, models: Sequence[Configuration], k: int = 20) -> Section:
-    """Table 2 for a data set: ours, then what was published on it; and what the models cost.
+    """Build Table 2 for a data set: our models, then published ones, significance tests and costs.
 
     Args:
-        models: a configuration a model, in the order to show them.
+        models: one configuration per model, in display order.
         k: cut-off of the metrics.
     """
     metrics = [f"{name}@{k}" for name in METRICS]
@@ -84,7 +72,7 @@ def _accuracy(
 
 
 def _trained(model: Configuration) -> str:
-    """What a model saw, and for how long it may be trained: rows that differ here had not the same chance."""
+    """Features and training budget of a model: rows that differ in them are not on equal terms."""
     features = modalities_label(model.runs[0].result.get("modalities"))
     settings = model.settings
     return f"{model.label}: {features + ', ' if features else ''}{settings.epochs} epochs, patience {settings.patience}"
@@ -109,7 +97,7 @@ def _tests(dataset: str, ours: Configuration, rivals: Sequence[Configuration], m
 
 
 def _published(dataset: str, metrics: Sequence[str]) -> list[tuple[Cell, ...]]:
-    """Rows of Table 2 for what has been published on a data set with these metrics."""
+    """Rows of Table 2 for published results on a data set with these metrics."""
     return [
         (word(one.model), word(one.source), *(number(one.metrics.get(metric)) for metric in metrics), Cell(""))
         for one in published_results(dataset)

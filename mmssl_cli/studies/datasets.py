@@ -11,10 +11,10 @@ _COLUMNS = ("Data set", "Source", "Modalities", "Counted", "Users", "Items", "In
 
 
 def datasets_section(records: Sequence[Mapping[str, Any]]) -> Section:
-    """Table 1.
+    """Build Table 1.
 
     Args:
-        records: as ``mmssl datasets --json`` gives them; those that are not prepared are left out.
+        records: as ``mmssl datasets --json`` gives them; data sets that are not prepared are left out.
     """
     ready = [record for record in records if record["status"] == "prepared"]
     rows = [row for record in ready for row in _rows(record)]

@@ -1,4 +1,4 @@
-"""Two configurations side by side: how far apart they are, and whether that is chance."""
+"""Paired comparison of two configurations: relative difference and p-values."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from mmssl_cli.evaluation.significance import compare_over_seeds, compare_over_u
 from mmssl_cli.reporting.document import Cell, p_value, percent
 from mmssl_cli.runs.results import Configuration
 
-#: What the two p-values are, for the notes of tables.
+#: Explanation of the two p-values, for the notes of tables.
 TESTS = (
     "p: two-sided paired t-tests, over the test users (their metrics averaged over the seeds) and over the seeds; not "
     "corrected for the number of tests."
 )
-#: Below this, a p-value speaks against chance.
+#: Significance level.
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How a configuration differs from another over the seeds that both have; None where it cannot be told.
+    """Difference of one configuration from another over their common seeds; None where it cannot be measured.
 
     Attributes:
-        relative: of the means, relative to the other's.
-        over_users: p-value over the test users: chance in who is tested.
-        over_seeds: p-value over the seeds: chance in training; None with a single seed.
+        relative: difference of the means, relative to the other's mean.
+        over_users: p-value over the test users (chance in the choice of users).
+        over_seeds: p-value over the seeds (chance in training); None with a single seed.
     """
 
     relative: float | None = None
@@ -36,12 +36,12 @@ class Difference:
 
     @property
     def cells(self) -> tuple[Cell, Cell, Cell]:
-        """As a table shows it."""
+        """Difference and both p-values as cells of a table."""
         return percent(self.relative), p_value(self.over_users), p_value(self.over_seeds)
 
     @property
     def is_clear(self) -> bool:
-        """Whether every test that could be made speaks against chance."""
+        """True if every test that could be made is significant."""
         made = [p for p in (self.over_users, self.over_seeds) if p is not None]
         return bool(made) and all(p < LEVEL for p in made)
 
@@ -54,7 +54,7 @@ class Difference:
 
 
 def on_common_seeds(first: Configuration, second: Configuration) -> tuple[Configuration, Configuration] | None:
-    """Both configurations with the seeds that both have; None where they share none."""
+    """Return both configurations restricted to their common seeds; None if they share none."""
     common = set(first.seeds) & set(second.seeds)
     if not common:
         return None
@@ -63,7 +63,7 @@ def on_common_seeds(first: Configuration, second: Configuration) -> tuple[Config
 
 
 def against(first: Configuration, second: Configuration, metric: str) -> Difference:
-    """How ``first`` differs from ``second`` in a test metric."""
+    """Return the difference of ``first`` from ``second`` in a test metric."""
     pair = on_common_seeds(first, second)
     if pair is None:
         return Difference()

@@ -1,24 +1,22 @@
-"""Where the numbers come from: data sets, settings, versions, devices, time spent, and every run by its id."""
+"""Provenance of a report: data sets, settings, versions, devices, training time, and the id of every run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmssl_cli.config import RUNTIME_FIELDS
 from mmssl_cli.console.training import clock
 from mmssl_cli.reporting.document import Cell, Section, Table, number, word
+from mmssl_cli.runs.results import Configuration, FinishedRun
 from mmssl_cli.text import dashed, pluralize
-
-if TYPE_CHECKING:
-    from mmssl_cli.runs.results import Configuration, FinishedRun
 
 
 def provenance_section(dataset: str, shown: Sequence[Configuration], left_out: Sequence[str] = ()) -> Section:
-    """The settings of each configuration that a report shows, and its runs.
+    """List the settings and runs of each configuration that a report shows.
 
     Args:
-        left_out: sentences on runs that the report does not show.
+        left_out: sentences on runs that are not shown.
     """
     runs = [run for configuration in shown for run in configuration.runs]
     seconds = sum(run.seconds for run in runs)
@@ -32,7 +30,7 @@ def provenance_section(dataset: str, shown: Sequence[Configuration], left_out: S
 
 
 def _settings(dataset: str, shown: Sequence[Configuration]) -> Table:
-    """What differs from the defaults of the model's settings, a row a configuration."""
+    """One row per configuration: the settings that differ from the model's defaults."""
     rows = tuple(
         (word(one.label), word(", ".join(map(str, one.seeds))), word(unusual(one) or "all defaults")) for one in shown
     )
@@ -46,7 +44,7 @@ def _settings(dataset: str, shown: Sequence[Configuration]) -> Table:
 
 
 def unusual(configuration: Configuration) -> str:
-    """The settings that differ from the defaults of the model: ``layers 3, lr 0.0005``."""
+    """Return the settings that differ from the model's defaults: ``layers 3, lr 0.0005``."""
     settings = configuration.settings
     fields = type(settings).model_fields
     named = {"model", "dataset", "seed", "variant", *RUNTIME_FIELDS}

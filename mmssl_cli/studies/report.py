@@ -1,4 +1,4 @@
-"""The whole report: for each data set every table and figure that finished runs can fill, and what is missing."""
+"""The whole report: every table and figure that the finished runs can fill, and the commands for the missing ones."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmssl_cli.config import VARIANTS
 from mmssl_cli.console.training import clock
 from mmssl_cli.reporting.document import Missing, Report, Section
 from mmssl_cli.runs.folder import CONFIG
+from mmssl_cli.runs.results import Configuration, configuration_of
 from mmssl_cli.studies.ablation import ablation_section
 from mmssl_cli.studies.comparison import comparison_section
+from mmssl_cli.studies.curves.section import curves_section
+from mmssl_cli.studies.curves.traces import Trace, curves_of
 from mmssl_cli.studies.datasets import datasets_section
-from mmssl_cli.studies.evidence import OURS, Evidence
+from mmssl_cli.studies.diagnostics.record import read_analysis
+from mmssl_cli.studies.diagnostics.section import analysis_section
 from mmssl_cli.studies.provenance import provenance_section, unusual
-from mmssl_cli.studies.run_selection import RULE, is_shipped
+from mmssl_cli.studies.run_selection import OURS, RULE, Evidence, is_shipped
+from mmssl_cli.studies.sparsity.section import sparsity
 from mmssl_cli.studies.sweep.points import FIGURE_4, Line, Point
+from mmssl_cli.studies.sweep.section import sweep_section
 from mmssl_cli.text import companion, dashed, first_of, pluralize
 from pipelines.errors import InputError
-
-if TYPE_CHECKING:
-    from mmssl_cli.runs.results import Configuration
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where data and runs lie, and how a command line says so (empty where they lie as usual)."""
+    """Folder of the data sets, and the flags that name the folders on a command line (empty for the usual ones)."""
 
     data_dir: Path
     flags: str = ""
@@ -42,13 +45,13 @@ def build_report(
     created: str,
     problems: Sequence[str] = (),
 ) -> Report:
-    """Put together what runs are evidence for.
+    """Assemble the report of all data sets.
 
     Args:
-        evidence: of each data set.
+        evidence: the runs on each data set.
         datasets: as ``mmssl datasets --json`` lists them; those of the evidence are shown.
-        created: when the report is made, as a reader sees it.
-        problems: a sentence on each run that is damaged or not over.
+        created: date and time as shown to the reader.
+        problems: one sentence per damaged or unfinished run.
     """
     names = [one.dataset for one in evidence]
     shown = [record for record in datasets if record["name"] in names]
@@ -66,7 +69,7 @@ def build_report(
 
 
 def dataset_sections(evidence: Evidence, places: Places) -> list[Section]:
-    """The paper's Tables 2 to 4 and Figures 1 and 3 to 5 on a data set, then where they come from."""
+    """Build the paper's Tables 2 to 4 and Figures 1 and 3 to 5 for a data set, then their provenance."""
     dataset, reference = evidence.dataset, evidence.reference
     k = int(reference.settings.select_on.partition("@")[2]) if reference else 20
     comparison = comparison_section(dataset, evidence.models, k)
@@ -92,7 +95,7 @@ def dataset_sections(evidence: Evidence, places: Places) -> list[Section]:
 
 
 def _basis(evidence: Evidence) -> list[str]:
-    """Which settings the tables are built around, and what else there is."""
+    """Sentences on the reference's settings and on the alternatives to it."""
     text = []
     if evidence.reference is not None:
         run = evidence.reference.runs[0]
@@ -107,7 +110,7 @@ def _basis(evidence: Evidence) -> list[str]:
 
 
 def _command(words: str, evidence: Evidence, places: Places) -> str:
-    """A command line with the reference's own settings, and as many seeds."""
+    """Return a command line with the settings and the number of seeds of the reference."""
     reference = evidence.reference
     base, runs = f"--dataset {evidence.dataset}", ""
     if reference is not None:
@@ -144,8 +147,6 @@ def _swept(evidence: Evidence) -> list[Configuration]:
 
 
 def _sparsity(evidence: Evidence, places: Places, k: int) -> Section:
-    from mmssl_cli.studies.sparsity.section import sparsity
-
     dataset = evidence.dataset
     title, problem = f"Sparse users and items of {dataset} (the paper's Table 4 and Figure 1)", ""
     if evidence.models:
@@ -159,9 +160,6 @@ def _sparsity(evidence: Evidence, places: Places, k: int) -> Section:
 
 
 def _sweep(evidence: Evidence, places: Places) -> Section:
-    from mmssl_cli.runs.results import configuration_of
-    from mmssl_cli.studies.sweep.section import sweep_section
-
     assert evidence.reference is not None
     reference = evidence.reference.settings
     found = {configuration_of(one.settings): one for one in _swept(evidence)}
@@ -189,7 +187,7 @@ def _sweep(evidence: Evidence, places: Places) -> Section:
 
 
 def _unswept(evidence: Evidence) -> dict[str, str]:
-    """Setting -> the values of the paper's Figure 4 that no run has, with commas between."""
+    """Return setting -> comma-separated values of the paper's Figure 4 without a run."""
     assert evidence.reference is not None
     missing = {}
     for name, values in FIGURE_4.items():
@@ -201,8 +199,6 @@ def _unswept(evidence: Evidence) -> dict[str, str]:
 
 
 def _curves(evidence: Evidence, places: Places) -> Section:
-    from mmssl_cli.studies.curves.section import Trace, curves_of, curves_section
-
     dataset = evidence.dataset
     name, title = f"curves-{dashed(dataset)}", f"Training on {dataset} (the paper's Figure 3)"
     if not evidence.models:
@@ -217,10 +213,7 @@ def _curves(evidence: Evidence, places: Places) -> Section:
 
 
 def _analysis(evidence: Evidence, places: Places) -> Section:
-    """Of the reference's runs the first that was analysed, else of any run of MMSSL the newest."""
-    from mmssl_cli.studies.diagnostics.record import read_analysis
-    from mmssl_cli.studies.diagnostics.section import analysis_section
-
+    """Analysis of the reference's first analysed run, else of the newest analysed run of MMSSL."""
     dataset, text = evidence.dataset, []
     own = list(evidence.reference.runs) if evidence.reference is not None else []
     others = [run for one in evidence.configurations if one.settings.model == OURS for run in one.runs]

@@ -1,40 +1,184 @@
-"""Which configuration stands for a model where several of its settings were trained: one rule for every command."""
+"""Selection of the runs that a study shows: one configuration per model, and the variants and sweeps around ours."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from mmssl_cli.config import merge_settings
-from mmssl_cli.runs.results import Configuration, configuration_of
+from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations
+from pipelines.errors import UsageError
 
-#: The rule, for captions.
+OURS = "mmssl"
+#: The rule of ``representatives``, for captions.
 RULE = "the settings with the most seeds, of these the best on validation"
+#: Settings of the length of training and of the schedule, which no sweep is about.
+_NOT_SWEPT = {"epochs", "patience", "evaluate_every", "lr_decay_every"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The finished runs on one preparation of a data set, sorted by their role in a report.
+
+    Attributes:
+        content: digest of the data set that all runs were trained on.
+        configurations: all of them, newest first.
+        reference: the full MMSSL that tables and figures are built around; None without such a run.
+        baselines: model -> its representative, by rising validation score.
+        variants: variant -> runs that differ from the reference in the variant alone; ``full`` is the reference.
+        points: setting -> value -> runs that differ from the reference in this numeric setting alone, with the
+            reference at its own value.
+        left_out: one sentence on the runs that were left out, with the reason.
+    """
+
+    dataset: str
+    content: str
+    configurations: tuple[Configuration, ...]
+    reference: Configuration | None
+    baselines: dict[str, Configuration]
+    variants: dict[str, Configuration]
+    points: dict[str, dict[float, Configuration]]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def rivals(self) -> list[Configuration]:
+        """Other configurations of the full MMSSL that could be the reference instead."""
+        shown = {id(one) for points in self.points.values() for one in points.values()} | {id(self.reference)}
+        return [one for one in self.configurations if _is_full(one) and id(one) not in shown]
+
+    @property
+    def models(self) -> list[Configuration]:
+        """The baselines, then the reference."""
+        return [*self.baselines.values(), *([self.reference] if self.reference is not None else [])]
+
+
+def gather(
+    runs: Sequence[FinishedRun], dataset: str, *, content: str | None = None, reference: str | None = None
+) -> Evidence:
+    """Sort the runs on a data set by their role.
+
+    Args:
+        runs: finished runs, newest first.
+        content: digest of the data set as it is prepared now; runs on another preparation are left out. None, or a
+            digest without runs, takes the preparation with the most runs.
+        reference: id of a run of the full MMSSL to build everything around; None takes the configuration with the
+            most variants, then with the most runs of its own or one setting away.
+
+    Raises:
+        UsageError: ``reference`` is not a run of the full MMSSL among them.
+    """
+    mine = [run for run in runs if run.settings.dataset == dataset]
+    trained_on = Counter(_content(run) for run in mine)
+    if content is None or content not in trained_on:
+        content = trained_on.most_common(1)[0][0] if trained_on else ""
+    others = [run.id for run in mine if _content(run) != content]
+    left_out = (f"Left out, for they were trained on another preparation of {dataset}: {', '.join(others)}.",)
+    found = configurations(run for run in mine if _content(run) == content)
+    full = [one for one in found if _is_full(one)]
+    chosen = _named(full, reference) if reference else _most_studied(full, found)
+    baselines = representatives([one for one in found if one.settings.model != OURS])
+    return Evidence(
+        dataset,
+        content,
+        tuple(found),
+        chosen,
+        {one.label: one for one in baselines},
+        _variants(chosen, found),
+        _points(chosen, found),
+        left_out if others else (),
+    )
 
 
 def representatives(configurations: Sequence[Configuration]) -> list[Configuration]:
-    """The configuration that stands for each model and variant, by rising validation score.
+    """Return one configuration per model and variant, by rising validation score.
 
-    It is the one with the most seeds; of equals the best mean validation score; of equals the shipped settings.
+    It is the one with the most seeds, then with the best mean validation score, then the one with shipped settings.
     """
 
-    def planned(one: Configuration) -> tuple[int, float, bool]:
+    def rank(one: Configuration) -> tuple[int, float, bool]:
         return len(one.runs), validation(one), is_shipped(one)
 
     chosen: dict[str, Configuration] = {}
     for one in configurations:
-        chosen[one.label] = max(chosen.get(one.label, one), one, key=planned)
+        chosen[one.label] = max(chosen.get(one.label, one), one, key=rank)
     return sorted(chosen.values(), key=validation)
 
 
 def validation(configuration: Configuration) -> float:
-    """The mean over the seeds of the validation metric that selected the runs."""
+    """Return the mean over seeds of the validation metric that selected the runs' epochs."""
     metric = configuration.settings.select_on
     return fmean(run.result["validation"].get(metric, 0.0) for run in configuration.runs)
 
 
 def is_shipped(configuration: Configuration) -> bool:
-    """Whether these are the settings that a training has by itself for this model and data set."""
+    """Return True if the settings are those that a training uses by itself for this model and data set."""
     settings = configuration.settings
     usual = merge_settings({"model": settings.model, "dataset": settings.dataset})
     return configuration_of(usual) == configuration_of(settings)
+
+
+def is_number(value: Any) -> bool:
+    """Return True for a number; False for a switch, which has no place on an axis."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def differences(first: Configuration, second: Configuration) -> dict[str, tuple[Any, Any]]:
+    """Return the settings in which two configurations differ: name -> (first's value, second's value)."""
+    a, b = dict(configuration_of(first.settings)), dict(configuration_of(second.settings))
+    return {name: (a.get(name), b.get(name)) for name in {**a, **b} if a.get(name) != b.get(name)}
+
+
+def _content(run: FinishedRun) -> str:
+    return str(run.provenance.get("content_digest") or run.provenance.get("manifest_digest"))
+
+
+def _is_full(configuration: Configuration) -> bool:
+    settings = configuration.settings
+    return settings.model == OURS and getattr(settings, "variant", "full") == "full" and settings.modalities != ()
+
+
+def _named(full: Sequence[Configuration], run_id: str) -> Configuration:
+    for configuration in full:
+        if any(run.id == run_id for run in configuration.runs):
+            return configuration
+    raise UsageError(
+        f"Run {run_id} cannot be the reference: expected a finished run of the full {OURS} on this data set."
+    )
+
+
+def _most_studied(full: Sequence[Configuration], found: Sequence[Configuration]) -> Configuration | None:
+    def studied(one: Configuration) -> tuple[int, int, bool]:
+        apart = [(other, differences(one, other)) for other in found if other.settings.model == OURS]
+        variants = sum(list(names) == ["variant"] for _, names in apart)
+        near = sum(len(other.runs) for other, names in apart if len(names) <= 1)
+        return variants, near, is_shipped(one)
+
+    return max(full, key=studied, default=None)
+
+
+def _variants(reference: Configuration | None, found: Sequence[Configuration]) -> dict[str, Configuration]:
+    if reference is None:
+        return {}
+    variants = {"full": reference}
+    for one in found:
+        apart = differences(reference, one) if one.settings.model == OURS else {}
+        if list(apart) == ["variant"]:
+            variants.setdefault(apart["variant"][1], one)
+    return variants
+
+
+def _points(reference: Configuration | None, found: Sequence[Configuration]) -> dict[str, dict[float, Configuration]]:
+    points: dict[str, dict[float, Configuration]] = {}
+    if reference is None:
+        return points
+    for one in found:
+        apart = differences(reference, one) if one.settings.model == OURS else {}
+        if len(apart) != 1:
+            continue
+        ((name, (usual, value)),) = apart.items()
+        if name not in _NOT_SWEPT and is_number(usual) and is_number(value):
+            points.setdefault(name, {usual: reference}).setdefault(value, one)
+    return {name: dict(sorted(values.items())) for name, values in points.items()}

@@ -1,31 +1,27 @@
-"""The figures of training curves: metrics against epochs and against seconds, losses against epochs."""
+"""Figures of training curves: metrics against epochs and seconds, losses against epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from mmssl_cli.reporting import style
+from mmssl_cli.studies.curves.traces import Curve, Trace
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from mmssl_cli.studies.curves.section import Curve, Trace
-
-
-#: Panels of losses side by side, and how high the figure is at most, in inches.
+#: Panels of losses side by side, and the greatest height of the figure in inches.
 ACROSS, HIGHEST = 4, 4.5
 
 
 def draw_curves(curves: Sequence[Curve], columns: Mapping[str, str]) -> Figure:
-    """Draw columns of the runs' metrics: a row each, against epochs on the left and against seconds on the right.
+    """Draw one row per column of the runs' metrics: against epochs on the left, against seconds on the right.
 
     Args:
-        columns: of metrics.parquet, with what to write beside the axis.
+        columns: column of metrics.parquet -> label of the axis.
     """
     figure = style.figure(width_columns=2, height=(1.75 if len(columns) < 4 else 1.2) * len(columns) + 0.5)
     grid = figure.subplots(len(columns), 2, squeeze=False, sharex="col", sharey="row")
@@ -41,10 +37,10 @@ def draw_curves(curves: Sequence[Curve], columns: Mapping[str, str]) -> Figure:
 
 
 def draw_losses(curves: Sequence[Curve], columns: Mapping[str, str]) -> Figure:
-    """Draw terms of the loss against epochs, a small panel each.
+    """Draw terms of the loss against epochs, one small panel each.
 
     Args:
-        columns: of metrics.parquet, with what to write above the panel.
+        columns: column of metrics.parquet -> title of the panel.
     """
     across = min(ACROSS, len(columns))
     rows = -(-len(columns) // across)
@@ -76,9 +72,7 @@ def _add_legend(figure: Figure, curves: Sequence[Curve]) -> None:
 
 
 def long_form(curves: Sequence[Curve], columns: Mapping[str, str]) -> pd.DataFrame:
-    """The numbers of the figure: a row a run and epoch, ``seconds`` counted from the start of the run."""
-    import pandas as pd
-
+    """Return the numbers of the figure: one row per run and epoch, ``seconds`` from the start of the run."""
     parts = []
     for curve in curves:
         for trace in curve.traces:
@@ -92,7 +86,7 @@ def long_form(curves: Sequence[Curve], columns: Mapping[str, str]) -> pd.DataFra
 
 
 def _draw_curve(panels: Sequence[Axes], curve: Curve, column: str) -> None:
-    """Draw a curve into one panel, against epochs, or into two, the second against seconds."""
+    """Draw a curve into one panel (against epochs) or two (the second against seconds)."""
     known = [trace for trace in curve.traces if column in trace.metrics]
     if not known:
         return
@@ -115,7 +109,7 @@ def _draw_curve(panels: Sequence[Axes], curve: Curve, column: str) -> None:
 
 
 def _draw_rest(panels: Sequence[Axes], label: str, trace: Trace, column: str, first: int) -> None:
-    """What a run did after the first of its seeds had ended."""
+    """Draw a run after the shortest run of its configuration had ended."""
     values = trace.metrics[column].to_numpy(np.float64)[first:]
     measured = np.isfinite(values)
     epochs = trace.metrics["epoch"].to_numpy()[first:][measured]
@@ -124,7 +118,7 @@ def _draw_rest(panels: Sequence[Axes], label: str, trace: Trace, column: str, fi
 
 
 def _mark_selected(panels: Sequence[Axes], label: str, trace: Trace, column: str) -> None:
-    """The epoch that validation selects, at the run's own value."""
+    """Mark the epoch selected on validation, at the run's own value."""
     at = trace.selected
     if at is None:
         return

@@ -1,4 +1,4 @@
-"""The diagnostics of a trained MMSSL: gradients of its negatives (Fig. 5), transferability (Eq. 24), cost (A.3)."""
+"""Diagnostics of a trained MMSSL: gradients of its negatives (Fig. 5), transferability (Eq. 24), cost (A.3)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pipelines.io.files import sha256_of
 #: Edges of the bins of cosines.
 EDGES = np.linspace(-1, 1, 81)
 HARDEST = (0.01, 0.1)
-#: Squared sine of an angle that is none: two users with the same neighbours have the same embedding, but for rounding.
+#: Squared sine below which two embeddings count as equal: users with the same neighbours differ by rounding alone.
 NO_ANGLE = 1e-9
 
 
@@ -43,9 +43,9 @@ def analyse(
 
     Args:
         run: of MMSSL.
-        users: how many to sample, at most; the same ones each time.
-        cost: whether to measure it.
-        say: hears what is being done.
+        users: most users to sample; the same ones each time.
+        cost: True to measure the cost of training steps too.
+        on_progress: called with a description of each step.
 
     Raises:
         InputError: the run or its data set is damaged, or they do not fit each other.
@@ -88,7 +88,7 @@ def analyse(
 
 
 def sample_users(data: InteractionData, most: int) -> Tensor:
-    """At most so many users, int64 ascending, each with a training item and an item left; the same ones each time."""
+    """Return at most ``most`` users, int64 ascending, with a training item and another item; always the same ones."""
     degrees = data.train.degrees()
     usable = torch.nonzero((degrees > 0) & (degrees < data.num_items)).squeeze(1).numpy()
     chosen = np.random.default_rng(0).permutation(usable)[:most]
@@ -97,7 +97,7 @@ def sample_users(data: InteractionData, most: int) -> Tensor:
 
 @torch.no_grad()
 def measure_negatives(model: MMSSL, data: InteractionData, anchors: Tensor) -> dict[str, Negatives]:
-    """Eq. 20 for each modality: the anchors' negatives are all the other users of the data set, as Eq. 11 has it."""
+    """Measure Eq. 20 per modality; the negatives of an anchor are all other users of the data set, as in Eq. 11."""
     final = final_embeddings(model)[0]
     views = dict(zip(data.features, model.views()[0], strict=True))
     found = {}
@@ -145,9 +145,9 @@ def _negatives(final: Tensor, view: Tensor, anchors: Tensor, temperature: float)
 
 
 def measure_transfer(model: MMSSL, data: InteractionData, users: Tensor) -> dict[str, dict[Kind, Transfer]]:
-    """Eq. 24 for each modality: of the trained model, of one fresh from its seed, and of random source directions.
+    """Measure Eq. 24 per modality for the trained model, the untrained model of the same seed and random directions.
 
-    Users of whom a view has nothing are left out; with fewer than two users a modality is.
+    Users without a gradient in a view are left out, and a modality with fewer than two users.
     """
     torch.manual_seed(model.settings.seed)
     untrained = build_model(data, model.settings)
@@ -175,7 +175,7 @@ def _both_known(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _random_like(rows: np.ndarray) -> np.ndarray:
-    """Random directions, each row as long as it was."""
+    """Random directions with the norms of ``rows``."""
     random = np.random.default_rng(0).standard_normal(rows.shape)
     return random * (np.linalg.norm(rows, axis=1) / np.linalg.norm(random, axis=1))[:, None]
 

@@ -1,4 +1,4 @@
-"""What a training step of MMSSL costs against the size of the data: measured, and counted as in A.3."""
+"""Cost of a training step of MMSSL against the size of the data: measured, and counted as in A.3."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmssl_cli.training.loop import TrainingLoop
 
 FRACTIONS = (0.125, 0.25, 0.5, 1.0, 2.0)
 WARM_UP, TIMED = 2, 15
-#: Less than this of users or items says nothing of a step's cost.
+#: Fewest users and items whose step is timed.
 FEWEST = 20
 
 
@@ -33,12 +33,12 @@ def measure_cost(
     on_progress: Callable[[str], None],
     fractions: Sequence[float] = FRACTIONS,
 ) -> Cost:
-    """Seconds of training steps on data of growing size, with the run's settings; nothing is written.
+    """Time training steps on data of growing size with the run's settings; nothing is written.
 
     Args:
-        data: of the run.
-        settings: of MMSSL; the filter, which no step uses, is left out.
-        say: hears of each size before it is measured.
+        data: data set of the run.
+        settings: of MMSSL; the spectral filter, which no step uses, is left out.
+        on_progress: called with a description of each size before it is measured.
         fractions: sizes as multiples of the data, ascending.
     """
     settings = settings.model_copy(update={"spectral_weight": 0.0})
@@ -55,13 +55,13 @@ def measure_cost(
 
 
 def resized(data: InteractionData, fraction: float, seed: int = 0) -> InteractionData:
-    """Data of a ``fraction`` of the users, items and training interactions, for timing only.
+    """Return data with ``fraction`` times the users, items and training interactions, for timing only.
 
-    Below 1, users are drawn at random and the items folded into fewer, so that a user keeps nearly all of the
-    interactions; whole multiples are copies side by side that share no user and no item.
+    Below 1, users are sampled and the items folded into fewer, so that a user keeps nearly all interactions; whole
+    multiples are copies side by side that share no user and no item.
 
     Raises:
-        ValueError: a fraction above 1 that is not whole.
+        ValueError: the fraction is above 1 and not whole.
     """
     if fraction > 1 and fraction != int(fraction):
         raise ValueError(f"expected a fraction of at most 1 or a whole number, not {fraction}")
@@ -88,14 +88,14 @@ def resized(data: InteractionData, fraction: float, seed: int = 0) -> Interactio
 
 
 def complexity(model: MMSSL, interactions: int, batch: int, distinct: int) -> tuple[Part, ...]:
-    """The terms of A.3 for one step: multiplications as printed, and the leading ones of this implementation.
+    """Return the terms of A.3 for one step: multiplications as printed, and the leading ones of this implementation.
 
     Parts that the model's variant or its data lack are left out.
 
     Args:
-        interactions: of the training split.
-        batch: triples a step.
-        distinct: users among them, each once.
+        interactions: size of the training split.
+        batch: triples per step.
+        distinct: distinct users among them.
     """
     s, m, d = model.settings, model.num_modalities, model.settings.embedding_dim
     users, items = model.num_users, model.num_items
@@ -139,7 +139,7 @@ def _part(name: str, formula: str, printed: int, own: int) -> Part:
 
 
 def growth(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Slope of log ``values`` against log ``sizes`` by least squares: 1 is linear; NaN with fewer than two sizes."""
+    """Return the least-squares slope of log ``values`` against log ``sizes``; NaN with fewer than two sizes."""
     if len(set(sizes)) < 2:
         return math.nan
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
@@ -174,7 +174,7 @@ def _measure(data: InteractionData, settings: Any, fraction: float) -> CostPoint
 
 
 def _batches(loop: TrainingLoop) -> list[Batch]:
-    """Batches to warm up with and to time; of a small data set from several epochs."""
+    """Batches for warm-up and timing, from several epochs of a small data set."""
     batches: list[Batch] = []
     while len(batches) < WARM_UP + TIMED:
         batches += loop.sampler.epoch(loop.generator)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from mmssl_cli.reporting.document import Plot, Table, number, word
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from mmssl_cli.studies.diagnostics.record import Cost, CostPoint
+from mmssl_cli.reporting.style import PALETTE, figure
+from mmssl_cli.studies.diagnostics.cost import growth
+from mmssl_cli.studies.diagnostics.record import Cost, CostPoint
 
 
 def cost_findings(cost: Cost) -> tuple[str, ...]:
-    """How a step's time grows with the data, in a sentence; nothing of a single size."""
-    from mmssl_cli.studies.diagnostics.cost import growth
-
+    """Return sentences on the growth of a step's time with the data; none for a single size."""
     if len(cost.points) < 2:
         return ()
     sizes = [point.interactions for point in cost.points]
@@ -41,7 +38,7 @@ def cost_findings(cost: Cost) -> tuple[str, ...]:
 
 
 def cost_tables(cost: Cost, name: str, dataset: str) -> list[Table]:
-    """A row a size; then A.3 term by term at the size of the data."""
+    """Return a table with one row per size, and one of the terms of A.3 at the size of the data."""
     seconds = ("Step, s", "Median, s", "Refresh, s")
     columns = ("Size", "Users", "Items", "Interactions", *seconds, "Memory, MB", "A.3", "Here")
     rows = tuple(
@@ -90,9 +87,7 @@ def _parts_table(cost: Cost, name: str, dataset: str) -> Table:
 
 
 def cost_plot(cost: Cost, name: str, dataset: str) -> Plot:
-    """Seconds of a step against interactions, log-log, and the two counts at the same height for the data's size."""
-    import pandas as pd
-
+    """Plot seconds per step against interactions, log-log, and both counts scaled to meet them at the data's size."""
     reference = _reference(cost)
     printed, own = _printed(cost), [_own(point) for point in cost.points]
     at = cost.points.index(reference)
@@ -117,10 +112,6 @@ def cost_plot(cost: Cost, name: str, dataset: str) -> Plot:
 
 
 def _draw(data: pd.DataFrame) -> Figure:
-    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
-
-    from mmssl_cli.reporting.style import PALETTE, figure
-
     drawn = figure(height=2.8)
     axes = drawn.add_subplot()
     x = data["interactions"]
@@ -144,7 +135,7 @@ def _draw(data: pd.DataFrame) -> Figure:
 
 
 def _reference(cost: Cost) -> CostPoint:
-    """The data set as it is, or the size nearest to it."""
+    """The point of the whole data set, or the nearest one."""
     return min(cost.points, key=lambda point: abs(point.fraction - 1))
 
 

@@ -1,4 +1,4 @@
-"""The two views of MMSSL as functions of a user's interactions, and the gradients of what they say of that user.
+"""Gradients of the two views of MMSSL by a user's interactions.
 
 Sec. 3.4.1 compares the source view, generated relations of a modality (Eq. 3), with the target view, the collaborative
 relations that the discriminator holds against them (the cosine of Eq. 5). Both are cosines of a user with the items,
@@ -19,10 +19,10 @@ from mmssl_cli.sparse.csr import CSR
 
 
 def final_embeddings(model: MMSSL) -> tuple[Tensor, Tensor, Tensor]:
-    """Eq. 12 without a filter: h_u [U, d], h_i [I, d]; and what an item adds to a neighbour by Eq. 10, [I, d].
+    """Return Eq. 12 without a filter, h_u [U, d] and h_i [I, d], and an item's share in a neighbour by Eq. 10, [I, d].
 
-    The last is the sum of the item's embeddings over all layers but the last, over the number of layers: weighted by
-    the graph, it is all of h_u that depends on the user's own row.
+    That share is the sum of the item's embeddings over all layers but the last, divided by the number of layers:
+    weighted by the graph, it is the part of h_u that depends on the user's own row.
     """
     users: Tensor = model.users
     items: Tensor = model.items
@@ -44,7 +44,7 @@ def final_embeddings(model: MMSSL) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def margin_gradients(model: MMSSL, train: CSR, users: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Gradients, by the user's row, of a user's mean margin in the collaborative view and in that of each modality.
+    """Return the gradients of a user's mean margin by the user's row, in the collaborative view and in each modality's.
 
     The margin is the mean cosine with the user's training items less that with the other items: the argument of
     Eq. 14 averaged over the user's triples.
@@ -54,7 +54,7 @@ def margin_gradients(model: MMSSL, train: CSR, users: Tensor) -> tuple[Tensor, d
         users: int64 [n]; each has a training item and lacks another.
 
     Returns:
-        Target [n, I], and source [n, I] for each modality; a row is NaN where a view has nothing of a user.
+        Target [n, I], and source [n, I] per modality; rows of users without an embedding in a view are NaN.
     """
     with torch.no_grad():
         final_users, final_items, handed_on = final_embeddings(model)
@@ -82,12 +82,12 @@ def margin_gradients(model: MMSSL, train: CSR, users: Tensor) -> tuple[Tensor, d
 
 
 def _moved(users: Tensor, weighted: Tensor, handed_on: Tensor) -> Tensor:
-    """Users [n, d] after a weighted change [n, I] of their rows, through what each item hands on, [I, d]."""
+    """Users [n, d] after a weighted change [n, I] of their rows, through each item's share [I, d]."""
     return users.double() + weighted @ handed_on.double()
 
 
 def _row_weights(train: CSR, users: Tensor, num_items: int, adjacency: str) -> Tensor:
-    """The graph's weight of each item for each user, as if the user had it: float64 [n, I]."""
+    """Weight of each item in the graph for each user, as if the user had it, float64 [n, I]."""
     by_user = train.degrees()[users].clamp(min=1).double().rsqrt().unsqueeze(1)
     by_item = torch.bincount(train.indices, minlength=num_items).clamp(min=1).double().rsqrt()
     return by_user * by_item if adjacency == "sym" else by_user.expand(-1, num_items)

@@ -1,21 +1,18 @@
-"""What `mmssl analyze` found out about a run, kept as analysis.json in its folder."""
+"""The record of `mmssl analyze` on a run, kept as analysis.json in its folder."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmssl_cli.runs.folder import MODEL
+from mmssl_cli.runs.folder import MODEL, RunFolder
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem, sha256_of, write_json
 
-if TYPE_CHECKING:
-    from mmssl_cli.runs.folder import RunFolder
-
 ANALYSIS = "analysis.json"
-#: Whose transferability: the run's model, the same before training, or random directions.
+#: Source of a transferability: the trained model, the same model before training, or random directions.
 Kind = Literal["trained", "untrained", "random"]
 
 
@@ -24,7 +21,7 @@ class _Record(BaseModel):
 
 
 class Bin(_Record):
-    """Negatives of nearly one cosine: their number, the geometric mean of their norms, its geometric deviation."""
+    """Negatives in one bin of the cosine: their number, and geometric mean and deviation of their norms."""
 
     similarity: float = Field(ge=-1, le=1)
     count: int = Field(ge=1)
@@ -36,11 +33,11 @@ class Negatives(_Record):
     """Gradient norms of the negatives in one modality's contrast (Eq. 20).
 
     Attributes:
-        anchors, negatives: how many were measured; negatives of all anchors together.
+        anchors, negatives: numbers measured; negatives of all anchors together.
         scale: factor on phi (Eq. 21) that fits all norms, the geometric mean of norm / phi.
-        hardest: fraction of each anchor's negatives, the most similar ones -> their share of its summed norms.
-        beyond_peak: share of the negatives that are more similar than where phi is largest.
-        equal: share of the negatives that point just where the anchor does, and so have no gradient; in no bin.
+        hardest: fraction of the most similar negatives of an anchor -> their share of its summed norms.
+        beyond_peak: share of the negatives with a cosine above the maximum of phi.
+        equal: share of the negatives in the anchor's own direction, which have no gradient and are in no bin.
     """
 
     anchors: int = Field(ge=1)
@@ -73,8 +70,8 @@ class Part(_Record):
 
 
 class CostPoint(_Record):
-    """Cost at one size of the data: seconds of the fastest step and of the median one, and of a refresh of
-    the modality graphs (Eq. 8); None without modalities.
+    """Cost at one size of the data: seconds of the fastest and the median step, and of a refresh of the modality
+    graphs (Eq. 8; None without modalities).
     """
 
     fraction: float
@@ -91,7 +88,7 @@ class CostPoint(_Record):
 
 
 class Cost(_Record):
-    """Cost against size, and where it was measured."""
+    """Cost against size on one device."""
 
     device: str
     timed_steps: int
@@ -99,15 +96,16 @@ class Cost(_Record):
 
 
 class Analysis(_Record):
-    """Everything that was found; what could not be is named in ``left_out``.
+    """All measurements of one run.
 
     Attributes:
-        model_sha256: of the weights that were analysed.
+        model_sha256: digest of the analysed weights.
         label: model and variant.
-        users: of the sample.
+        users: size of the sample.
         temperature: tau' of the contrast (Eq. 11).
-        negatives: modality -> its contrast.
+        negatives: modality -> gradients of its contrast.
         transfer: modality -> ``trained``, ``untrained``, ``random`` -> the measures.
+        left_out: sentences on measurements that the model does not allow.
     """
 
     format: Literal[1] = 1
@@ -134,7 +132,7 @@ def write_analysis(run: RunFolder, analysis: Analysis) -> None:
 
 
 def read_analysis(run: RunFolder) -> Analysis | None:
-    """What is kept of a run; None where nothing is.
+    """Read analysis.json of a run; None without one.
 
     Raises:
         InputError: the file is damaged, of another version, or about other weights than the run has now.

@@ -1,29 +1,30 @@
-"""Fig. 5, transferability and cost as tables and figures, from what analysis.json keeps."""
+"""Fig. 5, transferability and cost as tables and figures, from analysis.json."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mmssl_cli.evaluation.gradients import gradient_weight, weight_peak
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Section, Table, number, word
+from mmssl_cli.reporting.style import PALETTE, figure
 from mmssl_cli.studies.diagnostics.cost_section import cost_findings, cost_plot, cost_tables
 from mmssl_cli.studies.diagnostics.record import Analysis, Kind
 from mmssl_cli.text import dashed
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-#: The temperatures of the paper's Fig. 5; that of the run is drawn beside them.
+#: Temperatures of the paper's Fig. 5; that of the run is drawn beside them.
 TEMPERATURES = (0.02, 0.1, 0.5)
 TICKS = (-1, -0.5, 0, 0.5, 1)
 
 
 def analysis_section(analysis: Analysis, places: str = "") -> Section:
-    """What was found about one run; nothing is computed again.
+    """Show the analysis of one run; nothing is computed again.
 
     Args:
-        places: flags that commands told to the reader need, beginning with a space.
+        places: flags to add to the commands shown, beginning with a space.
     """
     where = f"{analysis.label} on {analysis.dataset}, seed {analysis.seed}"
     name = dashed(f"{analysis.label}-{analysis.dataset}-s{analysis.seed}")
@@ -32,11 +33,14 @@ def analysis_section(analysis: Analysis, places: str = "") -> Section:
     text = [f"Run {analysis.run}, {analysis.users:,} users sampled."]
     missing = []
     if analysis.negatives:
-        text += _negative_findings(analysis)
+        text.append(
+            f"At the run's temperature {analysis.temperature:g} the weight of Eq. 21 rises up to a cosine of "
+            f"{weight_peak(analysis.temperature):.2f} and falls to 0 from there to 1: harder negatives pull more, but "
+            "for those that all but equal the anchor."
+        )
         tables.append(_negative_table(analysis, name, where))
         plots.append(_norm_plot(analysis, name, where))
     if analysis.transfer:
-        text += _transfer_findings(analysis)
         tables.append(_transfer_table(analysis, name, where))
     if analysis.cost is not None and analysis.cost.points:
         text += cost_findings(analysis.cost)
@@ -47,21 +51,6 @@ def analysis_section(analysis: Analysis, places: str = "") -> Section:
         missing.append(Missing(f"the cost of a training step on {analysis.dataset}", again))
     text += analysis.left_out
     return Section(f"analysis-{name}", f"Analysis of {where}", tuple(text), tuple(tables), tuple(plots), tuple(missing))
-
-
-def _negative_findings(analysis: Analysis) -> Iterator[str]:
-    from mmssl_cli.evaluation.gradients import weight_peak
-
-    peak = weight_peak(analysis.temperature)
-    yield (
-        f"At the run's temperature {analysis.temperature:g} the weight of Eq. 21 rises up to a cosine of {peak:.2f} "
-        "and falls to 0 from there to 1: harder negatives pull more, but for those that all but equal the anchor."
-    )
-    for modality, found in analysis.negatives.items():
-        yield (
-            f"{modality}: the most similar 1 % of an anchor's negatives hold {100 * found.hardest['0.01']:.1f} % of "
-            f"their gradient norms, the most similar 10 % hold {100 * found.hardest['0.1']:.1f} %."
-        )
 
 
 def _negative_table(analysis: Analysis, name: str, where: str) -> Table:
@@ -87,18 +76,6 @@ def _negative_table(analysis: Analysis, name: str, where: str) -> Table:
         "share that point just where the anchor does, as users with the same neighbours do, and have no gradient.",
     )
     return Table(f"negatives-{name}", f"Gradients of the negatives of {where}", columns, rows, notes=notes)
-
-
-def _transfer_findings(analysis: Analysis) -> Iterator[str]:
-    for modality, kinds in analysis.transfer.items():
-        if {"trained", "untrained", "random"} <= kinds.keys():
-            trained, untrained, random = kinds["trained"], kinds["untrained"], kinds["random"]
-            yield (
-                f"{modality}: rho_1 {trained.rho_1:.4f}, {trained.rho_1 / random.rho_1:,.0f} times that of random "
-                f"directions; before training it is {untrained.rho_1:.4f}. rho_2 {trained.rho_2:.2f}, before "
-                f"training {untrained.rho_2:.2f}. By Eq. 25 the modality's view accounts for "
-                f"{100 * trained.share:.2g} % of the collaborative view's gradients."
-            )
 
 
 def _transfer_table(analysis: Analysis, name: str, where: str) -> Table:
@@ -130,11 +107,6 @@ def _transfer_table(analysis: Analysis, name: str, where: str) -> Table:
 
 
 def _weight_plot(analysis: Analysis, name: str) -> Plot:
-    import numpy as np
-    import pandas as pd
-
-    from mmssl_cli.evaluation.gradients import gradient_weight, weight_peak
-
     x = np.linspace(-1, 1, 801)
     drawn = sorted({*TEMPERATURES, analysis.temperature})
     largest = {tau: gradient_weight(np.array(weight_peak(tau)), tau) for tau in drawn}
@@ -151,8 +123,6 @@ def _weight_plot(analysis: Analysis, name: str) -> Plot:
 
 
 def _draw_weight(data: pd.DataFrame, temperature: float) -> Figure:
-    from mmssl_cli.reporting.style import PALETTE, figure
-
     drawn = figure(height=2.5)
     axes = drawn.add_subplot()
     looks = [("blue", "-"), ("vermilion", "--"), ("green", "-."), ("purple", ":")]
@@ -168,8 +138,6 @@ def _draw_weight(data: pd.DataFrame, temperature: float) -> Figure:
 
 
 def _norm_plot(analysis: Analysis, name: str, where: str) -> Plot:
-    import pandas as pd
-
     data = pd.DataFrame(
         [
             {"modality": modality, "scale": found.scale, **each.model_dump()}
@@ -190,11 +158,6 @@ def _norm_plot(analysis: Analysis, name: str, where: str) -> Plot:
 
 
 def _draw_norms(data: pd.DataFrame, temperature: float) -> Figure:
-    import numpy as np
-
-    from mmssl_cli.evaluation.gradients import gradient_weight
-    from mmssl_cli.reporting.style import PALETTE, figure
-
     modalities = list(dict.fromkeys(data["modality"]))
     drawn = figure(width_columns=1 if len(modalities) == 1 else 2, height=3.0)
     grid = drawn.subplots(2, len(modalities), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1))

@@ -1,38 +1,36 @@
-"""Fig. 1 of the paper: accuracy by how much is known of users and items, and how often rare items are recommended."""
+"""Fig. 1 of the paper: accuracy by training degree of users and items, and the long tail in the recommendations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from mmssl_cli.reporting.style import band, colour, figure, line_style, marker
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-#: Points of items drawn a panel; more would hide each other.
+#: Most points of items per panel; more would hide each other.
 MOST_POINTS = 400
 _BARS = "#D4D8DD"
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Means, and their sample standard deviations over seeds where there are several; float [n]."""
+    """Means and, with several seeds, their sample standard deviations over seeds; float [n]."""
 
     mean: np.ndarray
     deviation: np.ndarray | None = None
 
     @classmethod
     def over_seeds(cls, values: np.ndarray) -> Spread:
-        """Of values [seeds, n]."""
+        """Compute it from values [seeds, n]."""
         return cls(values.mean(0), values.std(0, ddof=1) if len(values) > 1 else None)
 
     def edges(self) -> tuple[list[float] | None, list[float] | None]:
-        """One deviation below and above the means; nothing without a deviation."""
+        """Return the means minus and plus one deviation; None for both with a single seed."""
         if self.deviation is None:
             return None, None
         return (self.mean - self.deviation).tolist(), (self.mean + self.deviation).tolist()
@@ -40,11 +38,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class ItemAccuracy:
-    """The items of one model that have test interactions, and their means by degree.
+    """Accuracy of one model on the items with test interactions, and the means by degree.
 
     Attributes:
         degree, accuracy: of each item, [n].
-        group_degree, group_accuracy: mean degree and mean accuracy of the items of a group of degrees, [g].
+        group_degree, group_accuracy: means over the items of each group of degrees, [g].
     """
 
     degree: np.ndarray
@@ -54,11 +52,11 @@ class ItemAccuracy:
 
 
 def draw_user_buckets(buckets: Sequence[str], users: Sequence[int], lines: Mapping[str, Spread], metric: str) -> Figure:
-    """Fig. 1a: users in each bucket as bars (left axis), a metric of each model as lines (right axis).
+    """Draw Fig. 1a: users per bucket as bars (left axis), a metric of each model as lines (right axis).
 
     Args:
-        lines: for each model a value a bucket, NaN where a bucket has no users.
-        metric: its name, as the axis shows it.
+        lines: model -> one value per bucket, NaN for a bucket without users.
+        metric: label of the right axis.
     """
     drawn = figure(height=2.3 + 0.16 * ((len(lines) + 1) // 2))
     counts = drawn.add_subplot()
@@ -81,11 +79,11 @@ def draw_user_buckets(buckets: Sequence[str], users: Sequence[int], lines: Mappi
 
 
 def draw_item_accuracy(models: Mapping[str, ItemAccuracy], reference: str, metric: str) -> Figure:
-    """Fig. 1b and c: a panel a model, a point an item (thinned), and the mean by degree as a line.
+    """Draw Fig. 1b and c: one panel per model, one point per item (thinned), the mean by degree as a line.
 
     Args:
-        reference: the model whose means are drawn in every panel, to compare with.
-        metric: name of the accuracy, as the axis shows it.
+        reference: model whose means are drawn in every panel for comparison.
+        metric: name of the accuracy on the axis.
     """
     columns = min(2, len(models))
     rows = -(-len(models) // columns)
@@ -113,8 +111,6 @@ def draw_item_accuracy(models: Mapping[str, ItemAccuracy], reference: str, metri
 
 
 def _item_panel(axes: Axes, label: str, items: ItemAccuracy) -> None:
-    from matplotlib.ticker import FuncFormatter, NullLocator
-
     degree, accuracy = thinned(items.degree, items.accuracy)
     axes.scatter(degree, accuracy, s=5, color=colour(label), alpha=0.22, linewidths=0, clip_on=False)
     axes.plot(
@@ -140,11 +136,11 @@ def _item_panel(axes: Axes, label: str, items: ItemAccuracy) -> None:
 
 
 def draw_tail_shares(shares: Mapping[str, Spread], relevant: float, k: int) -> Figure:
-    """The share of long-tail items in the first K, a bar a model, beside their share of the test interactions.
+    """Draw the share of long-tail items in the first K, one bar per model, and their share of test interactions.
 
     Args:
-        shares: one value a model.
-        relevant: share of the test interactions that are with long-tail items.
+        shares: one value per model.
+        relevant: share of long-tail items in the test interactions.
     """
     drawn = figure(height=0.95 + 0.24 * len(shares))
     axes = drawn.add_subplot()
@@ -167,7 +163,7 @@ def draw_tail_shares(shares: Mapping[str, Spread], relevant: float, k: int) -> F
 
 
 def thinned(degree: np.ndarray, accuracy: np.ndarray, most: int = MOST_POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """The points to draw: of equal ones one, then at most ``most``, evenly taken in order of degree, then accuracy."""
+    """Return the distinct points, at most ``most``, taken evenly in order of degree, then accuracy."""
     points = np.unique(np.stack([degree, accuracy], axis=1), axis=0)
     if len(points) > most:
         points = points[np.linspace(0, len(points) - 1, most).round().astype(int)]

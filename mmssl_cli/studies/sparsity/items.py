@@ -1,4 +1,4 @@
-"""The item side of the sparsity study: Fig. 1b and c of the paper, and the long tail of the recommended items."""
+"""Items in the sparsity study: Fig. 1b and c of the paper, and the long tail of the recommended items."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
+from mmssl_cli.evaluation.items import TAIL_SHARE, accuracy_of_items, coverage, degree_groups, share_of, tail_items
 from mmssl_cli.reporting.document import Cell, Plot, Table, mean_of, with_marks, word
+from mmssl_cli.runs.results import Configuration
+from mmssl_cli.studies.sparsity.figures import (
+    MOST_POINTS,
+    ItemAccuracy,
+    Spread,
+    draw_item_accuracy,
+    draw_tail_shares,
+)
 from mmssl_cli.studies.sparsity.per_item import per_item
 from mmssl_cli.text import dashed, pluralize
 from pipelines.errors import InputError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mmssl_cli.runs.results import Configuration
-    from mmssl_cli.studies.sparsity.figures import ItemAccuracy
-
 
 @dataclass(frozen=True)
 class ItemSide:
-    """What a section says of items; empty but for a sentence where no run has anything on them."""
+    """The part of a section about items; only sentences on the problems if no run has results on items."""
 
     text: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -33,7 +36,7 @@ class ItemSide:
 
 @dataclass(frozen=True)
 class _Model:
-    """One model's items: a table a seed, alike in ``train_degree`` and ``relevant``."""
+    """Items of one model: one table per seed, equal in ``train_degree`` and ``relevant``."""
 
     label: str
     seeds: tuple[pd.DataFrame, ...]
@@ -54,16 +57,14 @@ class _Model:
         return [table[f"recommended@{self.k}"].to_numpy() for table in self.seeds]
 
     def accuracy(self) -> np.ndarray:
-        """Share of each item's test interactions that is found, the mean over seeds; NaN without any."""
-        from mmssl_cli.evaluation.items import accuracy_of_items
-
+        """Return the share of each item's test interactions found, mean over seeds; NaN without interactions."""
         return np.mean([accuracy_of_items(hits, self.relevant) for hits in self.hits()], axis=0)
 
 
 def item_side(configurations: Sequence[Configuration], reference: Configuration, data_dir: Path, k: int) -> ItemSide:
-    """Accuracy of items by their training degree, and what share of the first K the long tail has.
+    """Measure the accuracy of items by training degree, and the share of the long tail in the first K.
 
-    A run whose item-side results are neither stored nor to be had is left out, and said to be.
+    A model whose results on items are neither stored nor computable is left out, with a sentence on it.
     """
     models, problems = [], []
     for configuration in configurations:
@@ -84,8 +85,6 @@ def item_side(configurations: Sequence[Configuration], reference: Configuration,
 
 
 def _table(models: Sequence[_Model], dataset: str, k: int) -> Table:
-    from mmssl_cli.evaluation.items import TAIL_SHARE, coverage, share_of, tail_items
-
     first = models[0]
     tail = tail_items(first.degree)
     columns = (f"Tail in first {k} (%)", f"Recall@{k} of tail", f"Recall@{k} of rest", "Items recommended (%)")
@@ -127,8 +126,6 @@ def _mean(values: list[float], form: str) -> Cell:
 
 
 def _accuracy_plot(models: Sequence[_Model], reference: str, dataset: str, k: int) -> Plot:
-    from mmssl_cli.studies.sparsity.figures import MOST_POINTS, draw_item_accuracy
-
     groups = {model.label: _by_degree(model) for model in models}
     drawn = {model.label: _points(model, groups[model.label]) for model in models}
     others = f" The line of {reference} is drawn thin beside the others." if len(models) > 1 else ""
@@ -139,16 +136,12 @@ def _accuracy_plot(models: Sequence[_Model], reference: str, dataset: str, k: in
         f"(of equal points one, at most {MOST_POINTS} a panel). The line is the mean over the items of 0, 1, 2 to 3, "
         f"4 to 7, ... training interactions.{others} The vertical axis is a square root.",
         partial(draw_item_accuracy, drawn, reference, f"Recall@{k}"),
-        _concatenated(groups),
+        pd.concat(groups, names=["model"]).reset_index(level="model").reset_index(drop=True),
     )
 
 
 def _by_degree(model: _Model) -> pd.DataFrame:
-    """Items with test interactions in groups of training degree: how many, their mean degree and mean accuracy."""
-    import pandas as pd
-
-    from mmssl_cli.evaluation.items import degree_groups
-
+    """Items with test interactions by group of training degree: their number, mean degree and mean accuracy."""
     accuracy, rows = model.accuracy(), []
     for first, last in degree_groups(model.degree):
         chosen = (model.degree >= first) & (model.degree <= last) & (model.relevant > 0)
@@ -162,8 +155,6 @@ def _by_degree(model: _Model) -> pd.DataFrame:
 
 
 def _points(model: _Model, groups: pd.DataFrame) -> ItemAccuracy:
-    from mmssl_cli.studies.sparsity.figures import ItemAccuracy
-
     tested = model.relevant > 0
     return ItemAccuracy(
         model.degree[tested],
@@ -173,18 +164,7 @@ def _points(model: _Model, groups: pd.DataFrame) -> ItemAccuracy:
     )
 
 
-def _concatenated(groups: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.concat(groups, names=["model"]).reset_index(level="model").reset_index(drop=True)
-
-
 def _tail_plot(models: Sequence[_Model], dataset: str, k: int) -> Plot:
-    import pandas as pd
-
-    from mmssl_cli.evaluation.items import TAIL_SHARE, share_of, tail_items
-    from mmssl_cli.studies.sparsity.figures import Spread, draw_tail_shares
-
     tail = tail_items(models[0].degree)
     values = {
         model.label: np.array([[share_of(recommended, tail)] for recommended in model.recommended()])

@@ -1,23 +1,23 @@
-"""Hits and recommendations of each item in a run: computed once from its weights, then kept in its folder."""
+"""Hits and recommendations per item of a run, computed once from its weights and then kept in its folder."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
+import torch
+
+from mmssl_cli.evaluation.items import evaluate_items
+from mmssl_cli.runs.results import FinishedRun
+from mmssl_cli.training.loading import load_model
 from pipelines.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mmssl_cli.runs.results import FinishedRun
 
 
 def per_item(run: FinishedRun, data_dir: Path) -> pd.DataFrame:
-    """A row an item, as ``evaluation.items.evaluate_items`` gives it, for every K of the run.
+    """Return one row per item, as ``evaluation.items.evaluate_items`` does, for every K of the run.
 
-    They are stored as per_item.parquet; a run folder that cannot be written is read all the same.
+    The table is stored as per_item.parquet; a read-only run folder is no error.
 
     Raises:
         InputError: nothing is stored, and weights or data set are missing, damaged or do not fit each other.
@@ -34,11 +34,6 @@ def per_item(run: FinishedRun, data_dir: Path) -> pd.DataFrame:
 
 
 def _compute(run: FinishedRun, data_dir: Path) -> pd.DataFrame:
-    import torch
-
-    from mmssl_cli.evaluation.items import evaluate_items
-    from mmssl_cli.training.loading import load_model
-
     model, data, settings = load_model(run.folder.path, data_dir)
     with torch.inference_mode():
         users, items = model.represent()

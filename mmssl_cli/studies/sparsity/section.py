@@ -1,4 +1,4 @@
-"""Table 4 and Fig. 1 of the paper: accuracy for users and items of whom little is known."""
+"""Table 4 and Fig. 1 of the paper: accuracy by the number of training interactions of users and items."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from mmssl_cli.evaluation.significance import compare_over_users
 from mmssl_cli.evaluation.sparsity import Buckets, default_buckets
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, p_value, percent, with_marks, word
 from mmssl_cli.reporting.published.sparsity import published_sparsity
+from mmssl_cli.runs.results import Configuration
+from mmssl_cli.studies.sparsity.figures import Spread, draw_user_buckets
 from mmssl_cli.studies.sparsity.items import item_side
 from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label, pluralize
 from pipelines.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mmssl_cli.runs.results import Configuration
 
 PUBLISHED_REFERENCE = "MMSSL"
 
@@ -33,12 +30,12 @@ def sparsity(
     metric: str = companion(DEFAULT_METRIC),
     buckets: Buckets | None = None,
 ) -> Section:
-    """Accuracy of models by training degree of users and items, on one data set.
+    """Compare models by training degree of users and items, on one data set.
 
     Args:
         configurations: at least one, all of one data set; mmssl, or else the first, is compared with the others.
-        data_dir: the prepared data sets; read for item-side results that no run has stored yet.
-        metric: as in result.json; its K is that of the item side also.
+        data_dir: the prepared data sets; read for results on items that no run has stored yet.
+        metric: as in result.json; its K applies to the items too.
         buckets: of the users' training degrees; by default the paper's, or quantiles.
 
     Raises:
@@ -58,14 +55,14 @@ def sparsity(
     return Section(
         f"sparsity-{dashed(dataset)}",
         f"Sparse users and items of {dataset} (the paper's Table 4 and Figure 1)",
-        (*users.findings(), *items.text),
+        items.text,
         (*tables, *items.tables),
         (*plots, *items.plots),
     )
 
 
 def reference_of(configurations: Sequence[Configuration]) -> Configuration:
-    """The model that the others are compared with: mmssl, else a variant of it, else the first."""
+    """Return the model that the others are compared with: mmssl, else a variant of it, else the first."""
     ours = [one for one in configurations if one.label == "mmssl"]
     ours += [one for one in configurations if one.settings.model == "mmssl"]
     return (ours or list(configurations))[0]
@@ -73,7 +70,7 @@ def reference_of(configurations: Sequence[Configuration]) -> Configuration:
 
 @dataclass(frozen=True)
 class _UserSide:
-    """What is said of users in buckets; ``degrees`` are the test users' training items."""
+    """The part of a section about users in buckets; ``degrees`` are the training items of each test user."""
 
     dataset: str
     metric: str
@@ -83,7 +80,7 @@ class _UserSide:
     configurations: tuple[Configuration, ...]
 
     def check(self) -> None:
-        """Refuse what cannot be compared.
+        """Check that the models can be compared.
 
         Raises:
             InputError: see ``sparsity``.
@@ -99,7 +96,7 @@ class _UserSide:
         self.buckets.check_not_empty(self.degrees, self.dataset)
 
     def values(self, configuration: Configuration) -> np.ndarray:
-        """Mean of the metric in each bucket for each run, float64 [runs, buckets]."""
+        """Return the mean of the metric per run and bucket, float64 [runs, buckets]."""
         rows = []
         for run in configuration.runs:
             if self.metric not in run.per_user:
@@ -108,7 +105,7 @@ class _UserSide:
         return np.array(rows)
 
     def table(self) -> Table:
-        """Table 4: a row a model, a column a bucket; the number of users in each comes first."""
+        """Build Table 4: one row per model, one column per bucket; the first row counts the users."""
         counts = self.buckets.counts(self.degrees)
         rows = [[word(c.label), *map(_mean, self.values(c).T)] for c in self.configurations]
         apart = [at for at in range(1, len(counts) + 1) if len({row[at].value for row in rows}) > 1]
@@ -123,11 +120,11 @@ class _UserSide:
         )
 
     def published(self) -> dict[str, list[float]]:
-        """The paper's values, where it has them for this data set, these buckets and this metric."""
+        """Return the paper's values for this data set, these buckets and this metric, if it has any."""
         return published_sparsity(self.dataset, self.buckets.edges, self.metric)
 
     def notes(self) -> tuple[str, ...]:
-        """How the numbers were made, and which users are in no bucket."""
+        """Return notes on the averages and on users outside the buckets."""
         runs = ", ".join(f"{c.label} {len(c.runs)}" for c in self.configurations)
         notes = [
             "Buckets of the number of training items of a user; [a, b) holds those with a to b - 1, the last one its "
@@ -143,13 +140,13 @@ class _UserSide:
         return tuple(notes)
 
     def notes_on_published(self) -> tuple[str, ...]:
-        """How the paper's rows differ from ours."""
+        """Return a note on the paper's rows."""
         if not self.published():
             return ()
         return ("The paper writes its buckets with both ends, [0,4] and [4,6]; its numbers are as printed there.",)
 
     def improvements(self) -> Table:
-        """How much better the reference is than each other model in each bucket, and whether chance could do it."""
+        """Build the table of relative improvements of the reference per bucket, with p-values."""
         ours = self.values(self.reference).mean(0)
         rows: list[tuple[Cell, ...]] = []
         for other in self.configurations:
@@ -177,7 +174,7 @@ class _UserSide:
         )
 
     def p_values(self, other: Configuration) -> list[float]:
-        """p of the paired test over the users of each bucket; NaN for fewer than two."""
+        """Return p of the paired test over the users of each bucket; NaN with fewer than two users."""
         first, second = (c.per_user(self.metric).to_numpy() for c in (self.reference, other))
         place = self.buckets.place(self.degrees)
         chosen = [place == at for at in range(len(self.buckets))]
@@ -186,22 +183,8 @@ class _UserSide:
             for users in chosen
         ]
 
-    def findings(self) -> tuple[str, ...]:
-        """A sentence on where the reference gains most, for each model it is compared with."""
-        ours, sentences = self.values(self.reference).mean(0), []
-        for other in self.configurations:
-            gains = relative(ours, self.values(other).mean(0))
-            known = np.flatnonzero(np.isfinite(gains))
-            if other is self.reference or not len(known):
-                continue
-            shown = ", ".join(f"{percent(gains[at]).text} in {self.buckets.labels[at]}" for at in known)
-            sentences.append(f"{self.reference.label} over {other.label} in {metric_label(self.metric)}: {shown}.")
-        return tuple(sentences)
-
     def plot(self) -> Plot:
-        """Fig. 1a."""
-        from mmssl_cli.studies.sparsity.figures import Spread, draw_user_buckets
-
+        """Build Fig. 1a."""
         counts = self.buckets.counts(self.degrees)
         lines = {c.label: Spread.over_seeds(self.values(c)) for c in self.configurations}
         name = metric_label(self.metric)
@@ -215,14 +198,12 @@ class _UserSide:
         )
 
     def _data(self, counts: np.ndarray) -> pd.DataFrame:
-        import pandas as pd
-
         columns: dict[str, object] = {"bucket": self.buckets.labels, "test users": counts}
         return pd.DataFrame(columns | {c.label: self.values(c).mean(0) for c in self.configurations})
 
 
 def relative(ours: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(ours - others) / others, element by element; NaN where the other is zero or one is NaN."""
+    """Return (ours - others) / others elementwise; NaN if the other is zero or either is NaN."""
     return np.divide(ours - others, others, out=np.full(len(ours), np.nan), where=others > 0)
 
 

@@ -1,43 +1,43 @@
-"""The figures of a sweep: a metric against one setting, or over the grid of two."""
+"""Figures of a sweep: a metric against one setting, or over the grid of two."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from mmssl_cli.reporting import style
-from mmssl_cli.studies.sweep.points import is_number, shown_value
+from mmssl_cli.studies.run_selection import is_number
+from mmssl_cli.studies.sweep.points import shown_value
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-#: Values whose largest is at least so many times the smallest (above zero) are drawn on a logarithmic axis.
+#: Smallest ratio of the largest to the smallest positive value for which the axis is logarithmic.
 _DECADES = 10
-#: Ticks that are nearer than this part of the axis have one label.
+#: Ticks closer than this fraction of the axis share a label.
 _NEAR = 0.075
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A horizontal line: a model and its test metric a seed."""
+    """A model drawn as a horizontal line, with one test score per seed."""
 
     label: str
     scores: Sequence[float]
 
 
 def draw_line(data: pd.DataFrame, name: str, metric: str, label: str, baseline: Baseline | None) -> Figure:
-    """A metric against one setting: mean and deviation over seeds, the chosen value, the reference, the baseline.
+    """Draw a metric against one setting: mean and deviation over seeds, chosen value, reference and baseline.
 
     Args:
-        data: first column the values; ``test``, ``deviation``, ``chosen``, ``reference``.
-        name: of the setting, under the axis.
-        metric: beside the axis.
+        data: the values in the first column; ``test``, ``deviation``, ``chosen``, ``reference``.
+        name: label of the x axis.
+        metric: label of the y axis.
         label: of the model, for its colour and the legend.
     """
     figure = style.figure(height=2.6)
@@ -85,10 +85,10 @@ def _draw_baseline(axes: Axes, baseline: Baseline) -> None:
 
 
 def place_values(axes: Axes, values: Sequence[Any]) -> np.ndarray:
-    """Give the axis its scale and a tick a value: linear, logarithmic where they span decades, else categories.
+    """Set the scale of the x axis and a tick per value: linear, logarithmic over decades, or categories for names.
 
     Returns:
-        Where each value lies.
+        Position of each value, float64 [n].
     """
     if not all(map(is_number, values)):
         axes.set_xticks(range(len(values)), [shown_value(value) for value in values])
@@ -105,7 +105,7 @@ def place_values(axes: Axes, values: Sequence[Any]) -> np.ndarray:
 
 
 def _label_values(axes: Axes, places: np.ndarray) -> None:
-    """A tick at each value; labels that would touch the one before are left out."""
+    """Put a tick at each value, without the labels that would touch the one before."""
     scaled = axes.xaxis.get_transform().transform(places)
     span = max(np.ptp(scaled), 1e-12)
     labels, last = [""] * len(places), -np.inf
@@ -117,12 +117,12 @@ def _label_values(axes: Axes, places: np.ndarray) -> None:
 
 
 def draw_grid(data: pd.DataFrame, names: tuple[str, str], metric: str) -> Figure:
-    """A heat map over two settings, each field with its number; the frame is the pair chosen on validation.
+    """Draw a heat map over two settings, one number per field, the pair chosen on validation framed.
 
     Args:
-        data: the first two columns are the values; ``test`` and ``chosen``.
-        names: of the settings: the first to the right, the second upwards.
-        metric: beside the colours.
+        data: the values in the first two columns; ``test`` and ``chosen``.
+        names: labels of the x and y axes.
+        metric: label of the colour bar.
     """
     across, up = list(dict.fromkeys(data.iloc[:, 0])), list(dict.fromkeys(data.iloc[:, 1]))
     scores = np.full((len(up), len(across)), np.nan)
@@ -155,7 +155,5 @@ def _write_score(axes: Axes, row: int, column: int, scores: np.ndarray, shade: f
         axes.text(column, row, f"{score:.4f}", ha="center", va="center", fontsize=small, color=colour)
 
 
-def _frame(row: int, column: int) -> Any:
-    from matplotlib.patches import Rectangle
-
+def _frame(row: int, column: int) -> Rectangle:
     return Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, fill=False, edgecolor=style.PALETTE["vermilion"], lw=2)

@@ -1,19 +1,17 @@
-"""What a sweep tries: settings by name or the paper's symbol, their values, and the points these make."""
+"""Points of a sweep: settings given by name or by the paper's symbol, their values and combinations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mmssl_cli.config import RUNTIME_FIELDS, build_settings, settings_class
+from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings, settings_class
+from mmssl_cli.studies.run_selection import is_number
 from pipelines.errors import UsageError, nearest
 
-if TYPE_CHECKING:
-    from mmssl_cli.config import TrainSettings
-
-#: Figure 4 (Sec. 4.4). The paper gives the range of its temperature as (0, 0.9) and that of d as 2^3 to 2^9.
+#: Values of Figure 4 (Sec. 4.4). The paper gives only ranges for its temperature, (0, 0.9), and for d, 2^3 to 2^9.
 FIGURE_4: dict[str, str] = {
     "layers": "1,2,3,4",
     "zeta": "0,10,20,50,100,150",
@@ -22,7 +20,7 @@ FIGURE_4: dict[str, str] = {
     "contrast_temperature": "0.05,0.085,0.2,0.5,0.9",
     "embedding_dim": "8,16,32,64,128,256,512",
 }
-#: Symbols of the paper, as a reader sees them.
+#: Symbols of the paper.
 SYMBOLS = {
     "layers": "L",
     "embedding_dim": "d",
@@ -39,7 +37,7 @@ SYMBOLS = {
 }
 _PLAIN = str.maketrans({"₁": "1", "₂": "2", "₃": "3", "₄": "4", "′": "'", "λ": "lambda", "τ": "tau", "_": ""})
 _ALIASES = {symbol.casefold().translate(_PLAIN): name for name, symbol in SYMBOLS.items()}
-#: Settings that are no hyperparameters, and what makes several of them.
+#: Settings that are not hyperparameters, with the reason or the flag that varies them.
 _ELSEWHERE = {
     "model": "give it as --model",
     "dataset": "give it as --dataset",
@@ -55,8 +53,8 @@ class Point:
     """Settings that differ from the reference in the swept parameters alone.
 
     Attributes:
-        values: of the swept parameters, in their order.
-        reference: whether it is the reference itself.
+        values: one per swept parameter, in order.
+        reference: True for the reference itself.
     """
 
     values: tuple[Any, ...]
@@ -73,10 +71,10 @@ class Line:
 
 
 def parameter_named(text: str, model: str) -> str:
-    """The setting that a name or a symbol of the paper means: ``embedding-dim``, ``lambda_1``, ``tau'``.
+    """Return the setting for a name or a symbol of the paper: ``embedding-dim``, ``lambda_1``, ``tau'``.
 
     Raises:
-        UsageError: the model has no such setting, or it is none to sweep.
+        UsageError: the model has no such setting, or it cannot be swept.
     """
     fields = settings_class(model).model_fields
     name = text.strip().replace("-", "_")
@@ -91,17 +89,17 @@ def parameter_named(text: str, model: str) -> str:
 
 
 def parse(given: Sequence[str], reference: TrainSettings) -> dict[str, tuple[Any, ...]]:
-    """``layers=1,2,3`` and the like, checked by the settings classes; a list in a value is joined with ``+``.
+    """Parse ``layers=1,2,3`` and validate the values; a list within a value is joined with ``+``.
 
     Args:
-        given: as they were written; without any, those of Figure 4 that the model has.
+        given: the arguments of --param; if empty, the settings of Figure 4 that the model has.
         reference: the other settings.
 
     Returns:
-        Values of each parameter, each once.
+        Parameter -> its distinct values.
 
     Raises:
-        UsageError: an unknown parameter, no value, or one that is out of its range.
+        UsageError: an unknown parameter, no value, or a value out of range.
     """
     if not given:
         fields = type(reference).model_fields
@@ -121,10 +119,10 @@ def parse(given: Sequence[str], reference: TrainSettings) -> dict[str, tuple[Any
 
 
 def lines_of(reference: TrainSettings, values: Mapping[str, Sequence[Any]], *, grid: bool = False) -> list[Line]:
-    """The points to train: one parameter at a time, the reference a point of each line; or all combinations.
+    """Return the points to train: one line per parameter, the reference included; or one grid of all combinations.
 
     Raises:
-        UsageError: values that do not go together.
+        UsageError: a combination of values is invalid.
     """
     if grid:
         return [_line(reference, {name: _in_order(of) for name, of in values.items()})]
@@ -133,20 +131,15 @@ def lines_of(reference: TrainSettings, values: Mapping[str, Sequence[Any]], *, g
 
 
 def shown_name(parameter: str) -> str:
-    """A setting as its flag has it, without the dashes in front: ``embedding-dim``."""
+    """Return a setting as in its flag, without the leading dashes: ``embedding-dim``."""
     return parameter.replace("_", "-")
 
 
 def shown_value(value: Any) -> str:
-    """A value of a setting: ``0.085``, ``w/o-CL``, ``visual+textual``; ``default`` where it is not set."""
+    """Return a value as text: ``0.085``, ``w/o-CL``, ``visual+textual``; ``default`` for None."""
     if isinstance(value, tuple):
         return "+".join(map(str, value)) or "none"
     return "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value has a place on an axis; a switch has none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _line(reference: TrainSettings, values: Mapping[str, Sequence[Any]]) -> Line:
@@ -159,7 +152,7 @@ def _line(reference: TrainSettings, values: Mapping[str, Sequence[Any]]) -> Line
 
 
 def _in_order(values: Iterable[Any]) -> list[Any]:
-    """Numbers by size; names as they come."""
+    """Distinct values, numbers by size and names in the given order."""
     once = list(dict.fromkeys(values))
     return sorted(once) if all(map(is_number, once)) else once
 

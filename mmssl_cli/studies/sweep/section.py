@@ -1,25 +1,23 @@
-"""Figure 4 (Sec. 4.4): how a setting moves the test metrics, from finished runs; the value is chosen on validation."""
+"""Figure 4 (Sec. 4.4): test metrics against a setting, from finished runs; the value is chosen on validation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from mmssl_cli.config import TrainSettings
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Section, Table, mean_of, with_marks, word
-from mmssl_cli.studies.run_selection import RULE, representatives
+from mmssl_cli.runs.results import Configuration
+from mmssl_cli.studies.run_selection import RULE, is_number, representatives
+from mmssl_cli.studies.sweep.figures import Baseline, draw_grid, draw_line
 from mmssl_cli.studies.sweep.findings import Measured, axis_name, findings, selected_on_validation, validation_of
-from mmssl_cli.studies.sweep.points import Line, is_number, shown_name, shown_value
+from mmssl_cli.studies.sweep.points import Line, shown_name, shown_value
 from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mmssl_cli.config import TrainSettings
-    from mmssl_cli.runs.results import Configuration
-
-#: What the best baseline is, for captions.
+#: Definition of the best baseline, for captions.
 _BEST = f"of each other model {RULE}; of the models the best on validation"
 
 
@@ -32,22 +30,22 @@ def sweep_section(
     problems: Sequence[str] = (),
     places: str = "",
 ) -> Section:
-    """A table and a figure of each line, and what they show in sentences.
+    """Build a table, a figure and a sentence on the chosen value for each line.
 
     Args:
         lines: parameters with their points.
-        found: the finished runs of a point's settings.
+        found: returns the finished runs of a point's settings.
         baselines: finished runs of other models on the same data; the best on validation is drawn as a line.
         metric: test metric of the figures. The validation metric of the same name chooses the values.
         problems: sentences on runs that were left out.
-        places: flags that commands told to the reader need, beginning with a space.
+        places: flags to add to the commands shown, beginning with a space.
     """
     settings = lines[0].points[0].settings
     baseline = best_baseline(baselines, settings.model, metric)
     texts, tables, plots = [], [], []
     for line in lines:
         measured = [Measured(point, found(point.settings)) for point in line.points]
-        texts.append(findings(line, measured, baseline, metric))
+        texts.append(findings(line, measured, metric))
         tables.append(_table(line, measured, baseline, metric))
         if len(line.parameters) <= 2 and any(each.runs for each in measured):
             plots.append(_plot(line, measured, baseline, metric))
@@ -62,7 +60,7 @@ def sweep_section(
 
 
 def best_baseline(configurations: Sequence[Configuration], model: str, metric: str) -> Configuration | None:
-    """Of the configurations that stand for the other models, the best on validation; None where there is none."""
+    """Return the best on validation of the other models' representatives; None if there are none."""
     others = [c for c in configurations if c.settings.model != model and validation_of(c, metric) and c.test(metric)]
     return max(representatives(others), key=lambda c: fmean(validation_of(c, metric)), default=None)
 
@@ -112,8 +110,6 @@ def _numbers(runs: Configuration | None, metric: str, tested: Sequence[str]) -> 
 
 
 def _plot(line: Line, measured: Sequence[Measured], baseline: Configuration | None, metric: str) -> Plot:
-    from mmssl_cli.studies.sweep.figures import Baseline, draw_grid, draw_line
-
     model = measured[0].point.settings.model
     data, shown = _data(line, measured, metric), metric_label(metric)
     line_of = Baseline(baseline.label, baseline.test(metric)) if baseline else None
@@ -134,9 +130,7 @@ def _plot(line: Line, measured: Sequence[Measured], baseline: Configuration | No
 
 
 def _data(line: Line, measured: Sequence[Measured], metric: str) -> pd.DataFrame:
-    """A row a point: its values as ``x`` and ``y``, and what is drawn."""
-    import pandas as pd
-
+    """One row per point: its values, then the numbers drawn."""
     selected = selected_on_validation(measured, metric)
     rows = []
     for each in measured:

@@ -15,7 +15,8 @@ import pytest
 from mmssl_cli.reporting import style
 from mmssl_cli.reporting.document import Section
 from mmssl_cli.runs.folder import RunFolder
-from mmssl_cli.studies.curves.section import Trace, curves_of, curves_section
+from mmssl_cli.studies.curves.section import curves_section
+from mmssl_cli.studies.curves.traces import Trace, curves_of
 from pipelines.errors import InputError, UsageError
 from tests.conftest import Answer
 from tests.helpers.written_runs import write_run
@@ -144,22 +145,6 @@ def test_runs_that_are_not_over_are_drawn_as_far_as_they_came(tmp_path: Path) ->
         ["mf", "interrupted", "1", "2"],
         ["lightgcn", "running", "1", "3"],
     ]
-
-
-def test_runs_that_are_not_over_are_left_out_of_the_comparison(tmp_path: Path) -> None:
-    mf = write_run(tmp_path, settings={"model": "mf"}, scores=[0.1, 0.2], test=0.1, seconds=3.0)
-    lightgcn = write_run(tmp_path, settings={"model": "lightgcn"}, scores=[0.1, 0.15], test=0.1, seconds=1.0)
-    cut_off = write_run(tmp_path, settings={"model": "mmssl"}, scores=[0.9], seconds=0.1)
-    text, left_out = section_of([mf, lightgcn, cut_off]).text
-    assert text == (
-        "The highest validation Recall@20 is 0.2000: mf. The fewest epochs to come within 5% of the own best are 2: "
-        "mf (tied with lightgcn). The least time to the best epoch is 2.0 s: lightgcn."
-    )
-    assert left_out == f"Left out of this comparison, for they are not over: {cut_off.id}."
-    assert section_of([mf, cut_off]).text == ()
-    elsewhere = write_run(tmp_path, settings={"model": "mf", "lr": 0.5}, scores=[0.1], test=0.1, device="NVIDIA X")
-    (text,) = section_of([mf, elsewhere]).text
-    assert "least time" not in text  # seconds of two devices
 
 
 def test_devices_are_noted(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mmssl_cli.config import build_settings
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import finished_runs
-from mmssl_cli.studies.evidence import differences, gather
+from mmssl_cli.studies.run_selection import differences, gather
 from mmssl_cli.training.trainer import train_run
 from pipelines.errors import UsageError
 from tests.conftest import Answer

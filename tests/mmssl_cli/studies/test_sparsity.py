@@ -389,7 +389,7 @@ def loads(
         loaded.append(folder)
         return _Fixed(embeddings), data, RunFolder.open(folder).settings()
 
-    monkeypatch.setattr("mmssl_cli.training.loading.load_model", load_model)
+    monkeypatch.setattr("mmssl_cli.studies.sparsity.per_item.load_model", load_model)
     return loaded
 
 
