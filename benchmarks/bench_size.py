@@ -40,7 +40,7 @@ from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.training.device import peak_memory, reset_peak_memory
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import make_loop
-from pipelines.prepared.folder import Features, PreparedDataset, write_prepared
+from pipelines.prepared import Features, PreparedDataset, write_prepared
 from pipelines.prepared.storage import read_table
 
 NAME = "random"

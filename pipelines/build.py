@@ -1,89 +1,202 @@
-"""Raw files to a data set, step by step; each step is kept, so that a repeated command goes on where it stood."""
+"""What sources and layouts have in common: a plan, and the steps from raw files to a data set.
+
+Each step is kept, so that a repeated command resumes where it stood.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pandas as pd
 
+from pipelines.download.fetch import fetch
+from pipelines.download.progress import Transfer
+from pipelines.entries import DatasetEntry, TableOptions
 from pipelines.features.build import FeatureBuilder
 from pipelines.interactions import split_interactions
 from pipelines.io.raw import MalformedRecords, RawInteractions
+from pipelines.io.reporter import Reporter
 from pipelines.io.step_cache import StepResult, WorkFolder, key_of
-from pipelines.prepared.dataset import Features, PreparedDataset
-from pipelines.recipe import Recipe
-
-
-class RawSource(Protocol):
-    """A raw layout: which files it consists of, and how they are read."""
-
-    def paths(self) -> Mapping[str, Path]:
-        """Role -> file, those that exist; found or downloaded by now."""
-
-    def settings(self) -> dict[str, Any]:
-        """What of the recipe decides how the files are read, as plain JSON values."""
-
-    def pictures(self) -> list[str]:
-        """The names of the pictures that lie beside the files."""
-
-    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
-        """Who interacted with what."""
-
-    def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
-        """Columns id, title, text and image (a path or an address) of the given items, in their order."""
+from pipelines.prepared.dataset import PreparedDataset
+from pipelines.recipe import PrepOptions, Recipe, resolve
 
 
 @dataclass(frozen=True)
-class RawPlan:
-    """A data set of raw files whose tables are made, and whose features are to be."""
+class Request:
+    """A data set that is asked for: its entry of datasets.toml, the options of `mmssl prep`, and where to work."""
 
-    recipe: Recipe
+    name: str
+    entry: DatasetEntry
+    options: PrepOptions
+    data_dir: Path
+    work: WorkFolder
+
+    def report(self, line: str) -> None:
+        """Tell a step, or what is worth knowing."""
+        self.work.reporter.line(line)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What determines a data set, known before the work, and the work itself."""
+
+    settings: dict[str, Any]
     sources: dict[str, str]
-    """Raw file -> sha256."""
-    split: StepResult
-    items: pd.DataFrame
-    builder: FeatureBuilder
-    of_source: dict[str, Any]
-    """What of the recipe decides how the files are read."""
+    """Raw file -> SHA-256."""
+    build: Callable[[], tuple[PreparedDataset, dict[str, bytes]]]
+    """Makes the data set, and its pictures: file name -> content."""
 
-    def settings(self, work: WorkFolder) -> dict[str, Any]:
-        """What the manifest records of the preparation, the contents of pictures being those at hand."""
+
+class Source(Protocol):
+    """What data sets are prepared from: a class of this form for each name in ``pipelines.sources.SOURCES``."""
+
+    needs_files: ClassVar[bool]
+    """Whether there is something to get before a data set can be prepared."""
+
+    def plan(self, request: Request, /) -> Plan:
+        """Look at what there is, and say what a preparation would make of it.
+
+        Raises:
+            InputError: a file is missing or not what it should be.
+            UsageError: an option, or an entry of datasets.toml, that this source has no use for.
+        """
+
+
+class RawSource(ABC):
+    """Raw files of one kind: how they are read. What becomes of them is the same for all kinds."""
+
+    needs_files: ClassVar[bool] = True
+    options: ClassVar = PrepOptions.model_fields.keys() - TableOptions.model_fields.keys() - {"source", "cold_users"}
+    """The options of `mmssl prep` that have a use."""
+    ingredients: Callable[[list[str]], list[list[str]]] | None = None
+    """Item ids -> the names of the ingredients of each, where a source knows such a thing."""
+
+    def __init__(self, recipe: Recipe, reporter: Reporter) -> None:
+        self.recipe = recipe
+        self.paths = self.files(reporter)
+        """Role -> file. A file of the role ``metadata`` or ``items`` is the one that describes items."""
+
+    def files(self, reporter: Reporter) -> Mapping[str, Path]:
+        """Return role -> file: by default those that datasets.toml lists, at hand or downloaded.
+
+        Raises:
+            InputError: a file is not to be had.
+        """
+        return {role: obtain(self.recipe, role, reporter) for role in self.recipe.entry.files}
+
+    @abstractmethod
+    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
+        """Read who interacted with what; what is malformed is left out and goes to ``malformed``."""
+
+    @abstractmethod
+    def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
+        """Read columns id, title, text and image (a path or an address) of the given items, in their order."""
+
+    def settings(self) -> dict[str, Any]:
+        """What of the recipe decides how the files are read, as plain JSON values."""
+        return {}
+
+    def pictures(self) -> list[str]:
+        """The names of the pictures that lie beside the files."""
+        return []
+
+    @classmethod
+    def plan(cls, request: Request) -> Plan:
+        """Find or download the raw files and make the tables; see :class:`Source`."""
+        name, work = request.name, request.work
+        request.options.allow(cls.options, f"{name} is prepared from raw files of the source {request.entry.source}.")
+        recipe = resolve(name, request.entry, request.options, request.data_dir / "raw" / name)
+        source = cls(recipe, work.reporter)
+        features = FeatureBuilder(recipe, source.paths.get("image-features"), source.ingredients)
+        features.load()
+        sources = hashes_by_name(source.paths, work)
+        split = source._split(sources, work)
+        items = source._described(sources, split.tables["items"]["id"].tolist(), work)
+
+        def settings() -> dict[str, Any]:
+            """What the manifest records, the contents of pictures being those at hand."""
+            paper = {} if recipe.entry.paper is None else {"paper_table_1": recipe.entry.paper.model_dump()}
+            return {
+                "source": recipe.entry.source,
+                **source.settings(),
+                "k_core": recipe.k_core,
+                "split": recipe.split,
+                "seed": recipe.seed,
+                "features": features.settings(items, work),
+                **paper,
+            }
+
+        def build() -> tuple[PreparedDataset, dict[str, bytes]]:
+            made = {modality: features.make(modality, items, work) for modality in recipe.features}
+            # A path of this machine means nothing to who gets the data set.
+            addresses = items["image"].where(items["image"].astype(str).str.contains("://", regex=False), None)
+            dataset = PreparedDataset(
+                name=name,
+                users=split.tables["users"],
+                items=split.tables["items"].assign(**known_columns(items.assign(image=addresses))),
+                interactions=split.tables["interactions"],
+                features=made,
+                settings=settings(),
+                sources=sources,
+                steps=split.facts["steps"],
+            )
+            return dataset, {}
+
+        return Plan(settings(), sources, build)
+
+    def _split(self, sources: dict[str, str], work: WorkFolder) -> StepResult:
         recipe = self.recipe
-        paper = {} if recipe.entry.paper is None else {"paper_table_1": recipe.entry.paper.model_dump()}
-        return {
-            "source": recipe.entry.source,
-            **self.of_source,
-            "k_core": recipe.k_core,
-            "split": recipe.split,
-            "seed": recipe.seed,
-            "features": self.builder.settings(self.items, work),
-            **paper,
-        }
+        key = key_of(sources, self.settings(), recipe.k_core, recipe.split, recipe.seed, recipe.max_malformed)
+
+        def make() -> StepResult:
+            work.reporter.line("Reading interactions")
+            malformed = MalformedRecords(next(iter(self.paths.values())), recipe.max_malformed)
+            said: list[str] = []
+            raw = self.interactions(malformed, said.append)
+            made = split_interactions(raw, k_core=recipe.k_core, split=recipe.split, seed=recipe.seed)
+            interactions = made.interactions.assign(split=made.interactions["split"].astype(str))
+            tables = {"users": made.users, "items": made.items, "interactions": interactions}
+            notes = [*said, *filter(None, [malformed.summary()]), *map(str, made.steps)]
+            return StepResult(tables, notes, {"steps": [asdict(step) for step in made.steps]})
+
+        return work.step("interactions", key, make)
+
+    def _described(self, sources: dict[str, str], item_ids: list[str], work: WorkFolder) -> pd.DataFrame:
+        key = key_of(sources, self.settings(), self.pictures(), item_ids, self.recipe.max_malformed)
+
+        def make() -> StepResult:
+            work.reporter.line("Reading items")
+            path = next((self.paths[role] for role in ("metadata", "items") if role in self.paths), None)
+            malformed = MalformedRecords(path or next(iter(self.paths.values())), self.recipe.max_malformed)
+            items = self.items(item_ids, malformed)
+            return StepResult({"items": items}, list(filter(None, [malformed.summary()])))
+
+        return work.step("items", key, make).tables["items"]
 
 
-def plan_raw(recipe: Recipe, source: str, work: WorkFolder) -> RawPlan:
-    """Find or download the raw files and make the tables, taking over the steps that are there already.
+def obtain(recipe: Recipe, role: str, reporter: Reporter) -> Path:
+    """Return a file that datasets.toml lists, downloading it unless it is in the raw folder.
 
     Raises:
-        InputError: a file is missing or not what it should be, or too much of it is malformed.
-        UsageError: the recipe asks for what the source does not have.
+        InputError: it is not to be had.
     """
-    from pipelines.sources.registry import LAYOUTS
 
-    layout: RawSource = LAYOUTS[source](recipe, work.reporter)
-    builder = FeatureBuilder(recipe, layout)
-    builder.load()
-    sources = hashes_by_name(layout.paths(), work)
-    split = _interactions_step(recipe, layout, sources, work)
-    items = _items_step(recipe, layout, sources, split.tables["items"], work)
-    return RawPlan(recipe, sources, split, items, builder, layout.settings())
+    def show(transfer: Transfer) -> None:
+        reporter.bar(transfer.name, transfer.done, transfer.total, "bytes")
+
+    remote = recipe.entry.files[role].remote()
+    unpacked = recipe.raw_dir / remote.name.removesuffix(".gz")
+    if remote.sha256 is None and not (recipe.raw_dir / remote.name).exists() and unpacked.is_file():
+        return unpacked
+    return fetch(remote, recipe.raw_dir, offline=recipe.offline, progress=show, report=reporter.line).path
 
 
 def hashes_by_name(paths: Mapping[str, Path], work: WorkFolder) -> dict[str, str]:
-    """File name -> sha256; where two files share a name, role and name."""
+    """File name -> SHA-256; where two files share a name, role and name."""
     names = [path.name for path in paths.values()]
     return {
         path.name if names.count(path.name) == 1 else f"{role}/{path.name}": work.sha256(path)
@@ -91,69 +204,11 @@ def hashes_by_name(paths: Mapping[str, Path], work: WorkFolder) -> dict[str, str
     }
 
 
-def build(plan: RawPlan, work: WorkFolder) -> PreparedDataset:
-    """Make the features and with them the data set.
-
-    Raises:
-        InputError: content cannot be encoded, or too much of it is absent.
-    """
-    tables, items = plan.split.tables, plan.items
-    features: dict[str, Features] = {}
-    for modality in plan.recipe.features:
-        features[modality] = plan.builder.make(modality, items, work)
-    # A path of this machine means nothing to who gets the data set.
-    addresses = items["image"].where(items["image"].astype(str).str.contains("://", regex=False), None)
-    columns: dict[str, Any] = {"title": items["title"], "text": items["text"], "image": addresses}
-    described = {name: column for name, column in columns.items() if column.notna().any()}
-    return PreparedDataset(
-        name=plan.recipe.name,
-        users=tables["users"],
-        items=tables["items"].assign(**described),
-        interactions=tables["interactions"],
-        features=features,
-        settings=plan.settings(work),
-        sources=plan.sources,
-        steps=plan.split.facts["steps"],
-    )
+def undescribed(item_ids: Sequence[str]) -> pd.DataFrame:
+    """Columns id, title, text and image of items of which no more is known."""
+    return pd.DataFrame({"id": list(item_ids)}, dtype=object).assign(title=None, text=None, image=None)
 
 
-def _interactions_step(recipe: Recipe, source: RawSource, sources: dict[str, str], work: WorkFolder) -> StepResult:
-    key = key_of(sources, source.settings(), recipe.k_core, recipe.split, recipe.seed, recipe.max_malformed)
-
-    def make() -> StepResult:
-        work.reporter.line("Reading interactions")
-        malformed = MalformedRecords(next(iter(source.paths().values())), recipe.max_malformed)
-        said: list[str] = []
-        raw = source.interactions(malformed, said.append)
-        split = split_interactions(raw, k_core=recipe.k_core, split=recipe.split, seed=recipe.seed)
-        steps = [asdict(step) for step in split.steps]
-        notes = [
-            f"{step.name}: {step.users:,} users, {step.items:,} items, {step.interactions:,} interactions"
-            for step in split.steps
-        ]
-        interactions = split.interactions.assign(split=split.interactions["split"].astype(str))
-        tables = {"users": split.users, "items": split.items, "interactions": interactions}
-        return StepResult(tables, [*said, *_said(malformed), *notes], {"steps": steps})
-
-    return work.step("interactions", key, make)
-
-
-def _items_step(
-    recipe: Recipe, source: RawSource, sources: dict[str, str], ids: pd.DataFrame, work: WorkFolder
-) -> pd.DataFrame:
-    known = (source.settings(), source.pictures(), ids["id"].tolist(), recipe.max_malformed)
-    key = key_of(sources, *known)
-
-    def make() -> StepResult:
-        work.reporter.line("Reading items")
-        paths = source.paths()
-        described = next((paths[role] for role in ("metadata", "items") if role in paths), None)
-        malformed = MalformedRecords(described or next(iter(paths.values())), recipe.max_malformed)
-        items = source.items(ids["id"].tolist(), malformed)
-        return StepResult({"items": items}, _said(malformed))
-
-    return work.step("items", key, make).tables["items"]
-
-
-def _said(malformed: MalformedRecords) -> list[str]:
-    return [malformed.summary()] if malformed.count else []
+def known_columns(items: pd.DataFrame) -> dict[str, pd.Series]:
+    """The columns title, text and image of ``items`` that say something of any item."""
+    return {name: items[name] for name in ("title", "text", "image") if items[name].notna().any()}

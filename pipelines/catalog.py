@@ -1,4 +1,4 @@
-"""datasets.toml as typed entries: what exists, where it comes from, how it is prepared."""
+"""datasets.toml: the data sets that are known by name, and the one that is meant."""
 
 from __future__ import annotations
 
@@ -7,110 +7,25 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pipelines.download.checks import Kind
-from pipelines.download.fetch import RemoteFile
+from pipelines.entries import DatasetEntry, Entry, FeatureEntry, FileEntry, PaperNumbers, TableOptions
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.files import read_problem
-from pipelines.layouts.mmssl import MODALITIES, ColdUsers
 from pipelines.prepared.dataset import check_name
-from pipelines.prepared.manifest import MANIFEST, Count, Sha256
+from pipelines.prepared.manifest import MANIFEST
+from pipelines.sources import SOURCES
 
 FILE = "datasets.toml"
 ENVIRONMENT = "MMSSL_DATASET"
 
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
-FeatureFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+_feat\.npy$")]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PaperNumbers(_Table):
-    """A data set as the paper's Table 1 describes it."""
-
-    users: int
-    items: int
-    interactions: int
-    counting: Literal["train", "train + test"]
-    """The splits that ``interactions`` covers."""
-    sparsity: float
-    """In percent."""
-    modalities: dict[str, int]
-    """Modality -> dimensions."""
-
-
-class FileEntry(_Table):
-    """A raw file to download."""
-
-    name: FileName
-    urls: tuple[Url, ...] = ()
-    sha256: Sha256 | None = None
-    bytes: Count | None = None
-    kind: Kind = "binary"
-
-    def remote(self) -> RemoteFile:
-        """The same for the downloader."""
-        return RemoteFile(self.name, self.urls, self.sha256, self.bytes, self.kind)
-
-
-class FeatureEntry(_Table):
-    """How one modality is made."""
-
-    input: Literal["text", "image", "ingredients"]
-    encoder: str | None = None
-    """Text: tfidf, or a sentence-transformers model by name or path. Image: published, pixels, or a torchvision
-    classifier, NAME or NAME:LAYER. None stands for the default of the input."""
-
-
-class TableEntry(_Table):
-    """Your own tables: where they lie, and which columns count."""
-
-    interactions: Path | None = None
-    items: Path | None = None
-    user: str = "user"
-    item: str = "item"
-    time: str | None = None
-    rating: str | None = None
-    min_rating: float | None = None
-    """The least rating that counts as an interaction."""
-    text: tuple[str, ...] = ()
-    """Columns of the items that make their text."""
-    image: str | None = None
-    """Column of the items with the path or address of a picture."""
-    images: Path | None = None
-    """Folder that paths of pictures begin in; without an image column, pictures are named by item id."""
-
-
-class DatasetEntry(_Table):
-    """One data set of datasets.toml."""
-
-    title: str
-    source: Literal["demo", "published", "amazon", "allrecipes", "table"]
-    modalities: dict[FeatureFile, str] = Field(default_factory=lambda: dict(MODALITIES))
-    """Of the published layout: raw feature file -> modality."""
-    cold_users: ColdUsers = "refuse"
-    """What to do with users who have held-out interactions but none in training."""
-    files: dict[str, FileEntry] = Field(default_factory=dict)
-    """Role -> raw file."""
-    features: dict[str, FeatureEntry] = Field(default_factory=dict)
-    """Modality -> how it is made of the raw files."""
-    k_core: Annotated[int, Field(ge=0)] = 5
-    split: Literal["ratio", "leave-one-out", "temporal", "global-time"] = "ratio"
-    table: TableEntry = TableEntry()
-    paper: PaperNumbers | None = None
-
-
-_TABLES: dict[str, type[_Table]] = {
+_TABLES: dict[str, type[Entry]] = {
     "files": FileEntry,
     "features": FeatureEntry,
-    "table": TableEntry,
+    "table": TableOptions,
     "paper": PaperNumbers,
 }
 _FORMS = {
@@ -173,6 +88,9 @@ def _entry(path: Path, name: str, table: Any) -> DatasetEntry:
         entry = DatasetEntry.model_validate(_underscored(table))
         for modality in (*entry.modalities.values(), *entry.features):
             check_name("modality", modality)
+        if entry.source not in SOURCES:
+            known = nearest(entry.source, SOURCES)
+            raise UsageError(f"[datasets.{name}] source: there is no source {entry.source!r}: {known}")
     except UsageError as problem:
         raise InputError(f"{path}: {problem}") from None
     except ValidationError as problem:

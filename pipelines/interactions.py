@@ -5,7 +5,8 @@ The result depends on the interactions, the settings and the seed, never on the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +28,9 @@ class Step:
     users: int
     items: int
     interactions: int
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.users:,} users, {self.items:,} items, {self.interactions:,} interactions"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,32 @@ class _Rows:
     def step(self, name: str) -> Step:
         users, items = (np.count_nonzero(np.bincount(numbers)) for numbers in (self.user, self.item))
         return Step(name, int(users), int(items), len(self.user))
+
+
+def collect(parts: Mapping[str, Iterable[tuple[str, str, int]]]) -> RawInteractions:
+    """Gather the records (user, item, time) of each part of a source.
+
+    Parts that are named as the splits in SPLITS fix the split.
+    """
+    users: dict[str, int] = {}
+    items: dict[str, int] = {}
+    codes, times, ends = array("i"), array("q"), [0]
+    for records in parts.values():
+        for user, item, time in records:
+            codes.append(users.setdefault(user, len(users)))
+            codes.append(items.setdefault(item, len(items)))
+            times.append(time)
+        ends.append(len(times))
+    fixed = set(parts) <= set(SPLITS)
+    pairs = np.asarray(codes).reshape(-1, 2)
+    return RawInteractions(
+        user=pairs[:, 0].copy(),
+        item=pairs[:, 1].copy(),
+        user_ids=list(users),
+        item_ids=list(items),
+        timestamp=np.asarray(times),
+        split=np.repeat(np.array(list(map(SPLITS.index, parts)), np.int8), np.diff(ends)) if fixed else None,
+    )
 
 
 def split_interactions(

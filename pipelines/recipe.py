@@ -1,69 +1,136 @@
-"""What a preparation is asked for: the flags of `mmssl prep`, over what datasets.toml says."""
+"""What a preparation is asked for: the options of `mmssl prep`, over what datasets.toml says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pipelines.catalog import DatasetEntry, FeatureEntry, TableEntry
+from pydantic import AfterValidator, ValidationInfo, field_validator
+
+from pipelines.entries import ColdUsers, DatasetEntry, Entry, FeatureEntry, TableOptions, option
 from pipelines.errors import UsageError, nearest
-from pipelines.features import cnn_image, sentence_text
-from pipelines.features.ray_encoding import Spread
 from pipelines.interactions import SPLITTERS
-from pipelines.layouts.mmssl import ColdUsers
 
 DEFAULT_ENCODERS = {
-    "text": sentence_text.DEFAULT_MODEL,
-    "image": cnn_image.DEFAULT_MODEL,
+    # 1024 dimensions, as the paper's text features have. Those that circulate for the Amazon sets were made with
+    # sentence-transformers/stsb-roberta-large, also 1024-d, which its authors have since superseded.
+    "text": "sentence-transformers/all-roberta-large-v1",
+    "image": "vgg16",
     "ingredients": "sample",
 }
+MODALITY_OF = {"text": "textual", "image": "visual", "ingredients": "ingredients"}
+MAX_MALFORMED, MAX_ABSENT = 0.01, 0.5
 #: Encoders of one call, or of none.
 _QUICK = ("tfidf", "published", "sample")
-MODALITY_OF = {"text": "textual", "image": "visual", "ingredients": "ingredients"}
+_CHOICES = {"dtype": ("float32", "float16"), "cold_users": get_args(ColdUsers)}
 
 
-@dataclass(frozen=True)
-class PrepOptions:
-    """Flags of `mmssl prep`; None is a flag that was not given."""
+def _check_share(value: float, info: ValidationInfo) -> float:
+    if not 0 <= value <= 1:
+        raise UsageError(f"{flag_of(str(info.field_name))} is {value}; expected a share from 0 to 1.")
+    return value
 
-    source: Path | None = None
-    raw_dir: Path | None = None
-    interactions: Path | None = None
-    items: Path | None = None
-    images: Path | None = None
-    text: tuple[str, ...] | None = None
-    user: str | None = None
-    item: str | None = None
-    time: str | None = None
-    rating: str | None = None
-    min_rating: float | None = None
-    image: str | None = None
-    modalities: tuple[str, ...] | None = None
-    text_encoder: str | None = None
-    image_encoder: str | None = None
-    image_weights: Path | None = None
-    dtype: Literal["float32", "float16"] | None = None
-    k_core: int | None = None
-    split: str | None = None
-    seed: int | None = None
-    cold_users: ColdUsers | None = None
-    max_absent: float | None = None
-    max_malformed: float | None = None
-    offline: bool | None = None
+
+Share = Annotated[float, AfterValidator(_check_share)]
+
+
+class SourceOptions(Entry):
+    """Options of where raw data lie."""
+
+    panel: ClassVar = "Where the data come from"
+
+    source: Path | None = option(
+        "Folder or zip of the published layout (train.json, ...), or folder of RecBole or MMRec files.",
+        flag="--from",
+        metavar="PLACE",
+    )
+    raw_dir: Path | None = option(
+        "Folder of the raw files, those at hand and those to download; DATA/raw/NAME by default.",
+        flag="--raw",
+        metavar="DIR",
+    )
+    offline: bool | None = option("Download nothing; say what is missing.")
+
+
+class CleaningOptions(Entry):
+    """Options of which interactions count, and for what."""
+
+    panel: ClassVar = "Cleaning and splitting"
+
+    k_core: int | None = option("Least interactions of a user and an item (5).", ge=0)
+    split: str | None = option(
+        "How interactions are split: 8:1:1 a user at random (ratio), or by time.",
+        metavar="ratio|leave-one-out|temporal|global-time",
+    )
+    seed: int | None = option("Seed of the split, the sampling, the demo (0).", ge=0)
+    cold_users: ColdUsers | None = option(
+        "With --from: users with held-out interactions but none in training: refuse the data, keep them, or drop "
+        "those interactions. By default as datasets.toml says, else refuse.",
+        metavar="refuse|keep|drop",
+    )
+    max_malformed: Share | None = option("Most malformed lines of a file (0.01).", metavar="SHARE")
+
+
+class FeatureOptions(Entry):
+    """Options of what becomes of texts and pictures."""
+
+    panel: ClassVar = "Features"
+
+    modalities: tuple[str, ...] | None = option("Modalities to make, or none; all by default.", metavar="NAMES")
+    text_encoder: str | None = option(
+        "TF-IDF with SVD, or a sentence-transformers model (sentence-transformers/all-roberta-large-v1).",
+        metavar="tfidf|NAME|PATH",
+    )
+    image_encoder: str | None = option(
+        "The published 4096-d features, pixel statistics, or a torchvision classifier (vgg16, resnet50, ...).",
+        metavar="published|pixels|NAME[:LAYER]",
+    )
+    image_weights: Path | None = option(
+        "Weights of the classifier: a state dict or safetensors.",
+        metavar="FILE",
+    )
+    dtype: Literal["float32", "float16"] | None = option("Type of the values kept.", metavar="float32|float16")
+    max_absent: Share | None = option("Most items without content of a modality (0.5).", metavar="SHARE")
+
+
+class PrepOptions(FeatureOptions, CleaningOptions, TableOptions, SourceOptions):
+    """The options of `mmssl prep`, of which each base is a panel of its help; None is one that was not given.
+
+    Raises:
+        UsageError: an unknown choice, or a share below 0 or above 1.
+    """
+
     engine: Literal["ray"] | None = None
     address: str | None = None
+    """Of the Ray cluster."""
 
-    def given(self) -> list[str]:
-        """The fields that were given."""
-        return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+    @field_validator("dtype", "cold_users", mode="before")
+    @classmethod
+    def _check_choice(cls, value: Any, info: ValidationInfo) -> Any:
+        choices = _CHOICES[str(info.field_name)]
+        if value is not None and value not in choices:
+            raise UsageError(f"{flag_of(str(info.field_name))} {value!r} is unknown: {nearest(str(value), choices)}")
+        return value
+
+    @field_validator("text", "modalities", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        """Take names separated by commas, too; `none` is the empty list."""
+        if not isinstance(value, str):
+            return value
+        return () if value == "none" else tuple(part.strip() for part in value.split(",") if part.strip())
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given."""
+        return self.model_dump(exclude_none=True)
 
     def allow(self, names: Iterable[str], why: str) -> None:
-        """Refuse flags other than ``names``.
+        """Refuse options other than ``names``.
 
         Raises:
-            UsageError: a flag that has no use here; ``why`` ends the sentence.
+            UsageError: an option that has no use here; ``why`` ends the sentence.
         """
         allowed = set(names)
         useless = [name for name in self.given() if name not in allowed]
@@ -71,15 +138,16 @@ class PrepOptions:
             raise UsageError(f"{flag_of(useless[0])} has no use here: {why}")
 
 
-_FLAGS = {"source": "--from", "raw_dir": "--raw", "image": "--image-column"}
-_COLUMNS = ("user", "item", "time", "rating")
-
-
 def flag_of(name: str) -> str:
-    """The flag of a field of PrepOptions."""
-    if name in _COLUMNS:
-        return f"--{name}-column"
-    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+    """Return the flag of a field of :class:`PrepOptions`."""
+    extra = PrepOptions.model_fields[name].json_schema_extra
+    flag = extra.get("flag") if isinstance(extra, dict) else None
+    return str(flag or f"--{name.replace('_', '-')}")
+
+
+def panel_of(name: str) -> str:
+    """Return the heading in the help under which the flag of a field stands."""
+    return next(str(vars(cls)["panel"]) for cls in PrepOptions.__mro__ if name in vars(cls).get("__annotations__", ()))
 
 
 @dataclass(frozen=True)
@@ -88,7 +156,7 @@ class Recipe:
 
     name: str
     entry: DatasetEntry
-    table: TableEntry
+    table: TableOptions
     features: Mapping[str, FeatureEntry]
     k_core: int
     split: str
@@ -96,27 +164,26 @@ class Recipe:
     dtype: Literal["float32", "float16"]
     max_absent: float
     max_malformed: float
-    image_weights: Path | None = None
-    raw_dir: Path = Path("raw")
-    offline: bool = False
-    spread: Spread | None = None
+    image_weights: Path | None
+    raw_dir: Path
+    offline: bool
+    on_ray: bool
+    """Whether texts and pictures are encoded on a Ray cluster, that of ``address``."""
+    address: str | None
 
 
 def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path) -> Recipe:
-    """Merge an entry of the catalog with the flags.
+    """Merge an entry of the catalog with the options.
 
     Raises:
-        UsageError: an unknown split or modality, or a flag out of range.
+        UsageError: an unknown split or modality, or an encoder that is of no use.
     """
     split = options.split or entry.split
     if split not in SPLITTERS:
         raise UsageError(f"There is no split {split!r}: {nearest(split, SPLITTERS)}")
-    for what in ("max_absent", "max_malformed"):
-        share = getattr(options, what)
-        if share is not None and not 0 <= share <= 1:
-            raise UsageError(f"{flag_of(what)} is {share}; expected a share from 0 to 1.")
-    chosen = {key: value for key in TableEntry.model_fields if (value := getattr(options, key)) is not None}
-    table = entry.table.model_copy(update=chosen)
+    columns = {key: value for key, value in options.given().items() if key in TableOptions.model_fields}
+    given = {"user": "user", "item": "item", "text": ()} | entry.table.model_dump(exclude_none=True) | columns
+    table = TableOptions.model_validate(given)
     return Recipe(
         name=name,
         entry=entry,
@@ -126,16 +193,17 @@ def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path)
         split=split,
         seed=options.seed or 0,
         dtype=options.dtype or "float32",
-        max_absent=0.5 if options.max_absent is None else options.max_absent,
-        max_malformed=0.01 if options.max_malformed is None else options.max_malformed,
+        max_absent=MAX_ABSENT if options.max_absent is None else options.max_absent,
+        max_malformed=MAX_MALFORMED if options.max_malformed is None else options.max_malformed,
         image_weights=options.image_weights,
         raw_dir=options.raw_dir or raw_dir,
         offline=bool(options.offline),
-        spread=Spread(options.address) if options.engine == "ray" else None,
+        on_ray=options.engine == "ray",
+        address=options.address,
     )
 
 
-def _features(name: str, entry: DatasetEntry, table: TableEntry, options: PrepOptions) -> dict[str, FeatureEntry]:
+def _features(name: str, entry: DatasetEntry, table: TableOptions, options: PrepOptions) -> dict[str, FeatureEntry]:
     """Modality -> how it is made, every encoder named."""
     known = dict(entry.features) or _features_of(table)
     if options.modalities is not None:
@@ -144,13 +212,15 @@ def _features(name: str, entry: DatasetEntry, table: TableEntry, options: PrepOp
                 has = nearest(modality, known) if known else "it has none."
                 raise UsageError(f"Data set {name!r} has no modality {modality!r}: {has}")
         known = {modality: known[modality] for modality in options.modalities}
-    flags = {"text": options.text_encoder, "image": options.image_encoder, "ingredients": None}
-    for kind, encoder in flags.items():
-        if encoder is not None and kind not in {feature.input for feature in known.values()}:
+    inputs = {feature.input for feature in known.values()}
+    encoders = {"text": options.text_encoder, "image": options.image_encoder}
+    for kind, encoder in encoders.items():
+        if encoder is not None and kind not in inputs:
             raise UsageError(f"--{kind}-encoder has no use here: data set {name!r} makes no features of {kind}.")
     made = {
         modality: FeatureEntry(
-            input=feature.input, encoder=flags[feature.input] or feature.encoder or DEFAULT_ENCODERS[feature.input]
+            input=feature.input,
+            encoder=encoders.get(feature.input) or feature.encoder or DEFAULT_ENCODERS[feature.input],
         )
         for modality, feature in known.items()
     }
@@ -158,16 +228,12 @@ def _features(name: str, entry: DatasetEntry, table: TableEntry, options: PrepOp
         raise UsageError(
             f"--engine has no use here: data set {name!r} has no texts or pictures to encode chunk by chunk."
         )
-    if options.image_weights is not None and "image" not in {feature.input for feature in known.values()}:
+    if options.image_weights is not None and "image" not in inputs:
         raise UsageError(f"--image-weights has no use here: data set {name!r} makes no features of images.")
     return made
 
 
-def _features_of(table: TableEntry) -> dict[str, FeatureEntry]:
+def _features_of(table: TableOptions) -> dict[str, FeatureEntry]:
     """What your own tables have something to make features of."""
-    inputs: list[Literal["text", "image"]] = []
-    if table.image is not None or table.images is not None:
-        inputs.append("image")
-    if table.text:
-        inputs.append("text")
-    return {MODALITY_OF[kind]: FeatureEntry(input=kind) for kind in inputs}
+    has = {"image": table.image is not None or table.images is not None, "text": bool(table.text)}
+    return {MODALITY_OF[kind]: FeatureEntry.model_validate({"input": kind}) for kind in has if has[kind]}

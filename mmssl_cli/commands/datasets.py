@@ -80,8 +80,8 @@ def list_datasets(data_dir: Path) -> list[dict[str, Any]]:
 def _prepared(folder: Path, entry: DatasetEntry | None) -> dict[str, Any]:
     """What a prepared folder holds; the counts are None where it is missing or damaged."""
     from pipelines.errors import InputError
-    from pipelines.prepared.folder import check_files
     from pipelines.prepared.manifest import read_manifest
+    from pipelines.prepared.read import check_files
 
     record: dict[str, Any] = {
         "status": "not prepared",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset
+from pipelines.layouts import LAYOUTS
 
 
 def export(
@@ -15,7 +16,7 @@ def export(
         str | None, typer.Argument(metavar="[NAME]", help="Data set; else $MMSSL_DATASET, else the default.")
     ] = None,
     layout: Annotated[
-        str, typer.Option("--format", metavar="mmrec|recbole|mmssl", help="Whose layout to write.")
+        str, typer.Option("--format", metavar="|".join(LAYOUTS), help="Whose layout to write.")
     ] = "mmrec",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="New or empty folder; exports/FORMAT/NAME by default.")

@@ -16,11 +16,12 @@ def ensure_prepared(dataset: str, data_dir: Path) -> None:
         InputError: the data set must be prepared first.
     """
     from pipelines.catalog import load_catalog, prepared_names
+    from pipelines.sources import load_source
 
     if dataset in prepared_names(data_dir):
         return
     entry = load_catalog().entries[dataset]
-    if entry.source != "demo":
+    if load_source(entry.source).needs_files:
         raise InputError(
             f"Data set {dataset!r} is not prepared in {data_dir}; run `mmssl prep {dataset}"
             f"{' --from PLACE' if entry.source == 'published' else ''}{_data_dir_flag(data_dir)}` first."

@@ -142,7 +142,7 @@ def _test_degrees(folder: Path) -> Any:
     """Training items of each test user of a prepared data set, int64 [n]."""
     import numpy as np
 
-    from pipelines.prepared.folder import read_prepared
+    from pipelines.prepared import read_prepared
 
     data = read_prepared(folder, modalities=())
     degrees = np.bincount(data.pairs("train")[:, 0], minlength=data.num_users)

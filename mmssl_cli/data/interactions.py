@@ -13,7 +13,8 @@ from torch import Tensor
 from mmssl_cli.data.features import placed, scale_features
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import UsageError, nearest
-from pipelines.prepared.folder import read_manifest, read_prepared
+from pipelines.prepared import read_prepared
+from pipelines.prepared.manifest import read_manifest
 
 
 @dataclass(frozen=True)

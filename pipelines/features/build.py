@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipelines.catalog import FeatureEntry
+from pipelines.entries import FeatureEntry
 from pipelines.errors import InputError, UsageError
 from pipelines.features.modality_encoders import ImageRows, IngredientRows, TextRows, VectorRows
 from pipelines.io.step_cache import WorkFolder
 from pipelines.prepared.dataset import Features
 from pipelines.recipe import Recipe
 
+Ingredients = Callable[[list[str]], list[list[str]]]
+"""Item ids -> the names of the ingredients of each."""
+
 
 class FeatureBuilder:
     """The encoders of a recipe, and what becomes of items without content."""
 
-    def __init__(self, recipe: Recipe, source: Any) -> None:
+    def __init__(self, recipe: Recipe, vectors: Path | None = None, ingredients: Ingredients | None = None) -> None:
         """Name the encoders, which :meth:`load` loads.
 
+        Args:
+            vectors: the file of published image features, if there is one.
+            ingredients: item ids -> the ingredients of each, if they are known.
+
         Raises:
-            UsageError: an encoder that the source has nothing for.
+            UsageError: an encoder that there is nothing for.
         """
         self.recipe = recipe
-        self.makers = {modality: _maker(recipe, feature, source) for modality, feature in recipe.features.items()}
+        self.makers = {
+            modality: _maker(recipe, feature, vectors, ingredients) for modality, feature in recipe.features.items()
+        }
 
     def load(self) -> None:
         """Load every encoder, so that one that is missing is known before long work.
@@ -63,19 +74,18 @@ class FeatureBuilder:
         return features
 
 
-def _maker(recipe: Recipe, feature: FeatureEntry, source: Any) -> Any:
+def _maker(recipe: Recipe, feature: FeatureEntry, vectors: Path | None, ingredients: Ingredients | None) -> Any:
     encoder = str(feature.encoder)
     if feature.input == "text":
         return TextRows(recipe, encoder)
     if feature.input == "ingredients":
-        if not hasattr(source, "ingredients"):
+        if ingredients is None:
             raise UsageError(f"Data set {recipe.name!r} has no ingredients.")
-        return IngredientRows(recipe, source)
+        return IngredientRows(recipe, ingredients)
     if recipe.image_weights is not None and encoder in ("published", "pixels"):
         raise UsageError(f"--image-weights has no use here: {encoder} features need no network.")
     if encoder != "published":
         return ImageRows(recipe, encoder)
-    path = None if source is None else source.paths().get("image-features")
-    if path is None:
+    if vectors is None:
         raise UsageError(f"Data set {recipe.name!r} has no published image features; choose another --image-encoder.")
-    return VectorRows(recipe, path)
+    return VectorRows(recipe, vectors)

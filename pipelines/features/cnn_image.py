@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor, nn
 
-DEFAULT_MODEL = "vgg16"
-
 Transform = Callable[["Image.Image"], "Tensor"]
 """An RGB picture -> what the network takes of one, float32 [channels, height, width]."""
 Picture = str | Path | None
@@ -167,7 +165,7 @@ class CNNEncoder:
 
 
 def torchvision_encoder(
-    model: str = DEFAULT_MODEL, weights: Path | None = None, *, offline: bool = False, **options: Any
+    model: str, weights: Path | None = None, *, offline: bool = False, **options: Any
 ) -> CNNEncoder:
     """The encoder of a torchvision classifier, with the transform that belongs to its weights.
 

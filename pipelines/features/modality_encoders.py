@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipelines.errors import InputError
 from pipelines.features.chunks import ChunkStore, chunk_key, encode_in_chunks, stream_in_chunks
+from pipelines.features.ray_encoding import encode_on_ray
 from pipelines.io.files import atomic_folder, remove_leftovers
 from pipelines.io.step_cache import WorkFolder, key_of, read_json
 from pipelines.prepared.dataset import Features
@@ -57,10 +58,10 @@ class TextRows:
             made = encode_text(texts, dim=self.settings()["dim"], seed=self.recipe.seed)
             return Features(made.values.astype(self.recipe.dtype), made.present, self.settings()), without
         store = self._encoder.chunk_store(work.path / "features" / modality, texts)
-        if self.recipe.spread is None:
-            encode_in_chunks(store, texts, self._encoder.encode, _bar(work, modality))
+        if self.recipe.on_ray:
+            encode_on_ray(self.recipe.address, store, texts, self._make, self.settings(), _bar(work, modality))
         else:
-            self.recipe.spread.encode(store, texts, self._make, self.settings(), _bar(work, modality))
+            encode_in_chunks(store, texts, self._encoder.encode, _bar(work, modality))
         return store.assemble(self.settings()), without
 
 
@@ -117,11 +118,11 @@ class ImageRows:
         identity, hashes = self.settings(), _hashes(paths, work)
         key, rows = chunk_key(identity, hashes), self._encoder.chunk_rows
         store = ChunkStore(work.path / "features" / modality, key, len(paths), rows)
-        if self.recipe.spread is None:
-            stream_in_chunks(store, paths, self._encoder.encode_chunks, _bar(work, modality))
-        else:
+        if self.recipe.on_ray:
             there = [path.absolute() if path and known else None for path, known in zip(paths, hashes, strict=True)]
-            self.recipe.spread.encode(store, there, self._make, identity, _bar(work, modality))
+            encode_on_ray(self.recipe.address, store, there, self._make, identity, _bar(work, modality))
+        else:
+            stream_in_chunks(store, paths, self._encoder.encode_chunks, _bar(work, modality))
         features = store.assemble(identity)
         without = {}
         for item, path, present in zip(items["id"], found, features.present, strict=True):
@@ -214,8 +215,8 @@ class VectorRows:
 class IngredientRows:
     """Twenty ingredients of each recipe."""
 
-    def __init__(self, recipe: Recipe, source: Any) -> None:
-        self.recipe, self.source = recipe, source
+    def __init__(self, recipe: Recipe, ingredients: Callable[[list[str]], list[list[str]]]) -> None:
+        self.recipe, self.ingredients = recipe, ingredients
 
     def settings(self) -> dict[str, Any]:
         """What makes the rows."""
@@ -230,7 +231,7 @@ class IngredientRows:
         from pipelines.features.ingredients import encode_ingredients
 
         ids = items["id"].tolist()
-        features = encode_ingredients(self.source.ingredients(ids), ids, seed=self.recipe.seed)
+        features = encode_ingredients(self.ingredients(ids), ids, seed=self.recipe.seed)
         return features, {item: "no ingredients" for item, here in zip(ids, features.present, strict=True) if not here}
 
 

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ import numpy as np
 from pipelines.errors import InputError, MmsslError
 from pipelines.features.chunks import ChunkStore, Encoded, Item, Progress
 from pipelines.io.ray_cluster import joined, nodes_of, processors_each, unseen
+from pipelines.version import created_by
 
 _UNSEEN = "{node} does not see the picture {path}; pictures must lie on storage that all nodes share, under one path."
 
@@ -30,53 +30,42 @@ class Encoder(Protocol):
         """The rows of the items of a chunk."""
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Where items are encoded other than on this machine.
+def encode_on_ray(
+    address: str | None,
+    store: ChunkStore,
+    items: Sequence[Item],
+    make: Callable[[], Encoder],
+    identity: Mapping[str, Any],
+    progress: Progress,
+) -> None:
+    """Encode what ``store`` is missing; this process alone writes it, in the order in which chunks come back.
 
-    Attributes:
+    Args:
         address: of the cluster; None as ``ray_cluster.joined`` has it.
+        items: texts, or absolute paths of pictures.
+        make: makes an encoder on a node.
+        identity: that of the encoder here, which the others must share, or their rows would differ.
+
+    Raises:
+        InputError: there is no cluster, or a node cannot encode as this machine does.
     """
-
-    address: str | None = None
-
-    def encode(
-        self,
-        store: ChunkStore,
-        items: Sequence[Item],
-        make: Callable[[], Encoder],
-        identity: Mapping[str, Any],
-        progress: Progress,
-    ) -> None:
-        """Encode what ``store`` is missing; this process alone writes it, in the order in which chunks come back.
-
-        Args:
-            items: texts, or absolute paths of pictures.
-            make: makes an encoder on a node.
-            identity: what all of them must say of themselves, or their rows would not be those of this machine.
-
-        Raises:
-            InputError: there is no cluster, or a node cannot encode as this machine does.
-        """
-        missing = store.missing()
-        done = store.num_rows - sum(map(len, missing))
-        progress(done, store.num_rows)
-        if not missing:
-            return
-        # Ray finds fault with how Ray Data makes its actors, in words that are no use to whoever encodes.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        chunks = {places.start: places for places in missing}
-        sent = [
-            {"start": start, "items": _items_as_json(store.pick(items, places))} for start, places in chunks.items()
-        ]
-        with joined(self.address) as ray:
-            for row in _rows(ray, sent, make, dict(identity)):
-                if row["problem"]:
-                    raise InputError(row["problem"])
-                places = chunks[row["start"]]
-                store.write(places, *_rows_of(row["rows"]))
-                done += len(places)
-                progress(done, store.num_rows)
+    missing = store.missing()
+    done = store.num_rows - sum(map(len, missing))
+    progress(done, store.num_rows)
+    if not missing:
+        return
+    # Ray finds fault with how Ray Data makes its actors, in words that are no use to whoever encodes.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    chunks = {places.start: places for places in missing}
+    sent = [{"start": start, "items": _items_as_json(store.pick(items, places))} for start, places in chunks.items()]
+    with joined(address) as ray:
+        for row in _rows(ray, sent, make, dict(identity)):
+            if row["problem"]:
+                raise InputError(row["problem"])
+            places = chunks[row["start"]]
+            store.write(places, *_rows_of(row["rows"]))
+            done += len(places)
+            progress(done, store.num_rows)
 
 
 def _rows(
@@ -84,8 +73,6 @@ def _rows(
 ) -> Iterable[Mapping[str, Any]]:
     """What ``_OnNode`` makes of what is sent, as it comes."""
     import ray.data
-
-    from pipelines.prepared.folder import created_by
 
     nodes = nodes_of(ray)
     gpus = 1.0 if identity.get("device") == "cuda" else 0.0

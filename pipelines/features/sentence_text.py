@@ -23,10 +23,7 @@ from pipelines.features.device import (
     versions,
 )
 from pipelines.io.files import sha256_of
-
-DEFAULT_MODEL = "sentence-transformers/all-roberta-large-v1"
-"""1024 dimensions, as the paper's text features have. The features that circulate for the Amazon sets were made
-with ``sentence-transformers/stsb-roberta-large``, also 1024-d, which its authors have since superseded."""
+from pipelines.recipe import DEFAULT_ENCODERS
 
 _READ = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLED = "pytorch_model*.bin"
@@ -43,7 +40,7 @@ class SentenceEncoder:
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str,
         *,
         normalize: bool = False,
         precision: str = "float32",
@@ -158,7 +155,7 @@ def _locate(model: str, offline: bool) -> tuple[str, str | None, Path]:
     if model.startswith((".", "/", "~")) or model.count("/") > 1 or folder.exists():
         raise InputError(
             f"There is no model folder {model}; expected one that holds modules.json and weights, or the name of a "
-            f"model on the Hugging Face Hub, such as {DEFAULT_MODEL}."
+            f"model on the Hugging Face Hub, such as {DEFAULT_ENCODERS['text']}."
         )
     name, _, revision = model.partition("@")
     name = name if "/" in name else f"sentence-transformers/{name}"

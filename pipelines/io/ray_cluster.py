@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines.errors import InputError, UsageError
 from pipelines.io.files import sha256_of, write_bytes, write_problem
+from pipelines.version import created_by
 
 #: Bytes of Ray's store of objects where it is started here; what passes through it is small.
 _STORE = 100 * 2**20
@@ -160,8 +161,6 @@ def unseen(found: Mapping[str, str], version: str) -> str | None:
         version: of this program there.
     """
     import ray
-
-    from pipelines.prepared.folder import created_by
 
     node = f"Node {ray.util.get_node_ip_address()} of the Ray cluster"
     if created_by() != version:

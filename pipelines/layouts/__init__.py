@@ -1,0 +1,42 @@
+"""Layouts of data sets that are processed already: a module and a line here for each; each is read and written."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from pipelines.build import Plan, Request
+    from pipelines.layouts.notes import FeatureNote
+    from pipelines.prepared.dataset import PreparedDataset
+
+# The name -> where the module is; it is imported when it is needed. Of several that recognise a folder, the first.
+LAYOUTS = {
+    "mmssl": "pipelines.layouts.mmssl",
+    "mmrec": "pipelines.layouts.mmrec",
+    "recbole": "pipelines.layouts.recbole",
+}
+
+
+class Layout(Protocol):
+    """The functions of the module of a layout."""
+
+    def recognises(self, folder: Path, /) -> bool:
+        """Whether a folder holds this layout."""
+
+    def plan(self, folder: Path, request: Request, /) -> Plan:
+        """Look at a folder, and say what a preparation would make of it.
+
+        Raises:
+            InputError: a file is missing or not what it should be.
+            UsageError: an option that has no use with this layout.
+        """
+
+    def write(self, dataset: PreparedDataset, place: Path, /) -> dict[str, FeatureNote]:
+        """Write a data set into an empty folder; return feature file -> what is to be noted of it."""
+
+
+def load_layout(name: str) -> Layout:
+    """Return the module of a layout."""
+    return cast("Layout", importlib.import_module(LAYOUTS[name]))

@@ -18,20 +18,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipelines.build import Plan, Request, undescribed
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords, RawInteractions
-from pipelines.layouts.notes import NOTES_FILE
+from pipelines.layouts.importing import plan_import
+from pipelines.layouts.notes import NOTES_FILE, FeatureNote
 from pipelines.layouts.numbered_ids import (
     DETAILS,
     ITEM_ID,
     ITEMS_FILE,
     count_numbers,
     feature_paths,
+    item_details,
     known_image,
     read_feature_files,
     read_ids,
+    write_feature_files,
 )
-from pipelines.prepared.dataset import Features
+from pipelines.layouts.writing import write_settings, write_table
+from pipelines.prepared.dataset import SPLITS, Features, PreparedDataset
 from pipelines.tables.interaction_reader import Part, gather
 from pipelines.tables.table_file import ColumnFile
 
@@ -44,6 +49,39 @@ def recognises(folder: Path) -> bool:
     """Whether a folder holds this layout."""
     found = sorted(folder.glob("*.inter"))
     return len(found) == 1 and {USER, ITEM} <= set(ColumnFile(found[0]).names)
+
+
+def plan(folder: Path, request: Request) -> Plan:
+    """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
+    return plan_import(folder, request, "mmrec", files(folder), read_interactions, read_items, read_features)
+
+
+def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
+    """Write a data set; see :class:`pipelines.layouts.Layout`."""
+    table, users, items = dataset.interactions, dataset.users, dataset.items
+    columns = {USER: table["user"], ITEM: table["item"]}
+    columns |= {TIME: table["timestamp"]} if "timestamp" in table else {}
+    columns |= {LABEL: table["split"].astype(str).map(SPLITS.index)}
+    write_table(place / f"{dataset.name}.inter", columns, "\t")
+    write_table(place / USERS_FILE, {"user_id": users["id"], USER: users["user"]}, "\t")
+    write_table(place / ITEM_IDS_FILE, {"asin": items["id"], ITEM: items["item"]}, "\t")
+    if set(DETAILS) & set(items.columns):
+        write_table(place / ITEMS_FILE, item_details(dataset))
+    notes = write_feature_files(dataset, place)
+    feature_files = {note.modality: name for name, note in notes.items()}
+    settings = {
+        "USER_ID_FIELD": USER,
+        "ITEM_ID_FIELD": ITEM,
+        "TIME_FIELD": TIME if "timestamp" in table else None,
+        "inter_file_name": f"{dataset.name}.inter",
+        "inter_splitting_label": LABEL,
+        "filter_out_cod_start_users": True,
+        "field_separator": "\t",
+        "vision_feature_file": feature_files.get("visual"),
+        "text_feature_file": feature_files.get("textual"),
+    }
+    write_settings(place / f"{dataset.name}.yaml", settings)
+    return notes
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -116,7 +154,7 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
     Raises:
         InputError: a file is damaged.
     """
-    table = pd.DataFrame({"id": list(item_ids)}, dtype=object).assign(title=None, text=None, image=None)
+    table = undescribed(item_ids)
     if "descriptions" in paths:
         known = read_ids(paths["descriptions"], "item", "item", ITEM_ID)
         rows = _rows(paths, item_ids, len(known), paths["descriptions"])

@@ -14,36 +14,92 @@ noted of feature files (see ``pipelines.layouts.notes``) goes before what their 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipelines.build import Plan, Request
+from pipelines.entries import MODALITIES, ColdUsers
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem, sha256_of
 from pipelines.io.raw import MalformedRecords
-from pipelines.layouts.notes import NOTES_FILE
+from pipelines.layouts.notes import NOTES_FILE, FeatureNote
 from pipelines.layouts.numbered_ids import (
     ITEM_ID,
     ITEMS_FILE,
-    MODALITIES,
     count_numbers,
     feature_paths,
+    item_details,
     numbered,
     read_feature_files,
     read_ids,
+    read_pictures,
+    write_feature_files,
 )
+from pipelines.layouts.writing import write_table
 from pipelines.prepared.dataset import SPLITS, PreparedDataset, cold_users, cold_users_sentence
 from pipelines.tables.interaction_reader import Part, gather
-
-ColdUsers = Literal["refuse", "keep", "drop"]
-COLD_USERS: tuple[ColdUsers, ...] = ("refuse", "keep", "drop")
 
 SPLIT_FILES = {"train": "train.json", "validation": "val.json", "test": "test.json"}
 USERS_FILE, TIMES_FILE = "users.csv", "timestamps.csv"
 _LARGEST_ID = np.iinfo(np.int32).max - 1
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds this layout."""
+    return (folder / SPLIT_FILES["train"]).is_file()
+
+
+def plan(folder: Path, request: Request) -> Plan:
+    """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
+    name, options, modalities, report = request.name, request.options, request.entry.modalities, request.report
+    options.allow(["source", "cold_users"], f"nothing is drawn or encoded in preparing {folder}.")
+    policy = options.cold_users or request.entry.cold_users
+    sources = source_hashes(folder)
+
+    def build() -> tuple[PreparedDataset, dict[str, bytes]]:
+        report(f"Reading {', '.join(sources)} in {folder}")
+        dataset = read_published(name, folder, modalities=modalities, cold=policy, sources=sources)
+        if policy == "keep":
+            _report_cold(dataset, report)
+        unseen = dataset.num_items - dataset.interactions["item"].nunique()
+        if unseen:
+            report(f"{unseen:,} of {dataset.num_items:,} items occur in no split: other files describe them")
+        return dataset, read_pictures(folder, dataset.items.get("image", ()))
+
+    return Plan(published_settings(modalities, policy), sources, build)
+
+
+def _report_cold(dataset: PreparedDataset, report: Callable[[str], None]) -> None:
+    train, *held_out = (dataset.pairs(split) for split in SPLITS)
+    found = cold_users(train, dict(zip(SPLITS[1:], held_out, strict=True)))
+    kept = [f"{len(users):,} in {split}" for split, users in found.items() if len(users)]
+    if kept:
+        report(f"Kept users without training interactions: {', '.join(kept)}")
+
+
+def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
+    """Write a data set; see :class:`pipelines.layouts.Layout`."""
+    for split, file in SPLIT_FILES.items():
+        _write_lists(place / file, dataset.pairs(split), dataset.num_users)
+    write_table(place / USERS_FILE, dataset.users[["user", "id"]])
+    write_table(place / ITEMS_FILE, item_details(dataset))
+    if "timestamp" in dataset.interactions:
+        write_table(place / TIMES_FILE, dataset.interactions[["user", "item", "timestamp"]])
+    return write_feature_files(dataset, place)
+
+
+def _write_lists(path: Path, pairs: np.ndarray, num_users: int) -> None:
+    """Write ``{"0": [12, 7], ...}``, a line a user, of (user, item) pairs [n, 2] sorted by user."""
+    ends = np.searchsorted(pairs[:, 0], np.arange(num_users + 1))
+    with path.open("w", encoding="utf-8") as file:
+        for user in range(num_users):
+            items = pairs[ends[user] : ends[user + 1], 1].tolist()
+            file.write(f'{"," if user else "{"}\n"{user}": {json.dumps(items)}')
+        file.write("\n}\n")
 
 
 def raw_files(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem
+from pipelines.layouts.writing import write_table
 from pipelines.prepared.dataset import Features
 from pipelines.prepared.manifest import Name
 
@@ -72,10 +73,26 @@ def read_notes(folder: Path) -> dict[str, FeatureNote]:
     return notes
 
 
-def write_notes(folder: Path, notes: Mapping[str, FeatureNote]) -> None:
-    """Write the notes of a folder that is being made."""
+def note_of(modality: str, features: Features) -> FeatureNote:
+    """Return what a layout has no room for."""
+    return FeatureNote(
+        modality=modality,
+        dtype=cast(Any, features.values.dtype.name),
+        encoder=features.encoder,
+        vocabulary=None if features.vocabulary is None else f"{modality}_vocabulary.csv",
+        zeros=np.flatnonzero(features.present & ~features.values.any(axis=1)).tolist(),
+    )
+
+
+def write_notes(folder: Path, notes: Mapping[str, FeatureNote], features: Mapping[str, Features]) -> None:
+    """Write the notes of a folder that is being made, and the vocabularies of its features (by modality)."""
+    for note in notes.values():
+        vocabulary = features[note.modality].vocabulary
+        if note.vocabulary is not None and vocabulary is not None:
+            write_table(folder / note.vocabulary, vocabulary[VOCABULARY_COLUMNS])
     plain = {name: note.model_dump() for name, note in notes.items()}
-    (folder / NOTES_FILE).write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if plain:
+        (folder / NOTES_FILE).write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def noted(values: np.ndarray, present: np.ndarray, note: FeatureNote, folder: Path) -> Features:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from pipelines.entries import MODALITIES
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem
 from pipelines.io.raw import LONGEST_LINE
-from pipelines.layouts.notes import FeatureNote, noted, read_notes
-from pipelines.prepared.dataset import Features
+from pipelines.layouts.notes import FeatureNote, note_of, noted, read_notes
+from pipelines.prepared.dataset import Features, PreparedDataset
 from pipelines.prepared.storage import read_array
 
-MODALITIES = {"image_feat.npy": "visual", "audio_feat.npy": "acoustic", "text_feat.npy": "textual"}
 FEATURES = "_feat.npy"
 ITEMS_FILE = "items.csv"
 ITEM_ID = ("asin", "id")
@@ -138,6 +138,26 @@ def _read_file(path: Path, note: FeatureNote | None) -> Features:
     present = np.any(rows, axis=1)
     present[note.zeros] = True
     return noted(rows, present, note, path.parent)
+
+
+def item_details(dataset: PreparedDataset) -> dict[str, Iterable[Any]]:
+    """The columns of the file of items."""
+    items = dataset.items
+    known = {file_column: items[column] for column, file_column in DETAILS.items() if column in items}
+    return {"item": items["item"], "id": items["id"], **known}
+
+
+def write_feature_files(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
+    """Write ``<kind>_feat.npy`` of each modality, named as the layouts name the usual ones; return file -> note."""
+    known = {modality: name for name, modality in MODALITIES.items()}
+    notes = {}
+    for modality, features in dataset.features.items():
+        name = known.get(modality, f"{modality}{FEATURES}")
+        if name in known.values() and modality not in known:
+            name = f"modality-{name}"  # of a modality called image, say, beside visual, which has image_feat.npy
+        np.save(place / name, features.values)
+        notes[name] = note_of(modality, features)
+    return notes
 
 
 def _picture_name(image: object) -> str | None:

@@ -23,20 +23,24 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.build import Plan, Request, undescribed
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id
-from pipelines.layouts.notes import NOTES_FILE, noted, read_notes
+from pipelines.layouts.importing import plan_import
+from pipelines.layouts.notes import NOTES_FILE, FeatureNote, note_of, noted, read_notes
 from pipelines.layouts.numbered_ids import known_image
-from pipelines.prepared.dataset import SPLITS, Features
-from pipelines.sources.table import wanted_records
+from pipelines.layouts.writing import cell, write_settings, write_table
+from pipelines.prepared.dataset import SPLITS, Features, PreparedDataset
 from pipelines.tables.column_types import as_text, cell_texts
 from pipelines.tables.interaction_reader import Part, gather
+from pipelines.tables.item_records import wanted_records
 from pipelines.tables.table_file import ColumnFile
 
 USER, ITEM, TIME, RATING = "user_id", "item_id", "timestamp", "rating"
 PARTS = {"train": "train", "validation": "valid", "test": "test"}
 """Split -> part of the file name."""
 _TITLES = ("title", "name", "item_name", "movie_title")
+_ROWS = 1024
 _IMAGES = ("image", "image_url", "img_url", "imUrl")
 
 
@@ -44,6 +48,64 @@ def recognises(folder: Path) -> bool:
     """Whether a folder holds this layout."""
     found = sorted(folder.glob("*.inter"))
     return bool(found) and {USER, ITEM} <= _fields(ColumnFile(found[0])).keys()
+
+
+def plan(folder: Path, request: Request) -> Plan:
+    """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
+    return plan_import(folder, request, "recbole", files(folder), read_interactions, read_items, read_features)
+
+
+def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
+    """Write a data set; see :class:`pipelines.layouts.Layout`."""
+    name, table, users, items = dataset.name, dataset.interactions, dataset.users, dataset.items
+    times = [TIME] if "timestamp" in table else []
+    for split, part in PARTS.items():
+        rows = table[table["split"] == split]
+        columns = {f"{USER}:token": users["id"].take(rows["user"]), f"{ITEM}:token": items["id"].take(rows["item"])}
+        columns |= {f"{TIME}:float": rows["timestamp"] for _ in times}
+        write_table(place / f"{name}.{part}.inter", columns, "\t")
+    write_table(place / f"{name}.user", {f"{USER}:token": users["id"]}, "\t")
+    # Without a field of that name, what is read as the text of an item is its title and all else it says.
+    texts = items["text"] if "text" in items else [None] * len(items)
+    kinds = {"title": "token_seq", "text": "token_seq", "image": "token"}
+    details = {field: kind for field, kind in kinds.items() if field in items or field == "text"}
+    described = {f"{field}:{kind}": texts if field == "text" else items[field] for field, kind in details.items()}
+    write_table(place / f"{name}.item", {f"{ITEM}:token": items["id"], **described}, "\t")
+    modalities = list(dataset.features)
+    for modality, features in dataset.features.items():
+        _write_vectors(place / f"{name}.{modality}_feat", modality, items["id"], features)
+    settings = {
+        "dataset": name,
+        "benchmark_filename": list(PARTS.values()),
+        "field_separator": "\t",
+        "USER_ID_FIELD": USER,
+        "ITEM_ID_FIELD": ITEM,
+        "TIME_FIELD": TIME if times else None,
+        "load_col": {
+            "inter": [USER, ITEM, *times],
+            "item": [ITEM, *details],
+            **{f"{modality}_feat": [f"{modality}_id", modality] for modality in modalities},
+        },
+        "additional_feat_suffix": [f"{modality}_feat" for modality in modalities] or None,
+        "alias_of_item_id": [f"{modality}_id" for modality in modalities] or None,
+        "preload_weight": {f"{modality}_id": modality for modality in modalities} or None,
+    }
+    write_settings(place / f"{name}.yaml", settings)
+    return {f"{name}.{modality}_feat": note_of(modality, dataset.features[modality]) for modality in modalities}
+
+
+def _write_vectors(path: Path, modality: str, ids: Sequence[str], features: Features) -> None:
+    """Write an item's id and its numbers a line, each in the fewest digits that give it back."""
+    dim, kind = features.values.shape[1], "token_seq" if features.holds_tokens else "float_seq"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(f"{modality}_id:token\t{modality}:{kind}\n")
+        for start in range(0, len(ids), _ROWS):
+            values = features.values[start : start + _ROWS]
+            numbers = pa.array(values.ravel() if features.holds_tokens else values.ravel().astype(np.float32))
+            ends = pa.array(np.arange(0, values.size + 1, dim, dtype=np.int32))
+            vectors = pc.binary_join(pa.ListArray.from_arrays(ends, numbers.cast(pa.string())), " ").to_pylist()
+            for name, vector in zip(ids[start : start + _ROWS], vectors, strict=True):
+                file.write(cell(name, "\t") + "\t" + vector + "\n")
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -144,7 +206,7 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
     Raises:
         InputError: the file is damaged, or has too many malformed records.
     """
-    table = pd.DataFrame({"id": list(item_ids)}, dtype=object).assign(title=None, text=None, image=None)
+    table = undescribed(item_ids)
     if "items" not in paths:
         return table
     file = ColumnFile(paths["items"])

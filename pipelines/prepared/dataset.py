@@ -37,6 +37,11 @@ class Features:
         """Whether the values are ids of tokens, not numbers to compute with."""
         return self.values.dtype == np.int32
 
+    def describe(self) -> dict[str, Any]:
+        """What a manifest states of them: columns, type, number of items with content, and encoder."""
+        dim, dtype = self.values.shape[1], self.values.dtype.name
+        return {"dim": dim, "dtype": dtype, "present": int(self.present.sum()), "encoder": self.encoder}
+
 
 @dataclass(frozen=True)
 class PreparedDataset:
@@ -138,6 +143,23 @@ def validate(dataset: PreparedDataset) -> None:
         _check_interactions(dataset)
     except (InputError, UsageError) as problem:
         raise InputError(f'Data set "{dataset.name}": {problem}') from None
+
+
+def check_images(dataset: PreparedDataset, files: set[str]) -> None:
+    """Check that the image of an item is an address or one of ``files``.
+
+    Raises:
+        InputError: an image is neither.
+    """
+    if "image" not in dataset.items:
+        return
+    named = dataset.items["image"].dropna()
+    missing = [name for name in named if "://" not in name and name not in files]
+    if missing:
+        raise InputError(
+            f'Data set "{dataset.name}": {len(missing):,} items name pictures that are not there '
+            f"(first {first(missing, 3)})."
+        )
 
 
 def _check_ids(kind: str, table: pd.DataFrame) -> None:

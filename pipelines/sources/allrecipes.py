@@ -15,20 +15,20 @@ from __future__ import annotations
 
 import csv
 import re
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from pipelines.build import RawSource
 from pipelines.errors import InputError
 from pipelines.features.text_cleaning import clean_text
+from pipelines.interactions import collect
 from pipelines.io.files import read_problem
 from pipelines.io.literals import parse_literal
 from pipelines.io.raw import LONGEST_LINE, MalformedRecords, RawInteractions, check_id, read_lines
-from pipelines.prepared.dataset import SPLITS
+from pipelines.io.reporter import Reporter
 
 RECIPES = "metadata"
 _CORE = {
@@ -47,6 +47,30 @@ _RECORD = re.compile(rb'"?[0-9]+"?,')
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = re.compile(r"\A\s*(?:(?:Prep|Cook|Ready In)\n[^\n]*\n)+")  # what the directions begin with
 _ADDRESS = re.compile(r"https?://[!-~]{1,2000}")
+
+
+class Allrecipes(RawSource):
+    """FoodRecSys-V1, fetched by hand."""
+
+    def files(self, reporter: Reporter) -> Mapping[str, Path]:
+        """The tables in the folder of raw files."""
+        return files(self.recipe.raw_dir)
+
+    def pictures(self) -> list[str]:
+        """The folder, and the names in the folders in it."""
+        return [str(self.recipe.raw_dir), *sorted(path.name for path in self.recipe.raw_dir.glob("*images/**/*"))]
+
+    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
+        """Each rating is an interaction."""
+        return read_interactions(self.paths, malformed)
+
+    def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
+        """Name, text and picture of each recipe."""
+        return read_items(self.paths, item_ids, malformed)
+
+    def ingredients(self, item_ids: list[str]) -> list[list[str]]:
+        """The names of each recipe's ingredients."""
+        return read_ingredients(self.paths, item_ids, MalformedRecords(self.paths[RECIPES], self.recipe.max_malformed))
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -71,30 +95,12 @@ def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) ->
     Raises:
         InputError: a file is damaged, is no such table, or they hold nothing or too many malformed records.
     """
-    users: dict[str, int] = {}
-    items: dict[str, int] = {}
-    codes, times, splits = array("i"), array("q"), array("b")
     parts = [role for role in paths if role != RECIPES]
-    for role in parts:
-        split = SPLITS.index(role) if role in SPLITS else -1
-        for user, item, time in _ratings(paths[role], malformed):
-            codes.append(users.setdefault(user, len(users)))
-            codes.append(items.setdefault(item, len(items)))
-            times.append(time)
-            splits.append(split)
-    malformed.check(len(times) + malformed.count)
-    if not times:
+    raw = collect({role: _ratings(paths[role], malformed) for role in parts})
+    malformed.check(len(raw) + malformed.count)
+    if not len(raw):
         raise InputError(f"{paths[parts[0]]} holds no ratings; expected user_id, recipe_id, rating, dateLastModified.")
-    pairs = np.frombuffer(codes, dtype=np.int32).reshape(-1, 2)
-    fixed = np.frombuffer(splits, dtype=np.int8)
-    return RawInteractions(
-        user=pairs[:, 0].copy(),
-        item=pairs[:, 1].copy(),
-        user_ids=list(users),
-        item_ids=list(items),
-        timestamp=np.frombuffer(times, dtype=np.int64),
-        split=fixed if fixed.min() >= 0 else None,
-    )
+    return raw
 
 
 def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str, int]]:

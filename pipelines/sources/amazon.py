@@ -15,18 +15,19 @@ from __future__ import annotations
 
 import json
 import re
-from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from pipelines.errors import InputError
+from pipelines.build import RawSource, obtain, undescribed
+from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
+from pipelines.interactions import collect
 from pipelines.io.literals import parse_literal
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id, read_lines
+from pipelines.io.reporter import Reporter
 
 
 class _ReviewKeys(NamedTuple):
@@ -39,12 +40,39 @@ _RELEASES = (
     _ReviewKeys("user_id", "parent_asin", "timestamp"),  # 2023, whose records have an asin as well
     _ReviewKeys("reviewerID", "asin", "unixReviewTime"),  # 2014, 2018
 )
-_LARGEST_TIME = np.iinfo(np.int64).max
+_LARGEST_TIME = 2**63 - 1
 # The 2014 metadata begin so, which saves parsing the many lines of items that are not wanted.
 _LEADING_ID = re.compile(rb"\{'asin': '([^'\\]+)', ")
 _ADDRESS = re.compile(r"https?://[!-~]{1,2000}")
 _NO_PICTURE = "/no-img"  # in the address of the shop's placeholder
 _PAGE_SOURCE = "getTime"  # in titles of 2018 that are scripts of the page, not titles
+
+
+class Amazon(RawSource):
+    """Reviews, metadata and published image features of one category."""
+
+    def files(self, reporter: Reporter) -> Mapping[str, Path]:
+        """Of the files that datasets.toml lists, those that the features need."""
+        recipe = self.recipe
+        published = any(feature.encoder == "published" for feature in recipe.features.values())
+        wanted = ["reviews", *(["metadata"] if recipe.features else []), *(["image-features"] if published else [])]
+        for role in wanted:
+            if role not in recipe.entry.files:
+                raise UsageError(
+                    f"[datasets.{recipe.name}] in datasets.toml has no file {role}; add "
+                    f"[datasets.{recipe.name}.files.{role}] with its name and urls."
+                )
+        return {role: obtain(recipe, role, reporter) for role in wanted}
+
+    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
+        """Each review is an interaction."""
+        return read_interactions(self.paths["reviews"], malformed)
+
+    def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
+        """Title, text and address of the picture, where metadata are wanted."""
+        if "metadata" not in self.paths:
+            return undescribed(item_ids)
+        return read_items(self.paths["metadata"], item_ids, malformed)
 
 
 def read_interactions(path: Path, malformed: MalformedRecords) -> RawInteractions:
@@ -55,34 +83,23 @@ def read_interactions(path: Path, malformed: MalformedRecords) -> RawInteraction
     Raises:
         InputError: the file is damaged, holds no review, or has too many malformed lines.
     """
-    users: dict[str, int] = {}
-    items: dict[str, int] = {}
-    codes, times = array("i"), array("q")
+    raw = collect({"reviews": _reviews(path, malformed)})
+    if not len(raw):
+        raise InputError(f"{path} holds no reviews; expected a JSON object a line with {' and '.join(_RELEASES[1])}.")
+    return raw
+
+
+def _reviews(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str, int]]:
+    """User, item and time of each sound record."""
     keys: _ReviewKeys | None = None
     for number, record in _records(path, malformed):
         keys = keys or next((known for known in _RELEASES if known.user in record and known.item in record), None)
         try:
-            user, item, time = _review(record, keys)
-            if user not in users:
-                check_id(user)
-            if item not in items:
-                check_id(item)
+            review = _review(record, keys)
         except ValueError as problem:
             malformed.add(number, str(problem))
             continue
-        codes.append(users.setdefault(user, len(users)))
-        codes.append(items.setdefault(item, len(items)))
-        times.append(time)
-    if not times:
-        raise InputError(f"{path} holds no reviews; expected a JSON object a line with {' and '.join(_RELEASES[1])}.")
-    pairs = np.frombuffer(codes, dtype=np.int32).reshape(-1, 2)
-    return RawInteractions(
-        user=pairs[:, 0].copy(),
-        item=pairs[:, 1].copy(),
-        user_ids=list(users),
-        item_ids=list(items),
-        timestamp=np.frombuffer(times, dtype=np.int64),
-    )
+        yield review
 
 
 def _review(record: dict[str, Any], keys: _ReviewKeys | None) -> tuple[str, str, int]:
@@ -94,7 +111,7 @@ def _review(record: dict[str, Any], keys: _ReviewKeys | None) -> tuple[str, str,
         raise ValueError(f"its {keys.user} or {keys.item} is missing or no text")
     if type(time) is not int or abs(time) > _LARGEST_TIME:  # bool is an int
         raise ValueError(f"its {keys.time} is missing or no whole number")
-    return user, item, time
+    return check_id(user), check_id(item), time
 
 
 def read_items(path: Path, item_ids: Sequence[str], malformed: MalformedRecords) -> pd.DataFrame:

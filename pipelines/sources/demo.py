@@ -11,10 +11,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
+
+from pipelines.build import Plan, Request
+from pipelines.features.image import encode_images
+from pipelines.features.text import encode_text
+from pipelines.prepared.dataset import PreparedDataset
 
 GENERATOR_VERSION = 1
 SIDE = 32
@@ -50,6 +57,33 @@ _OWN_TASTE = 0.75
 _POPULARITY_EXPONENT = 0.55
 _HEAVY_USERS = 0.08
 _COLOUR_IN_TITLE = 0.2
+
+
+class Demo:
+    """The shop as a source of data sets."""
+
+    needs_files: ClassVar[bool] = False
+
+    @classmethod
+    def plan(cls, request: Request) -> Plan:
+        """Plan to generate the shop from a seed; see :class:`pipelines.build.Source`."""
+        name, report = request.name, request.report
+        request.options.allow(["seed"], f"{name} is generated from a seed, with features of its own.")
+        seed = request.options.seed or 0
+        settings = {"source": "demo", "seed": seed, "generator": GENERATOR_VERSION}
+
+        def build() -> tuple[PreparedDataset, dict[str, bytes]]:
+            report(f"Generating the shop from seed {seed}")
+            shop = generate_shop(seed)
+            report("Encoding pictures and titles")
+            features = {
+                "visual": encode_images([shop.pictures[Path(image).name] for image in shop.items["image"]]),
+                "textual": encode_text(list(shop.items["title"])),
+            }
+            tables = (shop.users, shop.items, shop.interactions)
+            return PreparedDataset(name, *tables, features, settings), shop.pictures
+
+        return Plan(settings, {}, build)
 
 
 @dataclass(frozen=True)

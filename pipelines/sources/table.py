@@ -11,7 +11,7 @@ All files are streamed; text files may be packed with gzip. Where all ids of a c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -21,16 +21,61 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.build import RawSource, undescribed
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
 from pipelines.io.raw import MalformedRecords, RawInteractions
-from pipelines.tables.column_types import BROKEN, as_text, cell_texts
+from pipelines.io.reporter import Reporter
+from pipelines.recipe import PrepOptions
+from pipelines.tables.column_types import as_text, cell_texts
 from pipelines.tables.interaction_reader import Part, gather
+from pipelines.tables.item_records import wanted_records
 from pipelines.tables.table_file import ColumnFile
 
 _WRITTEN_AS_FLOAT = re.compile(r"^[0-9]+\.0$")
 _ID_COLUMNS = ("id", "item_id")
 _KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+
+
+class Table(RawSource):
+    """Your own tables, as options or datasets.toml name them."""
+
+    options = PrepOptions.model_fields.keys() - {"source", "cold_users", "raw_dir"}
+
+    def files(self, reporter: Reporter) -> Mapping[str, Path]:
+        """The tables; a folder of pictures is none of them."""
+        table = self.recipe.table
+        if table.interactions is None:
+            raise UsageError(
+                f"{self.recipe.name} is prepared from tables; give them as --interactions FILE (--items FILE)."
+            )
+        if table.items is None and (table.text or table.image):
+            raise UsageError("--text and --image-column name columns of the items; give their table as --items FILE.")
+        found = files(table.interactions, table.items, table.images)
+        return {role: path for role, path in found.items() if role != "images"}
+
+    def settings(self) -> dict[str, Any]:
+        """The columns; no path, which would tell of this machine."""
+        return {"columns": self.recipe.table.model_dump(mode="json", exclude={"interactions", "items", "images"})}
+
+    def pictures(self) -> list[str]:
+        """Where they lie, and their names."""
+        images = self.recipe.table.images
+        return [] if images is None else [str(images), *sorted(path.name for path in images.iterdir())]
+
+    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
+        """Each record is an interaction, if it is rated high enough."""
+        columns = self.recipe.table.model_dump(include={"user", "item", "time", "rating", "min_rating"})
+        return read_interactions(self.paths["interactions"], malformed, report=report, **columns)
+
+    def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
+        """Title, text and picture, as far as columns or a folder tell."""
+        images = self.recipe.table.images
+        if "items" in self.paths:
+            columns = self.recipe.table.model_dump(include={"item", "text", "image"})
+            return read_items(self.paths["items"], item_ids, malformed, images=images, **columns)
+        items = undescribed(item_ids)
+        return items if images is None else items.assign(image=pictures_named(images, item_ids))
 
 
 def files(interactions: Path, items: Path | None = None, images: Path | None = None) -> dict[str, Path]:
@@ -141,28 +186,6 @@ def _ids(path: Path, column: str) -> Iterator[pa.Array]:
         filled = texts.filter(pc.greater(pc.binary_length(texts), 0))
         if len(filled):
             yield filled
-
-
-def wanted_records(
-    file: ColumnFile, item: str, columns: Sequence[str], wanted: Collection[str], malformed: MalformedRecords
-) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """The first record of each wanted item: its number, the id of column ``item``, and the cells of ``columns``.
-
-    Cells are as the file holds them, of text files bytes; see :func:`cell_texts`.
-
-    Raises:
-        InputError: the file is damaged, lacks a column, or, at its end, has too many malformed records.
-    """
-    seen: set[str] = set()
-    for batch in file.batches([item, *(column for column in columns if column != item)], malformed):
-        for row, name in enumerate(as_text(batch.columns[item], item, file.path).to_pylist()):
-            if not name or BROKEN in name:
-                malformed.add(int(batch.records[row]), f"{item}: the id is missing or not in UTF-8")
-            elif name in wanted and name not in seen:
-                seen.add(name)
-                cells = {column: batch.columns[column][row].as_py() for column in columns}
-                yield int(batch.records[row]), name, cells
-    malformed.check(file.records)
 
 
 def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:

@@ -17,7 +17,7 @@ from mmssl_cli.models.mmssl.discriminator import Discriminator
 from mmssl_cli.models.mmssl.model import MMSSL
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.sparse.csr import CSR
-from pipelines.prepared.folder import Features, PreparedDataset, write_prepared
+from pipelines.prepared import Features, PreparedDataset, write_prepared
 
 MODALITIES = {"visual": 7, "text": 5}
 ABSENT = {"visual": (2, 5)}

@@ -16,8 +16,8 @@ from pipelines.errors import InputError, UsageError
 from pipelines.interactions import SPLITTERS, SplitInteractions, core_mask, split_interactions
 from pipelines.io.raw import RawInteractions
 from pipelines.layouts.mmssl import read_published
+from pipelines.prepared import read_prepared, write_prepared
 from pipelines.prepared.dataset import SPLITS, PreparedDataset
-from pipelines.prepared.folder import read_prepared, write_prepared
 from tests.pipelines.layouts.test_mmssl import real
 
 Line = tuple[str, str, int, int]

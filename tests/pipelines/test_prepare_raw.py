@@ -17,7 +17,7 @@ import pytest
 
 from pipelines.io.files import sha256_of
 from pipelines.io.locks import held
-from pipelines.prepared.folder import read_prepared
+from pipelines.prepared import read_prepared
 from pipelines.prepared.manifest import read_manifest
 from tests.conftest import ROOT, Answer
 from tests.helpers.http_server import Page, WebServer, web_fixture  # noqa: F401

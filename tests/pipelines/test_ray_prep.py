@@ -14,7 +14,7 @@ import pytest
 from pipelines.errors import InputError
 from pipelines.features.chunks import ChunkStore, encode_in_chunks
 from pipelines.features.pixels import PixelEncoder
-from pipelines.features.ray_encoding import Spread
+from pipelines.features.ray_encoding import encode_on_ray
 from tests.conftest import Answer
 from tests.helpers.encoder_cases import photo
 from tests.helpers.ray_cases import ray_cluster
@@ -43,7 +43,8 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path | Non
 
 def spread(cluster: Any, store: ChunkStore, pictures: list[Path | None], precision: str = "float32") -> list[int]:
     done: list[int] = []
-    Spread(cluster.address).encode(
+    encode_on_ray(
+        cluster.address,
         store,
         pictures,
         partial(PixelEncoder, precision),

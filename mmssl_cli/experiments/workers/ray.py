@@ -22,7 +22,7 @@ from mmssl_cli.experiments.workers.local import GRACE
 from mmssl_cli.text import pluralize
 from pipelines.errors import InputError
 from pipelines.io.ray_cluster import evidence, joined, nodes_of, processors_each, unseen
-from pipelines.prepared.folder import created_by
+from pipelines.version import created_by
 
 #: How often a run is given out again whose worker or node died, and an actor is asked for that could not start.
 RETRIES = 3

@@ -18,7 +18,7 @@ from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation import ranking
 from mmssl_cli.runs import tables
 from mmssl_cli.runs.folder import RunFolder
-from pipelines.prepared.folder import PreparedDataset, write_prepared
+from pipelines.prepared import PreparedDataset, write_prepared
 from tests.conftest import Answer
 
 Cli = Callable[..., Answer]

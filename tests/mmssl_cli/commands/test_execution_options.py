@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.errors import UsageError
 from pipelines.io.ray_cluster import evidence, processors_each, unseen
-from pipelines.prepared.folder import created_by
+from pipelines.version import created_by
 from tests.conftest import Answer
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")

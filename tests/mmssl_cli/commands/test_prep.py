@@ -15,7 +15,7 @@ import pytest
 
 from pipelines import prepare as pipeline
 from pipelines.io.files import sha256_of
-from pipelines.prepared.folder import read_prepared, verify_prepared
+from pipelines.prepared import read_prepared, verify_prepared
 from pipelines.sources import demo
 from tests.conftest import ROOT
 
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_the_old_data_set(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pipelines.prepared.folder.write_features", full)
+    monkeypatch.setattr("pipelines.prepared.write.write_features", full)
     answer = cli("prep", "demo", "--force")
     assert answer.code == 1
     assert "Cannot write data/demo: the disk is full" in answer.words

@@ -10,7 +10,8 @@ import torch
 
 from mmssl_cli.data.interactions import load_interactions, scale_features
 from pipelines.errors import InputError, UsageError
-from pipelines.prepared.folder import read_manifest, read_prepared
+from pipelines.prepared import read_prepared
+from pipelines.prepared.manifest import read_manifest
 from tests.helpers.model_cases import array, write_toy
 
 

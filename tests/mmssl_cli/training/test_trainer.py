@@ -23,8 +23,8 @@ from mmssl_cli.training.loading import load_model
 from mmssl_cli.training.loop import DivergedError, TrainingLoop
 from mmssl_cli.training.trainer import RunResult, resume_run, train_run
 from pipelines.errors import InputError, MmsslError, UsageError
+from pipelines.prepared import read_prepared, write_prepared
 from pipelines.prepared.dataset import PreparedDataset
-from pipelines.prepared.folder import read_prepared, write_prepared
 from tests.helpers.model_cases import write_toy
 from tests.helpers.training_cases import numbers, toy_settings
 

@@ -279,9 +279,9 @@ def test_a_model_of_the_hub_comes_from_its_cache_and_its_commit_is_noted(
 
 def test_precisions_and_devices_that_do_not_exist() -> None:
     with pytest.raises(UsageError, match="float16 or float32, not as 'int8'"):
-        SentenceEncoder(precision="int8")
+        SentenceEncoder("model", precision="int8")
     with pytest.raises(UsageError, match="There is no device 'abacus'"):
-        SentenceEncoder(device="abacus")
+        SentenceEncoder("model", device="abacus")
 
 
 def test_a_gpu_that_is_too_small_is_said_in_a_sentence(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

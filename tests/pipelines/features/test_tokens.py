@@ -12,8 +12,8 @@ import torch
 
 from mmssl_cli.data.interactions import load_interactions
 from pipelines.errors import InputError
+from pipelines.prepared import read_prepared, verify_prepared, write_prepared
 from pipelines.prepared.dataset import Features, PreparedDataset
-from pipelines.prepared.folder import read_prepared, verify_prepared, write_prepared
 from tests.helpers.model_cases import array, toy_batch, toy_data, toy_model
 from tests.pipelines.prepared.test_prepared import small
 

@@ -12,30 +12,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.build import Request
+from pipelines.entries import DatasetEntry
 from pipelines.errors import InputError, UsageError
 from pipelines.io.reporter import Reporter
 from pipelines.io.step_cache import WorkFolder
-from pipelines.layouts.exporting import LAYOUTS, export
-from pipelines.layouts.importing import read_import, tool_of
+from pipelines.layouts import LAYOUTS, load_layout
+from pipelines.layouts.exporting import export
 from pipelines.layouts.mmssl import read_published
 from pipelines.layouts.notes import NOTES_FILE
-from pipelines.layouts.numbered_ids import read_pictures
+from pipelines.prepared import read_prepared, write_prepared
 from pipelines.prepared.dataset import SPLITS, Features, PreparedDataset
-from pipelines.prepared.folder import read_prepared, write_prepared
 from pipelines.recipe import PrepOptions
+from pipelines.sources.published import layout_of
 from tests.pipelines.layouts.test_mmssl import real
 
 
 def back(folder: Path, layout: str, name: str = "own") -> tuple[PreparedDataset, dict[str, bytes]]:
     """Read an exported folder as preparation does: the data set and its pictures."""
-    if layout == "mmssl":
-        assert tool_of(folder) is None
-        dataset = read_published(name, folder, cold="keep")
-    else:
-        assert tool_of(folder) == layout
-        work = WorkFolder(folder.parent / "work", Reporter())
-        dataset = read_import(name, folder, layout, PrepOptions(max_malformed=0.0), {}, work)
-    return dataset, read_pictures(folder, dataset.items.get("image", ()))
+    assert layout_of(folder) == layout
+    options = PrepOptions(**({"cold_users": "keep"} if layout == "mmssl" else {"max_malformed": 0.0}))
+    work = WorkFolder(folder.parent / "work", Reporter())
+    entry = DatasetEntry(title=name, source="published")
+    return load_layout(layout).plan(folder, Request(name, entry, options, folder.parent, work)).build()
 
 
 def by_id(dataset: PreparedDataset) -> dict[str, Any]:

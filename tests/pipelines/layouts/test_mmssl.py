@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pipelines.errors import InputError
 from pipelines.layouts.mmssl import read_pairs, read_published
-from pipelines.prepared.folder import validate, write_prepared
+from pipelines.prepared import write_prepared
+from pipelines.prepared.dataset import validate
 from tests.conftest import ROOT
 
 REAL = ROOT.parent / "shared" / "data"

@@ -16,14 +16,8 @@ from hypothesis import strategies as st
 
 from pipelines.errors import InputError, UsageError
 from pipelines.io.files import sha256_of
-from pipelines.prepared.folder import (
-    Features,
-    PreparedDataset,
-    read_manifest,
-    read_prepared,
-    verify_prepared,
-    write_prepared,
-)
+from pipelines.prepared import Features, PreparedDataset, read_prepared, verify_prepared, write_prepared
+from pipelines.prepared.manifest import read_manifest
 
 
 def small(name: str = "small") -> PreparedDataset:

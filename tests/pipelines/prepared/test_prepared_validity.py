@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.prepared.folder import Features, PreparedDataset, validate
+from pipelines.prepared import Features, PreparedDataset
+from pipelines.prepared.dataset import validate
 
 Rows = list[tuple[int, int, str]]
 GOOD: Rows = [(0, 0, "train"), (1, 1, "train"), (2, 2, "train"), (0, 3, "validation"), (1, 3, "test")]

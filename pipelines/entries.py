@@ -1,0 +1,111 @@
+"""The tables of datasets.toml as typed settings; those that `mmssl prep` has options for carry their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from pipelines.download.checks import Kind
+from pipelines.download.fetch import RemoteFile
+from pipelines.prepared.manifest import Count, Sha256
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
+FeatureFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+_feat\.npy$")]
+ColdUsers = Literal["refuse", "keep", "drop"]
+
+MODALITIES = {"image_feat.npy": "visual", "audio_feat.npy": "acoustic", "text_feat.npy": "textual"}
+"""Feature file of the published layout -> modality, unless datasets.toml names others."""
+
+
+def option(help: str, *, flag: str | None = None, metavar: str | None = None, **limits: Any) -> Any:
+    """A field that is an option of `mmssl prep`, None where it is not given.
+
+    Args:
+        flag: its name, ``--field-name`` by default.
+        metavar: what stands for its value in the help.
+        limits: of the value, as ``pydantic.Field`` takes them.
+    """
+    return Field(default=None, description=help, json_schema_extra={"flag": flag, "metavar": metavar}, **limits)
+
+
+class Entry(BaseModel):
+    """A table without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PaperNumbers(Entry):
+    """A data set as the paper's Table 1 describes it."""
+
+    users: int
+    items: int
+    interactions: int
+    counting: Literal["train", "train + test"]
+    """The splits that ``interactions`` covers."""
+    sparsity: float
+    """In percent."""
+    modalities: dict[str, int]
+    """Modality -> dimensions."""
+
+
+class FileEntry(Entry):
+    """A raw file to download."""
+
+    name: FileName
+    urls: tuple[Url, ...] = ()
+    sha256: Sha256 | None = None
+    bytes: Count | None = None
+    kind: Kind = "binary"
+
+    def remote(self) -> RemoteFile:
+        """The same for the downloader."""
+        return RemoteFile(self.name, self.urls, self.sha256, self.bytes, self.kind)
+
+
+class FeatureEntry(Entry):
+    """How one modality is made."""
+
+    input: Literal["text", "image", "ingredients"]
+    encoder: str | None = None
+    """Text: tfidf, or a sentence-transformers model by name or path. Image: published, pixels, or a torchvision
+    classifier, NAME or NAME:LAYER. None stands for the default of the input."""
+
+
+class TableOptions(Entry):
+    """Your own tables: where they lie, and which columns count."""
+
+    panel: ClassVar = "Your own tables"
+
+    interactions: Path | None = option("Your interactions, one a row: CSV, TSV or parquet.", metavar="FILE")
+    items: Path | None = option("Your items, one a row: CSV, TSV or parquet.", metavar="FILE")
+    user: str | None = option("Column of the user's id (user).", flag="--user-column", metavar="NAME")
+    item: str | None = option("Column of the item's id, in both tables (item).", flag="--item-column", metavar="NAME")
+    time: str | None = option("Column of the time, if any.", flag="--time-column", metavar="NAME")
+    rating: str | None = option("Column of the rating, if any.", flag="--rating-column", metavar="NAME")
+    min_rating: float | None = option("Least rating that counts as an interaction.")
+    text: tuple[str, ...] | None = option("Columns of the items that make their text: title,brand.", metavar="COLUMNS")
+    image: str | None = option("Column of the picture's path or address.", flag="--image-column", metavar="NAME")
+    images: Path | None = option("Folder of the pictures, else named by item id.", metavar="DIR")
+
+
+class DatasetEntry(Entry):
+    """One data set of datasets.toml."""
+
+    title: str
+    source: str
+    """A name of ``pipelines.sources.SOURCES``."""
+    modalities: dict[FeatureFile, str] = Field(default_factory=lambda: dict(MODALITIES))
+    """Of the published layout: raw feature file -> modality."""
+    cold_users: ColdUsers = "refuse"
+    """What to do with users who have held-out interactions but none in training."""
+    files: dict[str, FileEntry] = Field(default_factory=dict)
+    """Role -> raw file."""
+    features: dict[str, FeatureEntry] = Field(default_factory=dict)
+    """Modality -> how it is made of the raw files."""
+    k_core: Annotated[int, Field(ge=0)] = 5
+    split: Literal["ratio", "leave-one-out", "temporal", "global-time"] = "ratio"
+    table: TableOptions = TableOptions()
+    paper: PaperNumbers | None = None

@@ -1,0 +1,53 @@
+"""Data sets that are processed already: a folder or zip in one of the layouts, given as `--from`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pipelines.build import Plan, Request
+from pipelines.download.archive import extract_zip
+from pipelines.errors import InputError, UsageError
+from pipelines.io.step_cache import WorkFolder
+from pipelines.layouts import LAYOUTS, load_layout
+
+
+class Published:
+    """A folder or zip, whose layout is recognised by its files."""
+
+    needs_files: ClassVar[bool] = True
+
+    @classmethod
+    def plan(cls, request: Request) -> Plan:
+        """Plan to read the folder as its layout says; see :class:`pipelines.build.Source`."""
+        if request.options.source is None:
+            raise UsageError(
+                f"{request.name} is prepared from files: give the folder or zip that holds train.json, val.json and "
+                f"test.json (user -> list of items) as `mmssl prep {request.name} --from PLACE`."
+            )
+        folder = unpacked(request.options.source, request.work)
+        return load_layout(layout_of(folder) or next(iter(LAYOUTS))).plan(folder, request)
+
+
+def layout_of(folder: Path) -> str | None:
+    """Return the name of the first layout that recognises ``folder``; None if none does."""
+    return next((name for name in LAYOUTS if load_layout(name).recognises(folder)), None)
+
+
+def unpacked(place: Path, work: WorkFolder) -> Path:
+    """Return the folder that ``place`` is, or that a zip holds; a zip is unpacked into the work folder, once.
+
+    Raises:
+        InputError: the zip is damaged or dangerous, or holds several data sets.
+    """
+    if place.is_dir() or not place.exists():
+        return place
+    folder = work.path / f"unpacked-{work.sha256(place)[:16]}"
+    if not folder.is_dir():
+        work.reporter.line(f"Unpacking {place}")
+        extract_zip(place, folder)
+    inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    found = [path for path in (folder, *inside) if layout_of(path)]
+    if len(found) > 1:
+        raise InputError(f"{place} holds several data sets, in {' and in '.join(map(str, found[:3]))}; leave one.")
+    return found[0] if found else inside[0] if len(inside) == 1 else folder

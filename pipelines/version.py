@@ -1,0 +1,13 @@
+"""Name and version of this program, as manifests and the nodes of a cluster state them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+
+def created_by() -> str:
+    """Return the program and its version."""
+    try:
+        return f"mmssl {importlib.metadata.version('mmssl')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "mmssl, not installed"
