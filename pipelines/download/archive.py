@@ -56,21 +56,6 @@ def extract_zip(archive: Path, folder: Path, *, most_files: int = MOST_FILES, mo
     return folder
 
 
-def folder_with(folder: Path, name: str) -> Path:
-    """The folder that holds file ``name``: ``folder``, or the only one directly in it that does.
-
-    Raises:
-        InputError: there is none, or there are several.
-    """
-    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    found = [place for place in places if (place / name).is_file()]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise InputError(f"There is no {name} in {folder}, nor in a folder directly in it.")
-    raise InputError(f"There are several {name} in {folder}: in {' and in '.join(map(str, found[:3]))}; leave one.")
-
-
 def _begins_as_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) == b"PK"

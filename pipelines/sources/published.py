@@ -46,7 +46,7 @@ def unpacked(place: Path, work: WorkFolder) -> Path:
     if not folder.is_dir():
         work.reporter.line(f"Unpacking {place}")
         extract_zip(place, folder)
-    inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "__MACOSX")
     found = [path for path in (folder, *inside) if layout_of(path)]
     if len(found) > 1:
         raise InputError(f"{place} holds several data sets, in {' and in '.join(map(str, found[:3]))}; leave one.")

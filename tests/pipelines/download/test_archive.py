@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.download.archive import extract_zip, folder_with
+from pipelines.download.archive import extract_zip
 from pipelines.errors import InputError
 
 FILES = {"tiktok/train.json": b'{"0": [1]}', "tiktok/image_feat.npy": bytes(5000)}
@@ -177,24 +177,3 @@ def test_any_damage_is_a_sentence(data: st.DataObject) -> None:
         else:
             assert {path.name for path in Path(folder).iterdir()} == {"a.zip", "out"}
             assert not any(path.is_symlink() for path in Path(folder).rglob("*"))
-
-
-@pytest.mark.parametrize("where", [".", "tiktok"])
-def test_the_folder_of_a_file_is_found(tmp_path: Path, where: str) -> None:
-    (tmp_path / where).mkdir(exist_ok=True)
-    (tmp_path / "__MACOSX").mkdir()
-    (tmp_path / "__MACOSX" / "._train.json").touch()
-    (tmp_path / where / "train.json").touch()
-    assert folder_with(tmp_path, "train.json") == tmp_path / where
-
-
-def test_none_or_several_folders_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a" / "deep").mkdir(parents=True)
-    (tmp_path / "a" / "deep" / "train.json").touch()
-    with pytest.raises(InputError, match=r"There is no train\.json in .* nor in a folder directly in it"):
-        folder_with(tmp_path, "train.json")
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir(exist_ok=True)
-        (tmp_path / name / "train.json").touch()
-    with pytest.raises(InputError, match=r"several train\.json .* in .*a and in .*b; leave one"):
-        folder_with(tmp_path, "train.json")
