@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from mmssl_cli.reporting import style
 from mmssl_cli.reporting.document import Plot, Report
-from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line, sections_of
+from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line
 from mmssl_cli.text import dashed
 
 
@@ -30,7 +30,7 @@ def page(report: Report, pictures: Mapping[str, str] | None = None) -> str:
     room = files("mmssl_cli.reporting")
     template = _environment().from_string((room / "page.html.jinja").read_text(encoding="utf-8"))
     style_sheet = Markup((room / "page.css").read_text(encoding="utf-8"))
-    return template.render(report=report, sections=sections_of(report), style_sheet=style_sheet, picture=picture)
+    return template.render(report=report, style_sheet=style_sheet, picture=picture)
 
 
 def _environment() -> Environment:
