@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, chosen_dataset
-from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.plan_options import AsJson, Out
-from mmssl_cli.commands.presenting import present
+from mmssl_cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_RUNS_DIR,
+    AsJson,
+    DataDir,
+    Out,
+    RunsDir,
+    chosen_dataset,
+    place_flags,
+)
+from mmssl_cli.console.sections import present_section
 from mmssl_cli.console.verbosity import Verbosity, verbosity
 from pipelines.errors import InputError, UsageError
 
@@ -76,7 +83,7 @@ def analyze(
     if analysis.cost is None and known is not None:
         analysis = analysis.model_copy(update={"cost": known})
     write_analysis(chosen.folder, analysis)
-    present(analysis_section(analysis, place_flags(data_dir, runs_dir)), None, out, as_json)
+    present_section(analysis_section(analysis, place_flags(data_dir, runs_dir)), out, as_json)
 
 
 def _wanted(cost: bool | None, known: Cost | None) -> bool:

@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, chosen_dataset
-from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.plan_options import AsJson, Out
-from mmssl_cli.commands.presenting import present
+from mmssl_cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_RUNS_DIR,
+    AsJson,
+    DataDir,
+    Out,
+    RunsDir,
+    chosen_dataset,
+    place_flags,
+)
+from mmssl_cli.console.sections import present_section
 from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import UsageError
 
@@ -65,7 +72,7 @@ def curves(
     else:
         section = curves_section(_of_dataset(chosen_dataset(dataset, data_dir), data_dir, runs_dir, metrics), metrics)
         section = replace(section, text=(f"Of each model and variant: {RULE}.", *section.text))
-    present(section, None, out, as_json)
+    present_section(section, out, as_json)
 
 
 def _named(runs: list[str], runs_dir: Path) -> list[Curve]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset, shipped_line
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def models(
 
     Example: mmssl models mmssl --dataset tiktok
     """
+    from mmssl_cli.commands.settings_flags import shipped_line
     from mmssl_cli.config import SETTINGS, settings_class
 
     if name is None and dataset is not None:

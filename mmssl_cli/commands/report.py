@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, listed, place_flags
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def report(
     Example: mmssl report --dataset tiktok --out report
     """
     from mmssl_cli.commands.datasets import list_datasets
-    from mmssl_cli.commands.places import place_flags
-    from mmssl_cli.commands.plan_options import listed
-    from mmssl_cli.commands.presenting import plain
+    from mmssl_cli.console.sections import section_values
     from mmssl_cli.reporting.writing import write_report
     from mmssl_cli.runs.results import finished_runs, unfinished_runs
     from mmssl_cli.studies.report import Places, build_report
@@ -68,7 +66,7 @@ def report(
     )
     written = write_report(whole, out)
     if as_json:
-        print(json.dumps([plain(section) for section in whole.sections], indent=2))
+        print(json.dumps([section_values(section) for section in whole.sections], indent=2))
         return
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -1,15 +1,16 @@
-"""The flags of all models' settings, made from the settings classes."""
+"""Settings on the command line: a flag for each of any model, and a line on those that are shipped."""
 
 from __future__ import annotations
 
 import inspect
 import types
+from collections.abc import Collection
 from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 
 from mmssl_cli.commands.options import keyword_flag
-from mmssl_cli.config import SETTINGS, TrainSettings
+from mmssl_cli.config import SETTINGS, TrainSettings, shipped_settings
 from mmssl_cli.text import shown_value
 
 
@@ -123,3 +124,20 @@ def _metavar(kind: Any, limits: list[Any]) -> str:
         if getattr(limit, attribute, None) is not None
     ]
     return f"<{' '.join([label, *shown])}>"
+
+
+def shipped_line(settings: TrainSettings, chosen: Collection[str] = ()) -> str:
+    """A sentence on the settings shipped for a data set and model that override defaults; empty where none do.
+
+    Args:
+        settings: those of a training.
+        chosen: the ones that flags or a file give, which are stronger than what is shipped.
+    """
+    fields = type(settings).model_fields
+    values = {key: getattr(settings, key) for key in shipped_settings(settings.dataset, settings.model)}
+    used = [
+        f"{key.replace('_', '-')} {shown_value(value)}"
+        for key, value in values.items()
+        if key not in chosen and value != fields[key].default
+    ]
+    return f"Settings shipped for {settings.model} on {settings.dataset}: {', '.join(used)}." if used else ""

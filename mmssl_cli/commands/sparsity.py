@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.plan_options import PlanOptions, carry_out, listed, plans_runs, refuse_idle_flags
-from mmssl_cli.commands.presenting import present
+from mmssl_cli.commands.options import listed
+from mmssl_cli.commands.plan_options import PlanOptions, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, settings_class
 from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import UsageError, nearest
@@ -71,7 +72,7 @@ def sparsity(
         section = Section(
             "sparsity", f"Sparse users and items of {plan[0].dataset}", ("No run of this plan succeeded.",)
         )
-    present(section, result, options.out, options.as_json)
+    result.present(section, options)
 
 
 def _metric(text: str) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.plan_options import PlanOptions, carry_out, plans_runs
-from mmssl_cli.commands.presenting import present
+from mmssl_cli.commands.options import place_flags
+from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
+from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
 
@@ -71,7 +71,7 @@ def sweep(
     others, problems = _others(reference, options.data_dir, options.runs_dir)
     places = place_flags(options.data_dir, options.runs_dir)
     section = sweep_section(lines, result.configuration, others, metric, problems=problems, places=places)
-    present(section, result, options.out, options.as_json)
+    result.present(section, options)
 
 
 def _named(line: Line, runs: int, over_seeds: Any) -> Iterable[tuple[str, TrainSettings]]:

@@ -93,6 +93,20 @@ def build_settings(values: Mapping[str, Any]) -> TrainSettings:
         raise UsageError(_sentence(problem)) from problem
 
 
+def changed_settings(saved: TrainSettings, given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The settings among ``given`` that differ from the saved ones: name -> (saved value, given value).
+
+    Raises:
+        UsageError: a given setting does not exist or is out of its range.
+    """
+    # Another model has other settings: the comparison is made within the run's own model.
+    checked = build_settings({**saved.model_dump(), **given, "model": saved.model})
+    pairs = {name: (getattr(saved, name), getattr(checked, name)) for name in given if name != "model"}
+    if "model" in given:
+        pairs["model"] = (saved.model, given["model"])
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
+
+
 def _check_key(key: str, model: str, where: str) -> None:
     fields = settings_class(model).model_fields
     if key in fields:

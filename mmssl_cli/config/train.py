@@ -14,6 +14,8 @@ from mmssl_cli.text import DEFAULT_METRIC
 
 #: Settings that say where and how a run was trained, and nothing of what it computes.
 RUNTIME_FIELDS = ("device", "cuda_graph")
+#: Settings that a resumed run may change: how long it trains and where, never what it computes.
+RESUMABLE = ("epochs", "patience", *RUNTIME_FIELDS)
 
 
 class TrainSettings(BaseModel):

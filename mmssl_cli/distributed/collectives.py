@@ -16,13 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pipelines.errors import MmsslError
+from mmssl_cli.distributed.torchrun import LostError
 
 Value = TypeVar("Value")
-
-
-class LostError(MmsslError):
-    """Another process of the training has ended."""
 
 
 def world_size() -> int:
