@@ -31,13 +31,13 @@ import torch
 
 from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run
 from benchmarks.timing import wait
-from mmssl_cli.commands.recommend import Ranker
 from mmssl_cli.config import merge_settings, settings_to_toml
 from mmssl_cli.data.graph import cosine_topk
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.training.device import peak_memory, reset_peak_memory
+from mmssl_cli.training.inference import Ranker
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import make_loop
 from pipelines.prepared import Features, PreparedDataset, write_prepared

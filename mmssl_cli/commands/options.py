@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -19,6 +20,7 @@ from pipelines.errors import InputError, UsageError, nearest
 if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
     from mmssl_cli.experiments.workers.local import WorkerPool
+    from mmssl_cli.runs.folder import RunFolder
 
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="MMSSL_DATA_DIR", help="Folder of the prepared data sets.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="MMSSL_RUNS_DIR", help="Folder of the runs.")]
@@ -190,3 +192,13 @@ def ensure_prepared(dataset: str, data_dir: Path) -> None:
 
     with prep_reporter(quiet=verbosity() is Verbosity.QUIET) as steps:
         prepare(dataset, data_dir=data_dir, reporter=steps)
+
+
+def say_if_unfinished(run: RunFolder) -> None:
+    """Say on standard error that a run is not over, so that its model may not be its last."""
+    if verbosity() is Verbosity.QUIET:
+        return
+    if run.is_locked():
+        print(f"Run {run.id} is still being trained; this is its best model so far.", file=sys.stderr)
+    elif not run.is_over():
+        print(f"Run {run.id} was cut off before its end; this is its best model until then.", file=sys.stderr)
