@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ from pipelines.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
-    from mmssl_cli.experiments.workers.local import WorkerPool
+    from mmssl_cli.experiments.workers.pool import WorkerPool
     from mmssl_cli.runs.folder import RunFolder
 
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="MMSSL_DATA_DIR", help="Folder of the prepared data sets.")]
@@ -94,29 +94,34 @@ class ExecutionTarget:
             if value is not None:
                 raise UsageError(f"{flag} has no use here: it belongs to --engine ray.")
 
-    def crew(
-        self, plan: Iterable[TrainSettings], data_dir: Path, runs_dir: Path | None, on_progress: Callable[[str], None]
-    ) -> WorkerPool:
-        """The pool that makes the workers.
+    def worker_pool(
+        self, plan: Iterable[TrainSettings], data_dir: Path, folder: Path, on_progress: Callable[[str], None]
+    ) -> Callable[[int], WorkerPool]:
+        """Return what makes a pool for so many jobs at once.
 
         Args:
             plan: settings of the runs.
-            runs_dir: where they are written, if they are.
-            on_progress: is told a line about the cluster.
+            folder: where they, or their search, are written.
+            on_progress: called with a line about the cluster.
         """
         if self.engine == "local":
-            from mmssl_cli.experiments.workers.local import worker_processes
+            from mmssl_cli.experiments.workers.local import LocalPool
 
-            return worker_processes
-        from mmssl_cli.experiments.workers.ray import RayWorkerPool
+            return LocalPool
+        from mmssl_cli.experiments.workers.ray import RayPool
         from pipelines.prepared.manifest import MANIFEST
 
         wanted = list(plan)
         files = {data_dir / settings.dataset / MANIFEST for settings in wanted}
         on_cpu = all(settings.device == "cpu" for settings in wanted)
         gpus = 0.0 if self.gpus_per_run is None and on_cpu else self.gpus_per_run
-        return RayWorkerPool(
-            self.address, gpus, tuple(sorted(files)), () if runs_dir is None else (runs_dir,), on_progress
+        return partial(
+            RayPool,
+            address=self.address,
+            gpus=gpus,
+            files=tuple(sorted(files)),
+            folder=folder,
+            on_progress=on_progress,
         )
 
 

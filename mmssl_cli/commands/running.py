@@ -102,8 +102,8 @@ def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Seq
         print_plan(list(zip(called, statuses, folders, times, strict=True)), total, options.as_json)
         raise typer.Exit
     reporter = make_plan_reporter(verbosity())
-    crew = options.target.crew(runs, options.data_dir, options.runs_dir, reporter.message)
-    engine = Engine(options.data_dir, options.runs_dir, options.jobs, options.tensorboard, crew)
+    pool = options.target.worker_pool(runs, options.data_dir, options.runs_dir, reporter.message)
+    engine = Engine(options.data_dir, options.runs_dir, options.jobs, options.tensorboard, pool)
     try:
         for problem in problems:
             reporter.message(problem)

@@ -64,8 +64,8 @@ def tune(
         reporter = make_tune_reporter(verbosity())
         try:
             reporter.begin(len(trials_of(study, search)), trials)
-            crew = options.target.crew([search.base], options.data_dir, None, reporter.message)
-            found = run_search(search, study, trials, options.data_dir, options.jobs, reporter, crew)
+            pool = options.target.worker_pool([search.base], options.data_dir, out, reporter.message)
+            found = run_search(search, study, trials, options.data_dir, options.jobs, reporter, pool)
         except KeyboardInterrupt:
             reporter.close()
             print("Interrupted. The same command goes on with the search.", file=sys.stderr)
