@@ -136,7 +136,7 @@ def _rank(
     with stages.stage("final embeddings"):
         users, items = loop.model.represent()
     with stages.stage(f"evaluate {options.ranked:,} test users"):
-        evaluate(users, items, loop.data, "test", (10, 20, 50))
+        evaluate(users, items, loop.data.train, loop.data.test, (10, 20, 50))
     with stages.stage(f"recommend to {options.ranked:,} users, to parquet"):
         ranker = Ranker(users, items, loop.data.train, names["users"]["id"], names["items"]["id"], None)
         ranker.write(folder / "recommendations.parquet", range(options.ranked), 20)

@@ -71,7 +71,7 @@ class SLMRec(ModalityViews):
         return terms
 
     def _fine_and_coarse(self, items: Tensor) -> Tensor:
-        """Contrast of some items' views [n, V d]: the coarse space so far with each modality's, in a finer one."""
+        """Contrast of items' views [n, V d], modality by modality: the coarse space so far with a finer one."""
         coarse, *modalities = items.chunk(self.num_views, dim=1)
         losses = []
         for to_coarse, to_fine, modality in zip(self.coarse, self.fine, modalities, strict=True):
@@ -120,6 +120,6 @@ class SLMRec(ModalityViews):
 
 
 def masked_views(count: int) -> tuple[int, int]:
-    """Two different views of ``count``, at random, to be masked in one version each."""
+    """Draw two different views of ``count``, to be masked in one version each."""
     first, second = torch.randperm(count)[:2].tolist()
     return first, second

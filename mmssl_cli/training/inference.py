@@ -43,7 +43,7 @@ def evaluate_run(
     cutoffs = ks or settings.ks
     with torch.inference_mode(), _per_user_file(out, cutoffs) as write:
         users, items = model.represent()
-        means, per_user = evaluate(users, items, data, split, cutoffs, on_progress=write)
+        means, per_user = evaluate(users, items, data.train, getattr(data, split), cutoffs, on_progress=write)
     return {
         "run": run.id,
         "model": settings.model,

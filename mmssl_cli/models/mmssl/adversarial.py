@@ -17,7 +17,7 @@ Factors = tuple[Tensor, Tensor]
 
 
 class AdversarialSelfAugmentation(nn.Module):
-    """Trains a discriminator to tell observed rows from generated ones, and the generator to be taken for observed.
+    """A discriminator that tells observed rows from generated ones, and the loss of the generator against it.
 
     A module of its own, so that other models can take it (Table 5): it needs the training interactions and, at each
     step, thin factors of the generated rows and the final embeddings. Factors are those of all of a batch's users; of
@@ -33,7 +33,7 @@ class AdversarialSelfAugmentation(nn.Module):
         self.discriminator = Discriminator(num_items, settings.discriminator_hidden, settings.discriminator_dropout)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """Adam for the discriminator, with the moments that WGAN-GP uses."""
+        """Return Adam for the discriminator, with the moments that WGAN-GP uses."""
         parameters = self.discriminator.parameters()
         return torch.optim.Adam(parameters, lr=self.settings.discriminator_lr, betas=(0.5, 0.9), fused=True)
 
@@ -122,7 +122,7 @@ class AdversarialSelfAugmentation(nn.Module):
         return self.discriminator.first_layer_dense(transformed)
 
     def _block_shape(self, rows: BatchRows) -> tuple[int, int]:
-        """A row more, where users are padded, takes the interactions of all who are not in the batch."""
+        """Shape of a dense block; where users are padded, a spare row takes the interactions of all other users."""
         return len(rows) + (rows.mask is not None), self.discriminator.first.in_features
 
     def _add_observed(self, block: Tensor, rows: BatchRows, value: float) -> Tensor:

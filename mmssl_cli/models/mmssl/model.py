@@ -48,7 +48,7 @@ class MMSSL(GraphRecommender):
         self.register_load_state_dict_post_hook(lambda model, _: model.forget_graphs())
 
     def begin_epoch(self, epoch: int) -> None:
-        """Refresh the modality graphs from the generated relations when their schedule says so (Eq. 8)."""
+        """Refresh the modality graphs from the generated relations (Eq. 8), every ``graph_refresh`` epochs."""
         if self.num_modalities and (epoch - 1) % self.settings.graph_refresh == 0:
             self.neighbours = self.generator.neighbours(self.neighbours.shape[2])
             broadcast_tensors([self.neighbours])  # of equal cosines, processes may have kept different ones
@@ -57,7 +57,7 @@ class MMSSL(GraphRecommender):
                 graph.become(modality_graph(nearest, self.num_items, self.settings.adjacency))
 
     def forget_graphs(self) -> None:
-        """Rebuild the modality graphs from ``neighbours`` when they are needed next."""
+        """Drop the modality graphs; they are rebuilt from ``neighbours`` when next needed."""
         self.modality_graphs = None
 
     def views(self) -> tuple[list[Tensor], list[Tensor]]:
