@@ -25,9 +25,9 @@ from PIL import Image
 
 from benchmarks.command import Report, add_numbers, columns, parser_for, run, spread
 from benchmarks.timing import quartiles
-from pipelines.features.chunks import ChunkStore, encode_in_chunks, stream_in_chunks
+from pipelines.features.chunks import ChunkStore, encode_in_chunks
 from pipelines.features.cnn_image import CNNEncoder
-from pipelines.features.sentence_text import SentenceEncoder
+from pipelines.features.sentence_text import SentenceEncoder, longest_first
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,8 +49,8 @@ def measure_texts(options: argparse.Namespace) -> dict[str, Any]:
     texts = random_texts(options.texts)
 
     def ours(store: Path) -> np.ndarray:
-        chunks = encoder.chunk_store(store, texts)
-        encode_in_chunks(chunks, texts, encoder.encode)
+        chunks = ChunkStore(store, "", len(texts), encoder.chunk_rows, longest_first(texts))
+        encode_in_chunks(chunks, texts, encoder.encode_chunks)
         return chunks.assemble({}).values
 
     def bare() -> np.ndarray:
@@ -75,7 +75,7 @@ def measure_pictures(options: argparse.Namespace) -> dict[str, Any]:
 
         def ours(store: Path) -> np.ndarray:
             chunks = ChunkStore(store, "", len(paths), encoder.chunk_rows)
-            stream_in_chunks(chunks, paths, encoder.encode_chunks)
+            encode_in_chunks(chunks, paths, encoder.encode_chunks)
             return chunks.assemble({}).values
 
         def bare() -> np.ndarray:

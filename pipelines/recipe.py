@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -21,7 +20,6 @@ DEFAULT_ENCODERS = {
     "ingredients": "sample",
 }
 MODALITY_OF = {"text": "textual", "image": "visual", "ingredients": "ingredients"}
-MAX_MALFORMED, MAX_ABSENT = 0.01, 0.5
 #: Encoders of one call, or of none.
 _QUICK = ("tfidf", "published", "sample")
 _CHOICES = {"dtype": ("float32", "float16"), "cold_users": get_args(ColdUsers)}
@@ -150,26 +148,25 @@ def panel_of(name: str) -> str:
     return next(str(vars(cls)["panel"]) for cls in PrepOptions.__mro__ if name in vars(cls).get("__annotations__", ()))
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(Entry):
     """All that determines a data set made of raw files, but for the files' contents and the encoders' weights."""
 
     name: str
     entry: DatasetEntry
     table: TableOptions
-    features: Mapping[str, FeatureEntry]
+    features: dict[str, FeatureEntry]
+    raw_dir: Path
     k_core: int
     split: str
-    seed: int
-    dtype: Literal["float32", "float16"]
-    max_absent: float
-    max_malformed: float
-    image_weights: Path | None
-    raw_dir: Path
-    offline: bool
-    on_ray: bool
-    """Whether texts and pictures are encoded on a Ray cluster, that of ``address``."""
-    address: str | None
+    seed: int = 0
+    dtype: Literal["float32", "float16"] = "float32"
+    max_absent: float = 0.5
+    max_malformed: float = 0.01
+    image_weights: Path | None = None
+    offline: bool = False
+    engine: Literal["ray"] | None = None
+    """Of texts and pictures: on the Ray cluster at ``address``, or None: here."""
+    address: str | None = None
 
 
 def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path) -> Recipe:
@@ -178,29 +175,15 @@ def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path)
     Raises:
         UsageError: an unknown split or modality, or an encoder that is of no use.
     """
-    split = options.split or entry.split
-    if split not in SPLITTERS:
-        raise UsageError(f"There is no split {split!r}: {nearest(split, SPLITTERS)}")
-    columns = {key: value for key, value in options.given().items() if key in TableOptions.model_fields}
-    given = {"user": "user", "item": "item", "text": ()} | entry.table.model_dump(exclude_none=True) | columns
-    table = TableOptions.model_validate(given)
-    return Recipe(
-        name=name,
-        entry=entry,
-        table=table,
-        features=_features(name, entry, table, options),
-        k_core=entry.k_core if options.k_core is None else options.k_core,
-        split=split,
-        seed=options.seed or 0,
-        dtype=options.dtype or "float32",
-        max_absent=MAX_ABSENT if options.max_absent is None else options.max_absent,
-        max_malformed=MAX_MALFORMED if options.max_malformed is None else options.max_malformed,
-        image_weights=options.image_weights,
-        raw_dir=options.raw_dir or raw_dir,
-        offline=bool(options.offline),
-        on_ray=options.engine == "ray",
-        address=options.address,
-    )
+    given = options.given()
+    columns = {"user": "user", "item": "item", "text": ()} | entry.table.model_dump(exclude_none=True)
+    table = TableOptions(**columns | {key: value for key, value in given.items() if key in TableOptions.model_fields})
+    merged: dict[str, Any] = {"raw_dir": raw_dir, "k_core": entry.k_core, "split": entry.split}
+    merged |= {key: value for key, value in given.items() if key in Recipe.model_fields}
+    if merged["split"] not in SPLITTERS:
+        raise UsageError(f"There is no split {merged['split']!r}: {nearest(merged['split'], SPLITTERS)}")
+    features = _features(name, entry, table, options)
+    return Recipe(name=name, entry=entry, table=table, features=features, **merged)
 
 
 def _features(name: str, entry: DatasetEntry, table: TableOptions, options: PrepOptions) -> dict[str, FeatureEntry]:

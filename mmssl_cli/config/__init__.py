@@ -11,7 +11,6 @@ from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings
 from mmssl_cli.config.merging import (
     SHIPPED,
     build_settings,
-    changed_settings,
     merge_settings,
     read_toml,
     settings_to_toml,
@@ -19,10 +18,9 @@ from mmssl_cli.config.merging import (
 )
 from mmssl_cli.config.mmssl import VARIANTS, MMSSLSettings
 from mmssl_cli.config.registry import SETTINGS, settings_class
-from mmssl_cli.config.train import RESUMABLE, RUNTIME_FIELDS, GraphSettings, TrainSettings
+from mmssl_cli.config.train import RUNTIME_FIELDS, GraphSettings, TrainSettings
 
 __all__ = [
-    "RESUMABLE",
     "RUNTIME_FIELDS",
     "SETTINGS",
     "SHIPPED",
@@ -33,7 +31,6 @@ __all__ = [
     "MMSSLSettings",
     "TrainSettings",
     "build_settings",
-    "changed_settings",
     "merge_settings",
     "read_toml",
     "settings_class",

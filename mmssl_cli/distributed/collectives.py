@@ -1,9 +1,9 @@
-"""Collectives of data-parallel training (`mmssl train --distributed`); with one process they do nothing.
+"""A training step shared out among processes (`mmssl train --distributed`); alone, nothing here changes anything.
 
 Every process holds the whole model and goes through the same global batch with the same random numbers. A loss that
-is a mean over rows takes the local rows, weighted such that the mean over the processes is the whole loss. A term
-that is not sharded is the same in all processes, and so its own mean. So the mean of the processes' gradients is the
-gradient of the whole loss, for any model, and negatives need no gathering: every process has the whole batch.
+is a mean over rows takes the process's own rows, weighted such that the mean over the processes is the whole loss. A
+term that is not shared out is computed by all alike, and is its own mean. So the mean of the processes' gradients is
+the gradient of the whole loss, for any model; and the others' negatives need no gathering, for all have them.
 """
 
 from __future__ import annotations
@@ -16,23 +16,27 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mmssl_cli.distributed.torchrun import LostError
+from pipelines.errors import MmsslError
 
 Value = TypeVar("Value")
 
 
+class LostError(MmsslError):
+    """Another process of the training has ended."""
+
+
 def world_size() -> int:
-    """Return the number of processes that train the model together."""
+    """How many processes train the model together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_rank_zero() -> bool:
-    """Return True in the process that evaluates, writes and reports."""
+    """Whether this is the process that evaluates, writes and speaks."""
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
 def local_slice(count: int) -> slice:
-    """Return this process's part of ``count`` rows; the parts are contiguous and differ by one row at most."""
+    """This process's part of ``count`` rows; the parts follow each other and differ by one row at most."""
     if not dist.is_initialized():
         return slice(0, count)
     rank, size = dist.get_rank(), dist.get_world_size()
@@ -40,21 +44,25 @@ def local_slice(count: int) -> slice:
 
 
 def local_rows(rows: Tensor) -> Tensor:
-    """Return this process's part of rows [n, ...]."""
+    """This process's part of rows [n, ...]."""
     return rows if world_size() == 1 else rows[local_slice(len(rows))]
 
 
-def sharded_mean(values: Tensor, count: int) -> Tensor:
-    """Return this process's term of the mean of ``count`` values, from its part of them [n].
+def local_rows_of_blocks(rows: Tensor, blocks: int) -> Tensor:
+    """This process's part of each of several blocks of the same number of rows, [blocks x n, ...]."""
+    if world_size() == 1:
+        return rows
+    return torch.cat([local_rows(block) for block in rows.chunk(blocks)])
 
-    The mean of the terms over the processes is the mean of the values.
-    """
+
+def sharded_mean(values: Tensor, count: int) -> Tensor:
+    """A number whose mean over the processes is that of all ``count`` values, of which each has its part [own]."""
     size = world_size()
     return values.mean() if size == 1 else values.sum() * (size / count)
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
-    """Sum over the processes, in the backward pass as well.
+    """The sum over the processes, and in the backward pass that of the gradients.
 
     Raises:
         LostError: another process has ended.
@@ -74,13 +82,13 @@ class _Total(torch.autograd.Function):
 
 def _summed(values: Tensor) -> Tensor:
     values = values.clone(memory_format=torch.contiguous_format)
-    with _lost_peer_as_error():
+    with _in_touch():
         dist.all_reduce(values)
     return values
 
 
 def all_reduce_mean(values: Tensor) -> Tensor:
-    """Average over the processes, without gradient.
+    """The mean over the processes, without gradient.
 
     Raises:
         LostError: another process has ended.
@@ -90,7 +98,7 @@ def all_reduce_mean(values: Tensor) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replace the gradients of parameters by their mean over the processes.
+    """Give every process the mean of the processes' gradients.
 
     Raises:
         LostError: another process has ended.
@@ -98,27 +106,27 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     if world_size() == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    with _lost_peer_as_error():
+    with _in_touch():
         for work in [dist.all_reduce(gradient, async_op=True) for gradient in gradients]:
             work.wait()
     torch._foreach_div_(gradients, world_size())
 
 
 def broadcast_tensors(tensors: Iterable[Tensor]) -> None:
-    """Overwrite tensors with those of rank 0.
+    """Overwrite tensors with those of the leading process.
 
     Raises:
         LostError: another process has ended.
     """
     if world_size() == 1:
         return
-    with _lost_peer_as_error():
+    with _in_touch():
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
 
 def broadcast(value: Value) -> Value:
-    """Return the value of rank 0; those of the other processes are ignored.
+    """What the leading process gives, on every process; the others' values count for nothing.
 
     Raises:
         LostError: another process has ended.
@@ -126,13 +134,13 @@ def broadcast(value: Value) -> Value:
     if world_size() == 1:
         return value
     values = [value]
-    with _lost_peer_as_error():
+    with _in_touch():
         dist.broadcast_object_list(values, 0)
     return values[0]
 
 
 def all_gather(value: Value) -> list[Value]:
-    """Return the values of all processes, by rank.
+    """What each process gives, on every process.
 
     Raises:
         LostError: another process has ended.
@@ -140,13 +148,13 @@ def all_gather(value: Value) -> list[Value]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    with _lost_peer_as_error():
+    with _in_touch():
         dist.all_gather_object(values, value)
     return values
 
 
 @contextmanager
-def _lost_peer_as_error() -> Iterator[None]:
+def _in_touch() -> Iterator[None]:
     try:
         yield
     except RuntimeError as problem:  # of gloo and of NCCL, with no class of their own for this

@@ -7,13 +7,9 @@ import signal
 
 import typer
 
-from pipelines.errors import MmsslError, UsageError
+from pipelines.errors import UsageError
 
 _TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-class LostError(MmsslError):
-    """Another process of the training has ended."""
 
 
 def rank() -> int:

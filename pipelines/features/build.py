@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipelines.entries import FeatureEntry
 from pipelines.errors import InputError, UsageError
-from pipelines.features.modality_encoders import ImageRows, IngredientRows, TextRows, VectorRows
+from pipelines.features.modality_encoders import (
+    ImageRows,
+    IngredientRows,
+    Ingredients,
+    Rows,
+    TextRows,
+    TfidfRows,
+    VectorRows,
+)
 from pipelines.io.step_cache import WorkFolder
 from pipelines.prepared.dataset import Features
 from pipelines.recipe import Recipe
-
-Ingredients = Callable[[list[str]], list[list[str]]]
-"""Item ids -> the names of the ingredients of each."""
 
 
 class FeatureBuilder:
@@ -61,9 +66,10 @@ class FeatureBuilder:
             InputError: more items are without content than the recipe allows.
         """
         work.reporter.line(f"Features of {modality}")
-        features, without = self.makers[modality].make(modality, items, work)
+        features, why = self.makers[modality].make(modality, items, work)
+        without = np.flatnonzero(~features.present).tolist()
         if without:
-            log = work.log(f"absent-{modality}", [f"{item}\t{reason}" for item, reason in without.items()])
+            log = work.log(f"absent-{modality}", [f"{items['id'].iloc[row]}\t{why(row)}" for row in without])
             work.reporter.line(f"{modality}: {len(without):,} of {len(items):,} items without content, listed in {log}")
             if len(without) > self.recipe.max_absent * len(items):
                 raise InputError(
@@ -74,10 +80,10 @@ class FeatureBuilder:
         return features
 
 
-def _maker(recipe: Recipe, feature: FeatureEntry, vectors: Path | None, ingredients: Ingredients | None) -> Any:
+def _maker(recipe: Recipe, feature: FeatureEntry, vectors: Path | None, ingredients: Ingredients | None) -> Rows:
     encoder = str(feature.encoder)
     if feature.input == "text":
-        return TextRows(recipe, encoder)
+        return TfidfRows(recipe) if encoder == "tfidf" else TextRows(recipe, encoder)
     if feature.input == "ingredients":
         if ingredients is None:
             raise UsageError(f"Data set {recipe.name!r} has no ingredients.")

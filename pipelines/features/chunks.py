@@ -1,26 +1,45 @@
-"""Feature rows written chunk by chunk, so that an interrupted encoding goes on where it stood, to the same bytes."""
+"""Feature rows written chunk by chunk, so that an interrupted encoding resumes where it stood, to the same bytes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from pipelines.errors import InputError
 from pipelines.io.files import atomic_file, read_problem, write_json, write_problem
+from pipelines.io.step_cache import read_json
 from pipelines.prepared.dataset import Features
 
 Item = TypeVar("Item")
 Encoded = tuple[np.ndarray, np.ndarray]
 """Values, float16 or float32 [n, dim], and presence, bool [n]."""
 Progress = Callable[[int, int], None]
-"""Is told how many rows are done, and how many there are."""
+"""Is told the number of rows that are done, and of all."""
 
 _ABOUT, _VALUES = "store.json", "values.npy"
+
+
+class Encoder(Protocol):
+    """An encoder of texts or pictures, which gives the same rows on every machine of one kind."""
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows to keep in a chunk."""
+
+    def identity(self) -> dict[str, Any]:
+        """What determines the rows, as JSON values."""
+
+    def encode(self, items: Sequence[Any], /) -> Encoded:
+        """Encode the items of a chunk."""
+
+    def encode_chunks(self, chunks: Iterable[Sequence[Any]], /) -> Iterable[Encoded]:
+        """Encode one chunk after another, perhaps reading ahead."""
 
 
 def chunk_key(encoder: Mapping[str, Any], contents: Iterable[str | None]) -> str:
@@ -68,7 +87,7 @@ class ChunkStore:
         about = {"key": key, "num_rows": num_rows, "chunk_rows": chunk_rows, "order": digest}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if _read_about(folder / _ABOUT) != about:
+            if read_json(folder / _ABOUT) != about:
                 self._remove("chunk-*.npz", _VALUES)
                 write_json(folder / _ABOUT, about)
             self._remove(".chunk-*", f".{_VALUES}.*", f".{_ABOUT}.*")  # left by a process that was killed
@@ -111,7 +130,7 @@ class ChunkStore:
             np.savez(file, values=values, present=present)
 
     def assemble(self, encoder: Mapping[str, Any]) -> Features:
-        """All rows as one memory-mapped array, in ``values.npy`` of the folder; one chunk is held at a time.
+        """Join all rows in one memory-mapped array, ``values.npy`` of the folder; one chunk is held at a time.
 
         Args:
             encoder: what made the rows, for ``Features.encoder``.
@@ -124,31 +143,19 @@ class ChunkStore:
         if self.missing():
             raise ValueError(f"{len(self.missing())} of {len(chunks)} chunks are still missing")
         first, _ = self._read(chunks[0])
-        header = np.lib.format.header_data_from_array_1_0(first) | {"shape": (self.num_rows, first.shape[1])}
         present = np.zeros(self.num_rows, dtype=bool)
-        # Written as a stream: a full disk is then an error to report, where a memory map would end the process.
-        with atomic_file(self.folder / _VALUES) as temporary, temporary.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            start = file.tell()
+        with (
+            atomic_file(self.folder / _VALUES) as temporary,
+            row_writer(temporary, (self.num_rows, first.shape[1]), first.dtype) as write,
+        ):
             for places in chunks:
                 values, mask = self._read(places)
                 if (values.dtype, values.shape[1]) != (first.dtype, first.shape[1]):
                     raise ValueError(f"the chunk of {places} is {values.dtype} {values.shape}, the first {first.dtype}")
                 rows = self._order[places.start : places.stop]
                 present[rows] = mask
-                for row, value in zip(rows.tolist(), values, strict=True):
-                    file.seek(start + row * value.nbytes)
-                    file.write(value.tobytes())
+                write(rows, values)
         return Features(np.load(self.folder / _VALUES, mmap_mode="r"), present, dict(encoder))
-
-    def clear(self) -> None:
-        """Remove all that the store has written, and the folder where nothing else lies in it."""
-        try:
-            self._remove("chunk-*.npz", _VALUES, _ABOUT)
-            if not any(self.folder.iterdir()):
-                self.folder.rmdir()
-        except OSError as problem:
-            raise write_problem(self.folder, problem) from problem
 
     def _chunks(self) -> list[range]:
         starts = range(0, self.num_rows, self.chunk_rows)
@@ -182,34 +189,43 @@ class ChunkStore:
 def encode_in_chunks(
     store: ChunkStore,
     items: Sequence[Item],
-    encode: Callable[[Sequence[Item]], Encoded],
+    encode_chunks: Callable[[Iterator[Sequence[Item]]], Iterable[Encoded]],
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Encode what ``store`` is missing, chunk by chunk; ``encode`` is given the items of one chunk at a time."""
-    stream_in_chunks(store, items, lambda chunks: map(encode, chunks), progress)
+    """Encode what ``store`` is missing, chunk by chunk.
 
-
-def stream_in_chunks(
-    store: ChunkStore,
-    items: Sequence[Item],
-    encode: Callable[[Iterator[Sequence[Item]]], Iterable[Encoded]],
-    progress: Progress = lambda done, total: None,
-) -> None:
-    """The same for an encoder that reads ahead: it is given all missing chunks, and yields the rows of each in turn."""
+    Args:
+        encode_chunks: is given the items of each missing chunk, and yields the rows of each in turn.
+    """
     if len(items) != store.num_rows:
         raise ValueError(f"a store of {store.num_rows} rows cannot hold {len(items)} items")
     missing = store.missing()
     done = store.num_rows - sum(map(len, missing))
     progress(done, store.num_rows)
-    encoded = encode(store.pick(items, places) for places in missing)
+    encoded = encode_chunks(store.pick(items, places) for places in missing)
     for places, (values, present) in zip(missing, encoded, strict=True):
         store.write(places, values, present)
         done += len(places)
         progress(done, store.num_rows)
 
 
-def _read_about(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
+@contextmanager
+def row_writer(
+    path: Path, shape: tuple[int, int], dtype: np.dtype
+) -> Iterator[Callable[[Iterable[int], np.ndarray], None]]:
+    """Write an npy file of ``shape`` row by row, in any order; rows that are never written are zero.
+
+    It is written as a stream: a full disk is then an error to report, where a memory map would end the process.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        start, width = file.tell(), shape[1] * dtype.itemsize
+
+        def write(rows: Iterable[int], values: np.ndarray) -> None:
+            for row, value in zip(rows, values.astype(dtype, copy=False), strict=True):
+                file.seek(start + int(row) * width)
+                file.write(value.tobytes())
+
+        yield write
+        file.truncate(start + shape[0] * width)

@@ -6,13 +6,16 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, hub, nn
+from torchvision.models import get_model
 
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.files import read_problem, sha256_of
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 _SAFE = ".safetensors"
 _OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))")
@@ -31,8 +34,6 @@ def load_classifier(name: str, weights: Path | None, offline: bool) -> tuple[nn.
         UsageError: torchvision has no such classifier.
         InputError: the weights cannot be downloaded or read, or are those of another network.
     """
-    import torchvision
-
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise UsageError(f"torchvision has no classifier {name!r}: {nearest(name, known)}")
@@ -60,9 +61,6 @@ def load_classifier(name: str, weights: Path | None, offline: bool) -> tuple[nn.
 
 def _build(name: str) -> nn.Module:
     """The network without any numbers in it, or with random ones: all are replaced."""
-    import torch
-    from torchvision.models import get_model
-
     # What torchvision itself passes for its weights of these two.
     options = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     try:
@@ -73,9 +71,6 @@ def _build(name: str) -> nn.Module:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    import torch
-    from safetensors.torch import load_file
-
     try:
         with path.open("rb"):
             pass
@@ -104,8 +99,6 @@ def _content(state: Any) -> str:
 
 def _fit(network: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> None:
     """Bring the keys of ``state`` up to date, and check that they are those of the network."""
-    import torch
-
     if name.startswith("densenet"):  # its published weights have the names of an older torchvision
         for key in list(state):
             if old := _OLD_DENSENET.fullmatch(key):
@@ -132,8 +125,6 @@ def _hash_prefix(url: str) -> str:
 
 def _download(name: str, url: str, offline: bool) -> Path:
     """torchvision's weights in the cache of torch.hub, where torchvision looks for them too."""
-    from torch import hub
-
     path = Path(hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     problem: Exception | None = None
     if not path.is_file() and not offline:

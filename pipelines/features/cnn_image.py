@@ -6,33 +6,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.features.chunks import Encoded
 from pipelines.features.classifiers import load_classifier
-from pipelines.features.device import (
-    CHUNK_ROWS,
-    CHUNK_ROWS_GPU,
-    check_precision,
-    enough_memory,
-    pick_device,
-    versions,
-)
+from pipelines.features.device import NetworkEncoder
 from pipelines.features.pictures import PictureError, load_picture
 
-if TYPE_CHECKING:
-    from PIL import Image
-    from torch import Tensor, nn
-
-Transform = Callable[["Image.Image"], "Tensor"]
+Transform = Callable[[Image.Image], Tensor]
 """An RGB picture -> what the network takes of one, float32 [channels, height, width]."""
 Picture = str | Path | None
 
 
-class CNNEncoder:
+class CNNEncoder(NetworkEncoder):
     """A network that encodes picture files by one of its layers.
 
     Without ``layer`` the rows are what the network's last classifying layer is given: of a VGG the second fully
@@ -59,16 +52,14 @@ class CNNEncoder:
             transform: runs in the decoding processes, and gives every picture the same shape.
             identity: what determines network, weights and transform, as JSON values.
             layer: a name of ``network.named_modules()``.
-            precision: of the rows, float16 or float32.
             workers: processes that decode; with 0 the pictures are decoded in between.
-            device: where the network runs; a GPU where there is one by default.
 
         Raises:
             UsageError: there is no such layer, precision or device.
         """
-        self._dtype, self._batch_size, self._workers = check_precision(precision), batch_size, workers
-        self._device = pick_device(device)
-        self._network, self._transform, self._identity = network.eval().to(self._device), transform, identity
+        super().__init__(precision, batch_size, device)
+        self._network, self._workers = network.eval().to(self._device), workers
+        self._transform, self._identity = transform, identity
         self._seen: list[Tensor] = []
         self._layer = _listen(network, layer, self._seen)
 
@@ -79,16 +70,8 @@ class CNNEncoder:
             **self._identity,
             "layer": self._layer,
             "dim": self._dim,
-            "batch_size": self._batch_size,
-            "precision": self._dtype.name,
-            "device": self._device.partition(":")[0],
-            "versions": versions("torch", "torchvision", "pillow"),
+            **self._circumstances("torch", "torchvision", "pillow"),
         }
-
-    @property
-    def chunk_rows(self) -> int:
-        """How many rows to keep in a chunk."""
-        return CHUNK_ROWS if self._device == "cpu" else CHUNK_ROWS_GPU
 
     def encode(self, pictures: Sequence[Picture]) -> Encoded:
         """Values [len(pictures), dim] and presence: what is None or cannot be decoded is absent, its row zero.
@@ -101,7 +84,7 @@ class CNNEncoder:
         return next(iter(self.encode_chunks([pictures])))
 
     def encode_chunks(self, chunks: Iterable[Sequence[Picture]]) -> Iterator[Encoded]:
-        """The same for one chunk after another, decoding ahead across their borders; for ``stream_in_chunks``.
+        """Encode one chunk after another, decoding ahead across their borders.
 
         A batch never holds pictures of two chunks: the rows of a chunk do not depend on those before it.
         """
@@ -127,8 +110,6 @@ class CNNEncoder:
 
     def _decode(self, batches: list[list[Picture]]) -> Iterator[tuple[list[bool], Tensor]]:
         """Each batch's readability and its readable pictures, as ``_Batches`` makes them, in order."""
-        from torch.utils.data import DataLoader
-
         workers = min(self._workers, len(batches))
         loader: DataLoader[Any] = DataLoader(
             _Batches(batches, self._transform),  # type: ignore[arg-type]  # any sequence will do
@@ -148,9 +129,7 @@ class CNNEncoder:
 
     def _features(self, batch: Tensor) -> Tensor:
         """Rows of a batch, [n, dim], on the device."""
-        import torch
-
-        with torch.inference_mode(), enough_memory(self._batch_size):
+        with torch.inference_mode(), self._enough_memory():
             self._seen.clear()
             self._network(batch.to(self._device, non_blocking=True))
         if not self._seen:
@@ -159,8 +138,6 @@ class CNNEncoder:
 
     @cached_property
     def _dim(self) -> int:
-        from PIL import Image
-
         return int(self._features(self._transform(Image.new("RGB", (64, 64)))[None]).shape[1])
 
 
@@ -195,8 +172,6 @@ class _Batches:
 
     def __getitem__(self, index: int) -> tuple[list[bool], Tensor]:
         """Whether each picture can be read, and those that can, [readable, channels, height, width]."""
-        import torch
-
         pictures = [self._load(picture) for picture in self.batches[index]]
         readable = [picture for picture in pictures if picture is not None]
         stacked = torch.stack(readable) if readable else torch.empty(0)
@@ -217,7 +192,6 @@ def _batches(pictures: Sequence[Picture], size: int) -> list[list[int]]:
 
 def _listen(network: nn.Module, layer: str | None, seen: list[Tensor]) -> str:
     """Have ``seen`` hold what the layer gives in each pass, or the last classifying one is given; says which."""
-    from torch import nn
 
     def keep(value: Any) -> None:
         # A copy: the next module may work in place.
@@ -239,8 +213,6 @@ def _listen(network: nn.Module, layer: str | None, seen: list[Tensor]) -> str:
 
 def _as_rows(output: Any, layer: str) -> Tensor:
     """What a layer gave as [n, dim], float32."""
-    from torch import Tensor
-
     if isinstance(output, Tensor) and output.ndim == 4:
         output = output.mean(dim=(2, 3))
     elif isinstance(output, Tensor) and output.ndim == 3:

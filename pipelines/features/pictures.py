@@ -6,12 +6,9 @@ import stat
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 LARGEST_FILE = 32 * 2**20
 """Bytes: a photograph of a camera has a third of that."""
@@ -34,8 +31,6 @@ def load_picture(path: Path) -> Image.Image:
         PictureError: the file is missing, damaged, too large, or of a kind that is not among JPEG, PNG, WebP, GIF,
             BMP, TIFF and AVIF (others have decoders that are seldom looked after, or run other programs).
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -73,8 +68,6 @@ def picture_problem(path: Path) -> str | None:
 
 @cache
 def _kinds() -> tuple[str, ...]:
-    from PIL import Image
-
     Image.init()
     return tuple(kind for kind in _KINDS if kind in Image.OPEN)  # AVIF came late, WebP can be left out of a build
 
@@ -87,8 +80,6 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    from PIL import Image
-
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
         image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
     if not image.has_transparency_data:

@@ -8,26 +8,16 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from pipelines.errors import InputError, MmsslError
-from pipelines.features.chunks import ChunkStore, Encoded, Item, Progress
+from pipelines.features.chunks import ChunkStore, Encoded, Encoder, Item, Progress
 from pipelines.io.ray_cluster import joined, nodes_of, processors_each, unseen
 from pipelines.version import created_by
 
 _UNSEEN = "{node} does not see the picture {path}; pictures must lie on storage that all nodes share, under one path."
-
-
-class Encoder(Protocol):
-    """What encodes the items of a chunk, the same on every machine of one kind."""
-
-    def identity(self) -> dict[str, Any]:
-        """What determines the rows, as JSON values."""
-
-    def encode(self, items: Sequence[Any], /) -> Encoded:
-        """The rows of the items of a chunk."""
 
 
 def encode_on_ray(

@@ -13,15 +13,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import InputError
-from pipelines.features.chunks import ChunkStore, Encoded, chunk_key
-from pipelines.features.device import (
-    CHUNK_ROWS,
-    CHUNK_ROWS_GPU,
-    check_precision,
-    enough_memory,
-    pick_device,
-    versions,
-)
+from pipelines.features.chunks import Encoded
+from pipelines.features.device import NetworkEncoder
 from pipelines.io.files import sha256_of
 from pipelines.recipe import DEFAULT_ENCODERS
 
@@ -30,7 +23,7 @@ _PICKLED = "pytorch_model*.bin"
 _OURS = "sentence_transformers."
 
 
-class SentenceEncoder:
+class SentenceEncoder(NetworkEncoder):
     """A sentence-transformers model, of any dimension, that encodes texts.
 
     Weights come from safetensors where the model has them. A model that has pickled weights alone is read with
@@ -53,16 +46,14 @@ class SentenceEncoder:
         Args:
             model: a folder, or the name of a model on the Hugging Face Hub, NAME or NAME@REVISION.
             normalize: scale rows to unit length; the default leaves that to the model, which may do so itself.
-            precision: of the rows, float16 or float32; the network always computes in its own.
-            device: where it runs; a GPU where there is one by default.
             offline: never ask the Hub, take the model from its cache.
 
         Raises:
             UsageError: a precision or device that does not exist.
             InputError: there is no such folder, or the model cannot be downloaded.
         """
-        self._normalize, self._dtype, self._batch_size = normalize, check_precision(precision), batch_size
-        self._device = pick_device(device)
+        super().__init__(precision, batch_size, device)
+        self._normalize = normalize
         self._name, self._revision, self._folder = _locate(model, offline)
 
     def identity(self) -> dict[str, Any]:
@@ -76,10 +67,7 @@ class SentenceEncoder:
             "dim": self._dim,
             "normalize": self._normalize,
             "max_seq_length": self._model.max_seq_length,
-            "batch_size": self._batch_size,
-            "precision": self._dtype.name,
-            "device": self._model.device.type,
-            "versions": versions("sentence-transformers", "transformers", "torch"),
+            **self._circumstances("sentence-transformers", "transformers", "torch"),
         }
 
     def encode(self, texts: Sequence[str | None]) -> Encoded:
@@ -94,22 +82,9 @@ class SentenceEncoder:
         present = np.array([_has_words(text) for text in texts], dtype=bool)
         values = np.zeros((len(texts), self._dim), dtype=self._dtype)
         if kept:
-            with enough_memory(self._batch_size), np.errstate(over="ignore"):  # the store refuses what overflows
+            with self._enough_memory(), np.errstate(over="ignore"):  # the store refuses what overflows
                 values[present] = self._encode(kept)
         return values, present
-
-    def chunk_store(self, folder: Path, texts: Sequence[str | None]) -> ChunkStore:
-        """Where the rows of ``texts`` are kept while ``encode_in_chunks`` makes them.
-
-        Chunks hold the texts from the longest to the shortest of all: batches are then as even as if all texts were
-        encoded in one call, however small the chunks, and too little memory shows at once.
-
-        Raises:
-            InputError: the model cannot be loaded, or the folder not be written.
-        """
-        rows = CHUNK_ROWS if self._device == "cpu" else CHUNK_ROWS_GPU
-        order = np.argsort([-len(text or "") for text in texts], kind="stable")
-        return ChunkStore(folder, chunk_key(self.identity(), texts), len(texts), rows, order)
 
     def _encode(self, texts: list[str]) -> np.ndarray:
         rows = self._model.encode(
@@ -145,6 +120,15 @@ class SentenceEncoder:
         for path in _files(self._folder):
             digest.update(f"{path.relative_to(self._folder).as_posix()} {sha256_of(path)}\n".encode())
         return digest.hexdigest()
+
+
+def longest_first(texts: Sequence[str | None]) -> np.ndarray:
+    """Return the rows of ``texts`` from the longest to the shortest, int64 [len(texts)].
+
+    In chunks of this order batches are as even as if all texts were encoded in one call, however small the chunks,
+    and too little memory shows at once.
+    """
+    return np.argsort([-len(text or "") for text in texts], kind="stable")
 
 
 def _locate(model: str, offline: bool) -> tuple[str, str | None, Path]:

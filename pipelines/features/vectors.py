@@ -8,13 +8,11 @@ gigabytes, so it is read once, from front to back, and only the wanted rows are 
 from __future__ import annotations
 
 import gzip
-import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BufferedIOBase, RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -24,12 +22,14 @@ from pipelines.io.raw import is_gzip
 
 ID_BYTES, DIM = 10, 4096
 RECORD_BYTES = ID_BYTES + 4 * DIM
-_BLOCK = 64  # records: a megabyte, which stays in the processor's cache between reading and copying
+# Values as opaque bytes are copied whole; as numbers they would lie across the processor's word boundaries.
+_RECORD = np.dtype([("id", f"S{ID_BYTES}"), ("values", f"V{4 * DIM}")])
+_BLOCK = 64 * RECORD_BYTES  # a megabyte, which stays in the processor's cache between reading and copying
 
 
 @dataclass
 class VectorCounts:
-    """What was seen of a file so far.
+    """Numbers of records read so far.
 
     records: all of them; found: wanted items with a usable row; repeated: further records of wanted items, left
     out; not_finite: wanted items whose row holds NaN or infinity, left out.
@@ -42,52 +42,45 @@ class VectorCounts:
 
 
 def vectors_identity(path: Path) -> dict[str, Any]:
-    """What describes this encoder in the manifest; the file's hash stands among the sources."""
+    """Describe this encoder for the manifest; the file's hash stands among the sources."""
     return {"name": "published-vectors", "file": path.name, "dim": DIM}
 
 
 def read_vectors(path: Path, item_ids: Sequence[str], counts: VectorCounts) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The rows of ``item_ids``, in the order of the file, some at a time.
+    """Yield the rows of ``item_ids``, in the order of the file, some at a time.
 
-    Yields pairs: positions int64 [n] in ``item_ids``, and their values float32 [n, 4096]. No position comes twice;
-    one that never comes has no usable row. ``counts`` is kept up to date.
+    Each time: positions int64 [n] in ``item_ids``, and their values float32 [n, 4096]. No position comes twice; one
+    that never comes has no usable row. ``counts`` is kept up to date.
 
     Raises:
         InputError: the file cannot be read, is empty, cut off or damaged, or is of another layout.
     """
     positions = {item.encode(): position for position, item in enumerate(item_ids)}
     wanted = frozenset(positions)
-    buffer = np.empty(_BLOCK * RECORD_BYTES, dtype=np.uint8)
-    ids = buffer.reshape(_BLOCK, RECORD_BYTES)[:, :ID_BYTES]
-    # Rows as opaque bytes are copied whole; as numbers they would lie across the processor's word boundaries.
-    rows = np.ndarray((_BLOCK,), f"V{4 * DIM}", buffer, offset=ID_BYTES, strides=(RECORD_BYTES,))
-    for size in _blocks(path, buffer, counts):
-        names = ids[:size].tobytes()
-        _check_names(path, names, counts.records - size)
-        met = [(row, name) for row, name in enumerate(np.frombuffer(names, f"S{ID_BYTES}").tolist()) if name in wanted]
+    for records in _records(path, counts):
+        met = [(row, name) for row, name in enumerate(records["id"].tolist()) if name in wanted]
         # A position is taken out when it is met, so that a second record of the item finds none.
         new = [(row, positions.pop(name)) for row, name in met if name in positions]
         counts.repeated += len(met) - len(new)
         if not new:
             continue
         found = np.array([position for _, position in new])
-        values = rows[[row for row, _ in new]].view("<f4").reshape(-1, DIM)
-        if not _all_finite(values):
-            finite = np.isfinite(values).all(axis=1)
-            counts.not_finite += int((~finite).sum())
-            found, values = found[finite], values[finite]
-        counts.found += len(found)
-        yield found, values
+        values = records["values"][[row for row, _ in new]].view("<f4").reshape(-1, DIM)
+        finite = np.isfinite(values).all(axis=1)
+        counts.not_finite += int((~finite).sum())
+        counts.found += int(finite.sum())
+        yield found[finite], values[finite]
 
 
-def _blocks(path: Path, buffer: np.ndarray, counts: VectorCounts) -> Iterator[int]:
-    """Fill ``buffer`` again and again; the number of records in it each time."""
+def _records(path: Path, counts: VectorCounts) -> Iterator[np.ndarray]:
+    """The records of the file, some at a time."""
     try:
-        with gzip.open(path, "rb") if is_gzip(path) else path.open("rb", buffering=0) as file:
-            while filled := _fill(file, memoryview(buffer)):  # type: ignore[arg-type]
-                records, rest = divmod(filled, RECORD_BYTES)
-                counts.records += records
-                if rest:
+        with cast(BinaryIO, gzip.open(path, "rb") if is_gzip(path) else path.open("rb")) as file:
+            while block := file.read(_BLOCK):
+                records = np.frombuffer(block, _RECORD, len(block) // RECORD_BYTES)
+                _check_ids(path, records["id"].tobytes(), counts.records)
+                counts.records += len(records)
+                if rest := len(block) % RECORD_BYTES:
                     raise InputError(
                         f"{path} is cut off: record {counts.records + 1:,} has {rest:,} of {RECORD_BYTES:,} bytes "
                         f"({ID_BYTES} of id and {DIM:,} numbers of 4); get the file again."
@@ -103,35 +96,12 @@ def _blocks(path: Path, buffer: np.ndarray, counts: VectorCounts) -> Iterator[in
         raise InputError(f"{path} is empty; expected records of {ID_BYTES} bytes of id and {DIM:,} numbers of 4.")
 
 
-def _fill(file: RawIOBase | BufferedIOBase, buffer: memoryview) -> int:
-    """Read until ``buffer`` is full or the file ends; a single read may give less than there is."""
-    filled = 0
-    while filled < len(buffer):
-        read = file.readinto(buffer[filled:])
-        if not read:
-            break
-        filled += read
-    return filled
-
-
-def _check_names(path: Path, names: bytes, before: int) -> None:
+def _check_ids(path: Path, ids: bytes, before: int) -> None:
     """Ids are letters and digits; bytes of numbers or of a web page in their place would hardly all be."""
-    if not names.isalnum():
-        each = [names[start : start + ID_BYTES] for start in range(0, len(names), ID_BYTES)]
-        bad = next(number for number, name in enumerate(each, start=1) if not name.isalnum())
+    if ids and not ids.isalnum():
+        each = [ids[start : start + ID_BYTES] for start in range(0, len(ids), ID_BYTES)]
+        bad = next(number for number, name in enumerate(each) if not name.isalnum())
         raise InputError(
-            f"Record {before + bad:,} of {path} begins with {each[bad - 1]!r}, which is no id; expected records of "
+            f"Record {before + bad + 1:,} of {path} begins with {each[bad]!r}, which is no id; expected records of "
             f"{ID_BYTES} letters and digits and {DIM:,} numbers of 4 bytes."
         )
-
-
-_ONES = np.ones(_BLOCK * DIM, dtype=np.float32)
-
-
-def _all_finite(values: np.ndarray) -> bool:
-    """Whether the sum of all values is finite, which takes one fast pass: if it is, so are they.
-
-    The other way round it may also have overflowed.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(np.dot(values.ravel(), _ONES[: values.size]))

@@ -14,7 +14,8 @@ noted of feature files (see ``pipelines.layouts.notes``) goes before what their 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from pipelines.layouts.numbered_ids import (
     write_feature_files,
 )
 from pipelines.layouts.writing import write_table
-from pipelines.prepared.dataset import SPLITS, PreparedDataset, cold_users, cold_users_sentence
+from pipelines.prepared.dataset import PreparedDataset, cold_users
 from pipelines.tables.interaction_reader import Part, gather
 
 SPLIT_FILES = {"train": "train.json", "validation": "val.json", "test": "test.json"}
@@ -58,27 +59,24 @@ def plan(folder: Path, request: Request) -> Plan:
     name, options, modalities, report = request.name, request.options, request.entry.modalities, request.report
     options.allow(["source", "cold_users"], f"nothing is drawn or encoded in preparing {folder}.")
     policy = options.cold_users or request.entry.cold_users
-    sources = source_hashes(folder)
+    sources = {path.name: sha256_of(path) for path in raw_files(folder)}
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
         report(f"Reading {', '.join(sources)} in {folder}")
-        dataset = read_published(name, folder, modalities=modalities, cold=policy, sources=sources)
-        if policy == "keep":
-            _report_cold(dataset, report)
+        dataset = replace(read_published(name, folder, modalities=modalities, cold=policy), sources=sources)
+        kept = [f"{len(users):,} in {split}" for split, users in cold_users(dataset.interactions).items() if len(users)]
+        if kept and policy == "keep":
+            report(f"Kept users without training interactions: {', '.join(kept)}")
         unseen = dataset.num_items - dataset.interactions["item"].nunique()
         if unseen:
             report(f"{unseen:,} of {dataset.num_items:,} items occur in no split: other files describe them")
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
-    return Plan(published_settings(modalities, policy), sources, build)
+    return Plan(_settings(modalities, policy), sources, build)
 
 
-def _report_cold(dataset: PreparedDataset, report: Callable[[str], None]) -> None:
-    train, *held_out = (dataset.pairs(split) for split in SPLITS)
-    found = cold_users(train, dict(zip(SPLITS[1:], held_out, strict=True)))
-    kept = [f"{len(users):,} in {split}" for split, users in found.items() if len(users)]
-    if kept:
-        report(f"Kept users without training interactions: {', '.join(kept)}")
+def _settings(modalities: Mapping[str, str], cold: ColdUsers) -> dict[str, Any]:
+    return {"source": "published", "cold_users": cold, "modalities": dict(sorted(modalities.items()))}
 
 
 def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
@@ -121,23 +119,12 @@ def raw_files(folder: Path) -> list[Path]:
     return [*splits, *feature_paths(folder), *(path for path in optional if path.is_file())]
 
 
-def source_hashes(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file of the layout."""
-    return {path.name: sha256_of(path) for path in raw_files(folder)}
-
-
-def published_settings(modalities: Mapping[str, str], cold: ColdUsers) -> dict[str, Any]:
-    """The settings that the manifest records of this source."""
-    return {"source": "published", "cold_users": cold, "modalities": dict(sorted(modalities.items()))}
-
-
 def read_published(
     name: str,
     folder: Path,
     *,
     modalities: Mapping[str, str] = MODALITIES,
     cold: ColdUsers = "refuse",
-    sources: Mapping[str, str] | None = None,
 ) -> PreparedDataset:
     """Read a folder of the published layout.
 
@@ -145,9 +132,9 @@ def read_published(
         name: the data set's name.
         folder: where the files lie.
         modalities: feature file -> modality; another ``<kind>_feat.npy`` becomes modality ``<kind>``.
-        cold: what to do with users whose held-out interactions come without any in training: ``refuse`` the
-            data, ``keep`` them, or ``drop`` those held-out interactions (the users keep their numbers).
-        sources: what :func:`source_hashes` gave, where it was asked before.
+        cold: what to do with users whose held-out interactions come without any in training: ``keep`` them, or
+            ``drop`` those held-out interactions (the users keep their numbers). ``refuse`` leaves it to
+            :func:`pipelines.prepared.dataset.validate` to refuse the data.
 
     Raises:
         InputError: a file is missing, damaged or not valid.
@@ -166,7 +153,8 @@ def read_published(
     _check_rows({} if users is None else {folder / USERS_FILE: len(users)}, "user", num_users)
     users = numbered("user", num_users) if users is None else users
     interactions = pd.concat([frame.assign(split=split) for split, (_, frame) in pairs.items()], ignore_index=True)
-    interactions = apply_cold_policy(name, interactions, users["id"], cold)
+    if cold == "drop":
+        interactions = _without_cold_users(interactions)
     if folder / TIMES_FILE in files:
         interactions = _with_times(folder / TIMES_FILE, interactions)
     return PreparedDataset(
@@ -175,8 +163,7 @@ def read_published(
         items=numbered("item", num_items) if items is None else items,
         interactions=interactions,
         features={file.modality: file.features for file in features},
-        settings=published_settings(modalities, cold),
-        sources=source_hashes(folder) if sources is None else dict(sources),
+        settings=_settings(modalities, cold),
     )
 
 
@@ -187,36 +174,33 @@ def read_pairs(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
         InputError: the file is not JSON, or not an object of users with lists of items.
     """
     lists = _read_json(path)
-    users = np.array([_user(path, key) for key in lists], dtype=np.int64)
+    users = np.array([_user(path, key) for key, _ in lists], dtype=np.int64)
     numbers, counts = np.unique(users, return_counts=True)
     if (counts > 1).any():
         raise InputError(f"{path} lists user {numbers[counts > 1][0]} more than once.")
-    for key, items in lists.items():
-        _check_list(path, key, items)
-    flat = np.array([item for items in lists.values() for item in items], dtype=np.int32)
-    lengths = [len(items) for items in lists.values()]
+    for user, items in lists:
+        wrong = [item for item in items if not _is_id(item)] if isinstance(items, list) else [items]
+        if wrong or not isinstance(items, list):
+            raise InputError(
+                f"{path} gives user {user} {json.dumps(wrong[0])[:40]}; expected a list of items, which are numbers "
+                f"from 0 to {_LARGEST_ID}."
+            )
+    flat = np.array([item for _, items in lists for item in items], dtype=np.int32)
+    lengths = [len(items) for _, items in lists]
     return users, pd.DataFrame({"user": np.repeat(users, lengths).astype(np.int32), "item": flat})
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> list[tuple[str, Any]]:
+    """The keys and values of an object, of which a key may come twice."""
     try:
-        lists = json.loads(path.read_bytes(), object_pairs_hook=lambda pairs: _unique(path, pairs))
+        pairs = json.loads(path.read_bytes(), object_pairs_hook=tuple)
     except OSError as problem:
         raise read_problem(path, problem) from problem
     except (ValueError, RecursionError) as problem:
         raise InputError(f"{path} is truncated or not JSON ({problem}).") from problem
-    if not isinstance(lists, dict):
-        raise InputError(f"{path} holds {_kind(lists)}; expected an object: user -> list of items.")
-    return lists
-
-
-def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise InputError(f"{path} lists user {twice[:40]} more than once.")
-    return result
+    if not isinstance(pairs, tuple):
+        raise InputError(f"{path} holds {json.dumps(pairs)[:40]}; expected an object: user -> list of items.")
+    return list(pairs)
 
 
 def _user(path: Path, key: str) -> int:
@@ -225,21 +209,8 @@ def _user(path: Path, key: str) -> int:
     return int(key)
 
 
-def _check_list(path: Path, user: str, items: Any) -> None:
-    if not isinstance(items, list):
-        raise InputError(f"{path} gives user {user} {_kind(items)}; expected a list of items.")
-    for item in items:
-        if type(item) is not int:  # bool is an int, and 3.0 is no id
-            raise InputError(f"{path} gives user {user} {_kind(item)} as an item; expected a whole number.")
-        if not 0 <= item <= _LARGEST_ID:
-            raise InputError(
-                f"{path} gives user {user} the item {str(item)[:40]}; expected a number from 0 to {_LARGEST_ID}."
-            )
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", float: "a fraction"}
-    return names.get(type(value), "a number" if isinstance(value, int) else "null")
+def _is_id(item: Any) -> bool:
+    return type(item) is int and 0 <= item <= _LARGEST_ID  # bool is an int, and 3.0 is no id
 
 
 def _check_rows(rows: Mapping[Path, int], kind: str, known: int) -> None:
@@ -251,23 +222,10 @@ def _check_rows(rows: Mapping[Path, int], kind: str, known: int) -> None:
             )
 
 
-def apply_cold_policy(name: str, interactions: pd.DataFrame, ids: pd.Series, cold: ColdUsers) -> pd.DataFrame:
-    """The interactions (columns user, item, split) that are left when users without training ones are treated.
-
-    Args:
-        ids: the original id of each user, for the message.
-
-    Raises:
-        InputError: there are such users, and the policy is to refuse.
-    """
-    if cold == "keep":
-        return interactions
-    splits = {split: interactions.loc[interactions["split"] == split, ["user", "item"]].to_numpy() for split in SPLITS}
-    found = cold_users(splits.pop("train"), splits)
-    if cold == "refuse" and any(len(users) for users in found.values()):
-        raise InputError(f'Data set "{name}": {cold_users_sentence(found, ids)}.')
+def _without_cold_users(interactions: pd.DataFrame) -> pd.DataFrame:
+    """The interactions but for the held-out ones of users who have none in training."""
     dropped = pd.Series(False, index=interactions.index)
-    for split, users in found.items():
+    for split, users in cold_users(interactions).items():
         dropped |= (interactions["split"] == split) & interactions["user"].isin(users)
     return interactions[~dropped].reset_index(drop=True)
 

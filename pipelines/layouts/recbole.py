@@ -1,6 +1,6 @@
 """The atomic files of RecBole: tab-separated, with the type of each field in the header, such as ``user_id:token``.
 
-<name>.inter            user_id, item_id; optionally rating, timestamp; or, with the split fixed,
+<name>.inter            user_id, item_id; optionally timestamp; or, with the split fixed,
 <name>.train.inter, <name>.valid.inter, <name>.test.inter
 <name>.item             optional: item_id; title (or name), other fields of token_seq as text, image; fields of
                         float_seq are features, each a modality of its name
@@ -11,7 +11,7 @@ images/                 pictures that the field image names as images/<file>
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
@@ -29,14 +29,14 @@ from pipelines.io.raw import MalformedRecords, RawInteractions, check_id
 from pipelines.layouts.importing import plan_import
 from pipelines.layouts.notes import NOTES_FILE, FeatureNote, note_of, noted, read_notes
 from pipelines.layouts.numbered_ids import known_image
-from pipelines.layouts.writing import cell, write_settings, write_table
+from pipelines.layouts.writing import write_settings, write_table
 from pipelines.prepared.dataset import SPLITS, Features, PreparedDataset
 from pipelines.tables.column_types import as_text, cell_texts
 from pipelines.tables.interaction_reader import Part, gather
 from pipelines.tables.item_records import wanted_records
 from pipelines.tables.table_file import ColumnFile
 
-USER, ITEM, TIME, RATING = "user_id", "item_id", "timestamp", "rating"
+USER, ITEM, TIME = "user_id", "item_id", "timestamp"
 PARTS = {"train": "train", "validation": "valid", "test": "test"}
 """Split -> part of the file name."""
 _TITLES = ("title", "name", "item_name", "movie_title")
@@ -71,9 +71,11 @@ def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
     details = {field: kind for field, kind in kinds.items() if field in items or field == "text"}
     described = {f"{field}:{kind}": texts if field == "text" else items[field] for field, kind in details.items()}
     write_table(place / f"{name}.item", {f"{ITEM}:token": items["id"], **described}, "\t")
-    modalities = list(dataset.features)
     for modality, features in dataset.features.items():
-        _write_vectors(place / f"{name}.{modality}_feat", modality, items["id"], features)
+        kind = "token_seq" if features.holds_tokens else "float_seq"
+        vectors = {f"{modality}_id:token": items["id"], f"{modality}:{kind}": _vectors_as_text(features)}
+        write_table(place / f"{name}.{modality}_feat", vectors, "\t")
+    modalities = list(dataset.features)
     settings = {
         "dataset": name,
         "benchmark_filename": list(PARTS.values()),
@@ -94,18 +96,14 @@ def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
     return {f"{name}.{modality}_feat": note_of(modality, dataset.features[modality]) for modality in modalities}
 
 
-def _write_vectors(path: Path, modality: str, ids: Sequence[str], features: Features) -> None:
-    """Write an item's id and its numbers a line, each in the fewest digits that give it back."""
-    dim, kind = features.values.shape[1], "token_seq" if features.holds_tokens else "float_seq"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(f"{modality}_id:token\t{modality}:{kind}\n")
-        for start in range(0, len(ids), _ROWS):
-            values = features.values[start : start + _ROWS]
-            numbers = pa.array(values.ravel() if features.holds_tokens else values.ravel().astype(np.float32))
-            ends = pa.array(np.arange(0, values.size + 1, dim, dtype=np.int32))
-            vectors = pc.binary_join(pa.ListArray.from_arrays(ends, numbers.cast(pa.string())), " ").to_pylist()
-            for name, vector in zip(ids[start : start + _ROWS], vectors, strict=True):
-                file.write(cell(name, "\t") + "\t" + vector + "\n")
+def _vectors_as_text(features: Features) -> Iterator[str]:
+    """The numbers of an item, each in the fewest digits that give it back."""
+    dim = features.values.shape[1]
+    for start in range(0, len(features.values), _ROWS):
+        values = features.values[start : start + _ROWS]
+        numbers = pa.array(values.ravel() if features.holds_tokens else values.ravel().astype(np.float32))
+        ends = pa.array(np.arange(0, values.size + 1, dim, dtype=np.int32))
+        yield from pc.binary_join(pa.ListArray.from_arrays(ends, numbers.cast(pa.string())), " ").to_pylist()
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -143,18 +141,8 @@ def _fields(file: ColumnFile) -> dict[str, tuple[str, str]]:
     return {field: (column, kind) for column, field, kind in split if kind}
 
 
-def read_interactions(
-    paths: Mapping[str, Path],
-    malformed: MalformedRecords,
-    *,
-    min_rating: float | None = None,
-    report: Callable[[str], None] = lambda _: None,
-) -> RawInteractions:
+def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) -> RawInteractions:
     """Read the interactions; ``paths`` are those of :func:`files`. All users and items listed are known, seen or not.
-
-    Args:
-        min_rating: the least rating that counts.
-        report: is told how many interactions were rated lower.
 
     Raises:
         InputError: a file is damaged, lacks a field, or has too many malformed records.
@@ -164,8 +152,7 @@ def read_interactions(
         if role not in paths:
             continue
         fields = _fields(ColumnFile(paths[role]))
-        needed = (USER, ITEM) if min_rating is None else (USER, ITEM, RATING)
-        missing = [field for field in needed if field not in fields]
+        missing = [field for field in (USER, ITEM) if field not in fields]
         if missing:
             raise InputError(
                 f"{paths[role]} has no field {' and no '.join(missing)}, only {', '.join(fields) or 'none with a type'}"
@@ -173,11 +160,10 @@ def read_interactions(
             )
         split = SPLITS.index(role) if role in SPLITS else None
         time = fields[TIME][0] if TIME in fields else None
-        rating = None if min_rating is None else fields[RATING][0]
-        parts.append(Part(paths[role], fields[USER][0], fields[ITEM][0], time, rating, min_rating, split))
+        parts.append(Part(paths[role], fields[USER][0], fields[ITEM][0], time, split=split))
     if len({part.time is None for part in parts}) > 1:
         raise InputError(f"Only some of {', '.join(part.path.name for part in parts)} have the field {TIME}.")
-    raw = gather(parts, malformed, report)
+    raw = gather(parts, malformed)
     user_ids, item_ids = _listed(paths.get("users"), USER), _listed(paths.get("items"), ITEM)
     return replace(raw, user_ids=_union(raw.user_ids, user_ids), item_ids=_union(raw.item_ids, item_ids))
 
@@ -243,7 +229,7 @@ def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[st
         if len(columns) != 2:
             raise InputError(f"{path} has the columns {', '.join(columns)}; expected an id and a sequence of numbers.")
         strict = MalformedRecords(path, limit=0.0)
-        values, present = _read_vectors(path, columns[0], columns[1], item_ids, strict, note.dtype, note.zeros)
+        values, present = _read_vectors(path, columns[0], columns[1], item_ids, strict, note.dtype, set(note.zeros))
         features[note.modality] = noted(values, present, note, some.parent)
     fields = _fields(ColumnFile(paths["items"])) if "items" in paths else {}
     for field, (column, kind) in fields.items():
@@ -262,41 +248,29 @@ def _read_vectors(
     item_ids: Sequence[str],
     malformed: MalformedRecords,
     dtype: str = "float32",
-    zeros: Sequence[int] = (),
+    zeros: Collection[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values [items, dim] and presence, bool [items]; ``zeros`` are rows of the file, all zero yet content."""
     row_of = {name: row for row, name in enumerate(item_ids)}
     present = np.zeros(len(item_ids), dtype=bool)
     values = np.zeros((len(item_ids), 0), dtype=dtype)
-    file = ColumnFile(path)
-    for batch in file.batches([id_column, column], malformed):
-        names = as_text(batch.columns[id_column], id_column, path).to_pylist()
-        texts = as_text(batch.columns[column], column, path)
-        for record in batch.records[~np.asarray(texts.is_valid())].tolist():
-            malformed.add(record, f"{column}: not in UTF-8")
-        rows = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
-        texts = pc.utf8_trim_whitespace(texts).fill_null("")
-        words = pc.utf8_split_whitespace(texts)
-        lengths = np.asarray(pc.list_value_length(words))
-        wanted = (rows >= 0) & (np.asarray(pc.binary_length(texts)) > 0)
-        if not wanted.any():
+    for record, name, cells in wanted_records(ColumnFile(path), id_column, [column], row_of, malformed):
+        words = " ".join(cell_texts(cells[column])).split()
+        if not words:
             continue
         if not values.shape[1]:
-            values = np.zeros((len(item_ids), int(lengths[wanted][0])), dtype=dtype)
-        unequal = wanted & (lengths != values.shape[1])
-        if unequal.any():
+            values = np.zeros((len(item_ids), len(words)), dtype=dtype)
+        if len(words) != values.shape[1]:
             raise InputError(
-                f"{path}, record {batch.records[unequal][0]:,} has {lengths[unequal][0]} numbers in {column}; expected "
-                f"{values.shape[1]} as in the first."
+                f"{path}, record {record:,} has {len(words)} numbers in {column}; expected {values.shape[1]} as in the "
+                "first."
             )
         try:
-            flat = pc.list_flatten(words.filter(pa.array(wanted)))
-            numbers = flat.cast(pa.int32() if dtype == "int32" else pa.float32())
+            numbers = pa.array(words).cast(pa.int32() if dtype == "int32" else pa.float32())
         except pa.ArrowInvalid as problem:
             raise InputError(f"{path} has in {column} what is no number ({problem}).") from problem
-        values[rows[wanted]] = np.asarray(numbers).reshape(-1, values.shape[1])
-        present[rows[wanted & np.isin(batch.records - 2, zeros)]] = True
-    malformed.check(file.records)
+        values[row_of[name]] = numbers
+        present[row_of[name]] = record - 2 in zeros
     if not values.shape[1]:
         raise InputError(f"{path} has no numbers in {column} for any of the {len(item_ids):,} items.")
     return values, present | values.any(axis=1)

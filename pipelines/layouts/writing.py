@@ -15,10 +15,10 @@ def write_table(path: Path, columns: Mapping[str, Iterable[Any]] | pd.DataFrame,
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(delimiter.join(columns) + "\n")
         for row in zip(*(columns[name] for name in columns), strict=True):
-            file.write(delimiter.join([cell(value, delimiter) for value in row]) + "\n")
+            file.write(delimiter.join([_cell(value, delimiter) for value in row]) + "\n")
 
 
-def cell(value: Any, delimiter: str) -> str:
+def _cell(value: Any, delimiter: str) -> str:
     """A cell as it is written."""
     if not isinstance(value, str):  # a number, or a text that is not known
         return "" if value is None or value != value else str(value)

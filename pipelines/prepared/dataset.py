@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,20 +104,28 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
-def cold_users(train: np.ndarray, held_out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The users of each held-out split who have no training pair; every array of pairs is [n, 2]."""
-    trained = np.unique(train[:, 0])
-    return {split: np.setdiff1d(pairs[:, 0], trained) for split, pairs in held_out.items()}
+def cold_users(interactions: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the users of each held-out split who have no training interaction; columns are user, item and split."""
+    users = {split: rows["user"].unique() for split, rows in interactions.groupby("split", observed=True)}
+    trained = users.get("train", ())
+    return {split: np.setdiff1d(users.get(split, ()), trained).astype(np.int64) for split in SPLITS[1:]}
 
 
-def cold_users_sentence(cold: Mapping[str, np.ndarray], ids: pd.Series) -> str:
-    """What is wrong with data whose held-out splits have users without training pairs, and the way out."""
+def check_cold_users(interactions: pd.DataFrame, ids: pd.Series) -> None:
+    """Refuse users with held-out interactions but none in training; ``ids`` are the original ones, by user.
+
+    Raises:
+        InputError: there are such users.
+    """
+    cold = cold_users(interactions)
     everyone = np.unique(np.concatenate(list(cold.values())))
+    if not len(everyone):
+        return
     each = ", ".join(f"{len(users):,} in {split}" for split, users in cold.items())
-    return (
+    raise InputError(
         f"{len(everyone):,} users have validation or test interactions but none in training ({each}; first "
         f"ids {first(ids.iloc[everyone])}); prepare with --cold-users keep to evaluate them all the same, or "
-        "--cold-users drop to leave their held-out interactions out"
+        "--cold-users drop to leave their held-out interactions out."
     )
 
 
@@ -194,10 +202,7 @@ def _check_interactions(dataset: PreparedDataset) -> None:
             raise InputError(f"the {split} split is empty; each of the three splits needs interactions.")
     _check_repeated(dataset)
     if dataset.settings.get("cold_users") != "keep":
-        pairs = {split: dataset.pairs(split) for split in SPLITS}
-        cold = cold_users(pairs.pop("train"), pairs)
-        if any(len(users) for users in cold.values()):
-            raise InputError(cold_users_sentence(cold, dataset.users["id"]) + ".")
+        check_cold_users(dataset.interactions, dataset.users["id"])
 
 
 def _check_repeated(dataset: PreparedDataset) -> None:

@@ -19,7 +19,6 @@ from mmssl_cli.config import build_settings
 from mmssl_cli.distributed.collectives import all_gather, all_reduce_mean, average_gradients
 from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
-from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.registry import MODELS
 from mmssl_cli.training.device import device_name
@@ -67,22 +66,22 @@ def _adversary(**settings: Any) -> tuple[AdversarialSelfAugmentation, tuple[Any,
     torch.manual_seed(4)
     generated = [(u.detach().requires_grad_(), i.detach()) for u, i in thin_factors(users, model.generator())]
     (final,) = thin_factors(users, [(model.users, model.items)])
-    return model.adversary, (BatchRows(users), generated, final)
+    return model.adversary, (users, generated, final)
 
 
 def _discriminator(**settings: Any) -> Answer:
     """The discriminator's objective, gradients and running statistics, then those after a step of it."""
-    adversary, rows_and_factors = _adversary(**settings)
+    adversary, (users, generated, final) = _adversary(**settings)
     optimizer = torch.optim.SGD(adversary.discriminator.parameters(), lr=0.1)
-    scalars = adversary.discriminator_step(optimizer, *rows_and_factors)
+    scalars = adversary.discriminator_step(optimizer, users, generated, final)
     found = {f"scalar {name}": all_reduce_mean(value) for name, value in scalars.items()}
     found |= {name: p.grad.clone() for name, p in adversary.named_parameters() if p.grad is not None}
     return found | {f"after {name}": value for name, value in adversary.state_dict().items()}
 
 
 def _generator() -> Answer:
-    adversary, (rows, generated, _) = _adversary()
-    loss = adversary.generator_loss(rows, generated)
+    adversary, (_, generated, _) = _adversary()
+    loss = adversary.generator_loss(generated)
     loss.backward()
     leaves = [of_users for of_users, _ in generated]
     average_gradients(leaves)

@@ -56,7 +56,7 @@ def spread(cluster: Any, store: ChunkStore, pictures: list[Path | None], precisi
 
 def test_the_chunks_are_those_of_this_machine(cluster: Any, pictures: list[Path | None], tmp_path: Path) -> None:
     here, there = (ChunkStore(tmp_path / name, "key", 6, 2, np.array([5, 0, 3, 1, 2, 4])) for name in ("here", "there"))
-    encode_in_chunks(here, pictures, PixelEncoder("float32").encode)
+    encode_in_chunks(here, pictures, PixelEncoder("float32").encode_chunks)
     assert spread(cluster, there, pictures) == [0, 2, 4, 6]
     (tmp_path / "there/chunk-000001.npz").unlink()
     assert spread(cluster, there, pictures) == [4, 6]  # only what is missing

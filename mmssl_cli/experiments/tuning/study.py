@@ -95,8 +95,7 @@ def open_study(search: Search, path: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        journal = str(path.absolute())  # opened by workers with another current folder too
-        backend = JournalFileBackend(journal, lock_obj=JournalFileOpenLock(journal))
+        backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
         storage = optuna.storages.JournalStorage(backend)
         done = _trials_before(storage, search.name)
         study = optuna.create_study(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class FakeTrainer:
     resumed: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
     before: Callable[[TrainSettings], None] = lambda settings: None
     during: Callable[[TrainSettings], None] = lambda settings: None
+    RunResult = RunResult
 
     def train_run(self, settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter) -> Any:
         self.trained.append(settings)
@@ -46,15 +48,14 @@ class FakeTrainer:
     def _result(self, seed: int, folder: Path) -> Any:
         score = 0.1 + 0.01 * len(self.trained)
         record = {"model": "mf", "variant": None, "dataset": "demo", "seed": seed, "test": dict.fromkeys(TEST, score)}
-        return RunResult(folder, record)
+        return self.RunResult(folder, record)
 
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTrainer:
     """The fake, and a data folder in which `demo` passes for prepared."""
     fake = FakeTrainer()
-    monkeypatch.setattr("mmssl_cli.experiments.in_process.train_run", fake.train_run)
-    monkeypatch.setattr("mmssl_cli.training.trainer.resume_run", fake.resume_run)
+    monkeypatch.setitem(sys.modules, "mmssl_cli.training.trainer", fake)  # type: ignore[arg-type]
     (tmp_path / "data" / "demo").mkdir(parents=True)
     (tmp_path / "data" / "demo" / "manifest.json").touch()
     return fake

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.features.chunks import ChunkStore, Encoded, chunk_key, encode_in_chunks, stream_in_chunks
+from pipelines.features.chunks import ChunkStore, Encoded, chunk_key, encode_in_chunks
 from tests.conftest import ROOT
 
 ITEMS = [None if number % 7 == 3 else f"item {number}" for number in range(23)]
@@ -25,6 +27,14 @@ def encode(items: Sequence[str | None]) -> Encoded:
     present = np.array([item is not None for item in items])
     rows = [[float(item.split()[1]), 0.1, -1.5] if item else [9.0, 9.0, 9.0] for item in items]
     return np.array(rows, np.float32), present
+
+
+def each(encode: Callable[[Sequence[str | None]], Encoded]) -> Callable[[Iterator[Sequence[str | None]]], Any]:
+    """An encoder of chunks, one after another."""
+    return partial(map, encode)
+
+
+encode_chunks = each(encode)
 
 
 def open_store(folder: Path, key: str = KEY, rows: int = len(ITEMS), chunk: int = 5) -> ChunkStore:
@@ -39,7 +49,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def whole(tmp_path: Path) -> dict[str, bytes]:
     """The files of an encoding that nothing interrupted."""
     store = open_store(tmp_path / "whole")
-    encode_in_chunks(store, ITEMS, encode)
+    encode_in_chunks(store, ITEMS, encode_chunks)
     store.assemble({})
     return contents(store.folder)
 
@@ -47,7 +57,7 @@ def whole(tmp_path: Path) -> dict[str, bytes]:
 def test_the_rows_come_back_with_zero_rows_for_absent_items(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
     assert store.missing() == [range(0, 5), range(5, 10), range(10, 15), range(15, 20), range(20, 23)]
-    encode_in_chunks(store, ITEMS, encode)
+    encode_in_chunks(store, ITEMS, encode_chunks)
     features = store.assemble({"name": "numbers"})
     assert store.missing() == []
     assert isinstance(features.values, np.memmap)
@@ -61,7 +71,7 @@ def test_the_rows_come_back_with_zero_rows_for_absent_items(tmp_path: Path) -> N
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_the_precision_of_the_encoder_is_kept(tmp_path: Path, dtype: type) -> None:
     store = open_store(tmp_path)
-    encode_in_chunks(store, ITEMS, lambda items: (encode(items)[0].astype(dtype), encode(items)[1]))
+    encode_in_chunks(store, ITEMS, each(lambda items: (encode(items)[0].astype(dtype), encode(items)[1])))
     assert store.assemble({}).values.dtype == dtype
 
 
@@ -90,13 +100,13 @@ def test_an_interruption_at_any_chunk_changes_no_byte(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         if where == "while writing":
             patch.setattr(Path, "replace", replace)
-        encode_in_chunks(store, ITEMS, interrupted, progress if where == "after" else lambda *_: None)
+        encode_in_chunks(store, ITEMS, each(interrupted), progress if where == "after" else lambda *_: None)
     done = at + (where == "after")
     assert store.missing() == open_store(tmp_path / "again").missing()[done:]
 
     seen: list[str | None] = []
     store = open_store(tmp_path / "store")
-    encode_in_chunks(store, ITEMS, lambda items: (seen.extend(items), encode(items))[1])
+    encode_in_chunks(store, ITEMS, each(lambda items: (seen.extend(items), encode(items))[1]))
     store.assemble({})
     assert seen == ITEMS[done * 5 :]
     assert contents(store.folder) == whole
@@ -106,21 +116,21 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from pipelines.features.chunks import encode_in_chunks
-from tests.pipelines.features.test_chunks import ITEMS, encode, open_store
+from tests.pipelines.features.test_chunks import ITEMS, each, encode, open_store
 
 def slow(items):
     time.sleep(0.05)
     return encode(items)
 
 store = open_store(Path(sys.argv[1]), chunk=1)
-encode_in_chunks(store, ITEMS, slow)
+encode_in_chunks(store, ITEMS, each(slow))
 store.assemble({})
 """
 
 
 def test_kill_9_at_any_moment_and_again_gives_the_same_bytes(tmp_path: Path) -> None:
     store = open_store(tmp_path / "whole", chunk=1)
-    encode_in_chunks(store, ITEMS, encode)
+    encode_in_chunks(store, ITEMS, encode_chunks)
     store.assemble({})
 
     folder = tmp_path / "killed"
@@ -135,7 +145,7 @@ def test_kill_9_at_any_moment_and_again_gives_the_same_bytes(tmp_path: Path) -> 
         assert target <= len(list(folder.glob("chunk-*"))) < len(ITEMS)
 
     again = open_store(folder, chunk=1)
-    encode_in_chunks(again, ITEMS, encode)
+    encode_in_chunks(again, ITEMS, encode_chunks)
     again.assemble({})
     assert contents(folder) == contents(store.folder)
 
@@ -147,7 +157,7 @@ def test_kill_9_at_any_moment_and_again_gives_the_same_bytes(tmp_path: Path) -> 
 )
 def test_a_store_of_anything_else_starts_anew(tmp_path: Path, other: dict[str, object]) -> None:
     store = open_store(tmp_path)
-    encode_in_chunks(store, ITEMS, encode)
+    encode_in_chunks(store, ITEMS, encode_chunks)
     store.assemble({})
     (tmp_path / "notes.txt").write_text("not ours")
     assert open_store(tmp_path).missing() == []
@@ -157,7 +167,7 @@ def test_a_store_of_anything_else_starts_anew(tmp_path: Path, other: dict[str, o
 
 def test_a_damaged_description_starts_anew_and_leftovers_are_swept(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    encode_in_chunks(store, ITEMS, encode)
+    encode_in_chunks(store, ITEMS, encode_chunks)
     (tmp_path / ".chunk-000002.npz.abcdef.npz").write_bytes(b"half")
     assert open_store(tmp_path).missing() == []
     assert not (tmp_path / ".chunk-000002.npz.abcdef.npz").exists()
@@ -168,7 +178,7 @@ def test_a_damaged_description_starts_anew_and_leftovers_are_swept(tmp_path: Pat
 @pytest.mark.parametrize("damage", ["cut off", "a bit", "other rows"])
 def test_a_damaged_chunk_is_removed_and_made_again(tmp_path: Path, whole: dict[str, bytes], damage: str) -> None:
     store = open_store(tmp_path / "store")
-    encode_in_chunks(store, ITEMS, encode)
+    encode_in_chunks(store, ITEMS, encode_chunks)
     path = store.folder / "chunk-000001.npz"
     raw = bytearray(path.read_bytes())
     if damage == "a bit":
@@ -179,7 +189,7 @@ def test_a_damaged_chunk_is_removed_and_made_again(tmp_path: Path, whole: dict[s
     with pytest.raises(InputError, match=r"chunk-000001.npz was damaged .* run the same command again"):
         store.assemble({})
     assert store.missing() == [range(5, 10)]
-    encode_in_chunks(store, ITEMS, encode)
+    encode_in_chunks(store, ITEMS, encode_chunks)
     store.assemble({})
     assert contents(store.folder) == whole
 
@@ -210,7 +220,7 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path, rows: range, values: n
 
 def test_chunks_of_different_dimensions_are_never_joined(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    encode_in_chunks(store, ITEMS, encode)
+    encode_in_chunks(store, ITEMS, encode_chunks)
     store.write(range(5, 10), np.zeros((5, 2), np.float32), np.ones(5, bool))
     with pytest.raises(ValueError, match=r"the chunk of range\(5, 10\)"):
         store.assemble({})
@@ -224,7 +234,7 @@ def test_rows_encoded_in_another_order_come_back_in_their_own(tmp_path: Path, wh
 
     seen: list[str | None] = []
     store().write(range(10, 15), *encode(store().pick(ITEMS, range(10, 15))))
-    encode_in_chunks(store(), ITEMS, lambda items: (seen.extend(items), encode(items))[1])
+    encode_in_chunks(store(), ITEMS, each(lambda items: (seen.extend(items), encode(items))[1]))
     assert seen == [ITEMS[row] for row in [*order[:10], *order[15:]]]
     features = store().assemble({})
     assert (store().folder / "values.npy").read_bytes() == whole["values.npy"]
@@ -247,22 +257,10 @@ def test_a_reading_ahead_encoder_sees_the_missing_chunks_alone_and_progress_coun
     def ahead(chunks: Iterator[Sequence[str | None]]) -> list[Encoded]:
         return [encode(chunk) for chunk in list(chunks)]
 
-    stream_in_chunks(store, ITEMS, ahead, lambda done, total: told.append((done, total)))
+    encode_in_chunks(store, ITEMS, ahead, lambda done, total: told.append((done, total)))
     assert told == [(5, 23), (10, 23), (15, 23), (20, 23), (23, 23)]
     with pytest.raises(ValueError, match="23 rows cannot hold 22 items"):
-        stream_in_chunks(store, ITEMS[1:], ahead)
-
-
-def test_clear_leaves_nothing_of_its_own(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "store")
-    encode_in_chunks(store, ITEMS, encode)
-    store.assemble({})
-    (store.folder / "notes.txt").write_text("not ours")
-    store.clear()
-    assert list(contents(store.folder)) == ["notes.txt"]
-    (store.folder / "notes.txt").unlink()
-    store.clear()
-    assert not store.folder.exists()
+        encode_in_chunks(store, ITEMS[1:], ahead)
 
 
 def test_a_folder_that_cannot_be_is_said_in_a_sentence(tmp_path: Path) -> None:

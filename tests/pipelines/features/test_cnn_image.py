@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipelines.errors import InputError, UsageError
-from pipelines.features.chunks import ChunkStore, chunk_key, stream_in_chunks
+from pipelines.features.chunks import ChunkStore, chunk_key, encode_in_chunks
 from pipelines.features.cnn_image import CNNEncoder, torchvision_encoder
 from pipelines.io.files import sha256_of
 from tests.helpers.encoder_cases import SMALL, damaged, photo, saved
@@ -122,7 +122,7 @@ def test_decoding_elsewhere_and_chunks_change_no_byte(weights: Path, photos: lis
         store = ChunkStore(tmp_path / str(workers), key, len(items), 5)
         if workers:  # as if a run before had come this far, in its own order
             store.write(range(5, 10), *encoder.encode(items[5:10]))
-        stream_in_chunks(store, items, encoder.encode_chunks)
+        encode_in_chunks(store, items, encoder.encode_chunks)
         stores.append(store)
     features = [store.assemble({}) for store in stores]
     for path in stores[0].folder.iterdir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 from pipelines.errors import InputError, UsageError
-from pipelines.features.chunks import encode_in_chunks
-from pipelines.features.sentence_text import SentenceEncoder
+from pipelines.features.chunks import ChunkStore, chunk_key, encode_in_chunks
+from pipelines.features.sentence_text import SentenceEncoder, longest_first
 from pipelines.prepared.dataset import Features
 from tests.helpers.encoder_cases import Payload
 
@@ -106,14 +107,16 @@ def test_models_of_any_dimension_work_alike(tmp_path: Path, dim: int) -> None:
 def test_rows_in_chunks_are_those_of_one_call_and_an_interruption_changes_no_byte(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.features.sentence_text.CHUNK_ROWS", 16)
+    monkeypatch.setattr("pipelines.features.device.CHUNK_ROWS", 16)
     texts = [*TEXTS[:17], None, "  ", *TEXTS[17:]]
     seen: list[str | None] = []
 
     def encode(name: str, progress: Any = lambda *_: None) -> Features:
         encoder = SentenceEncoder(str(small), device="cpu", batch_size=4)
-        store = encoder.chunk_store(tmp_path / name, texts)
-        encode_in_chunks(store, texts, lambda batch: (seen.extend(batch), encoder.encode(batch))[1], progress)
+        rows, order = encoder.chunk_rows, longest_first(texts)
+        store = ChunkStore(tmp_path / name, chunk_key(encoder.identity(), texts), len(texts), rows, order)
+        watched = partial(map, lambda batch: (seen.extend(batch), encoder.encode(batch))[1])
+        encode_in_chunks(store, texts, watched, progress)
         return store.assemble(encoder.identity())
 
     def stop(done: int, total: int) -> None:

@@ -53,7 +53,6 @@ def test_the_layout_means_what_it_says(raw: Path) -> None:
     assert data.features["visual"].values.dtype == np.float32
     assert data.features["textual"].values.dtype == np.float16
     assert data.features["visual"].present.all()
-    assert set(data.sources) == {"train.json", "val.json", "test.json", "image_feat.npy", "text_feat.npy"}
 
 
 def test_a_row_of_zeros_is_absent_content(raw: Path) -> None:
@@ -137,18 +136,18 @@ def test_wrong_items_csv(raw: Path, text: str | bytes, sentence: str) -> None:
         ("", "is truncated or not JSON"),
         (b'{"0": [\xff]}', "is truncated or not JSON"),
         ("[" * 100_000, "is truncated or not JSON"),
-        ("[[0, 1]]", "holds a list; expected an object"),
+        ("[[0, 1]]", r"holds \[\[0, 1\]\]; expected an object"),
         ("null", "holds null; expected an object"),
-        ('{"0": 3}', "gives user 0 a number; expected a list of items"),
-        ('{"0": {"1": 2}}', "gives user 0 an object; expected a list"),
-        ('{"0": [0.5]}', "gives user 0 a fraction as an item"),
-        ('{"0": [NaN]}', "gives user 0 a fraction as an item"),
-        ('{"0": ["1"]}', "gives user 0 a text as an item"),
-        ('{"0": [true]}', "gives user 0 true or false as an item"),
-        ('{"0": [null]}', "gives user 0 null as an item"),
-        ('{"0": [-1]}', "gives user 0 the item -1; expected a number from 0"),
-        ('{"0": [2147483647]}', "gives user 0 the item 2147483647"),
-        ('{"0": [100000000000000000000]}', "gives user 0 the item 1000000"),
+        ('{"0": 3}', "gives user 0 3; expected a list of items"),
+        ('{"0": {"1": 2}}', r"gives user 0 \[.*; expected a list"),
+        ('{"0": [0.5]}', r"gives user 0 0\.5; expected a list of items, which are numbers"),
+        ('{"0": [NaN]}', "gives user 0 NaN"),
+        ('{"0": ["1"]}', 'gives user 0 "1"'),
+        ('{"0": [true]}', "gives user 0 true"),
+        ('{"0": [null]}', "gives user 0 null"),
+        ('{"0": [-1]}', "gives user 0 -1; expected"),
+        ('{"0": [2147483647]}', "gives user 0 2147483647"),
+        ('{"0": [100000000000000000000]}', "gives user 0 1000000"),
         ('{"0": [5000000]}', "item number 5000000 is out of range: only 4 items occur"),
         ('{"7000000": [0]}', "user number 7000000 is out of range: only 4 users occur"),
         ('{"ann": [0]}', "has the user 'ann'; expected a number"),
@@ -180,7 +179,7 @@ def test_wrong_json(raw: Path, text: str | bytes, sentence: str) -> None:
         ("val", VALIDATION | {"1": [3]}, "user 1 with item 3, in validation and test"),
         ("val", {}, "the validation split is empty"),
         ("test", {"0": []}, "the test split is empty"),
-        ("train", {}, "first ids 0, 1, 2"),
+        ("train", {}, "the train split is empty"),
         ("train", TRAIN | {"0": [4]}, r"image_feat\.npy has 4 rows, but there are 5 items"),
     ],
 )
@@ -198,7 +197,7 @@ def test_users_without_training(raw: Path) -> None:
     with pytest.raises(
         InputError, match=r"1 users have .*0 in validation, 1 in test; first ids 1\).*--cold-users keep"
     ):
-        read_published("own", raw)
+        validate(read_published("own", raw))
     kept = read_published("own", raw, cold="keep")
     validate(kept)
     assert kept.pairs("test").tolist() == [[1, 3], [2, 0]]
@@ -287,7 +286,7 @@ def test_the_real_tiktok() -> None:
     """9,308 users, eleven fewer than in the paper's Table 1; its 59,541 interactions are training alone."""
     folder = real("tiktok")
     with pytest.raises(InputError, match=r"10 users have .*5 in validation, 5 in test; first ids 288, 3045"):
-        read_published("tiktok", folder)
+        validate(read_published("tiktok", folder))
     data = read_published("tiktok", folder, cold="keep")
     validate(data)
     assert data.counts() == {"users": 9308, "items": 6710, "train": 59541, "validation": 3051, "test": 6130}

@@ -62,10 +62,8 @@ def read_mmrec(folder: Path) -> RawInteractions:
     return mmrec.read_interactions(mmrec.files(folder), MalformedRecords(folder / "baby.inter", limit=0.0))
 
 
-def read_recbole(folder: Path, **options: Any) -> RawInteractions:
-    return recbole.read_interactions(
-        recbole.files(folder), MalformedRecords(folder / "shop.inter", limit=0.0), **options
-    )
+def read_recbole(folder: Path) -> RawInteractions:
+    return recbole.read_interactions(recbole.files(folder), MalformedRecords(folder / "shop.inter", limit=0.0))
 
 
 def test_mmrec_without_mappings(baby: Path) -> None:
@@ -146,10 +144,6 @@ def test_recbole_of_one_file(shop: Path) -> None:
     assert rows_of(raw) == [("ann", "B1", 978300760), ("ann", "B2", 978300761), ("bob", "B1", 978300762)]
     assert raw.split is None
     assert raw.item_ids == ["B1", "B2", "B9"]  # also the one that nobody had to do with
-    said: list[str] = []
-    liked = read_recbole(shop, min_rating=4, report=said.append)
-    assert [row[:2] for row in rows_of(liked)] == [("ann", "B1"), ("bob", "B1")]
-    assert said == ["1 interactions with a rating below 4 left out"]
 
 
 def test_recbole_items_and_features(shop: Path) -> None:
@@ -207,12 +201,6 @@ def test_wrong_recbole(shop: Path, file: str, content: str, sentence: str) -> No
         paths = recbole.files(shop)
         recbole.read_items(paths, ["B1", "B2"], MalformedRecords(shop / "shop.item"))
         recbole.read_features(paths, ["B1", "B2"])
-
-
-def test_a_rating_threshold_needs_ratings(shop: Path) -> None:
-    (shop / "shop.inter").write_text("user_id:token\titem_id:token\na\tb\n")
-    with pytest.raises(InputError, match="has no field rating"):
-        read_recbole(shop, min_rating=3)
 
 
 def test_folders_without_interactions(tmp_path: Path) -> None:
