@@ -169,7 +169,7 @@ def _epochs(loop: TrainingLoop, count: int) -> dict[str, Any]:
 @torch.no_grad()
 def _evaluate(loop: TrainingLoop) -> None:
     loop.model.eval()
-    evaluate(*loop.model.represent(), loop.data, "test", loop.settings.all_ks)
+    evaluate(*loop.model.represent(), loop.data.train, loop.data.test, loop.settings.all_ks)
 
 
 @torch.no_grad()

@@ -48,7 +48,7 @@ def measure(options: argparse.Namespace) -> Report:
             "bare product and topk": partial(_bare, *pair, ids, options.k),
             "rank_topk": partial(rank_topk, *pair, ids, options.k),
             "rank_topk, masked": partial(rank_topk, *pair, ids, options.k, data.train),
-            "evaluate": partial(evaluate, *pair, data, "test", (10, 20, options.k)),
+            "evaluate": partial(evaluate, *pair, data.train, data.test, (10, 20, options.k)),
         }
         seconds = in_turn(timed, options.repeats, options.device)
         for name, values in seconds.items():

@@ -31,13 +31,13 @@ import torch
 
 from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run
 from benchmarks.timing import wait
-from mmssl_cli.commands.recommend import Ranker
 from mmssl_cli.config import merge_settings, settings_to_toml
 from mmssl_cli.data.graph import cosine_topk
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.training.device import peak_memory, reset_peak_memory
+from mmssl_cli.training.inference import Ranker
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import make_loop
 from pipelines.prepared import Features, PreparedDataset, write_prepared
@@ -136,7 +136,7 @@ def _rank(
     with stages.stage("final embeddings"):
         users, items = loop.model.represent()
     with stages.stage(f"evaluate {options.ranked:,} test users"):
-        evaluate(users, items, loop.data, "test", (10, 20, 50))
+        evaluate(users, items, loop.data.train, loop.data.test, (10, 20, 50))
     with stages.stage(f"recommend to {options.ranked:,} users, to parquet"):
         ranker = Ranker(users, items, loop.data.train, names["users"]["id"], names["items"]["id"], None)
         ranker.write(folder / "recommendations.parquet", range(options.ranked), 20)

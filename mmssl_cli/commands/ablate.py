@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from mmssl_cli.commands.plan_options import PlanOptions, carry_out, listed, plans_runs
-from mmssl_cli.commands.presenting import present
+from mmssl_cli.commands.options import listed
+from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
+from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import VARIANTS
 from pipelines.errors import UsageError, nearest
 
@@ -41,7 +42,7 @@ def ablate(
     result = carry_out(options.seed_by_seed(plan.values()), options)
     found = {name: result.configuration(settings) for name, settings in plan.items()}
     section = ablation_section(plan["full"], {name: ours for name, ours in found.items() if ours is not None})
-    present(section, result, options.out, options.as_json)
+    result.present(section, options)
 
 
 def _chosen(names: list[str]) -> list[str]:

@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, chosen_dataset
-from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.plan_options import AsJson, Out
-from mmssl_cli.commands.presenting import present
+from mmssl_cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_RUNS_DIR,
+    AsJson,
+    DataDir,
+    Out,
+    RunsDir,
+    chosen_dataset,
+    place_flags,
+)
+from mmssl_cli.console.sections import present_section
 from mmssl_cli.console.verbosity import Verbosity, verbosity
+from mmssl_cli.runs.listing import resolve_run
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from mmssl_cli.config import TrainSettings
     from mmssl_cli.runs.folder import RunFolder
     from mmssl_cli.runs.results import FinishedRun
-    from mmssl_cli.studies.diagnostics.record import Analysis, Cost
+    from mmssl_cli.studies.diagnostics.record import Cost
 
 LATEST, MODEL = "latest", "mmssl"
 
@@ -72,19 +79,14 @@ def analyze(
 
     chosen = _newest(dataset, data_dir, runs_dir) if run == LATEST else _named(run, dataset, runs_dir)
     known = _known_cost(chosen.folder)
-    analysis: Analysis = analyse(chosen, data_dir, users, _wanted(cost, known), _say)
+    analysis = analyse(chosen, data_dir, users, known is None if cost is None else cost, _say)
     if analysis.cost is None and known is not None:
         analysis = analysis.model_copy(update={"cost": known})
     write_analysis(chosen.folder, analysis)
-    present(analysis_section(analysis, place_flags(data_dir, runs_dir)), None, out, as_json)
-
-
-def _wanted(cost: bool | None, known: Cost | None) -> bool:
-    return known is None if cost is None else cost
+    present_section(analysis_section(analysis, place_flags(data_dir, runs_dir)), out, as_json)
 
 
 def _named(argument: str, dataset: str | None, runs_dir: Path) -> FinishedRun:
-    from mmssl_cli.runs.listing import resolve_run
     from mmssl_cli.runs.results import FinishedRun
 
     if dataset is not None:
@@ -105,13 +107,12 @@ def _named(argument: str, dataset: str | None, runs_dir: Path) -> FinishedRun:
 def _newest(dataset: str | None, data_dir: Path, runs_dir: Path) -> FinishedRun:
     """The newest finished run of the full model on a data set; without a name on the default one, else on any."""
     from mmssl_cli.runs.results import finished_runs
+    from mmssl_cli.studies.run_selection import is_full
 
     wanted = chosen_dataset(dataset, data_dir)
     found, problems = finished_runs(runs_dir)
-    full = [run for run in found if _is_full(run.settings)]
-    here = [run for run in full if run.settings.dataset == wanted]
-    if not here and dataset is None:
-        here = full
+    full = [run for run in found if is_full(run.settings)]
+    here = [run for run in full if run.settings.dataset == wanted] or ([] if dataset is not None else full)
     if here:
         taken = here[0]
         _say(f"Run {taken.id}: the newest finished run of the full {MODEL} on {taken.settings.dataset}")
@@ -121,10 +122,6 @@ def _newest(dataset: str | None, data_dir: Path, runs_dir: Path) -> FinishedRun:
     raise UsageError(
         " ".join([f"{runs_dir} holds no finished run of the full {MODEL}{on}; `{command}` makes one.", *problems[:1]])
     )
-
-
-def _is_full(settings: TrainSettings) -> bool:
-    return settings.model == MODEL and getattr(settings, "variant", None) == "full" and settings.modalities != ()
 
 
 def _known_cost(folder: RunFolder) -> Cost | None:

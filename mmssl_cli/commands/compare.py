@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mmssl_cli.commands.plan_options import PlanOptions, carry_out, listed, plans_runs, refuse_idle_flags
-from mmssl_cli.commands.presenting import present
+from mmssl_cli.commands.options import listed
+from mmssl_cli.commands.plan_options import PlanOptions, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import SETTINGS, settings_class
 from pipelines.errors import UsageError
 
@@ -46,7 +47,7 @@ def compare(
     found = [one for settings in plan.values() if (one := result.configuration(settings)) is not None]
     first = next(iter(plan.values()))
     k = int(first.select_on.partition("@")[2])
-    present(comparison_section(first.dataset, sorted(found, key=validation), k), result, options.out, options.as_json)
+    result.present(comparison_section(first.dataset, sorted(found, key=validation), k), options)
 
 
 def _chosen(names: list[str]) -> list[str]:

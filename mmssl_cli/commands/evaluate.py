@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir
-from mmssl_cli.console.verbosity import Verbosity, verbosity
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, say_if_unfinished
+from mmssl_cli.console.tables import comparison_table, metrics_table, show
+from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import modalities_label, model_label, pluralize
 from pipelines.errors import UsageError, nearest
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mmssl_cli.runs.folder import RunFolder
 
 _SPLITS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
 
@@ -43,19 +37,19 @@ def evaluate(
 
     Example: mmssl evaluate latest --ks 5,20 --out per_user.parquet
     """
-    from mmssl_cli.runs.listing import resolve_run
-
     chosen = next((known for known in _SPLITS if known == split), None)
     if chosen is None:
         raise UsageError(f"There is no split {split!r} to evaluate on: {nearest(split, _SPLITS)}")
     cutoffs = None if ks is None else parse_ks(ks)
-    answer = _evaluate(resolve_run(run, runs_dir), chosen, cutoffs, out, data_dir)
-    if as_json:
-        import json
+    folder = resolve_run(run, runs_dir)
+    from mmssl_cli.training.inference import evaluate_run  # PyTorch, once the command line is right
 
+    say_if_unfinished(folder)
+    answer = evaluate_run(folder, data_dir, chosen, cutoffs, out)
+    if as_json:
         print(json.dumps(answer, indent=2))
-        return
-    _show(answer)
+    else:
+        _show(answer)
 
 
 def parse_ks(text: str) -> tuple[int, ...]:
@@ -70,68 +64,7 @@ def parse_ks(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _evaluate(
-    run: RunFolder,
-    split: Literal["validation", "test"],
-    ks: tuple[int, ...] | None,
-    out: Path | None,
-    data_dir: Path,
-) -> dict[str, Any]:
-    import torch
-
-    from mmssl_cli.evaluation.metrics import evaluate as evaluate_embeddings
-    from mmssl_cli.training.loading import load_model, modalities_of
-
-    model, data, settings = load_model(run.path, data_dir)
-    say_if_unfinished(run)
-    model.eval()
-    cutoffs = ks or settings.ks
-    with torch.inference_mode(), _written_to(out, cutoffs) as write:
-        users, items = model.represent()
-        means, per_user = evaluate_embeddings(users, items, data, split, cutoffs, on_progress=write)
-    return {
-        "run": run.id,
-        "model": settings.model,
-        "variant": getattr(settings, "variant", None),
-        "dataset": settings.dataset,
-        "modalities": modalities_of(model, data),
-        "split": split,
-        "users": len(per_user),
-        "metrics": means,
-        "per_user": str(out) if out is not None else None,
-    }
-
-
-@contextmanager
-def _written_to(out: Path | None, ks: Sequence[int]) -> Iterator[Callable[[pd.DataFrame], None] | None]:
-    """Yield what adds rows of users to the file ``out``; None where no file is wanted."""
-    if out is None:
-        yield None
-        return
-    import pyarrow as pa
-
-    from mmssl_cli.evaluation.metrics import metric_names
-    from mmssl_cli.runs.tables import row_groups
-
-    counts = {"user": pa.int32(), "train_degree": pa.int32()}
-    schema = pa.schema({**counts, **dict.fromkeys(metric_names(ks), pa.float64())})
-    with row_groups(out, schema) as add:
-        yield lambda rows: add(pa.Table.from_pandas(rows, schema, preserve_index=False).replace_schema_metadata())
-
-
-def say_if_unfinished(run: RunFolder) -> None:
-    """Say on standard error that a run is not over, so that its model may not be its last."""
-    if verbosity() is Verbosity.QUIET:
-        return
-    if run.is_locked():
-        print(f"Run {run.id} is still being trained; this is its best model so far.", file=sys.stderr)
-    elif not run.is_over():
-        print(f"Run {run.id} was cut off before its end; this is its best model until then.", file=sys.stderr)
-
-
 def _show(answer: dict[str, Any]) -> None:
-    from mmssl_cli.console.tables import comparison_table, metrics_table, show
-
     label = model_label(answer["model"], answer["variant"])
     where = [answer["dataset"], modalities_label(answer["modalities"]), answer["split"]]
     where += [pluralize(answer["users"], "user"), f"run {answer['run']}"]

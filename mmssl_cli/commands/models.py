@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+import json
+from typing import Annotated, Any
 
 import typer
+from pydantic.fields import FieldInfo
+from rich.text import Text
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset, shipped_line
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset
+from mmssl_cli.commands.settings_flags import bounds_of, choices_of, shipped_line, type_of
+from mmssl_cli.config import SETTINGS, TrainSettings, merge_settings, settings_class
+from mmssl_cli.console.tables import new_table, show
 from pipelines.errors import UsageError
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
-    from mmssl_cli.config import TrainSettings
-
-_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 def models(
@@ -36,8 +34,6 @@ def models(
 
     Example: mmssl models mmssl --dataset tiktok
     """
-    from mmssl_cli.config import SETTINGS, settings_class
-
     if name is None and dataset is not None:
         raise UsageError("--dataset shows the settings of one model on it; name the model, such as mmssl.")
     if name is None:
@@ -48,19 +44,12 @@ def models(
     if dataset is None:
         _print(settings, as_json, ("setting", "default", "allowed", "description"))
         return
-    used = _used_on(name, dataset, data_dir)
+    used = merge_settings({"model": name, "dataset": chosen_dataset(dataset, data_dir)})
     for row in settings:
         row["value"] = _plain(getattr(used, row["setting"].replace("-", "_")))
     _print(settings, as_json, ("setting", "value", "default", "allowed", "description"))
     if not as_json:
         print(f"\n{shipped_line(used) or f'No setting shipped for {name} on {dataset} overrides a default.'}")
-
-
-def _used_on(model: str, dataset: str, data_dir: Path) -> TrainSettings:
-    """The settings that training on a data set uses where no flag and no file says otherwise."""
-    from mmssl_cli.config import merge_settings
-
-    return merge_settings({"model": model, "dataset": chosen_dataset(dataset, data_dir)})
 
 
 def _describe(model: str, cls: type[TrainSettings]) -> dict[str, Any]:
@@ -83,20 +72,8 @@ def _plain(value: Any) -> Any:
 
 def _allowed(field: FieldInfo) -> str:
     """The choices of a setting, or its type and bounds: ``float > 0``."""
-    kind: Any = field.annotation
-    if type(None) in get_args(kind):
-        kind = next(part for part in get_args(kind) if part is not type(None))
-    if get_origin(kind) is Literal:
-        return " | ".join(map(str, get_args(kind)))
-    if get_origin(kind) is tuple:
-        return f"{get_args(kind)[0].__name__},..."
-    bounds = [
-        f"{sign} {_bound(getattr(limit, key))}"
-        for limit in field.metadata
-        for key, sign in _SIGNS.items()
-        if getattr(limit, key, None) is not None
-    ]
-    return " ".join([getattr(kind, "__name__", str(kind)), ", ".join(bounds)]).rstrip()
+    bounds = ", ".join(f"{sign} {_bound(value)}" for sign, value in bounds_of(field))
+    return " | ".join(choices_of(field)) or f"{type_of(field)} {bounds}".rstrip()
 
 
 def _bound(value: float) -> str:
@@ -105,14 +82,8 @@ def _bound(value: float) -> str:
 
 def _print(records: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> None:
     if as_json:
-        import json
-
         print(json.dumps(records, indent=2))
         return
-    from rich.text import Text
-
-    from mmssl_cli.console.tables import new_table, show
-
     table = new_table()
     for column in columns:
         table.add_column(column.capitalize(), justify="right" if column == "settings" else "left")

@@ -1,28 +1,128 @@
-"""Options that several commands share, and the flags that are made from the settings classes."""
+"""Options that several commands share: folders, verbosity, the data set, and where to train."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from mmssl_cli.console.verbosity import Verbosity, choose_verbosity
-from mmssl_cli.text import shown_value
-from pipelines.errors import UsageError
+from mmssl_cli.console.verbosity import Verbosity, choose_verbosity, verbosity
+from pipelines.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+    from mmssl_cli.experiments.workers.pool import WorkerPool
+    from mmssl_cli.runs.folder import RunFolder
 
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="MMSSL_DATA_DIR", help="Folder of the prepared data sets.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="MMSSL_RUNS_DIR", help="Folder of the runs.")]
 DEFAULT_DATA_DIR = Path("data")
 DEFAULT_RUNS_DIR = Path("runs")
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Also write tables (CSV, parquet, Markdown, LaTeX), figures (SVG, PDF)."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
+
+ENGINES = ("local", "ray")
+_RAY = "Ray cluster"
+_RAY_EXTRA = escape("pip install 'mmssl[ray]'")
+
+
+def engine_option(does: str, shared: str, more: str = "") -> Any:
+    """The option ``--engine`` of a command: the work it does here or there, and what all nodes must see."""
+    where = f"{does} on this machine, or on the nodes of a Ray cluster, which must all see the {shared} under one path."
+    comes = f"{more} Ray comes with {_RAY_EXTRA}."
+    return typer.Option("--engine", metavar="|".join(ENGINES), rich_help_panel=_RAY, help=f"{where}{comes}")
+
+
+EngineName = Annotated[
+    str, engine_option("Train", "folders of data and runs", " A run is tried again if its node dies.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDR",
+        rich_help_panel=_RAY,
+        help="Cluster of --engine ray: HOST:PORT or auto; else $RAY_ADDRESS, else Ray is started on this machine.",
+    ),
+]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-run",
+        metavar="F",
+        min=0,
+        max=1,
+        rich_help_panel=_RAY,
+        help="GPU of each run with --engine ray, a share as 0.25 perhaps; by default 1 if the cluster has GPUs. The "
+        "CPUs are shared among --jobs.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ExecutionTarget:
+    """Where runs are trained.
+
+    Raises:
+        UsageError: there is no such engine, an option has no use with it, or Ray is not installed.
+    """
+
+    engine: str = "local"
+    address: str | None = None
+    gpus_per_run: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise UsageError(f"There is no engine {self.engine!r}: {nearest(self.engine, ENGINES)}")
+        if self.engine == "ray":
+            from pipelines.io.ray_cluster import ray_module
+
+            ray_module()
+            return
+        for flag, value in (("--address", self.address), ("--gpus-per-run", self.gpus_per_run)):
+            if value is not None:
+                raise UsageError(f"{flag} has no use here: it belongs to --engine ray.")
+
+    def worker_pool(
+        self, plan: Iterable[TrainSettings], data_dir: Path, folder: Path, on_progress: Callable[[str], None]
+    ) -> Callable[[int], WorkerPool]:
+        """Return what makes a pool for so many jobs at once.
+
+        Args:
+            plan: settings of the runs.
+            folder: where they, or their search, are written.
+            on_progress: called with a line about the cluster.
+        """
+        if self.engine == "local":
+            from mmssl_cli.experiments.workers.local import LocalPool
+
+            return LocalPool
+        from mmssl_cli.experiments.workers.ray import RayPool
+        from pipelines.prepared.manifest import MANIFEST
+
+        wanted = list(plan)
+        files = {data_dir / settings.dataset / MANIFEST for settings in wanted}
+        on_cpu = all(settings.device == "cpu" for settings in wanted)
+        gpus = 0.0 if self.gpus_per_run is None and on_cpu else self.gpus_per_run
+        return partial(
+            RayPool,
+            address=self.address,
+            gpus=gpus,
+            files=tuple(sorted(files)),
+            folder=folder,
+            on_progress=on_progress,
+        )
 
 
 def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,24 +144,22 @@ def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def accepts_settings(function: Function | None = None, *, exclude: Collection[str] = ()) -> Any:
-    """Give a command one flag for every field of the settings classes, in place of its ``**flags``.
+def keyword_flag(name: str, annotation: Any, option: Any, default: Any) -> inspect.Parameter:
+    """A keyword parameter that Typer takes for an option."""
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[annotation, option], default=default
+    )
 
-    A flag is ``None`` where it is not given. All but switches arrive as text: the settings classes parse and
-    check them, as they do the values of a TOML file.
 
-    Args:
-        exclude: settings that are no flags here.
-    """
-    if function is None:
-        return partial(accepts_settings, exclude=exclude)
-    from mmssl_cli.commands.settings_flags import settings_flags
+def listed(given: Sequence[str] | None) -> list[str]:
+    """The values of a repeated option, each of which may be several with commas between."""
+    return [part.strip() for value in given or () for part in value.split(",") if part.strip()]
 
-    signature = inspect.signature(function, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    flags = [flag for flag in settings_flags() if flag.name not in exclude]
-    function.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
-    return function
+
+def place_flags(data_dir: Path, runs_dir: Path = DEFAULT_RUNS_DIR) -> str:
+    """`` --data-dir D --runs-dir R``, to append to a command that is shown; of the usual folders nothing."""
+    given = (("--data-dir", data_dir, DEFAULT_DATA_DIR), ("--runs-dir", runs_dir, DEFAULT_RUNS_DIR))
+    return "".join(f" {flag} {shlex.quote(str(path))}" for flag, path, usual in given if path != usual)
 
 
 def chosen_dataset(name: str | None, data_dir: Path) -> str:
@@ -77,27 +175,35 @@ def chosen_dataset(name: str | None, data_dir: Path) -> str:
     return resolve_dataset(name, data_dir)
 
 
-def shipped_line(settings: TrainSettings, chosen: Collection[str] = ()) -> str:
-    """A sentence on the settings shipped for a data set and model that override defaults; empty where none do.
+def ensure_prepared(dataset: str, data_dir: Path) -> None:
+    """Generate a data set that needs no files; refuse any other that is not prepared.
 
-    Args:
-        settings: those of a training.
-        chosen: the ones that flags or a file give, which are stronger than what is shipped.
+    Raises:
+        InputError: the data set must be prepared first.
     """
-    from mmssl_cli.config import shipped_settings
+    from pipelines.catalog import load_catalog, prepared_names
+    from pipelines.sources import load_source
 
-    fields = type(settings).model_fields
-    values = {key: getattr(settings, key) for key in shipped_settings(settings.dataset, settings.model)}
-    used = [
-        f"{key.replace('_', '-')} {shown_value(value)}"
-        for key, value in values.items()
-        if key not in chosen and value != fields[key].default
-    ]
-    return f"Settings shipped for {settings.model} on {settings.dataset}: {', '.join(used)}." if used else ""
+    if dataset in prepared_names(data_dir):
+        return
+    entry = load_catalog().entries[dataset]
+    if load_source(entry.source).needs_files:
+        raise InputError(
+            f"Data set {dataset!r} is not prepared in {data_dir}; run `mmssl prep {dataset}"
+            f"{' --from PLACE' if entry.source == 'published' else ''}{place_flags(data_dir)}` first."
+        )
+    from mmssl_cli.console.preparation import prep_reporter
+    from pipelines.prepare import prepare
+
+    with prep_reporter(quiet=verbosity() is Verbosity.QUIET) as steps:
+        prepare(dataset, data_dir=data_dir, reporter=steps)
 
 
-def keyword_flag(name: str, annotation: Any, option: Any, default: Any) -> inspect.Parameter:
-    """A keyword parameter that Typer takes for an option."""
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[annotation, option], default=default
-    )
+def say_if_unfinished(run: RunFolder) -> None:
+    """Say on standard error that a run is not over, so that its model may not be its last."""
+    if verbosity() is Verbosity.QUIET:
+        return
+    if run.is_locked():
+        print(f"Run {run.id} is still being trained; this is its best model so far.", file=sys.stderr)
+    elif not run.is_over():
+        print(f"Run {run.id} was cut off before its end; this is its best model until then.", file=sys.stderr)

@@ -10,8 +10,15 @@ from typing import Annotated, Any, cast, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from mmssl_cli.commands.execution_options import Address, ExecutionTarget, engine_option
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset, keyword_flag
+from mmssl_cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    Address,
+    DataDir,
+    ExecutionTarget,
+    chosen_dataset,
+    engine_option,
+    keyword_flag,
+)
 from mmssl_cli.console.verbosity import Verbosity, verbosity
 from pipelines.errors import UsageError
 from pipelines.recipe import PrepOptions, flag_of, panel_of

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from mmssl_cli.commands.options import DEFAULT_RUNS_DIR, RunsDir
-from mmssl_cli.text import companion
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from mmssl_cli.runs.listing import RunSummary
+from mmssl_cli.console.tables import mean_and_deviation, new_table, show
+from mmssl_cli.runs.listing import RunSummary, list_runs
+from mmssl_cli.text import companion, metric_label
 
 
 def runs(
@@ -26,19 +26,13 @@ def runs(
 
     Example: mmssl runs --json
     """
-    from mmssl_cli.runs.listing import list_runs
-
     found = list_runs(runs_dir)
     if as_json:
-        import json
-
         print(json.dumps([_plain(run) for run in found], indent=2))
         return
     if not found:
         print(f"{runs_dir} holds no runs; `mmssl train` makes one.")
         return
-    from mmssl_cli.console.tables import show
-
     show(_table(found))
     for run in found:
         if run.problem:
@@ -54,11 +48,6 @@ def _plain(run: RunSummary) -> dict[str, Any]:
 
 
 def _table(found: list[RunSummary]) -> Table:
-    from rich.text import Text
-
-    from mmssl_cli.console.tables import mean_and_deviation, new_table
-    from mmssl_cli.text import metric_label
-
     # A column for each metric that selected a model here, and for its companion at the same K.
     selected = list(dict.fromkeys(run.select_on for run in found if "@" in run.select_on))
     tested = list(dict.fromkeys(name for metric in selected for name in (metric, companion(metric))))

@@ -1,16 +1,21 @@
-"""The flags of all models' settings, made from the settings classes."""
+"""Settings on the command line: a flag for each of any model, and a line on those that are shipped."""
 
 from __future__ import annotations
 
 import inspect
 import types
+from collections.abc import Collection
 from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
+from rich.markup import escape
 
 from mmssl_cli.commands.options import keyword_flag
-from mmssl_cli.config import SETTINGS, TrainSettings
+from mmssl_cli.config import SETTINGS, TrainSettings, shipped_settings
 from mmssl_cli.text import shown_value
+
+_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 def settings_flags() -> list[inspect.Parameter]:
@@ -44,25 +49,24 @@ def _declarations() -> dict[str, dict[type[TrainSettings], list[str]]]:
 
 
 def _settings_flag(name: str, declared: dict[type[TrainSettings], list[str]]) -> inspect.Parameter:
-    from rich.markup import escape
-
     fields = {cls: cls.model_fields[name] for cls in declared}
     field = next(iter(fields.values()))
-    kind = _without_none(field.annotation)
     flag = f"--{name.replace('_', '-')}"
     help = escape(field.description or "")
     if default := _default(name):
         help += f" [dim]{escape(f'[default: {default}]')}[/dim]"
     panel = _panel(declared)
-    if kind is bool:
+    if _without_none(field.annotation) is bool:
         option = typer.Option(f"{flag}/--no-{flag[2:]}", help=help, rich_help_panel=panel)
         return keyword_flag(name, bool | None, option, None)
-    choices = tuple(dict.fromkeys(choice for each in fields.values() for choice in _choices(name, each.annotation)))
+    choices = tuple(dict.fromkeys(choice for each in fields.values() for choice in choices_of(each)))
+    if name == "model":
+        choices = tuple(SETTINGS)
     option = typer.Option(
         flag,
         help=help,
         rich_help_panel=panel,
-        metavar=f"<{'|'.join(choices)}>" if choices else _metavar(kind, field.metadata),
+        metavar=f"<{'|'.join(choices)}>" if choices else _metavar(field),
         autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)]) if choices else None,
     )
     return keyword_flag(name, str | None, option, None)
@@ -96,6 +100,30 @@ def _panel(declared: dict[type[TrainSettings], list[str]]) -> str:
     return title if cls in SETTINGS.values() else f"{title} models ({models})"
 
 
+def type_of(field: FieldInfo) -> str:
+    """Type of a setting without its bounds: ``int``, or ``str,...`` for several."""
+    kind = _without_none(field.annotation)
+    if get_origin(kind) is tuple:
+        return f"{get_args(kind)[0].__name__},..."
+    return getattr(kind, "__name__", str(kind))
+
+
+def bounds_of(field: FieldInfo) -> list[tuple[str, Any]]:
+    """Bounds of a setting: ``[(">=", 0), ("<", 1)]``."""
+    return [
+        (sign, getattr(limit, attribute))
+        for attribute, sign in _SIGNS.items()
+        for limit in field.metadata
+        if getattr(limit, attribute, None) is not None
+    ]
+
+
+def choices_of(field: FieldInfo) -> tuple[str, ...]:
+    """Values of a setting that has a list of them; empty for any other."""
+    kind = _without_none(field.annotation)
+    return tuple(str(choice) for choice in get_args(kind)) if get_origin(kind) is Literal else ()
+
+
 def _without_none(annotation: Any) -> Any:
     if get_origin(annotation) in {Union, types.UnionType}:
         kept = [part for part in get_args(annotation) if part is not type(None)]
@@ -103,23 +131,23 @@ def _without_none(annotation: Any) -> Any:
     return annotation
 
 
-def _choices(name: str, kind: Any) -> tuple[str, ...]:
-    if name == "model":
-        return tuple(SETTINGS)
-    kind = _without_none(kind)
-    return tuple(str(choice) for choice in get_args(kind)) if get_origin(kind) is Literal else ()
+def _metavar(field: FieldInfo) -> str:
+    label = {"str": "name", "str,...": "name,..."}.get(type_of(field), type_of(field))
+    return f"<{' '.join([label, *(f'{sign}{value}' for sign, value in bounds_of(field))])}>"
 
 
-def _metavar(kind: Any, limits: list[Any]) -> str:
-    if get_origin(kind) is tuple:
-        element = {int: "int", float: "float"}.get(get_args(kind)[0], "name")
-        return f"<{element},...>"
-    label = {int: "int", float: "float", str: "name"}.get(kind, "value")
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    shown = [
-        f"{sign}{getattr(limit, attribute)}"
-        for attribute, sign in signs.items()
-        for limit in limits
-        if getattr(limit, attribute, None) is not None
+def shipped_line(settings: TrainSettings, chosen: Collection[str] = ()) -> str:
+    """A sentence on the settings shipped for a data set and model that override defaults; empty where none do.
+
+    Args:
+        settings: those of a training.
+        chosen: the ones that flags or a file give, which are stronger than what is shipped.
+    """
+    fields = type(settings).model_fields
+    values = {key: getattr(settings, key) for key in shipped_settings(settings.dataset, settings.model)}
+    used = [
+        f"{key.replace('_', '-')} {shown_value(value)}"
+        for key, value in values.items()
+        if key not in chosen and value != fields[key].default
     ]
-    return f"<{' '.join([label, *shown])}>"
+    return f"Settings shipped for {settings.model} on {settings.dataset}: {', '.join(used)}." if used else ""

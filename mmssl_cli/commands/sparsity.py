@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmssl_cli.commands.plan_options import PlanOptions, carry_out, listed, plans_runs, refuse_idle_flags
-from mmssl_cli.commands.presenting import present
+from mmssl_cli.commands.options import listed
+from mmssl_cli.commands.plan_options import PlanOptions, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, settings_class
 from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from mmssl_cli.evaluation.sparsity import Buckets
+    pass
 
 #: Compared whether they have runs or not; other models only where they have.
 USUAL = ("mmssl", "lightgcn")
@@ -55,14 +55,14 @@ def sparsity(
 
     Example: mmssl sparsity --dataset demo --buckets 0,4,6,100 --metric recall@20 --out results
     """
-    wanted, edges = _metric(metric), _buckets(buckets)
-    names = list(dict.fromkeys([*listed(runs_of), *listed(models)]))
-    plan = _settings(names, options)
-    _check(plan, wanted, edges, options.data_dir)
-
+    from mmssl_cli.evaluation.sparsity import parse_buckets
     from mmssl_cli.reporting.document import Section
     from mmssl_cli.studies.sparsity import section as study
 
+    wanted, edges = _metric(metric), None if buckets is None else parse_buckets(buckets)
+    names = list(dict.fromkeys([*listed(runs_of), *listed(models)]))
+    plan = _settings(names, options)
+    study.check_before_training(plan, options.data_dir, wanted, edges)
     result = carry_out(options.seed_by_seed(plan), options)
     found = [configuration for settings in plan if (configuration := result.configuration(settings)) is not None]
     if found:
@@ -71,7 +71,7 @@ def sparsity(
         section = Section(
             "sparsity", f"Sparse users and items of {plan[0].dataset}", ("No run of this plan succeeded.",)
         )
-    present(section, result, options.out, options.as_json)
+    result.present(section, options)
 
 
 def _metric(text: str) -> str:
@@ -81,12 +81,6 @@ def _metric(text: str) -> str:
     if name not in METRICS or not k.isdecimal() or len(k) > 9 or int(k) < 1:
         raise UsageError(f"There is no metric {text!r}: expected recall@K, precision@K or ndcg@K, such as ndcg@20.")
     return f"{name}@{int(k)}"
-
-
-def _buckets(text: str | None) -> Buckets | None:
-    from mmssl_cli.evaluation.sparsity import parse_buckets
-
-    return None if text is None else parse_buckets(text)
 
 
 def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]:
@@ -119,31 +113,3 @@ def _one(name: str, options: PlanOptions) -> TrainSettings:
     if variant not in VARIANTS:
         raise UsageError(f"There is no variant {variant!r} of {model}: {nearest(variant, VARIANTS)}")
     return options.settings(model, variant=variant)
-
-
-def _check(plan: Sequence[TrainSettings], metric: str, buckets: Buckets | None, data_dir: Path) -> None:
-    """Refuse before any training what could not be shown after it.
-
-    Raises:
-        UsageError: a model would not measure the metric.
-        InputError: no test user is in the buckets.
-    """
-    k = int(metric.partition("@")[2])
-    for settings in plan:
-        if k not in settings.all_ks:
-            ks = ",".join(map(str, settings.all_ks))
-            wanted = ",".join(map(str, sorted({*settings.ks, k})))
-            raise UsageError(f"{metric} is not measured: the cut-offs of {settings.model} are {ks}; add --ks {wanted}.")
-    if buckets is not None:
-        buckets.check_not_empty(_test_degrees(data_dir / plan[0].dataset), plan[0].dataset)
-
-
-def _test_degrees(folder: Path) -> Any:
-    """Training items of each test user of a prepared data set, int64 [n]."""
-    import numpy as np
-
-    from pipelines.prepared import read_prepared
-
-    data = read_prepared(folder, modalities=())
-    degrees = np.bincount(data.pairs("train")[:, 0], minlength=data.num_users)
-    return degrees[np.unique(data.pairs("test")[:, 0])]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmssl_cli.commands.places import place_flags
-from mmssl_cli.commands.plan_options import PlanOptions, carry_out, plans_runs
-from mmssl_cli.commands.presenting import present
+from mmssl_cli.commands.options import place_flags
+from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
+from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import TrainSettings
-from pipelines.errors import InputError, UsageError, nearest
+from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from mmssl_cli.runs.results import Configuration
-    from mmssl_cli.studies.sweep.points import Line
+    pass
 
 
 @plans_runs
@@ -54,8 +51,9 @@ def sweep(
 
     Example: mmssl sweep --dataset demo --param layers=1,2 --param eta=0.5,1 --grid --runs 2
     """
-    from mmssl_cli.experiments.plan import over_seeds
-    from mmssl_cli.studies.sweep.points import lines_of, parse
+    from mmssl_cli.studies.run_selection import configurations_on_same_data
+    from mmssl_cli.studies.sweep.points import lines_of, parse, runs_of
+    from mmssl_cli.studies.sweep.section import sweep_section
 
     if grid and not param:
         raise UsageError("--grid tries every combination of the values that --param gives; give at least two of them.")
@@ -63,25 +61,12 @@ def sweep(
     lines = lines_of(reference, parse(param or (), reference), grid=grid)
     metric = _measured(metric or reference.select_on, reference)
     options.settings()  # the values are right: now the data set
-    plan = {name: run for line in lines for name, run in _named(line, options.runs, over_seeds)}
+    plan = runs_of(lines, options.runs)
     result = carry_out(list(plan.values()), options, names=list(plan))
-
-    from mmssl_cli.studies.sweep.section import sweep_section
-
-    others, problems = _others(reference, options.data_dir, options.runs_dir)
+    others, problems = configurations_on_same_data(reference, options.data_dir, options.runs_dir)
     places = place_flags(options.data_dir, options.runs_dir)
     section = sweep_section(lines, result.configuration, others, metric, problems=problems, places=places)
-    present(section, result, options.out, options.as_json)
-
-
-def _named(line: Line, runs: int, over_seeds: Any) -> Iterable[tuple[str, TrainSettings]]:
-    from mmssl_cli.studies.sweep.points import shown_name, shown_value
-
-    for point in line.points:
-        pairs = zip(line.parameters, point.values, strict=True)
-        shown = ", ".join(f"{shown_name(name)} {shown_value(value)}" for name, value in pairs)
-        for settings in over_seeds(point.settings, runs):
-            yield f"{shown}, seed {settings.seed}", settings
+    result.present(section, options)
 
 
 def _measured(metric: str, reference: TrainSettings) -> str:
@@ -90,19 +75,3 @@ def _measured(metric: str, reference: TrainSettings) -> str:
         ks = ",".join(map(str, reference.all_ks))
         raise UsageError(f"--metric {metric!r} is not measured with --ks {ks}: {nearest(metric, known)}")
     return metric
-
-
-def _others(reference: TrainSettings, data_dir: Path, runs_dir: Path) -> tuple[list[Configuration], list[str]]:
-    """Configurations finished on the very same data, and a sentence on each run that is damaged."""
-    from mmssl_cli.runs.data_match import check_same_data
-    from mmssl_cli.runs.results import configurations, finished_runs
-
-    found, problems = finished_runs(runs_dir, reference.dataset)
-    kept = []
-    for run in found:
-        try:
-            check_same_data(run.folder, reference, data_dir)
-        except InputError:
-            continue
-        kept.append(run)
-    return configurations(kept), problems

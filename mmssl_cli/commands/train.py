@@ -1,61 +1,39 @@
-"""`mmssl train`: settings from flags and a file, then one training or several, then the test metrics."""
+"""`mmssl train`: one run or several seeds of it, then the test metrics."""
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from mmssl_cli.commands.execution_options import Address, EngineName, ExecutionTarget, GpusPerRun
-from mmssl_cli.commands.options import (
-    DEFAULT_DATA_DIR,
-    DEFAULT_RUNS_DIR,
-    DataDir,
-    RunsDir,
-    accepts_settings,
-    chosen_dataset,
-    shipped_line,
-)
-from mmssl_cli.commands.plan_options import Jobs, PlanOptions
-from mmssl_cli.commands.prepared_data import ensure_prepared
-from mmssl_cli.commands.resume_command import Session
-from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings, merge_settings, read_toml
+from mmssl_cli.commands.options import place_flags
+from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
+from mmssl_cli.commands.settings_flags import shipped_line
+from mmssl_cli.config import RESUMABLE, changed_settings
 from mmssl_cli.console.errors import disk_is_full
 from mmssl_cli.console.results import present
+from mmssl_cli.console.training import Reporter, make_reporter
 from mmssl_cli.console.verbosity import verbosity
 from mmssl_cli.distributed import torchrun
 from pipelines.errors import InputError, MmsslError, UsageError
 
 if TYPE_CHECKING:
-    from mmssl_cli.console.training import Reporter
+    from mmssl_cli.config import TrainSettings
     from mmssl_cli.training.trainer import RunResult
 
-#: What a resumed run may change: how long it trains and where, never what it computes.
-RESUMABLE = ("epochs", "patience", *RUNTIME_FIELDS)
 _RESUMABLE_FLAGS = ", ".join(name.replace("_", "-") for name in RESUMABLE)
 
 
-@accepts_settings
+@plans_runs(exclude=("dry_run", "out"))
 def train(
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="TOML file of settings; flags are stronger."),
-    ] = None,
-    runs: Annotated[
-        int,
-        typer.Option(
-            "--runs",
-            min=1,
-            metavar="N",
-            help="Train N times, with seed, seed + 1, ...; report mean and deviation.",
-        ),
-    ] = 1,
+    options: PlanOptions,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -72,14 +50,6 @@ def train(
             "cut off.",
         ),
     ] = False,
-    tensorboard: Annotated[
-        bool,
-        typer.Option(
-            "--tensorboard",
-            help="Write every epoch for TensorBoard also, into RUN/tensorboard; it comes with "
-            + escape("pip install 'mmssl[tensorboard]'."),
-        ),
-    ] = False,
     distributed: Annotated[
         bool,
         typer.Option(
@@ -88,14 +58,6 @@ def train(
             "one process, to rounding.",
         ),
     ] = False,
-    jobs: Jobs = 1,
-    engine: EngineName = "local",
-    address: Address = None,
-    gpus_per_run: GpusPerRun = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
-    **flags: Any,
 ) -> None:
     """Train a model on a prepared data set and report its test metrics.
 
@@ -110,26 +72,164 @@ def train(
 
     Example: mmssl train --config my.toml --lr 5e-4
     """
-    from mmssl_cli.console.training import make_reporter
-
-    given = {name: value for name, value in flags.items() if value is not None}
-    if resume is not None and (runs > 1 or continued):
+    if resume is not None and (options.runs > 1 or continued):
         raise UsageError("--resume goes on with one run; leave out --runs and --continue.")
-    place = ExecutionTarget(engine, address, gpus_per_run)
-    if jobs > 1 or place.engine != "local":
+    if options.jobs > 1 or options.target.engine != "local":
         if resume is not None or distributed:
             raise UsageError("--jobs and --engine train several runs at once; leave out --resume and --distributed.")
-        options = PlanOptions(given, place, runs, jobs, False, config, None, as_json, tensorboard, data_dir, runs_dir)
-        return _at_once(options)
-    torchrun.check(distributed, runs > 1 or continued)
-    session = Session(given, config, runs, data_dir, runs_dir, distributed)
+        return _train_at_once(options)
+    torchrun.check(distributed, options.runs > 1 or continued)
+    session = Session(options, resume, continued, distributed)
     if distributed and torchrun.rank():
-        return _follow(session, resume)
+        with _only_own_problems():
+            session.train(Reporter())
+        return
     reporter = make_reporter(verbosity())
-    if tensorboard:
-        reporter = _also_to_tensorboard(reporter, runs_dir, resume)
+    if options.tensorboard:
+        reporter = _also_to_tensorboard(reporter, options.runs_dir, resume)
     try:
-        _lead(session, resume, reporter, continued)
+        with _with_advice(session, reporter):
+            session.train(reporter)
+    finally:
+        reporter.close()
+    present({result.folder: result.record for result in session.results}, options.as_json)
+
+
+def _train_at_once(options: PlanOptions) -> None:
+    """Train the seeds by several workers.
+
+    Raises:
+        typer.Exit: a run failed (1), or Ctrl-C (130).
+    """
+    settings = options.settings()
+    from mmssl_cli.commands.running import carry_out
+
+    result = carry_out(options.seed_by_seed([settings]), options)
+    finished = {outcome.run.folder.path: outcome.run.result for outcome in result.outcomes if outcome.run is not None}
+    if finished:
+        present(finished, options.as_json)
+    result.raise_failures()
+
+
+@dataclass
+class Session:
+    """Training in this process, as far as it has come.
+
+    Attributes:
+        resume: the run to resume; None to train the runs that the options ask for.
+        plan: settings of these runs.
+        results: of the runs that are finished.
+    """
+
+    options: PlanOptions
+    resume: str | None
+    continued: bool
+    distributed: bool
+    plan: Sequence[TrainSettings] = ()
+    results: list[RunResult] = field(default_factory=list)
+
+    def train(self, reporter: Reporter) -> None:
+        """Train together with the other processes, where there are any."""
+        if self.distributed:
+            from mmssl_cli.training.process_group import join
+
+            join()
+        for result in self._plan(reporter) if self.resume is None else self._resume(self.resume, reporter):
+            self.results.append(result)
+        if self.distributed:
+            from mmssl_cli.training.process_group import part
+
+            part()
+
+    def _plan(self, reporter: Reporter) -> Iterator[RunResult]:
+        options = self.options
+        with self._together():
+            settings = options.settings(prepared=not (self.distributed and torchrun.rank()))
+            if line := shipped_line(settings, options.named):
+                reporter.message(line)
+            self.plan = options.seed_by_seed([settings])
+        # torch: only once the settings are right
+        from mmssl_cli.experiments.in_process import train_in_process
+
+        return train_in_process(self.plan, options.data_dir, options.runs_dir, reporter, reuse=self.continued)
+
+    def _resume(self, argument: str, reporter: Reporter) -> Iterator[RunResult]:
+        from mmssl_cli.runs.listing import resolve_run
+
+        options = self.options
+        with self._together():
+            run = resolve_run(argument, options.runs_dir)
+            changed = changed_settings(run.settings(), options.named)
+            refused = [
+                f"{name.replace('_', '-')} ({old}, not {new})"
+                for name, (old, new) in changed.items()
+                if name not in RESUMABLE
+            ]
+            if refused:
+                raise UsageError(
+                    f"Run {run.id} was trained with another {', '.join(refused)}; a resumed run keeps its settings, "
+                    f"only {_RESUMABLE_FLAGS} may change. Leave these out, or start a new run."
+                )
+        from mmssl_cli.training.trainer import resume_run
+
+        overrides = {name: new for name, (_, new) in changed.items()}
+        yield resume_run(run.path, overrides, data_dir=options.data_dir, reporter=reporter)
+
+    def _together(self) -> AbstractContextManager[None]:
+        """A block whose problems are those of all processes; one process alone need not import PyTorch for it."""
+        if not self.distributed:
+            return nullcontext()
+        from mmssl_cli.training.process_group import together
+
+        return together()
+
+    def under_way(self, info: Mapping[str, Any]) -> str | None:
+        """The id of the run that was begun and is not finished; ``info`` is what the reporter was told last."""
+        finished = {result.folder.resolve().name for result in self.results}
+        return info["run"] if "run" in info and info["run"] not in finished else None
+
+    def command(self, run: str | None) -> str:
+        """The command line that resumes one run, or all of several."""
+        options = self.options
+        if options.runs == 1 and run is not None:
+            words = ["--resume", run]
+        else:
+            settings = {"config": options.config, **options.given, "runs": options.runs}
+            words = [word for name, value in settings.items() for word in _flag(name, value)] + ["--continue"]
+        program = torchrun.command() if self.distributed else ["mmssl", "train"]
+        return shlex.join([*program, *words]) + place_flags(options.data_dir, options.runs_dir)
+
+    def interruption(self, info: Mapping[str, Any]) -> str:
+        """The sentence after Ctrl-C."""
+        run = self.under_way(info)
+        if run is None and not self.results:
+            return "Interrupted before training began; nothing was saved."
+        what = "Interrupted." if self.options.runs == 1 else f"{self.place()} was interrupted; {self.finished()}."
+        return f"{what} Go on with: {self.command(run)}"
+
+    def finished(self) -> str:
+        """The runs of several that are finished."""
+        seeds = [f"seed {result.record['seed']} ({result.folder.name})" for result in self.results]
+        return f"finished: {', '.join(seeds)}" if seeds else "none is finished"
+
+    def place(self) -> str:
+        """The run that is under way, among how many."""
+        done = len(self.results)
+        return f"Run {done + 1} of {len(self.plan)} (seed {self.plan[done].seed})"
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{flag[2:]}"]
+    return [] if value is None else [flag, str(value)]
+
+
+@contextmanager
+def _with_advice(session: Session, reporter: Reporter) -> Iterator[None]:
+    """Say how far a session has come that is interrupted or fails, and the command that resumes it."""
+    try:
+        yield
     except KeyboardInterrupt:
         reporter.close()
         print(session.interruption(reporter.info), file=sys.stderr)
@@ -141,78 +241,29 @@ def train(
         run = session.under_way(reporter.info)
         if run is not None and disk_is_full(problem):
             raise InputError(
-                f"The disk is full: {runs_dir / run} cannot be written; free some space, then go on with: "
-                f"{session.command(run)}"
+                f"The disk is full: {session.options.runs_dir / run} cannot be written; free some space, then go on "
+                f"with: {session.command(run)}"
             ) from problem
-        if run is not None and _lost_another(problem):
+        if run is not None and isinstance(problem, torchrun.LostError):
             torchrun.ignore_sigterm()
             raise MmsslError(f"{problem} Go on with: {session.command(run)}") from problem
         raise
-    finally:
-        reporter.close()
-    present(session.results, as_json)
 
 
-def _at_once(options: PlanOptions) -> None:
-    """Train the seeds as a plan.
-
-    Raises:
-        typer.Exit: a run failed (1), or Ctrl-C (130).
-    """
-    from mmssl_cli.commands.seeds import train_seeds
-
-    settings = _merge(options.given, options.config, options.data_dir)
-    ensure_prepared(settings.dataset, options.data_dir)
-    results = train_seeds(settings, options)
-    if results:
-        present(results, options.as_json)
-    if len(results) < options.runs:
-        raise typer.Exit(1)
-
-
-def _lead(session: Session, resume: str | None, reporter: Reporter, continued: bool = False) -> None:
-    if session.distributed:
-        from mmssl_cli.training.process_group import join
-
-        join()
-    if resume is not None:
-        session.results.append(_resume(resume, session, reporter))
-    else:
-        _train(session, reporter, continued)
-    if session.distributed:
-        from mmssl_cli.training.process_group import part
-
-        part()
-
-
-def _follow(session: Session, resume: str | None) -> None:
-    """Train along with the leading process, and say only what went wrong on this one alone."""
-    from mmssl_cli.console.training import Reporter
-    from mmssl_cli.distributed.collectives import LostError
-    from mmssl_cli.training.process_group import ReportedByRankZero
-
+@contextmanager
+def _only_own_problems() -> Iterator[None]:
+    """On a process that follows, say only what went wrong on it alone; the leading process says the rest."""
     try:
-        _lead(session, resume, Reporter())
+        yield
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except (ReportedByRankZero, LostError) as problem:
-        torchrun.ignore_sigterm()
-        raise typer.Exit(problem.exit_code) from problem
     except MmsslError as problem:
+        from mmssl_cli.training.process_group import ReportedByRankZero
+
+        if isinstance(problem, ReportedByRankZero | torchrun.LostError):
+            torchrun.ignore_sigterm()
+            raise typer.Exit(problem.exit_code) from problem
         raise MmsslError(f"Process {torchrun.rank()}: {problem}") from problem
-
-
-def _together(session: Session) -> AbstractContextManager[None]:
-    """A block whose problems are those of all processes; one process alone need not import PyTorch for it."""
-    if not session.distributed:
-        return nullcontext()
-    from mmssl_cli.training.process_group import together
-
-    return together()
-
-
-def _lost_another(problem: Exception) -> bool:
-    return type(problem).__name__ == "LostError"  # its module imports PyTorch, which may not have been needed yet
 
 
 def _also_to_tensorboard(reporter: Reporter, runs_dir: Path, resume: str | None) -> Reporter:
@@ -223,78 +274,3 @@ def _also_to_tensorboard(reporter: Reporter, runs_dir: Path, resume: str | None)
     # A run that is resumed by its path need not lie in the folder of the runs.
     folder = resolve_run(resume, runs_dir).path.resolve().parent if resume is not None else runs_dir
     return with_tensorboard(reporter, folder, lambda run: RunFolder(run).read_metrics())
-
-
-def _train(session: Session, reporter: Reporter, continued: bool) -> None:
-    with _together(session):
-        settings = _merge(session.given, session.config, session.data_dir)
-        chosen = {*session.given, *(read_toml(session.config) if session.config else ())}
-        if line := shipped_line(settings, chosen):
-            reporter.message(line)
-        if not (session.distributed and torchrun.rank()):
-            ensure_prepared(settings.dataset, session.data_dir)
-    for number in range(session.runs):
-        session.seed = settings.seed + number
-        seeded = build_settings({**settings.model_dump(), "seed": session.seed})
-        session.results.append(_train_one(seeded, session, reporter, continued))
-
-
-def _train_one(settings: TrainSettings, session: Session, reporter: Reporter, continued: bool) -> RunResult:
-    # torch: only once the settings are right
-    from mmssl_cli.training.trainer import RunResult, train_run
-
-    if not continued:
-        return train_run(settings, session.data_dir, session.runs_dir, reporter=reporter)
-    from mmssl_cli.experiments.ensure_run import ensure_run
-    from mmssl_cli.experiments.plan import RunIndex
-    from mmssl_cli.runs.folder import RunFolder
-
-    planned = RunIndex(session.runs_dir).find(settings, session.data_dir)
-    for problem in planned.problems:
-        reporter.message(problem)
-    folder = ensure_run(settings, session.data_dir, session.runs_dir, reporter)
-    if planned.run is not None:
-        reporter.message(f"Seed {settings.seed} is finished already: run {planned.run.id}")
-    return RunResult(folder, RunFolder.open(folder).read_result())
-
-
-def _merge(given: Mapping[str, Any], config: Path | None, data_dir: Path) -> TrainSettings:
-    named = given.get("dataset", read_toml(config).get("dataset") if config else None)
-    name = chosen_dataset(None if named is None else str(named), data_dir)
-    return merge_settings({**given, "dataset": name}, config)
-
-
-def _resume(argument: str, session: Session, reporter: Reporter) -> RunResult:
-    from mmssl_cli.runs.listing import resolve_run
-
-    with _together(session):
-        run = resolve_run(argument, session.runs_dir)
-        from_file = read_toml(session.config) if session.config else {}
-        changed = changed_settings(run.settings(), {**from_file, **session.given})
-        refused = [name for name in changed if name not in RESUMABLE]
-        if refused:
-            what = ", ".join(
-                f"{name.replace('_', '-')} ({changed[name][0]}, not {changed[name][1]})" for name in refused
-            )
-            raise UsageError(
-                f"Run {run.id} was trained with another {what}; a resumed run keeps its settings, only "
-                f"{_RESUMABLE_FLAGS} may change. Leave these out, or start a new run."
-            )
-    from mmssl_cli.training.trainer import resume_run
-
-    overrides = {name: new for name, (_, new) in changed.items()}
-    return resume_run(run.path, overrides, data_dir=session.data_dir, reporter=reporter)
-
-
-def changed_settings(saved: TrainSettings, given: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The settings among ``given`` that differ from the saved ones: name -> (saved value, given value).
-
-    Raises:
-        UsageError: a given setting does not exist or is out of its range.
-    """
-    # Another model has other settings: the comparison is made within the run's own model.
-    checked = build_settings({**saved.model_dump(), **given, "model": saved.model})
-    pairs = {name: (getattr(saved, name), getattr(checked, name)) for name in given if name != "model"}
-    if "model" in given:
-        pairs["model"] = (saved.model, given["model"])
-    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}

@@ -11,6 +11,7 @@ from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings
 from mmssl_cli.config.merging import (
     SHIPPED,
     build_settings,
+    changed_settings,
     merge_settings,
     read_toml,
     settings_to_toml,
@@ -18,9 +19,10 @@ from mmssl_cli.config.merging import (
 )
 from mmssl_cli.config.mmssl import VARIANTS, MMSSLSettings
 from mmssl_cli.config.registry import SETTINGS, settings_class
-from mmssl_cli.config.train import RUNTIME_FIELDS, GraphSettings, TrainSettings
+from mmssl_cli.config.train import RESUMABLE, RUNTIME_FIELDS, GraphSettings, TrainSettings
 
 __all__ = [
+    "RESUMABLE",
     "RUNTIME_FIELDS",
     "SETTINGS",
     "SHIPPED",
@@ -31,6 +33,7 @@ __all__ = [
     "MMSSLSettings",
     "TrainSettings",
     "build_settings",
+    "changed_settings",
     "merge_settings",
     "read_toml",
     "settings_class",

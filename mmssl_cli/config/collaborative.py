@@ -1,4 +1,4 @@
-"""Settings of the models that know interactions alone."""
+"""Settings of the models of interactions alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NGCFSettings(GraphSettings):
     model: Literal["ngcf"] = "ngcf"
     layers: int = 3
     l2_weight: float = 1e-5
-    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on what each layer puts out (message dropout).")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on the output of each layer (message dropout).")
     node_dropout: float = Field(0.0, ge=0, lt=1, description="Share of nodes whose messages a layer blocks.")
     layer_scaling: Literal["l2", "none"] = Field(
         "l2",
@@ -43,10 +43,10 @@ class NGCFSettings(GraphSettings):
 
 
 class NodeContrastSettings(GraphSettings):
-    """What models share that contrast two embeddings of a node."""
+    """Settings of models that contrast two embeddings of a node."""
 
     contrast_negatives: Literal["batch", "all"] = Field(
-        "batch", description="What a node is told apart from in the contrast: the nodes of the batch, or all nodes."
+        "batch", description="Negatives of a node in the contrast: the other nodes of the batch, or all other nodes."
     )
 
 
@@ -60,8 +60,7 @@ class SGLSettings(NodeContrastSettings):
     l2_weight: float = 1e-4
     augmentation: Literal["edge-drop", "node-drop", "random-walk"] = Field(
         "edge-drop",
-        description="How a view damages the graph: by leaving out edges, nodes with their edges, or other edges in "
-        "each layer.",
+        description="Augmentation of a view's graph: drop edges, nodes with their edges, or other edges in each layer.",
     )
     edge_dropout: float = Field(0.1, ge=0, lt=1, description="Share of edges, or of nodes, that a view leaves out.")
     contrast_weight: float = Field(0.1, ge=0, description="Weight lambda_1 of the contrast of the two views.")
@@ -105,7 +104,7 @@ class HCCFSettings(NodeContrastSettings):
     )
     residual: bool = Field(
         True,
-        description="Whether a layer keeps what it was given, as in the paper; its authors' later program does not.",
+        description="Residual connection of a layer, as in the paper; its authors' later program has none.",
     )
     leaky_slope: float = Field(0.5, ge=0, le=1, description="Slope of LeakyReLU for negative numbers; 1 turns it off.")
     edge_dropout: float = Field(

@@ -30,7 +30,7 @@ class LightGCNMSettings(GraphSettings):
     model: Literal["lightgcn-m"] = "lightgcn-m"
     content_join: Literal["sum", "concat"] = Field(
         "sum",
-        description="How content enters layer 0: added to the items' embeddings, or beside them as further columns.",
+        description="Content in layer 0: added to the items' embeddings, or concatenated to them.",
     )
     feature_weight: float = Field(1.0, ge=0, description="Weight of the content, rows of length 1, in layer 0.")
 
@@ -48,7 +48,7 @@ class MMGCNSettings(GraphSettings):
         "1/sqrt(N_u) (left).",
     )
     combination: Literal["concat", "elementwise"] = Field(
-        "elementwise", description="How a node's neighbourhood meets its own part: beside each other, or added."
+        "elementwise", description="Combination of a node's neighbourhood with its own part: concatenated, or added."
     )
     lr: float = 5e-4
 
@@ -64,15 +64,15 @@ class GRCNSettings(TrainSettings):
     routing_steps: int = Field(3, ge=0, le=16, description="Iterations T of the routing that finds users' prototypes.")
     integration: Literal["confidence", "max", "mean"] = Field(
         "confidence",
-        description="How an edge's affinities in each modality make its weight: the largest after learnt confidences, "
-        "the largest, or the mean.",
+        description="Weight of an edge from its affinities in each modality: the largest after learnt confidences, the "
+        "largest, or the mean.",
     )
     pruning: Literal["soft", "hard"] = Field(
         "soft", description="Edges keep their weights, or those of negative weight are cut off."
     )
     fusion: Literal["concat", "mean", "id"] = Field(
         "concat",
-        description="What is ranked by: ids and content beside each other, their mean, or the ids alone.",
+        description="Final embeddings: ids and content concatenated, their mean, or the ids alone.",
     )
     lr: float = 1e-4
 
@@ -85,7 +85,7 @@ class CLCRecSettings(TrainSettings):
 
     model: Literal["clcrec"] = "clcrec"
     loss: Literal["contrast"] = Field(  # type: ignore[assignment]
-        "contrast", description="Ranking loss: the contrast of users with items that the model has instead of BPR."
+        "contrast", description="Ranking loss: the model's own contrast of users with items."
     )
     contrast_weight: float = Field(
         0.5,
@@ -95,7 +95,7 @@ class CLCRecSettings(TrainSettings):
     )
     contrast_temperature: float = Field(2.0, gt=0, description="Temperature tau of both contrasts.")
     hybrid_share: float = Field(
-        0.5, ge=0, le=1, description="Probability rho that an item is stood for by its content beside a user."
+        0.5, ge=0, le=1, description="Probability rho that content replaces an item in the contrast with users."
     )
     num_negatives: int = Field(
         128, ge=1, description="Negative items K of a step, shared by its triples; at most the batch size."
@@ -111,9 +111,9 @@ class BM3Settings(GraphSettings):
 
     model: Literal["bm3"] = "bm3"
     loss: Literal["bootstrap"] = Field(  # type: ignore[assignment]
-        "bootstrap", description="Ranking loss: the reconstruction of the graph that the model has instead of BPR."
+        "bootstrap", description="Ranking loss: the model's own reconstruction of the graph."
     )
-    layers: int = Field(1, ge=0, le=16, description="Layers L of propagation over the interaction graph.")
+    layers: int = 1
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout that makes the target view of an embedding.")
     contrast_weight: float = Field(
         2.0, ge=0, description="Weight of the alignment of content with ids and with its own other view."

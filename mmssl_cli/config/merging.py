@@ -1,4 +1,4 @@
-"""From flags, files and what is shipped to validated settings, and back to TOML."""
+"""Merging of flags, files and shipped settings into validated ones, and TOML."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import ValidationError
 
 from mmssl_cli.config.registry import SETTINGS, settings_class
@@ -18,10 +19,10 @@ SHIPPED = Path(__file__).parents[1] / "presets"
 
 
 def parse_toml(path: Path, absent: str) -> dict[str, Any]:
-    """The content of a TOML file.
+    """Read a TOML file.
 
     Args:
-        absent: the sentence where there is no such file.
+        absent: message of the error if there is no such file.
 
     Raises:
         InputError: the file is missing, cannot be read or is not TOML.
@@ -37,7 +38,7 @@ def parse_toml(path: Path, absent: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A flat TOML file of settings, its keys with underscores; tables in it (provenance) are left out.
+    """Read a flat TOML file of settings, keys with underscores; the table ``provenance`` is left out.
 
     Raises:
         InputError: the file is missing or is not TOML.
@@ -50,7 +51,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def shipped_settings(dataset: str, model: str) -> dict[str, Any]:
-    """The shipped settings of a data set and a model: empty where none are shipped."""
+    """Return the shipped settings of a data set and a model, empty if there are none."""
     path = SHIPPED / dataset / f"{model}.toml"
     return read_toml(path) if path.is_file() and dataset != "ranges" else {}
 
@@ -93,6 +94,20 @@ def build_settings(values: Mapping[str, Any]) -> TrainSettings:
         raise UsageError(_sentence(problem)) from problem
 
 
+def changed_settings(saved: TrainSettings, given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The settings among ``given`` that differ from the saved ones: name -> (saved value, given value).
+
+    Raises:
+        UsageError: a given setting does not exist or is out of its range.
+    """
+    # Another model has other settings: the comparison is made within the run's own model.
+    checked = build_settings({**saved.model_dump(), **given, "model": saved.model})
+    pairs = {name: (getattr(saved, name), getattr(checked, name)) for name in given if name != "model"}
+    if "model" in given:
+        pairs["model"] = (saved.model, given["model"])
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
+
+
 def _check_key(key: str, model: str, where: str) -> None:
     fields = settings_class(model).model_fields
     if key in fields:
@@ -117,9 +132,7 @@ def _sentence(problem: ValidationError) -> str:
 
 
 def settings_to_toml(settings: TrainSettings, provenance: Mapping[str, Any] | None = None) -> str:
-    """The settings as flat TOML with dashes in the keys, and a ``[provenance]`` table when given."""
-    import tomli_w
-
+    """Write settings as flat TOML with dashes in the keys, and a ``[provenance]`` table when given."""
     flat = {
         key.replace("_", "-"): list(value) if isinstance(value, tuple) else value
         for key, value in settings.model_dump().items()

@@ -10,15 +10,20 @@ from mmssl_cli.config.mmssl import AdversarySettings
 from mmssl_cli.config.train import GraphSettings
 
 
-class FREEDOMSettings(GraphSettings):
+class ItemGraphSettings(GraphSettings):
+    """Settings of models with a graph among items, by their content."""
+
+    item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graph among items.")
+    graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
+
+
+class FREEDOMSettings(ItemGraphSettings):
     """FREEDOM. A frozen graph among items beside a pruned graph of interactions."""
 
     paper = "Zhou and Shen, MM 2023"
     needs_content = True
 
     model: Literal["freedom"] = "freedom"
-    item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graph among items.")
-    graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
     visual_weight: float = Field(
         0.1,
         ge=0,
@@ -33,7 +38,7 @@ class FREEDOMSettings(GraphSettings):
     )
 
 
-class LATTICESettings(GraphSettings):
+class LATTICESettings(ItemGraphSettings):
     """LATTICE. Item graphs mined from content and learnt with it, before LightGCN."""
 
     paper = "Zhang et al., MM 2021"
@@ -41,15 +46,13 @@ class LATTICESettings(GraphSettings):
 
     model: Literal["lattice"] = "lattice"
     lr: float = 5e-4
-    item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graph among items.")
-    graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
     graph_refresh: int = Field(1, ge=1, description="Epochs between two refreshes of the learnt graph among items.")
     skip_weight: float = Field(
         0.9, ge=0, le=1, description="Share of the graph of the raw features beside that of the projected ones."
     )
 
 
-class MGCNSettings(GraphSettings):
+class MGCNSettings(ItemGraphSettings):
     """MGCN. Content purified by behaviour, spread over item graphs and fused by preference."""
 
     paper = "Yu et al., MM 2023"
@@ -57,8 +60,6 @@ class MGCNSettings(GraphSettings):
 
     model: Literal["mgcn"] = "mgcn"
     l2_weight: float = 1e-4
-    item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graphs among items.")
-    graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
     contrast_weight: float = Field(
         0.01, ge=0, description="Weight of the contrast between fused content and behaviour."
     )
@@ -66,7 +67,7 @@ class MGCNSettings(GraphSettings):
 
 
 class ModalityViewsSettings(GraphSettings):
-    """What models share that propagate the ids and each modality beside each other, and join them linearly."""
+    """Settings of models that propagate the ids and each modality separately, and join them linearly."""
 
     feature_scaling: Literal["none", "standard", "l2", "whiten"] = "l2"
     layers: int = 3

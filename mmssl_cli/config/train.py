@@ -1,4 +1,4 @@
-"""What the settings of every model have in common."""
+"""Settings of every model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pydantic.fields import FieldInfo
 
 from mmssl_cli.text import DEFAULT_METRIC
 
-#: Settings that say where and how a run was trained, and nothing of what it computes.
+#: Settings of where and how a run is trained, which do not change what it computes.
 RUNTIME_FIELDS = ("device", "cuda_graph")
+#: Settings that a resumed run may change: how long it trains and where, never what it computes.
+RESUMABLE = ("epochs", "patience", *RUNTIME_FIELDS)
 
 
 class TrainSettings(BaseModel):
@@ -28,7 +30,7 @@ class TrainSettings(BaseModel):
 
     #: Authors, venue and year of the model's paper, such as ``He et al., SIGIR 2020``.
     paper: ClassVar[str | None] = None
-    #: Whether the model is nothing without item features.
+    #: True if the model needs item features.
     needs_content: ClassVar[bool] = False
     #: Ranges that `mmssl tune` searches where ``presets/ranges`` has no file for the model, as such a file has them.
     ranges: ClassVar[Mapping[str, Any]] = {
@@ -47,10 +49,12 @@ class TrainSettings(BaseModel):
         description="Scaling of raw features: as they are, columns standardised, rows of length 1, or principal "
         "components of unit variance.",
     )
-    feature_components: int = Field(64, ge=1, description="Most principal components that whiten keeps a modality.")
+    feature_components: int = Field(
+        64, ge=1, description="Maximum number of principal components that whiten keeps of a modality."
+    )
     embedding_dim: int = Field(64, ge=1, le=8192, description="Size d of the user and item embeddings.")
     batch_size: int = Field(1024, ge=1, description="Training triples a step.")
-    epochs: int = Field(200, ge=1, description="Most epochs to train.")
+    epochs: int = Field(200, ge=1, description="Maximum number of epochs.")
     patience: int = Field(15, ge=1, description="Epochs without a better validation score before training stops.")
     evaluate_every: int = Field(1, ge=1, description="Epochs between two validations.")
     select_on: str = Field(DEFAULT_METRIC, description="Validation metric that selects the model, e.g. recall@20.")
@@ -72,15 +76,16 @@ class TrainSettings(BaseModel):
     )
     softmax_temperature: float = Field(0.2, gt=0, description="Temperature of the cosine in the softmax loss.")
     negative_sampler: Literal["uniform", "popularity"] = Field(
-        "uniform", description="How negative items are drawn: evenly, or by their number of interactions."
+        "uniform",
+        description="Distribution of negative items: uniform, or proportional to their number of interactions.",
     )
     user_sampling: Literal["interaction", "user"] = Field(
         "interaction",
-        description="How positives are drawn: each interaction once, or users evenly, then one item each.",
+        description="Sampling of positives: each interaction once, or users evenly and then one item each.",
     )
     seed: int = Field(2023, ge=0, lt=2**63, description="Seed of every random choice.")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where to train; auto takes a GPU if there is one."
+        "auto", description="Device to train on; auto takes a GPU if there is one."
     )
     cuda_graph: bool = Field(
         False,
@@ -139,12 +144,12 @@ class TrainSettings(BaseModel):
 
     @property
     def all_ks(self) -> tuple[int, ...]:
-        """The cut-offs to compute: those asked for and the one that selects the model."""
+        """Cut-offs to compute: ``ks`` and the one that selects the model."""
         return tuple(sorted({*self.ks, int(self.select_on.partition("@")[2])}))
 
 
 class GraphSettings(TrainSettings):
-    """What models that propagate over the interaction graph share."""
+    """Settings of models that propagate over the interaction graph."""
 
     layers: int = Field(2, ge=0, le=16, description="Layers L of propagation over the interaction graph (Eq. 10).")
     adjacency: Literal["sym", "left"] = Field(

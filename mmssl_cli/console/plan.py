@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -11,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from mmssl_cli.console.tables import new_table, show
 from mmssl_cli.console.training import clock, epoch_line
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import pluralize
@@ -206,6 +210,34 @@ def make_plan_reporter(level: Verbosity) -> PlanReporter:
         return PlanReporter()
     kind = LivePlanReporter if console.is_terminal and not console.is_dumb_terminal else PlainPlanReporter
     return kind(console, verbose=level is Verbosity.VERBOSE)
+
+
+def print_plan(runs: Sequence[tuple[str, str, str | None, float | None]], total: float | None, as_json: bool) -> None:
+    """Print what a plan would do.
+
+    Args:
+        runs: name, status, id where there is one, and seconds still to train of each run.
+        total: seconds of all; None where unknown.
+    """
+    if as_json:
+        rows = [dict(zip(("run", "stands", "in", "seconds"), run, strict=True)) for run in runs]
+        print(json.dumps({"runs": rows, "seconds": total}, indent=2))
+        return
+    table = new_table()
+    for heading in ("Run", "Stands", "In", "Time"):
+        table.add_column(heading)
+    for name, status, run, seconds in runs:
+        shown = "unknown" if seconds is None else clock(seconds) if seconds else ""
+        table.add_row(name, status, run or "", shown)
+    show(table)
+    print(f"\n{plan_line([status for _, status, _, _ in runs], total)}")
+
+
+def print_failures(failures: Sequence[tuple[str, str, Path | None]]) -> None:
+    """Name on standard error the runs that failed, why, and where their logs are."""
+    print(f"{pluralize(len(failures), 'run')} failed:", file=sys.stderr)
+    for name, problem, log in failures:
+        print(f"- {name}: {problem}{f' Its log: {log}' if log else ''}", file=sys.stderr)
 
 
 def plan_line(statuses: Sequence[str], seconds: float | None) -> str:

@@ -1,6 +1,11 @@
-"""A section on the terminal: text, tables, and what is missing with the command that makes it."""
+"""A section of results on the terminal, as JSON and as files."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -8,6 +13,24 @@ from rich.text import Text
 from mmssl_cli.console.tables import rich_table, show
 from mmssl_cli.reporting.document import Section
 from mmssl_cli.reporting.plain import filled, notes_of, one_line
+
+
+def present_section(section: Section, out: Path | None, as_json: bool) -> None:
+    """Print a section, as text or JSON, and write its tables and figures into a folder where one is given.
+
+    Raises:
+        InputError: the files cannot be written.
+    """
+    if as_json:
+        print(json.dumps(section_values(section), indent=2))
+    else:
+        show_section(section)
+    if out is not None:
+        from mmssl_cli.reporting.writing import write_section
+
+        written = write_section(section, out)
+        if not as_json:
+            print(f"\nWritten to {out}: {', '.join(sorted({path.suffix[1:] for path in written}))} files.")
 
 
 def show_section(section: Section) -> None:
@@ -30,3 +53,30 @@ def show_section(section: Section) -> None:
             console.print(Text(f"- {one_line(missing.what)}"), soft_wrap=whole)
             # One line, however narrow the terminal: it is there to be copied.
             console.print(Text(f"  {one_line(missing.command)}", style="bold"), soft_wrap=True)
+
+
+def section_values(section: Section) -> dict[str, Any]:
+    """A section as plain values for JSON: the numbers behind the cells, and their texts where there is none."""
+    return {
+        "section": section.title,
+        "text": list(section.text),
+        "tables": [
+            {
+                "table": table.title,
+                "rows": [_row(table.columns, row) for row in table.rows],
+                "notes": list(table.notes),
+            }
+            for table in section.tables
+        ],
+        "missing": [{"what": missing.what, "command": missing.command} for missing in section.missing],
+    }
+
+
+def _row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for column, cell in zip(columns, row, strict=True):
+        words = None if cell.text in ("", "-") else cell.text
+        values[column] = words if cell.value is None else cell.value
+        if cell.deviation is not None:
+            values[f"{column} deviation"] = cell.deviation
+    return values

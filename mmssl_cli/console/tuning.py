@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mmssl_cli.console.tables import new_table, show
 from mmssl_cli.console.verbosity import Verbosity
-from mmssl_cli.text import pluralize, shown_value
+from mmssl_cli.text import metric_label, pluralize, shown_value
+
+#: Trials of a search that are shown in the end.
+_SHOWN = 5
 
 
 class Trial(Protocol):
@@ -88,6 +93,24 @@ class PlainTuneReporter(TuneReporter):
 def make_tune_reporter(level: Verbosity) -> TuneReporter:
     """The reporter for a verbosity."""
     return TuneReporter() if level is Verbosity.QUIET else PlainTuneReporter(Console(stderr=True))
+
+
+def print_trials(found: Sequence[Trial], what: str, select_on: str) -> None:
+    """Print the best trials of a search.
+
+    Args:
+        what: the model and data set that were searched for.
+        select_on: the validation metric.
+    """
+    ranked = sorted((t for t in found if t.score is not None), key=lambda t: (-(t.score or 0.0), t.number))
+    states = [trial.state for trial in found]
+    ended = f"{states.count('pruned')} ended early, {states.count('failed')} failed"
+    table = new_table(f"Best of {len(found)} trials of {what} ({ended})")
+    for heading in ("Trial", f"Validation {metric_label(select_on)}", "Epoch", "Settings"):
+        table.add_column(heading, justify="left" if heading == "Settings" else "right")
+    for trial in ranked[:_SHOWN]:
+        table.add_row(str(trial.number), f"{trial.score:.4f}", str(trial.best_epoch), shown_settings(trial.drawn))
+    show(table)
 
 
 def trial_line(trial: Trial) -> str:

@@ -1,4 +1,4 @@
-"""A bipartite graph whose edges get their weights at each use, with gradients to weights and nodes.
+"""A bipartite graph whose edge weights are given at each use, with gradients to weights and nodes.
 
 No array of edges x columns is made: products along edges and sums over them are those of sparse CSR matrices.
 """
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmssl_cli.data.graph import product_in_float32
 from mmssl_cli.sparse.csr import CSR, row_starts
+from mmssl_cli.sparse.products import product_in_float32
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class EdgeGraph:
 
     @classmethod
     def from_csr(cls, matrix: CSR, num_items: int) -> EdgeGraph:
-        """The edges of a 0/1 matrix between users (rows) and items."""
+        """Build from a 0/1 matrix between users (rows) and items."""
         item_starts = row_starts(torch.bincount(matrix.indices, minlength=num_items))
         by_item = torch.argsort(matrix.indices, stable=True)
         users, zeros = matrix.row_of_each(), torch.zeros(len(matrix), device=matrix.indices.device)
@@ -47,40 +47,40 @@ class EdgeGraph:
         return cls(users, matrix.indices, matrix.indptr, item_starts, by_item, users[by_item], pattern)
 
     def products(self, users: Tensor, items: Tensor) -> Tensor:
-        """The inner product of both ends of each edge, float32 [n], from users [U, d] and items [I, d]."""
+        """Return the inner product of both ends of each edge, float32 [n], from users [U, d] and items [I, d]."""
         product: Tensor = _EdgeProducts.apply(self, users.float(), items.float())
         return product
 
     def users_from(self, weights: Tensor, items: Tensor) -> Tensor:
-        """What users [U, d] receive from items [I, d] over edges of these weights [n]."""
+        """Return messages [U, d] from items [I, d] to users over edges of these weights [n]."""
         received: Tensor = _WeightedSum.apply(self, weights.float(), items.float(), True)
         return received
 
     def items_from(self, weights: Tensor, users: Tensor) -> Tensor:
-        """What items [I, d] receive from users [U, d] over edges of these weights [n]."""
+        """Return messages [I, d] from users [U, d] to items over edges of these weights [n]."""
         received: Tensor = _WeightedSum.apply(self, weights.float(), users.float(), False)
         return received
 
     def softmax_by_user(self, scores: Tensor, kept: Tensor) -> Tensor:
-        """The softmax of scores [n] over each user's edges; those not ``kept`` (bool [n]) are left out, with 0."""
+        """Return the softmax of scores [n] over each user's edges; 0 at edges that are not ``kept`` (bool [n])."""
         return edge_softmax(scores, self.users, self.pattern.shape[0], kept)
 
     def softmax_by_item(self, scores: Tensor, kept: Tensor) -> Tensor:
-        """The softmax of scores [n] over each item's edges; those not ``kept`` (bool [n]) are left out, with 0."""
+        """Return the softmax of scores [n] over each item's edges; 0 at edges that are not ``kept`` (bool [n])."""
         return edge_softmax(scores, self.items, self.pattern.shape[1], kept)
 
     def to_users(self, values: Tensor) -> Tensor:
-        """Values of edges [n] as a sparse CSR matrix [U, I]."""
+        """Return values of edges [n] as a sparse CSR matrix [U, I]."""
         return torch.sparse_csr_tensor(self.user_starts, self.items, values, self.pattern.shape, check_invariants=False)
 
     def to_items(self, values: Tensor) -> Tensor:
-        """Values of edges [n] as a sparse CSR matrix [I, U]."""
+        """Return values of edges [n] as a sparse CSR matrix [I, U]."""
         starts, users, shape = self.item_starts, self.users_by_item, self.pattern.shape[::-1]
         return torch.sparse_csr_tensor(starts, users, values[self.by_item], shape, check_invariants=False)
 
 
 def edge_softmax(scores: Tensor, ends: Tensor, num_ends: int, kept: Tensor) -> Tensor:
-    """The softmax of scores [n] over the edges that share an end (int64 [n]); where ``kept`` is False it is 0."""
+    """Return the softmax of scores [n] over the edges that share an end (int64 [n]); 0 where ``kept`` is False."""
     scores = scores.masked_fill(~kept, -torch.inf)
     largest = scores.new_full((num_ends,), -torch.inf).scatter_reduce(0, ends, scores.detach(), "amax")
     largest = torch.where(largest.isfinite(), largest, torch.zeros_like(largest))

@@ -1,6 +1,6 @@
-"""Raw features of items: how they are scaled, and where they are kept when they are large.
+"""Raw item features: scaling, and placement of large ones.
 
-They are read in blocks of rows, since they may lie in a file that is mapped into memory.
+They are read in blocks of rows, since they may be a memory-mapped file.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ DEVICE_SHARE = 0.5
 
 
 def placed(features: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """Features [I, n] of each modality where a model on ``device`` finds them.
+    """Place features [I, n] of each modality for a model on ``device``.
 
     On a GPU as many as fit, in float32 (tokens as they are); the others stay in host memory, page-locked unless they
-    are mapped from a file. On the CPU they are what they were.
+    are memory-mapped. On the CPU they are unchanged.
     """
     if device.type != "cuda":
         return {name: values.to(device) for name, values in features.items()}
@@ -32,7 +32,7 @@ def placed(features: Mapping[str, Tensor], device: torch.device) -> dict[str, Te
 
 
 def that_fit(features: Mapping[str, Tensor], room: float) -> set[str]:
-    """The modalities, smallest first, whose features together take at most ``room`` bytes; all that hold tokens."""
+    """Return the modalities, smallest first, whose features together fit ``room`` bytes, and all that hold tokens."""
     chosen = {name for name, values in features.items() if not values.is_floating_point()}
     for name in sorted(features.keys() - chosen, key=lambda name: (features[name].numel(), name)):
         room -= 4 * features[name].numel()
@@ -52,7 +52,7 @@ def _in_host_memory(values: Tensor) -> Tensor:
 
 
 def rows_of_block(dim: int) -> int:
-    """Rows of raw features [I, dim] that are worked on at once: near ``BLOCK_BYTES`` of them in float32."""
+    """Return the number of rows of raw features [I, dim] in a block of about ``BLOCK_BYTES`` in float32."""
     return max(1, BLOCK_BYTES // (4 * max(dim, 1)))
 
 
@@ -72,7 +72,7 @@ def scale_features(values: Tensor, present: Tensor, scaling: str, components: in
 
 
 def _scaling(values: Tensor, present: Tensor, scaling: str, components: int) -> Callable[[Tensor], Tensor]:
-    """What a block of rows, float32 [n, dim], is to go through."""
+    """Return the function that scales a block of rows, float32 [n, dim]."""
     if scaling == "standard":
         mean = _mean(values, present, lambda rows: rows.sum(dim=0))
         deviation = _mean(values, present, lambda rows: (rows - mean).square().sum(dim=0)).sqrt()
@@ -87,7 +87,7 @@ def _scaling(values: Tensor, present: Tensor, scaling: str, components: int) -> 
 
 
 def _principal_components(values: Tensor, present: Tensor, components: int) -> tuple[Tensor, Tensor]:
-    """Mean [dim] and whitening directions [dim, c] of rows [I, dim]: ``(rows - mean) @ directions``.
+    """Return the mean [dim] and whitening directions [dim, c] of rows [I, dim]: ``(rows - mean) @ directions``.
 
     The columns of that have unit variances over the ``present`` rows. The strongest ``components`` directions, without
     those of (numerically) no variance; at least one. A direction's sign makes its largest weight positive.
@@ -104,7 +104,7 @@ def _principal_components(values: Tensor, present: Tensor, components: int) -> t
 
 
 def _mean(values: Tensor, present: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
-    """The mean over the ``present`` rows: the sum of the ``total`` of each block, float64 [m, dim], by their number."""
+    """Return the mean over the ``present`` rows; ``total`` sums a block of them, float64 [m, dim]."""
     size = rows_of_block(values.shape[1])
     totals = (total(rows[there].double()) for rows, there in zip(values.split(size), present.split(size), strict=True))
     return reduce(torch.add, totals) / present.sum()

@@ -1,8 +1,7 @@
-"""Graphs between users and items: degree-normalised sparse matrices and propagation over them."""
+"""Graphs between users and items and among items: normalised sparse matrices and propagation over them."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -11,48 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmssl_cli.sparse.csr import in_order, row_starts
-
-# PyTorch calls its CSR support "beta" at its first use; the operations used here are tested against NumPy.
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+from mmssl_cli.sparse.products import (
+    product_in_float32,
+    sparse_csr,
+    sparse_product,
+    transpose_order,
+    with_values,
+)
 
 #: Rows, columns (int64 [n] each) and weights (float [n]) of a graph's edges.
 Edges = tuple[Tensor, Tensor, Tensor]
-
-
-class _SparseProduct(torch.autograd.Function):
-    """``matrix @ dense`` whose backward pass uses a transpose that was built once."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, transpose: Tensor, dense: Tensor) -> Tensor:
-        ctx.transpose = transpose
-        return product_in_float32(matrix, dense)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, product_in_float32(ctx.transpose, gradients[0].contiguous())
-
-
-def sparse_product(matrix: Tensor, transpose: Tensor, dense: Tensor) -> Tensor:
-    """``matrix @ dense`` [n, d] of a sparse CSR matrix [n, m], its ``transpose`` [m, n] and ``dense`` [m, d].
-
-    In float32; gradients flow to ``dense``, not to the matrix.
-    """
-    product: Tensor = _SparseProduct.apply(matrix, transpose, dense)
-    return product
-
-
-def product_in_float32(matrix: Tensor, dense: Tensor) -> Tensor:
-    """``matrix @ dense`` of a sparse CSR matrix [n, m] and ``dense`` [m, d], in float32 under autocast as well."""
-    # Products of sparse CSR matrices do not exist in bfloat16 everywhere, which autocast would ask for.
-    with torch.autocast(dense.device.type, enabled=False):
-        if dense.device.type != "cpu":
-            return matrix @ dense.float()
-        # A row of the product is a weighted sum of embeddings: that kernel is 4 to 17 times faster than MKL's product.
-        starts, columns, weights = matrix.crow_indices(), matrix.col_indices(), matrix.values()
-        dense, weights = dense.detach().float().contiguous(), weights.detach()
-        bags = torch.embedding_bag(dense, columns, starts, False, 0, False, weights, True)
-        return bags[0]
 
 
 @dataclass(frozen=True)
@@ -60,8 +27,8 @@ class BipartiteGraph:
     """A weighted graph between users and items, as sparse CSR matrices with their transposes.
 
     Attributes:
-        to_users: float32 [U, I], weights of what users receive from items.
-        to_items: float32 [I, U], weights of what items receive from users.
+        to_users: float32 [U, I], weights of messages from items to users.
+        to_items: float32 [I, U], weights of messages from users to items.
         to_users_t, to_items_t: their transposes, for the backward pass.
     """
 
@@ -94,18 +61,18 @@ class BipartiteGraph:
         )
 
     def become(self, other: BipartiteGraph) -> None:
-        """Take another graph's edges and weights, as many as there are here, without a change of storage."""
+        """Copy the edges and weights of another graph of as many edges into this one's storage."""
         for name in ("to_users", "to_items", "to_users_t", "to_items_t"):
             mine, new = getattr(self, name), getattr(other, name)
             for part in (Tensor.crow_indices, Tensor.col_indices, Tensor.values):
                 part(mine).copy_(part(new))
 
     def users_from(self, items: Tensor) -> Tensor:
-        """What users [U, d] receive from items [I, d]."""
+        """Return messages [U, d] from items [I, d] to users."""
         return sparse_product(self.to_users, self.to_users_t, items)
 
     def items_from(self, users: Tensor) -> Tensor:
-        """What items [I, d] receive from users [U, d]."""
+        """Return messages [I, d] from users [U, d] to items."""
         return sparse_product(self.to_items, self.to_items_t, users)
 
     def propagate(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
@@ -114,7 +81,7 @@ class BipartiteGraph:
 
 
 class _MeanPropagation(torch.autograd.Function):
-    """The mean over layers of linear propagation. Being linear it keeps no layer, and sums are made in place."""
+    """Mean over layers of linear propagation. Being linear it keeps no layer, and adds up in place."""
 
     @staticmethod
     def forward(ctx: Any, graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,13 +105,13 @@ class _MeanPropagation(torch.autograd.Function):
 
 
 def mean_propagation(graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean over layer 0 and one layer a graph of linear propagation, float32 [U, d] and [I, d]."""
+    """Return the mean over layer 0 and one layer of linear propagation a graph, float32 [U, d] and [I, d]."""
     mean: tuple[Tensor, Tensor] = _MeanPropagation.apply(graphs, users, items)
     return mean
 
 
 def propagated(graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Users [U, d] and items [I, d] at layer 0 and after each layer of linear propagation, one graph a layer."""
+    """Return users [U, d] and items [I, d] at layer 0 and after each layer of linear propagation, one graph each."""
     layers = [(users, items)]
     for graph in graphs:
         users, items = graph.users_from(items), graph.items_from(users)
@@ -153,13 +120,13 @@ def propagated(graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -
 
 
 def mean_of_layers(layers: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """The mean over layers of users [U, d] and items [I, d]."""
+    """Return the mean over layers of users [U, d] and items [I, d]."""
     users, items = (reduce(torch.add, of_each) for of_each in zip(*layers, strict=True))
     return users / len(layers), items / len(layers)
 
 
 class EdgeDropout:
-    """Draws copies of a graph without a random share of its edges, in both directions independently.
+    """Random copies of a graph without a share of its edges, in both directions independently.
 
     The weights that stay grow by 1 / (1 - share), so that what a node receives keeps its mean; nodes are not
     normalised anew. A copy costs little, for no edge is sorted again.
@@ -167,44 +134,21 @@ class EdgeDropout:
 
     def __init__(self, graph: BipartiteGraph) -> None:
         self.graph = graph
-        self.orders = [_order_of_transpose(matrix) for matrix in (graph.to_users, graph.to_items)]
+        self.orders = [transpose_order(matrix) for matrix in (graph.to_users, graph.to_items)]
 
     def draw(self, share: float) -> BipartiteGraph:
-        """The graph without each edge with probability ``share``; the graph itself where that is 0."""
+        """Return the graph without each edge with probability ``share``; the graph itself if that is 0."""
         if not share:
             return self.graph
         graph, (by_item, by_user) = self.graph, self.orders
         of_users = torch.nn.functional.dropout(graph.to_users.values(), share)
         of_items = torch.nn.functional.dropout(graph.to_items.values(), share)
         return BipartiteGraph(
-            to_users=_with_values(graph.to_users, of_users),
-            to_items=_with_values(graph.to_items, of_items),
-            to_users_t=_with_values(graph.to_users_t, of_users[by_item]),
-            to_items_t=_with_values(graph.to_items_t, of_items[by_user]),
+            to_users=with_values(graph.to_users, of_users),
+            to_items=with_values(graph.to_items, of_items),
+            to_users_t=with_values(graph.to_users_t, of_users[by_item]),
+            to_items_t=with_values(graph.to_items_t, of_items[by_user]),
         )
-
-
-def _order_of_transpose(matrix: Tensor) -> Tensor:
-    """Which entry of a CSR matrix each entry of its transpose is, int64 [entries]."""
-    starts, columns = matrix.crow_indices(), matrix.col_indices()
-    rows = torch.repeat_interleave(torch.arange(len(starts) - 1, device=starts.device), starts.diff())
-    return torch.argsort(columns * matrix.shape[0] + rows)
-
-
-def _with_values(matrix: Tensor, values: Tensor) -> Tensor:
-    return torch.sparse_csr_tensor(
-        matrix.crow_indices(), matrix.col_indices(), values, matrix.shape, check_invariants=False
-    )
-
-
-def sparse_csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A sparse CSR matrix from its entries in any order."""
-    starts = row_starts(torch.bincount(rows, minlength=shape[0]))
-    keys = rows * shape[1] + columns
-    if not in_order(keys):
-        order = torch.argsort(keys)
-        columns, values = columns[order], values[order]
-    return torch.sparse_csr_tensor(starts, columns, values, (shape[0], shape[1]), check_invariants=False)
 
 
 @dataclass(frozen=True)
@@ -222,21 +166,21 @@ class ItemGraph:
 
     @classmethod
     def mixed(cls, parts: Sequence[Edges], shares: Sequence[float], num_items: int) -> ItemGraph:
-        """The sum of graphs given by their edges, each times its share."""
+        """Build the sum of graphs given by their edges, each times its share."""
         rows = torch.cat([part[0] for part in parts])
         columns = torch.cat([part[1] for part in parts])
         weights = torch.cat([part[2] * share for part, share in zip(parts, shares, strict=True)])
         return cls.from_edges(*merged_edges(rows, columns, weights, num_items), num_items)
 
     def propagate(self, items: Tensor, layers: int = 1) -> Tensor:
-        """Items [I, d] after ``layers`` layers of linear propagation."""
+        """Return items [I, d] after ``layers`` layers of linear propagation."""
         for _ in range(layers):
             items = sparse_product(self.matrix, self.transpose, items)
         return items
 
 
 def nearest_items(features: Tensor, k: int, present: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges from each item to the ``k`` items of largest cosine, itself among them, found block by block.
+    """Find the edges from each item to the ``k`` items of largest cosine, itself included, block by block.
 
     Args:
         features: [I, dim].
@@ -263,13 +207,13 @@ def _blocks(table: Tensor, rows: int = 4096) -> tuple[Tensor, ...]:
 
 
 def merged_edges(rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> Edges:
-    """Edges [n], some of them given more than once, as distinct edges of summed weight."""
+    """Merge edges [n] that occur more than once into one edge of summed weight."""
     keys, of_each = torch.unique(rows * num_items + columns, return_inverse=True)
     return keys // num_items, keys % num_items, weights.new_zeros(len(keys)).index_add(0, of_each, weights)
 
 
 def symmetric_weights(rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> Tensor:
-    """Weights of edges [n] as D^-1/2 A D^-1/2 has them, D the sums of the rows of A."""
+    """Return the weights of edges [n] in D^-1/2 A D^-1/2, D the row sums of A."""
     sums = weights.new_zeros(num_items).index_add(0, rows, weights)
     scale = torch.where(sums > 0, sums, torch.ones_like(sums)).rsqrt()
     return weights * scale[rows] * scale[columns]

@@ -1,4 +1,4 @@
-"""A prepared data set as tensors: who interacted with what in each split, and the items' features."""
+"""A prepared data set as tensors: interactions of each split, and item features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.prepared.manifest import read_manifest
 
 @dataclass(frozen=True)
 class InteractionData:
-    """What a model trains on and is measured with.
+    """Data that a model is trained and evaluated on.
 
     Attributes:
         train, validation, test: items of each user [U rows], one matrix a split, disjoint.
@@ -41,7 +41,7 @@ class InteractionData:
     manifest_digest: str = ""
 
     def to(self, device: torch.device | str) -> InteractionData:
-        """The same data on another device."""
+        """Copy the data to another device."""
         return replace(
             self,
             train=self.train.to(device),

@@ -16,8 +16,7 @@ from pipelines.errors import InputError
 class Batch:
     """A step's triples, int64 [B] each, and the users in them, each once and ascending, int64 [at most B].
 
-    Where batches are padded, every one has as many ``distinct_users``: those at the end, which ``mask`` (bool) tells
-    from the others, count for nothing.
+    Padded batches all have the same number of ``distinct_users``; ``mask`` (bool) is False at those that are padding.
     """
 
     users: Tensor
@@ -27,9 +26,9 @@ class Batch:
     mask: Tensor | None = None
 
     def renumbered(self) -> tuple[Batch, Tensor, Tensor]:
-        """The same triples with rows of their own, and the users and items that the rows stand for.
+        """Renumber the triples by rows of the batch's own users and items.
 
-        For what is costly a node and is needed for those of the batch alone.
+        For computations that are costly per node and needed for those of the batch alone.
 
         Returns:
             The batch in numbers of rows; its users and its items, each once and ascending, int64.
@@ -42,14 +41,14 @@ class Batch:
 
 
 class TripleSampler:
-    """Draws an epoch's triples; every batch has the same size.
+    """Sampler of an epoch's triples in batches of one size.
 
     An epoch has ceil(training interactions / batch size) steps. ``user_sampling`` is ``interaction`` (a random
     order of all interactions; the last batch is filled up from the start of that order) or ``user`` (users evenly,
     each of a batch distinct, then one of their items at random). Negatives are never training items of the user.
 
     Args:
-        padded: whether all batches get the same number of distinct users, filled up with some that a mask takes out.
+        padded: give all batches the same number of distinct users, filled up with users that a mask excludes.
 
     Raises:
         InputError: no user has both a training item and an item left to be a negative.
@@ -85,7 +84,7 @@ class TripleSampler:
         self.width = self._usual_width() if padded else None
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
-        """The batches of one epoch."""
+        """Yield the batches of one epoch."""
         users, positives = self._positives(generator)
         negatives = self._negatives(users, generator)
         shape = (self.steps, self.batch_size)
@@ -94,7 +93,7 @@ class TripleSampler:
             yield Batch(*parts)
 
     def _distinct(self, users: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor | None]]:
-        """The distinct users of each batch [steps, B], ascending, and their masks: one wait for the device."""
+        """Return the distinct users of each batch [steps, B], ascending, and their masks, with one synchronisation."""
         ordered = users.sort(dim=1).values
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
@@ -107,7 +106,7 @@ class TripleSampler:
         return list(padded), list(torch.arange(self.width, device=users.device) < counts.unsqueeze(1))
 
     def _usual_width(self) -> int:
-        """A number of distinct users that a batch of random interactions all but never exceeds.
+        """Return a number of distinct users that a batch of random interactions almost never exceeds.
 
         Whether a user is in a batch and whether another is are negatively correlated, so that the variance of their
         number is at most the sum of their own; eight deviations are allowed for.

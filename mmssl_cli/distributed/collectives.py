@@ -1,9 +1,9 @@
-"""A training step shared out among processes (`mmssl train --distributed`); alone, nothing here changes anything.
+"""Collectives of data-parallel training (`mmssl train --distributed`); with one process they do nothing.
 
 Every process holds the whole model and goes through the same global batch with the same random numbers. A loss that
-is a mean over rows takes the process's own rows, weighted such that the mean over the processes is the whole loss. A
-term that is not shared out is computed by all alike, and is its own mean. So the mean of the processes' gradients is
-the gradient of the whole loss, for any model; and the others' negatives need no gathering, for all have them.
+is a mean over rows takes the local rows, weighted such that the mean over the processes is the whole loss. A term
+that is not sharded is the same in all processes, and so its own mean. So the mean of the processes' gradients is the
+gradient of the whole loss, for any model, and negatives need no gathering: every process has the whole batch.
 """
 
 from __future__ import annotations
@@ -16,27 +16,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pipelines.errors import MmsslError
+from mmssl_cli.distributed.torchrun import LostError
 
 Value = TypeVar("Value")
 
 
-class LostError(MmsslError):
-    """Another process of the training has ended."""
-
-
 def world_size() -> int:
-    """How many processes train the model together."""
+    """Return the number of processes that train the model together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_rank_zero() -> bool:
-    """Whether this is the process that evaluates, writes and speaks."""
+    """Return True in the process that evaluates, writes and reports."""
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
 def local_slice(count: int) -> slice:
-    """This process's part of ``count`` rows; the parts follow each other and differ by one row at most."""
+    """Return this process's part of ``count`` rows; the parts are contiguous and differ by one row at most."""
     if not dist.is_initialized():
         return slice(0, count)
     rank, size = dist.get_rank(), dist.get_world_size()
@@ -44,25 +40,21 @@ def local_slice(count: int) -> slice:
 
 
 def local_rows(rows: Tensor) -> Tensor:
-    """This process's part of rows [n, ...]."""
+    """Return this process's part of rows [n, ...]."""
     return rows if world_size() == 1 else rows[local_slice(len(rows))]
 
 
-def local_rows_of_blocks(rows: Tensor, blocks: int) -> Tensor:
-    """This process's part of each of several blocks of the same number of rows, [blocks x n, ...]."""
-    if world_size() == 1:
-        return rows
-    return torch.cat([local_rows(block) for block in rows.chunk(blocks)])
-
-
 def sharded_mean(values: Tensor, count: int) -> Tensor:
-    """A number whose mean over the processes is that of all ``count`` values, of which each has its part [own]."""
+    """Return this process's term of the mean of ``count`` values, from its part of them [n].
+
+    The mean of the terms over the processes is the mean of the values.
+    """
     size = world_size()
     return values.mean() if size == 1 else values.sum() * (size / count)
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
-    """The sum over the processes, and in the backward pass that of the gradients.
+    """Sum over the processes, in the backward pass as well.
 
     Raises:
         LostError: another process has ended.
@@ -82,13 +74,13 @@ class _Total(torch.autograd.Function):
 
 def _summed(values: Tensor) -> Tensor:
     values = values.clone(memory_format=torch.contiguous_format)
-    with _in_touch():
+    with _lost_peer_as_error():
         dist.all_reduce(values)
     return values
 
 
 def all_reduce_mean(values: Tensor) -> Tensor:
-    """The mean over the processes, without gradient.
+    """Average over the processes, without gradient.
 
     Raises:
         LostError: another process has ended.
@@ -98,7 +90,7 @@ def all_reduce_mean(values: Tensor) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Give every process the mean of the processes' gradients.
+    """Replace the gradients of parameters by their mean over the processes.
 
     Raises:
         LostError: another process has ended.
@@ -106,27 +98,27 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     if world_size() == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    with _in_touch():
+    with _lost_peer_as_error():
         for work in [dist.all_reduce(gradient, async_op=True) for gradient in gradients]:
             work.wait()
     torch._foreach_div_(gradients, world_size())
 
 
 def broadcast_tensors(tensors: Iterable[Tensor]) -> None:
-    """Overwrite tensors with those of the leading process.
+    """Overwrite tensors with those of rank 0.
 
     Raises:
         LostError: another process has ended.
     """
     if world_size() == 1:
         return
-    with _in_touch():
+    with _lost_peer_as_error():
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
 
 def broadcast(value: Value) -> Value:
-    """What the leading process gives, on every process; the others' values count for nothing.
+    """Return the value of rank 0; those of the other processes are ignored.
 
     Raises:
         LostError: another process has ended.
@@ -134,13 +126,13 @@ def broadcast(value: Value) -> Value:
     if world_size() == 1:
         return value
     values = [value]
-    with _in_touch():
+    with _lost_peer_as_error():
         dist.broadcast_object_list(values, 0)
     return values[0]
 
 
 def all_gather(value: Value) -> list[Value]:
-    """What each process gives, on every process.
+    """Return the values of all processes, by rank.
 
     Raises:
         LostError: another process has ended.
@@ -148,13 +140,13 @@ def all_gather(value: Value) -> list[Value]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    with _in_touch():
+    with _lost_peer_as_error():
         dist.all_gather_object(values, value)
     return values
 
 
 @contextmanager
-def _in_touch() -> Iterator[None]:
+def _lost_peer_as_error() -> Iterator[None]:
     try:
         yield
     except RuntimeError as problem:  # of gloo and of NCCL, with no class of their own for this

@@ -7,9 +7,13 @@ import signal
 
 import typer
 
-from pipelines.errors import UsageError
+from pipelines.errors import MmsslError, UsageError
 
 _TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+class LostError(MmsslError):
+    """Another process of the training has ended."""
 
 
 def rank() -> int:

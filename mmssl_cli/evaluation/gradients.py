@@ -1,4 +1,4 @@
-"""How hard each negative of the cross-modal contrast (Eq. 11) pulls at its anchor: Eq. 18 to 21 and Fig. 5."""
+"""Gradients of the cross-modal contrast (Eq. 11) by negative: Eq. 18 to 21 and Fig. 5."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def negative_gradients(
 
 
 def share_of_hardest(similarities: Tensor, norms: Tensor, fraction: float) -> Tensor:
-    """How much of an anchor's summed norms the most similar ``fraction`` of its negatives hold, in [0, 1], [b].
+    """Return the share of an anchor's summed norms that its most similar ``fraction`` of negatives hold, [b].
 
     Args:
         similarities, norms: of a block of anchors, [b, n]; at least one negative counts as the most similar.

@@ -1,33 +1,29 @@
-"""The item's side of ranked lists: who finds an item, and how often rarely seen items are recommended (Fig. 1b, c)."""
+"""Ranked lists by item: hits of each item, and recommendations of rarely seen items (Fig. 1b, c)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from mmssl_cli.evaluation.ranking import ranked_lists
 from mmssl_cli.sparse.csr import CSR
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mmssl_cli.data.interactions import InteractionData
-
 #: The long tail: this share of all items, those of the lowest training degrees.
 TAIL_SHARE = 0.8
 
 
-def evaluate_items(users: Tensor, items: Tensor, data: InteractionData, ks: Sequence[int]) -> pd.DataFrame:
+def evaluate_items(users: Tensor, items: Tensor, train: CSR, test: CSR, ks: Sequence[int]) -> pd.DataFrame:
     """Rank all items for each test user, as the test metrics do, and count by item.
 
     Args:
         users: user embeddings [U, d].
         items: item embeddings [I, d].
-        data: the data set; users without a test item are left out.
+        train: training items of each of the U users.
+        test: test items of each of the U users; users without one are left out.
         ks: cut-offs K, at most the number of items.
 
     Returns:
@@ -39,25 +35,23 @@ def evaluate_items(users: Tensor, items: Tensor, data: InteractionData, ks: Sequ
         UsageError: a K is above the number of items.
         UnrankableError: an embedding is not finite, or scores overflow.
     """
-    import pandas as pd
-
-    wanted, train = data.test.to(items.device), data.train.to(items.device)
-    user_ids = wanted.degrees().nonzero().squeeze(1)
+    test, train = test.to(items.device), train.to(items.device)
+    user_ids = test.degrees().nonzero().squeeze(1)
     columns = {
-        "item": torch.arange(data.num_items),
-        "train_degree": torch.bincount(train.indices, minlength=data.num_items),
-        "relevant": torch.bincount(wanted.indices, minlength=data.num_items),
+        "item": torch.arange(len(items)),
+        "train_degree": torch.bincount(train.indices, minlength=len(items)),
+        "relevant": torch.bincount(test.indices, minlength=len(items)),
     }
     for k in sorted(set(ks)):
         columns[f"hits@{k}"] = columns[f"recommended@{k}"] = torch.zeros_like(columns["relevant"])
     for ids, topk in ranked_lists(users, items, user_ids, max(ks), train):
-        for name, counts in item_counts(topk, wanted.select(ids), data.num_items, ks).items():
+        for name, counts in item_counts(topk, test.select(ids), len(items), ks).items():
             columns[name] = columns[name] + counts
     return pd.DataFrame({name: counts.cpu().numpy().astype(np.int32) for name, counts in columns.items()})
 
 
 def item_counts(topk: Tensor, relevant: CSR, num_items: int, ks: Sequence[int]) -> dict[str, Tensor]:
-    """How often each item is found and recommended.
+    """Count the hits and the recommendations of each item.
 
     Args:
         topk: int64 [n, at least max(ks)] ranked items, best first; -1 is an empty place.
@@ -79,7 +73,7 @@ def item_counts(topk: Tensor, relevant: CSR, num_items: int, ks: Sequence[int]) 
 
 
 def tail_items(train_degree: np.ndarray, share: float = TAIL_SHARE) -> np.ndarray:
-    """Which items make the long tail: the ``share`` of all items with the lowest training degrees.
+    """Return the long tail: the ``share`` of all items with the lowest training degrees.
 
     Among items of one degree at the border those of the lower index are in the tail, so that its size is exact.
 
@@ -93,23 +87,23 @@ def tail_items(train_degree: np.ndarray, share: float = TAIL_SHARE) -> np.ndarra
 
 
 def accuracy_of_items(hits: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """The share of an item's test interactions that the first K found (its recall), float64 [I]; NaN without any."""
+    """Return the recall of each item: hits by test interactions, float64 [I]; NaN for items without any."""
     return np.divide(hits, relevant, out=np.full(len(relevant), np.nan), where=np.asarray(relevant) > 0)
 
 
 def share_of(counts: np.ndarray, chosen: np.ndarray) -> float:
-    """The share of all ``counts`` that falls on the ``chosen`` items (bool [I]); NaN where there are none."""
+    """Return the share of all ``counts`` that the ``chosen`` items (bool [I]) have; NaN if there are none."""
     total = float(counts.sum())
     return float(counts[chosen].sum()) / total if total else float("nan")
 
 
 def coverage(recommended: np.ndarray) -> float:
-    """The share of all items that are in at least one list."""
+    """Return the share of all items that are in at least one list."""
     return float((np.asarray(recommended) > 0).mean())
 
 
 def degree_groups(train_degree: np.ndarray) -> list[tuple[int, int]]:
-    """Ranges of training degree, first and last, that double: 0, 1, 2 to 3, 4 to 7, ... up to the highest degree."""
+    """Return ranges of training degree that double, (first, last): 0, 1, 2 to 3, 4 to 7, ... up to the highest."""
     highest, groups, first = int(np.max(train_degree)), [(0, 0)], 1
     while first <= highest:
         groups.append((first, 2 * first - 1))

@@ -1,11 +1,11 @@
-"""Recall, Precision and NDCG at K of ranked lists, a value a user (Sec. 4.1.2 of the paper)."""
+"""Recall, Precision and NDCG at K of ranked lists, one value per user (Sec. 4.1.2 of the paper)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -13,16 +13,11 @@ from mmssl_cli.evaluation.ranking import ranked_lists
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import InputError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mmssl_cli.data.interactions import InteractionData
-
 KS = (10, 20, 50)
 
 
 def per_user_metrics(topk: Tensor, relevant: CSR, ks: Sequence[int] = KS) -> dict[str, np.ndarray]:
-    """Recall@K, Precision@K and NDCG@K of each user.
+    """Return Recall@K, Precision@K and NDCG@K of each user.
 
     With h the hits among the first K and r the relevant items of a user: recall = h / r, precision = h / K
     and ndcg = DCG / ideal DCG, where a hit at rank j (from 1) counts 1 / log2(j + 1) and the ideal list has
@@ -59,12 +54,12 @@ def per_user_metrics(topk: Tensor, relevant: CSR, ks: Sequence[int] = KS) -> dic
 
 
 def metric_names(ks: Sequence[int] = KS) -> list[str]:
-    """The metrics of ``per_user_metrics``, in its order."""
+    """Return the names of the metrics of ``per_user_metrics``, in its order."""
     return [f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in sorted(set(ks))]
 
 
 def _hits(topk: Tensor, relevant: CSR) -> Tensor:
-    """Whether each ranked item is relevant, bool [n, K]: one search among the sorted (user, item) keys."""
+    """Return True at each relevant ranked item, bool [n, K]: one search among the sorted (user, item) keys."""
     width = int(torch.maximum(topk.max(), relevant.indices.max())) + 2 if len(topk) else 1
     keys = relevant.row_of_each() * width + relevant.indices + 1
     # The shift by one keeps the empty place (-1) of a user apart from the items of the user before.
@@ -74,15 +69,15 @@ def _hits(topk: Tensor, relevant: CSR) -> Tensor:
 
 
 def mean_metrics(per_user: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The mean over users of each metric."""
+    """Return the mean over users of each metric."""
     return {name: float(np.mean(values)) for name, values in per_user.items()}
 
 
 def evaluate(
     users: Tensor,
     items: Tensor,
-    data: InteractionData,
-    split: Literal["validation", "test"] = "test",
+    train: CSR,
+    relevant: CSR,
     ks: Sequence[int] = KS,
     on_progress: Callable[[pd.DataFrame], object] | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
@@ -91,10 +86,10 @@ def evaluate(
     Args:
         users: user embeddings [U, d].
         items: item embeddings [I, d].
-        data: the data set; only users with an item in ``split`` count.
-        split: the split whose items are to be found.
+        train: training items of each of the U users.
+        relevant: items of each of the U users in the split to evaluate; only users with at least one count.
         ks: cut-offs K, at most the number of items.
-        told: called with the rows of each block of users as soon as it is ranked.
+        on_progress: called with the rows of each block of users as soon as it is ranked.
 
     Returns:
         The mean of each metric over the users, and a table with a row a user: ``user`` and ``train_degree``
@@ -102,21 +97,18 @@ def evaluate(
 
     Raises:
         UsageError: a K is above the number of items.
-        InputError: the split is empty.
+        InputError: no user has a relevant item.
         UnrankableError: an embedding is not finite, or scores overflow.
     """
-    import pandas as pd
-
-    wanted: CSR = getattr(data, split)
-    wanted, train = wanted.to(items.device), data.train.to(items.device)
-    user_ids = wanted.degrees().nonzero().squeeze(1)
+    train, relevant = train.to(items.device), relevant.to(items.device)
+    user_ids = relevant.degrees().nonzero().squeeze(1)
     if not len(user_ids):
-        raise InputError(f"No user of data set {data.name!r} has an item in its {split} split; nothing to evaluate.")
+        raise InputError("No user has an item in the split to evaluate; expected at least one interaction in it.")
     tables, degrees = [], train.degrees()
     for ids, topk in ranked_lists(users, items, user_ids, max(ks), train):
         columns = {"user": ids, "train_degree": degrees[ids]}
         counted = {name: values.cpu().numpy().astype(np.int32) for name, values in columns.items()}
-        tables.append(pd.DataFrame({**counted, **per_user_metrics(topk, wanted.select(ids), ks)}))
+        tables.append(pd.DataFrame({**counted, **per_user_metrics(topk, relevant.select(ids), ks)}))
         if on_progress is not None:
             on_progress(tables[-1])
     table = pd.concat(tables, ignore_index=True)

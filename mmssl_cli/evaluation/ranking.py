@@ -1,8 +1,8 @@
 """The best K of all items for each user, in blocks of users: exact, with equal scores in a fixed order.
 
 A block of scores is one matrix product. Training items are struck out by one scatter and ``torch.topk`` takes
-the best. It promises no order among equal scores, so the rows where equal scores matter, which are few, are
-put right afterwards: the lower item index comes first.
+the best. It promises no order among equal scores, so the few rows where equal scores matter are corrected
+afterwards: the lower item index comes first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NO_ITEM = -1
 
 
 class UnrankableError(MmsslError):
-    """Embeddings that give no scores to rank by; ``what`` says why, as a part of a sentence."""
+    """Embeddings give no scores to rank by; ``what`` is the reason, as a part of a sentence."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"The model diverged: {what}; train it again with a lower --lr.")
@@ -36,7 +36,7 @@ def rank_topk(
     masked: CSR | None = None,
     block_size: int | None = None,
 ) -> Tensor:
-    """The ``k`` items of the highest inner product with each user, best first; ties by the lower item index.
+    """Return the ``k`` items of the highest inner product with each user, best first; ties by the lower item index.
 
     Args:
         users: user embeddings [U, d].
@@ -60,7 +60,7 @@ def rank_topk(
 def ranked_lists(
     users: Tensor, items: Tensor, user_ids: Tensor, k: int, masked: CSR | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """As ``rank_topk``, a block of users at a time: which users, int64 [b], and their items [b, k]."""
+    """Yield blocks of ``rank_topk``: the users, int64 [b], and their items [b, k]."""
     start = 0
     for best, _ in ranked_blocks(users, items, user_ids, k, masked):
         yield user_ids[start : start + len(best)], best
@@ -75,7 +75,7 @@ def ranked_blocks(
     masked: CSR | None = None,
     block_size: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """As ``rank_topk``, a block of users at a time: items [b, k] and their scores [b, k] (-inf beside -1)."""
+    """Yield blocks of ``rank_topk``: items [b, k] and their scores [b, k] (-inf beside -1)."""
     num_items = len(items)
     if not 1 <= k <= num_items:
         raise UsageError(f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}.")
@@ -137,7 +137,7 @@ def _topk_lowest_index_first(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _redo_cut_ties(scores: Tensor, values: Tensor, best: Tensor, rows: Tensor, k: int) -> None:
-    """Where equal scores lie on both sides of the cut, take the lowest indices of them, in place."""
+    """Take the lowest indices of equal scores on both sides of the cut, in place."""
     if not len(rows):
         return
     tied = scores[rows]

@@ -1,10 +1,11 @@
-"""Is one model better than another? Paired tests over users, and over seeds."""
+"""Paired tests between two models, over users and over seeds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class PairedTest:
         difference: mean of the differences.
         low, high: bounds of its 95% confidence interval: Student's t over seeds, bootstrap over users.
         t_p_value: two-sided, paired t-test.
-        wilcoxon_p_value: two-sided, Wilcoxon signed-rank test; NaN where it was not made (over seeds).
+        wilcoxon_p_value: two-sided, Wilcoxon signed-rank test; NaN where there is none (over seeds).
     """
 
     pairs: int
@@ -54,8 +55,6 @@ def compare_over_seeds(first: np.ndarray, second: np.ndarray) -> PairedTest:
     Raises:
         ValueError: the arrays differ in length, are shorter than 2 or hold NaN.
     """
-    from scipy import stats
-
     differences = _differences(first, second)
     pairs, mean = len(differences), float(differences.mean())
     reach = float(stats.t.ppf(0.975, pairs - 1) * differences.std(ddof=1) / np.sqrt(pairs))
@@ -73,16 +72,12 @@ def _differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _t_p(differences: np.ndarray) -> float:
-    from scipy import stats
-
     if np.ptp(differences) == 0:  # no spread, so no t: alike, or shifted by a constant
         return 1.0 if differences[0] == 0 else 0.0
     return float(stats.ttest_1samp(differences, 0).pvalue)
 
 
 def _wilcoxon_p(differences: np.ndarray) -> float:
-    from scipy import stats
-
     if not differences.any():
         return 1.0
     # Most users have the same hits under both models: their zeros count for both signs alike (Pratt, 1959).

@@ -47,7 +47,7 @@ class Buckets:
         return tuple(f"[{low}, {high}{']' if at == last else ')'}" for at, (low, high) in enumerate(pairs))
 
     def place(self, degrees: np.ndarray) -> np.ndarray:
-        """The bucket of each degree, int64 from 0; -1 for one outside all buckets."""
+        """Return the bucket of each degree, int64 from 0; -1 for one outside all buckets."""
         degrees = np.asarray(degrees)
         place = np.searchsorted(self.edges, degrees, side="right") - 1
         place[degrees == self.edges[-1]] = len(self) - 1
@@ -55,12 +55,12 @@ class Buckets:
         return place
 
     def counts(self, degrees: np.ndarray) -> np.ndarray:
-        """Users in each bucket, int64; users outside all buckets count nowhere."""
+        """Return the number of users in each bucket, int64; users outside all buckets are not counted."""
         place = self.place(degrees)
         return np.bincount(place[place >= 0], minlength=len(self))
 
     def check_not_empty(self, degrees: np.ndarray, dataset: str) -> None:
-        """Refuse buckets that none of the test users of a data set is in.
+        """Refuse buckets that hold none of the test users of a data set.
 
         Raises:
             InputError: there is no user in any of them.
@@ -73,7 +73,7 @@ class Buckets:
         raise InputError(f"No test user of data set {dataset!r} is in the buckets {self}: {reach}.")
 
     def means(self, degrees: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """The mean of ``values`` (one a user) in each bucket, float64; NaN for a bucket without users."""
+        """Return the mean of ``values`` (one per user) in each bucket, float64; NaN for a bucket without users."""
         place, values = self.place(degrees), np.asarray(values, dtype=np.float64)
         inside = place >= 0
         sums = np.bincount(place[inside], weights=values[inside], minlength=len(self))
@@ -82,7 +82,7 @@ class Buckets:
 
 
 def parse_buckets(text: str) -> Buckets:
-    """The buckets of a flag such as ``0,4,6,9,13,100``.
+    """Parse the buckets of a flag such as ``0,4,6,9,13,100``.
 
     Raises:
         UsageError: they are not whole numbers, or do not rise.
@@ -96,13 +96,13 @@ def parse_buckets(text: str) -> Buckets:
 
 
 def default_buckets(dataset: str, degrees: np.ndarray) -> Buckets:
-    """The paper's buckets of a data set; of one it does not have, quantiles of the degrees."""
+    """Return the paper's buckets of a data set, or quantiles of the degrees if it has none."""
     edges = PAPER_EDGES.get(dataset)
     return Buckets(edges) if edges else quantile_buckets(degrees)
 
 
 def quantile_buckets(degrees: np.ndarray, wanted: int = 5) -> Buckets:
-    """At most ``wanted`` buckets of about as many users each, none empty, from the lowest degree to the highest.
+    """Return at most ``wanted`` buckets of about equal numbers of users, none empty, from lowest degree to highest.
 
     An edge lies between two degrees that occur, where the share of users below it is nearest to j / ``wanted``. Users
     of one degree stay together, so that where many share one there are fewer buckets.

@@ -1,4 +1,4 @@
-"""What a recommender is, and the pieces that several of them share."""
+"""Base classes of the recommenders, and the ranking loss they share."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Recommender(nn.Module):
     """
 
     adversary_modules: ClassVar[tuple[str, ...]] = ()
-    #: Whether all tensors of a step have the same shapes each time (with padded batches), none replaces another
-    #: between steps, and a step never waits for the device: what a step needs to be recorded as a CUDA graph.
+    #: True if a step can be recorded as a CUDA graph: with padded batches all its tensors have the same shapes each
+    #: time, none replaces another between steps, and a step never waits for the device.
     static_shapes: ClassVar[bool] = False
 
     def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
@@ -37,22 +37,22 @@ class Recommender(nn.Module):
         self.monitored: dict[str, Tensor] = {}
 
     def represent(self) -> tuple[Tensor, Tensor]:
-        """Final user [U, d] and item [I, d] embeddings."""
+        """Return final user [U, d] and item [I, d] embeddings."""
         raise TypeError(f"{type(self).__name__} must define represent()")
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Named loss terms of a batch, already weighted: the trainer adds them up and steps its optimiser."""
+        """Return named, weighted loss terms of a batch; the trainer adds them up and steps its optimiser."""
         raise TypeError(f"{type(self).__name__} must define training_step()")
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before the steps of an epoch, which count from 1; for what is refreshed on a schedule."""
+        """Refresh what has a schedule; called before the steps of each epoch, which count from 1."""
 
     def main_parameters(self) -> list[nn.Parameter]:
-        """The parameters that the trainer's optimiser updates."""
+        """Return the parameters that the trainer's optimiser updates."""
         return [p for name, p in self.named_parameters() if name.split(".")[0] not in self.adversary_modules]
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """``main_parameters`` as an optimiser takes them: those that learn at ``lr``, then each that has its own."""
+        """Group ``main_parameters`` by learning rate: first those at ``lr``, then those with a rate of their own."""
         groups: dict[float, list[nn.Parameter]] = {lr: []}
         for name, parameter in self.named_parameters():
             module = name.split(".")[0]
@@ -86,19 +86,19 @@ class GraphRecommender(EmbeddingRecommender):
             self.filter = SpectralFilter(data.train, data.num_items, settings.spectral_weight, settings.spectral_rank)
 
     def filtered(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """The embeddings to rank with: those given, with the low-pass filter beside them where it is on."""
+        """Return the embeddings to rank with: those given, and the columns of the low-pass filter where it is on."""
         return self.filter(users, items) if self.filter is not None else (users, items)
 
 
 def embedding(rows: int, dim: int) -> nn.Parameter:
-    """Xavier-initialised embeddings [rows, dim] (Glorot and Bengio, AISTATS 2010)."""
+    """Return Xavier-initialised embeddings [rows, dim] (Glorot and Bengio, AISTATS 2010)."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, dim)))
 
 
 def ranking_terms(
     settings: TrainSettings, users: Tensor, items: Tensor, batch: Batch, layer0: tuple[Tensor, Tensor]
 ) -> dict[str, Tensor]:
-    """The ranking loss of a batch on final embeddings [U, d], [I, d], and the L2 term on its own ``layer0`` rows."""
+    """Return the ranking loss of a batch on final embeddings [U, d], [I, d], and the L2 term on its ``layer0`` rows."""
     u, p = users[batch.users], items[batch.positives]
     if settings.loss == "softmax":
         terms = {"softmax": softmax_loss(u, p, batch.positives, settings.softmax_temperature)}

@@ -15,7 +15,7 @@ from mmssl_cli.models.losses import l2_of
 
 
 class CLCRec(EmbeddingRecommender):
-    """Item embeddings contrasted with their content, and users with items that content stands for now and then.
+    """Item embeddings contrasted with their content, and users with items that content replaces at random.
 
     The whole of the paper. An item of the training interactions is ranked by its embedding, any other by its
     content. Departures: the K negatives of a step are shared by its triples (the paper draws K for each), where an
@@ -31,7 +31,7 @@ class CLCRec(EmbeddingRecommender):
         self.content = joined_content(data)
         self.present = torch.stack(list(data.present.values())).any(dim=0)
         trained = torch.bincount(data.train.indices, minlength=data.num_items) > 0
-        #: Items without a training interaction whose content can stand for them, bool [I, 1].
+        #: Items with content and without a training interaction, ranked by their content, bool [I, 1].
         self.cold = (~trained & self.present).unsqueeze(1)
         hidden, out = (
             nn.Linear(self.content.shape[1], settings.encoder_hidden),
@@ -66,7 +66,7 @@ class CLCRec(EmbeddingRecommender):
         return terms
 
     def _replaced(self, present: Tensor) -> Tensor:
-        """Which of some items content stands for: each that has any with probability rho."""
+        """Draw the items that content replaces, bool [n]: each ``present`` one with probability rho."""
         return present & (torch.rand(len(present), device=present.device) < self.settings.hybrid_share)
 
 

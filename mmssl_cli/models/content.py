@@ -1,4 +1,4 @@
-"""The items' content inside a model: learnt maps from raw features of any modality to embeddings."""
+"""Item content in a model: learnt projections of raw features of any modality to embeddings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mmssl_cli.data.interactions import InteractionData
 
 
 class ContentProjections(nn.Module):
-    """One learnt map a modality, from raw features (float [I, dim], or tokens [I, n]) to [I, d].
+    """One learnt projection per modality, from raw features (float [I, dim], or tokens [I, n]) to [I, d].
 
-    Absent items come out as zeros.
+    The rows of absent items are zero.
 
     Args:
-        out_dim: size d of what comes out.
+        out_dim: output size d.
         initialise: fills the weight of each linear layer; by default Xavier's uniform initialisation.
     """
 
@@ -45,7 +45,7 @@ class ContentProjections(nn.Module):
 
 
 def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tensor]) -> nn.Module:
-    """The learnt map from raw features [I, dim], or from tokens [I, n] (0 is padding), to [I, out_dim]."""
+    """Return a layer from raw features [I, dim], or from tokens [I, n] (0 is padding), to [I, out_dim]."""
     if not values.is_floating_point():
         return nn.EmbeddingBag(int(values.max()) + 1, out_dim, mode="mean", padding_idx=0)
     layer = nn.Linear(values.shape[1], out_dim)
@@ -55,7 +55,7 @@ def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tens
 
 
 def projected(layer: nn.Module, raw: Tensor, items: Tensor | None = None) -> Tensor:
-    """What a ``projection`` makes of raw features: of all rows, or of the ``items`` (int64 [n]) alone.
+    """Apply a ``projection`` to all rows of raw features, or to those of the ``items`` (int64 [n]) alone.
 
     Features that stay in host memory, or in a file in half precision, come to the layer's device block by block.
     """
@@ -70,7 +70,7 @@ def projected(layer: nn.Module, raw: Tensor, items: Tensor | None = None) -> Ten
 
 
 class _LinearOfBlocks(torch.autograd.Function):
-    """A linear layer [d, dim] of rows [n, dim] that are too many for its device, a block of them at a time."""
+    """A linear layer [d, dim] of rows [n, dim] that do not fit its device, applied a block of rows at a time."""
 
     @staticmethod
     def forward(ctx: Any, raw: Tensor, weight: Tensor, bias: Tensor, rows: int) -> Tensor:
@@ -92,7 +92,7 @@ def _brought(block: Tensor, weight: Tensor) -> Tensor:
 
 
 def dense_content(data: InteractionData) -> dict[str, Tensor]:
-    """Raw features of each modality as floats [I, dim], for what compares items by content.
+    """Return raw features of each modality as floats [I, dim], to compare items by content.
 
     Tokens become the rows of a bag-of-tokens matrix, of length 1. All are on the device of the interactions.
     """
@@ -117,7 +117,7 @@ def content_graphs(data: InteractionData, k: int, weighted: bool = True) -> dict
 
 
 def joined_content(data: InteractionData) -> Tensor:
-    """Raw features of all modalities beside each other, [I, sum of their columns]; zeros where an item lacks one."""
+    """Concatenate the raw features of all modalities, [I, sum of their columns]; zeros where an item lacks one."""
     return torch.cat(list(dense_content(data).values()), dim=1)
 
 

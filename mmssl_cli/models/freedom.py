@@ -61,7 +61,7 @@ class FREEDOM(GraphRecommender):
         return users, items + self.item_graph.propagate(self.items, self.settings.item_layers)
 
     def _content_loss(self, users: Tensor, modality: str, rows: Tensor, batch: Batch) -> Tensor:
-        """From the users [B, d] and the projected content [2 B, d] of the positives, then of the negatives."""
+        """BPR of users [B, d] with projected content [2 B, d], of the positives and then of the negatives."""
         present = self.content.present[modality]
         # Where one of the two is absent the loss is a constant: the zero of an absent item is no preference.
         both = present[batch.positives] & present[batch.negatives]
@@ -69,7 +69,7 @@ class FREEDOM(GraphRecommender):
 
 
 def shares_of(modalities: list[str], visual: float) -> list[float]:
-    """The shares of the modalities in the graph among items, which sum to 1: ``visual`` for the one of that name."""
+    """Return the shares of the modalities in the item graph, which sum to 1: ``visual`` for the one of that name."""
     others = len(modalities) - ("visual" in modalities)
     if not others or others == len(modalities):
         return [1 / len(modalities)] * len(modalities)
@@ -77,12 +77,12 @@ def shares_of(modalities: list[str], visual: float) -> list[float]:
 
 
 def degree_weights(users: Tensor, items: Tensor) -> Tensor:
-    """Weights [n] by which edges are drawn: 1/sqrt(N_u N_i), so that those between popular nodes go first."""
+    """Return weights [n] to draw edges by, 1/sqrt(N_u N_i): those between popular nodes are left out first."""
     return (torch.bincount(users)[users] * torch.bincount(items)[items]).to(torch.float32).rsqrt()
 
 
 def drawn(weights: Tensor, count: int) -> Tensor:
-    """``count`` of the edges, int64, drawn one after another without replacement by their weights [n].
+    """Draw ``count`` of the edges, int64, without replacement by their weights [n].
 
     The order of exponential times of these rates is the order of such a draw (Efraimidis and Spirakis, 2006).
     """

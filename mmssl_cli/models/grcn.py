@@ -31,7 +31,7 @@ class GRCN(EmbeddingRecommender):
         super().__init__(data, settings)
         self.num_modalities = len(data.features)
         self.edges = EdgeGraph.from_csr(data.train, data.num_items)
-        #: Whether the item of each edge has content, bool [n] for each modality.
+        #: True where the item of an edge has content, bool [n] for each modality.
         self.known = {name: present[self.edges.items] for name, present in data.present.items()}
         every = torch.ones_like(self.edges.users, dtype=torch.bool)
         zeros = torch.zeros(len(every), device=every.device)
@@ -74,7 +74,7 @@ class GRCN(EmbeddingRecommender):
         return users, features + edges.items_from(by_item, prototypes), by_user, by_item
 
     def _weights(self, to_users: list[Tensor], to_items: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The weight [n] of each edge towards its user and towards its item, from the affinities of each modality."""
+        """Return the weights [n] of edges towards their user and towards their item, from affinities per modality."""
         of_users, of_items = torch.stack(to_users, dim=1), torch.stack(to_items, dim=1)
         if self.settings.integration == "confidence":  # that of the node an edge comes from
             of_users = of_users * self.item_confidence[self.edges.items]
@@ -82,7 +82,7 @@ class GRCN(EmbeddingRecommender):
         return self._integrated(of_users, self.even[0]), self._integrated(of_items, self.even[1])
 
     def _integrated(self, affinities: Tensor, even: Tensor) -> Tensor:
-        """One weight an edge [n] from its affinities [n, modalities]; ``even`` [n] where no modality is known."""
+        """Return edge weights [n] from affinities [n, modalities]; ``even`` [n] where no modality is known."""
         known = torch.stack(list(self.known.values()), dim=1)
         if self.settings.integration == "mean":
             weights = affinities.sum(dim=1) / known.sum(dim=1).clamp(min=1)

@@ -18,7 +18,7 @@ Sides = tuple[Tensor, Tensor]  # users [U, d] and items [I, d]
 
 
 class HCCF(GraphRecommender):
-    """Each layer adds what neighbours send over the graph and what all nodes send over learnt hyperedges.
+    """Layers that add messages of neighbours over the graph and of all nodes over learnt hyperedges.
 
     Users and items have a hypergraph each, H = E W of low rank, from the embeddings of layer 0; what its hyperedges
     gather passes through levels of mixing among them (the paper's hierarchical mapping). The contrast tells, in each
@@ -58,7 +58,7 @@ class HCCF(GraphRecommender):
         return terms
 
     def _propagated(self) -> tuple[Tensor, Tensor, list[tuple[Sides, Sides]]]:
-        """Final users and items, and the local and global embeddings of each layer."""
+        """Return final users and items, and the local and global embeddings of each layer."""
         users: Tensor = self.users
         items: Tensor = self.items
         settings, share = self.settings, self.settings.edge_dropout if self.training else 0.0
@@ -82,7 +82,7 @@ class HCCF(GraphRecommender):
 
 
 class Hypergraph(nn.Module):
-    """Learnt hyperedges among the nodes of one side, and the mixing among them in each layer."""
+    """Learnt hyperedges among the users or the items, mixed with each other in each layer."""
 
     def __init__(self, settings: HCCFSettings) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Hypergraph(nn.Module):
         return self.scale * (nodes @ self.hyperedges)
 
     def forward(self, incidence: Tensor, nodes: Tensor, layer: int) -> Tensor:
-        """What nodes [N, d] send to each other over hyperedges of incidence [N, K]: [N, d]."""
+        """Pass messages between nodes [N, d] over hyperedges of incidence [N, K]: [N, d]."""
         gathered = leaky_relu(incidence.T @ nodes, self.slope)
         for mixing in self.mixing[layer * self.levels : (layer + 1) * self.levels]:
             gathered = gathered + leaky_relu(mixing @ gathered, self.slope)

@@ -44,7 +44,7 @@ class LATTICE(GraphRecommender):
 
     @torch.no_grad()
     def begin_epoch(self, epoch: int) -> None:
-        """Find the nearest items anew when the schedule says so."""
+        """Find the nearest items anew, every ``graph_refresh`` epochs."""
         if (epoch - 1) % self.settings.graph_refresh == 0:
             rows = self._unit_content()
             self.neighbours = torch.stack([cosine_topk(of_one, of_one, self.neighbours.shape[2]) for of_one in rows])
@@ -54,7 +54,7 @@ class LATTICE(GraphRecommender):
             self.learns_graph = True
 
     def forget_graph(self) -> None:
-        """Rebuild the graph among items from what is saved when it is needed next."""
+        """Drop the graph among items; it is rebuilt from the buffers when next needed."""
         self.item_graph = None
 
     def represent(self) -> tuple[Tensor, Tensor]:
@@ -87,7 +87,7 @@ class LATTICE(GraphRecommender):
         return items
 
     def graph_edges(self, cosines: Tensor, shares: Tensor) -> Edges:
-        """The edges of the learnt graph and of the raw ones, with their weights; some of them more than once."""
+        """Return the weighted edges of the learnt graph and of the raw ones; an edge may occur more than once."""
         count, items, k = self.neighbours.shape
         rows = torch.arange(items, device=cosines.device).repeat_interleave(k).repeat(count)
         columns = self.neighbours.reshape(-1)

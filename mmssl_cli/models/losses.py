@@ -1,7 +1,7 @@
 """Losses that several models share: ranking by BPR or softmax, contrast by InfoNCE.
 
-In a training by several processes each takes its part of the anchors, against the candidates of the whole batch; the
-mean over the processes is the loss (see ``mmssl_cli.distributed.collectives``).
+With several processes each takes its part of the anchors, against the candidates of the whole batch; the mean over
+the processes is the loss (see ``mmssl_cli.distributed.collectives``).
 """
 
 from __future__ import annotations

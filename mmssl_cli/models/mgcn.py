@@ -59,7 +59,7 @@ class MGCN(GraphRecommender):
         return terms
 
     def _views(self) -> tuple[Tensor, Tensor]:
-        """Purified content of users [M, U, d] and of items [M, I, d], spread over the graphs."""
+        """Return purified content of users [M, U, d] and of items [M, I, d], spread over the graphs."""
         views = [
             self.item_graphs[name].propagate(self.items * self.purifiers[name](rows), self.settings.item_layers)
             for name, rows in self.content().items()
@@ -69,7 +69,7 @@ class MGCN(GraphRecommender):
 
 
 class BehaviourAwareFuser(nn.Module):
-    """Content as what the modalities share, by attention, and what is peculiar to each, as far as it is preferred."""
+    """Fusion of what the modalities share, by attention, and what is particular to each, gated by preference."""
 
     def __init__(self, embedding_dim: int, modalities: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class BehaviourAwareFuser(nn.Module):
         self.preferences = nn.ModuleList(_gate(embedding_dim) for _ in range(modalities))
 
     def forward(self, behaviour: Tensor, views: Tensor) -> Tensor:
-        """Fused content [n, d] of nodes from their behaviour [n, d] and modality views [M, n, d]."""
+        """Return fused content [n, d] of nodes from their behaviour [n, d] and modality views [M, n, d]."""
         weights = self.query(torch.tanh(self.key(views))).softmax(dim=0)
         shared = (weights * views).sum(dim=0)
         parts = [shared]

@@ -61,7 +61,7 @@ class MMGCL(ModalityViews):
         return terms
 
     def _contrast(self, views: Views, users: Tensor, items: Tensor, others: Tensor) -> Tensor:
-        """Contrast of users, and of items with ``others`` to make challenging negatives of, int64 [n] each."""
+        """Contrast of users and of items; ``others`` make the challenging negatives; int64 [n] each."""
         temperature = self.settings.contrast_temperature
         dropped = self.views(self.dropped, self.dropped_spread)
         user_views, item_views = dropped.of(users, items)
@@ -77,12 +77,12 @@ class MMGCL(ModalityViews):
 
 
 def modality_view(model: ModalityViews) -> int:
-    """The view of one of the modalities of a model, all of them equally often."""
+    """Draw the view of one of the modalities of a model, each equally often."""
     return int(torch.randint(1, model.num_views, ()))
 
 
 def info_nce_with_own(anchors: Tensor, others: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    """InfoNCE by cosine with one more negative for each anchor, that is no candidate of the others; [n, d] each."""
+    """InfoNCE by cosine with one further negative for each anchor alone; [n, d] each."""
     anchors, negatives = normalize(anchors, dim=1), normalize(negatives, dim=1)
     own = (anchors * negatives).sum(dim=1, keepdim=True)
     logits = torch.cat([anchors @ normalize(others, dim=1).T, own], dim=1) / temperature

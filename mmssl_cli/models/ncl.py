@@ -29,7 +29,7 @@ class NCL(GraphRecommender):
     """
 
     settings: NCLSettings
-    user_centres: Tensor  #: [k, d]; saved with the weights, as the next three are, so that training can go on
+    user_centres: Tensor  #: [k, d]; saved with the weights, as the next three are, to resume training
     item_centres: Tensor
     user_clusters: Tensor  #: int64 [U]
     item_clusters: Tensor
@@ -40,10 +40,10 @@ class NCL(GraphRecommender):
             centres = torch.zeros(min(settings.clusters, len(nodes)), settings.embedding_dim)
             self.register_buffer(f"{side}_centres", centres)
             self.register_buffer(f"{side}_clusters", torch.zeros(len(nodes), dtype=torch.int64))
-        self.warm = False  #: whether there are clusters to contrast with
+        self.warm = False  #: True once there are clusters to contrast with
 
     def begin_epoch(self, epoch: int) -> None:
-        """The E-step, when its schedule says so."""
+        """Run the E-step, every ``prototype_refresh`` epochs after the warm-up."""
         since = epoch - 1 - self.settings.prototype_warmup
         self.warm = since >= 0 and self.settings.prototype_weight > 0
         if self.warm and since % self.settings.prototype_refresh == 0:

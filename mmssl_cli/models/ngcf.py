@@ -49,7 +49,7 @@ class NGCF(GraphRecommender):
         items: Tensor = self.items
         joined: list[tuple[Tensor, Tensor]] = [(users, items)]
         for of_sums, of_products in zip(self.of_sums, self.of_products, strict=True):
-            received = self.graph.users_from(self._some(items)), self.graph.items_from(self._some(users))
+            received = self.graph.users_from(self._messages(items)), self.graph.items_from(self._messages(users))
             users, items = (
                 self._layer(own, others, of_sums, of_products)
                 for own, others in zip((users, items), received, strict=True)
@@ -64,8 +64,8 @@ class NGCF(GraphRecommender):
         out = leaky_relu((own + received) @ of_sums + (own * received) @ of_products, LEAKY_SLOPE)
         return dropout(out, self.settings.dropout, self.training)
 
-    def _some(self, embeddings: Tensor) -> Tensor:
-        """The embeddings [N, d] as messages: those of blocked nodes are zero."""
+    def _messages(self, embeddings: Tensor) -> Tensor:
+        """Return embeddings [N, d] as messages, zeros for blocked nodes."""
         if not self.settings.node_dropout:
             return embeddings
         ones = embeddings.new_ones(len(embeddings), 1)

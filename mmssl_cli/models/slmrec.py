@@ -14,6 +14,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.losses import info_nce
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
+from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.views import ModalityViews, Views
 
@@ -70,7 +71,7 @@ class SLMRec(ModalityViews):
         return terms
 
     def _fine_and_coarse(self, items: Tensor) -> Tensor:
-        """Contrast of some items' views [n, V d]: the coarse space so far with each modality's, in a finer one."""
+        """Contrast of items' views [n, V d], modality by modality: the coarse space so far with a finer one."""
         coarse, *modalities = items.chunk(self.num_views, dim=1)
         losses = []
         for to_coarse, to_fine, modality in zip(self.coarse, self.fine, modalities, strict=True):
@@ -110,15 +111,15 @@ class SLMRec(ModalityViews):
         at_users = self.graph.users_from(torch.cat(list(self.content().values()), dim=1))
         at_items = self.graph.items_from(at_users)
         features = list(zip(at_users.split(d, dim=1), at_items.split(d, dim=1), strict=True))
-        generated = thin_factors(users, features)
+        rows, generated = BatchRows(users), thin_factors(users, features)
         with torch.no_grad():
             every_item = self.join_items(views.at(1, slice(None)))
         (final,) = thin_factors(torch.arange(len(users), device=users.device), [(of_users, every_item)])
-        self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, users, generated, final)
-        return self.adversary.generator_loss(generated)
+        self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, rows, generated, final)
+        return self.adversary.generator_loss(rows, generated)
 
 
 def masked_views(count: int) -> tuple[int, int]:
-    """Two different views of ``count``, at random, to be masked in one version each."""
+    """Draw two different views of ``count``, to be masked in one version each."""
     first, second = torch.randperm(count)[:2].tolist()
     return first, second

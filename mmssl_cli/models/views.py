@@ -17,19 +17,19 @@ from mmssl_cli.models.content import ContentProjections, projected
 #: Raw content is propagated ahead of training up to this size a modality; what is larger is projected first.
 SPREAD_BYTES = 2**28
 
-#: What layer 0 of one side alone became at users [U, n] and items [I, n].
+#: Values at users [U, n] and at items [I, n].
 Sides = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Part:
-    """What layer 0 of the items in one view became, as it is [U, d] and [I, d], or still to be mapped by a weight."""
+    """Layer 0 of the items in one view after propagation, [U, d] and [I, d], or [U, n] and [I, n] before ``weight``."""
 
     tables: Sides
     weight: Tensor | None = None
 
     def at(self, side: int, rows: Tensor | slice) -> Tensor:
-        """[n, d] at some users (side 0) or items (side 1)."""
+        """Return [n, d] at some users (side 0) or items (side 1)."""
         chosen = self.tables[side][rows]
         return chosen if self.weight is None else chosen @ self.weight.T
 
@@ -39,24 +39,24 @@ class Views:
     """V views of users and items, the ids' first, in two parts that add up.
 
     Attributes:
-        shared: what layer 0 of the users, the same in every view, became: [U, d] and [I, d].
-        own: what layer 0 of the items became in each view; None where there was nothing.
+        shared: layer 0 of the users, the same in every view, after propagation: [U, d] and [I, d].
+        own: layer 0 of the items in each view after propagation; None for zeros.
     """
 
     shared: Sides
     own: tuple[Part | None, ...]
 
     def at(self, side: int, rows: Tensor | slice) -> Tensor:
-        """The views [n, V d] of some users (side 0) or items (side 1), by their int64 [n] numbers."""
+        """Return the views [n, V d] of some users (side 0) or items (side 1), int64 [n]."""
         shared = self.shared[side][rows]
         return torch.cat([shared if part is None else shared + part.at(side, rows) for part in self.own], dim=1)
 
     def of(self, users: Tensor | slice, items: Tensor | slice) -> Sides:
-        """The views [n, V d] of some users and of some items."""
+        """Return the views [n, V d] of some users and of some items."""
         return self.at(0, users), self.at(1, items)
 
     def with_part(self, view: int, part: Part | None) -> Views:
-        """The same with another layer 0 of the items in one view, None for nothing."""
+        """Return the same with another layer 0 of the items in one view, None for zeros."""
         return replace(self, own=(*self.own[:view], part, *self.own[view + 1 :]))
 
 
@@ -64,7 +64,7 @@ class ModalityViews(GraphRecommender):
     """Ids and each modality's projected content by LightGCN, with the same users, joined by a linear layer a side.
 
     Propagation is linear, and so is a projection: the users' layer 0, the same in all views, goes its way once, and
-    raw content goes it ahead of training, so that a step projects what arrived at the nodes of its batch.
+    raw content goes it ahead of training, so that a step projects only the rows of its batch.
     """
 
     settings: ModalityViewsSettings
@@ -82,7 +82,7 @@ class ModalityViews(GraphRecommender):
         return self.filtered(*self.joined(*self.views().of(slice(None), slice(None))))
 
     def views(self, graph: BipartiteGraph | None = None, raw_spread: Mapping[str, Sides] | None = None) -> Views:
-        """The views over a ``graph`` and what ``spread_raw`` says of it, by default that of all interactions."""
+        """Return the views over a ``graph`` and its ``spread_raw``, by default those of all interactions."""
         if graph is None or raw_spread is None:
             graph, raw_spread = self.graph, self.raw_spread
         shared = _one_sided(self.users, graph.items_from, graph.users_from, self.settings.layers)
@@ -96,13 +96,13 @@ class ModalityViews(GraphRecommender):
         return Views(shared, tuple(parts))
 
     def spread_items(self, items: Tensor, graph: BipartiteGraph) -> Sides:
-        """What layer 0 of the items [I, n] alone adds to the mean of the layers at users and items."""
+        """Return the part of the layers' mean at users and items that comes from layer 0 of the items [I, n] alone."""
         at_items, at_users = _one_sided(items, graph.users_from, graph.items_from, self.settings.layers)
         return at_users, at_items
 
     @torch.no_grad()
     def spread_raw(self, graph: BipartiteGraph) -> dict[str, Sides]:
-        """Modality -> its raw content, and a column of ones for the bias, after propagation.
+        """Propagate the raw content of each modality with a column of ones for the bias.
 
         [U, dim + 1] and [I, dim + 1]; without modalities of tokens, and without very large ones.
         """
@@ -116,7 +116,7 @@ class ModalityViews(GraphRecommender):
         return spread
 
     def joined(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings [n, d] from views [n, V d], of users and of items."""
+        """Join views [n, V d] of users and of items into embeddings [n, d]."""
         return self.join_users(users), self.join_items(items)
 
     def _joining_layer(self) -> nn.Linear:
@@ -135,7 +135,7 @@ def _with_bias(layer: nn.Module) -> Tensor:
 def _one_sided(
     rows: Tensor, there: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor], layers: int
 ) -> tuple[Tensor, Tensor]:
-    """What layer 0 of one side alone adds to the mean over layers: at its own side, and at the other."""
+    """Return the part of the layers' mean that comes from layer 0 of one side: at that side, and at the other."""
     own, other, now = [rows], list[Tensor](), rows
     for layer in range(layers):
         now = back(now) if layer % 2 else there(now)

@@ -1,13 +1,13 @@
-"""What a report is made of, as plain values: tables, figures, sections. How they look is each format's business.
+"""Reports as plain values: sections of text, tables and figures, which each format writes in its own way.
 
-Text is plain text everywhere: every format escapes what is special to it.
+Text is plain text everywhere; every format escapes its own special characters.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ class Cell:
     """A field of a table.
 
     Attributes:
-        text: as a reader sees it.
-        value: the number behind the text, whole, for CSV; None for words.
+        text: text shown to a reader.
+        value: the unrounded number behind the text, for CSV and parquet; None for words.
         deviation: sample standard deviation of a mean over seeds.
-        mark: the best of its column (bold), or the second (underlined).
+        mark: best of its column (bold) or second (underlined).
     """
 
     text: str
@@ -36,15 +36,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a heading a column.
+    """A table with one heading per column.
 
     Attributes:
-        name: of its files, such as ``table3-ablation-tiktok``: small letters, digits and dashes.
-        title: a line, such as ``Table 3. Ablation on tiktok``.
+        name: name of its files, in small letters, digits and dashes: ``table3-ablation-tiktok``.
+        title: one line, such as ``Table 3. Ablation on tiktok``.
         columns: headings.
-        rows: as many cells each as there are columns.
-        labels: how many columns, from the left, are words (aligned left); the rest are numbers.
-        notes: sentences below it.
+        rows: one cell per column each.
+        labels: number of leading columns that are words (aligned left); the rest are numbers.
+        notes: sentences below the table.
     """
 
     name: str
@@ -61,13 +61,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure that is drawn when a format asks for it, and the numbers it shows.
+    """A figure, drawn on demand, and its numbers.
 
     Attributes:
-        name: of its files, such as ``figure4-layers-tiktok``.
-        title: a line.
-        caption: what is seen, in sentences; it stands in for the figure where that cannot be seen.
-        draw: makes the figure.
+        name: name of its files, such as ``figure4-layers-tiktok``.
+        title: one line.
+        caption: description in sentences, also for readers who cannot see the figure.
+        draw: draws the figure.
         data: the numbers, for a CSV beside it.
     """
 
@@ -80,7 +80,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that no run has yet, and the command that makes it."""
+    """A result without a run, and the command that produces it."""
 
     what: str
     command: str
@@ -88,7 +88,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: what was found, then tables and figures.
+    """A part of a report: text, tables, figures and missing results.
 
     Attributes:
         name: small letters, digits and dashes; unique in a report.
@@ -108,31 +108,30 @@ class Report:
     """A whole report.
 
     Attributes:
-        title: of the page.
+        title: title of the page.
         summary: paragraphs above the first section.
-        sections: in order.
-        created: when it was made, as a reader sees it.
+        sections: in display order.
+        created: date and time as shown to a reader.
     """
 
     title: str
     summary: tuple[str, ...]
     sections: tuple[Section, ...]
     created: str = ""
-    missing: tuple[Missing, ...] = field(default=())
 
 
 def word(text: object) -> Cell:
-    """A cell of words; None is an empty one."""
+    """Return a cell of words; empty for None."""
     return Cell("" if text is None else str(text))
 
 
 def number(value: float | None, form: str = ".4f") -> Cell:
-    """A cell of one number; ``-`` where there is none."""
+    """Return a cell of one number; ``-`` for None and NaN."""
     return Cell("-") if value is None or value != value else Cell(format(value, form), float(value))
 
 
 def mean_of(values: Sequence[float], form: str = ".4f") -> Cell:
-    """``0.1094`` of one value, ``0.1094 ± 0.0021`` (sample standard deviation) of several, ``-`` of none."""
+    """Return ``0.1094`` for one value, ``0.1094 ± 0.0021`` (sample standard deviation) for several, ``-`` for none."""
     if not values:
         return Cell("-")
     mean = statistics.fmean(values)
@@ -143,26 +142,24 @@ def mean_of(values: Sequence[float], form: str = ".4f") -> Cell:
 
 
 def p_value(value: float | None) -> Cell:
-    """A p-value to two digits: ``0.14``, ``3e-13``; ``-`` where no test was made."""
+    """Return a p-value to two digits: ``0.14``, ``3e-13``; ``-`` without a test."""
     if value is None or value != value:
         return Cell("-")
     return Cell(f"{value:.2g}" if value >= 1e-300 else "< 1e-300", float(value))
 
 
 def percent(value: float | None) -> Cell:
-    """A relative difference, with its sign and a no-break space: ``+8.9 %``; ``-`` where there is none."""
+    """Return a relative difference with its sign and a no-break space: ``+8.9 %``; ``-`` for None and NaN."""
     if value is None or value != value:
         return Cell("-")
     return Cell(f"{value:+.1%}".replace("%", "\N{NO-BREAK SPACE}%"), float(value))
 
 
 def with_marks(rows: Sequence[Sequence[Cell]], columns: Sequence[int]) -> tuple[tuple[Cell, ...], ...]:
-    """The rows with the largest value of each of ``columns`` marked best, and the next distinct one second.
+    """Mark the largest value of each of ``columns`` as best, and the next distinct one as second.
 
-    A column in which fewer than two rows have a value has no marks: it compares nothing.
+    A column with fewer than two values gets no marks.
     """
-    from dataclasses import replace
-
     marked = [list(row) for row in rows]
     for column in columns:
         numbered = [(row, value) for row in marked if (value := row[column].value) is not None]

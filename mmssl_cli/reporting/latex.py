@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
+from functools import cache
+
+from pylatexenc.latexencode import UnicodeToLatexEncoder
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line, sections_of
+from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line
 from mmssl_cli.text import dashed
 
 _PACKAGES = (r"\usepackage{booktabs}", r"\usepackage{graphicx}", r"\usepackage{rotating}")
 _HEAD = f"% Needs in the preamble: {''.join(_PACKAGES)}\n"
-# What follows, up to a closing brace, is scaled down to the line where it is wider, as far as it can still be read.
+# Scales its argument down to the width of the line, to 60 % at most so that it stays readable.
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\ifdim.6\width>\linewidth.6\width\else\linewidth\fi\else\width\fi}{!}{"
-_WORDY, _HEADING = 60, 12  # characters of a line of words, and of a heading
-# Characters that a line of the report's page has room for, upright and then turned, in ever smaller type.
+_WORDY, _HEADING = 60, 12  # characters per line of words, and of a heading
+# Characters that fit a line of the page, in ever smaller type, upright and then turned.
 _ROOM = (
     (95, "table", ""),
     (118, "table", r"\footnotesize"),
@@ -24,92 +27,43 @@ _ROOM = (
 )
 _WIDEST = ("sidewaystable", r"\scriptsize")
 
-_GREEK = """
-alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi chi
-psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega
-"""
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "#": r"\#",
-    "$": r"\$",
-    "%": r"\%",
-    "&": r"\&",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "`": r"\textasciigrave{}",
-    "[": "{[}",  # after \\ and \item, [ and * would be arguments
-    "]": "{]}",
-    "*": "{*}",
+# Written otherwise than pylatexenc does: ASCII that it leaves to ligatures, optional arguments and fonts, and symbols
+# for which it takes glyphs of another font (textcomp).
+_OWN = {
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
+    **{"[": "{[}", "]": "{]}", "*": "{*}"},  # after \\ and \item they would be arguments
     '"': r"{\ttfamily\char34}",  # straight in every font encoding
     "\N{NO-BREAK SPACE}": r"\,",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "−": "$-$",
-    "·": r"$\cdot$",
-    "→": r"$\rightarrow$",
-    "←": r"$\leftarrow$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "≈": r"$\approx$",
-    "≠": r"$\neq$",
-    "∞": r"$\infty$",
-    "√": r"$\surd$",
-    "∑": r"$\sum$",
-    "∈": r"$\in$",
-    "′": r"$'$",
-    "‖": r"$\|$",
-    "°": r"$^\circ$",
-    "µ": r"$\mu$",
-    "–": r"\textendash{}",
-    "—": r"\textemdash{}",
     "\N{ZERO WIDTH SPACE}": r"\allowbreak{}",
-    "…": r"\dots{}",
-    "‘": "`",
-    "’": "'",
-    "“": r"\textquotedblleft{}",
-    "”": r"\textquotedblright{}",
-    "§": r"\S{}",
-    "ß": r"\ss{}",
-    "æ": r"\ae{}",
-    "Æ": r"\AE{}",
-    "ø": r"\o{}",
-    "Ø": r"\O{}",
-    "œ": r"\oe{}",
-    "Œ": r"\OE{}",
-    "ł": r"\l{}",
-    "Ł": r"\L{}",
-    "ı": r"\i{}",
-    **{digit: f"$_{at}$" for at, digit in enumerate("₀₁₂₃₄₅₆₇₈₉")},
-    **{digit: f"$^{at}$" for at, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
-    "⁻": "$^-$",
-    **{letter: f"$\\{name}$" for letter, name in zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", _GREEK.split(), strict=True)},
+    **dict(zip("→←↑↓", (rf"$\{side}arrow$" for side in ("right", "left", "up", "down")), strict=True)),
+    **{"×": r"$\times$", "·": r"$\cdot$", "√": r"$\surd$", "′": "$'$", "°": r"$^\circ$", "µ": r"$\mu$"},
+    **{"¹": "$^1$", "²": "$^2$", "³": "$^3$"},
 }
-_ACCENTS = {
-    "\u0300": "`",
-    "\u0301": "'",
-    "\u0302": "^",
-    "\u0303": "~",
-    "\u0304": "=",
-    "\u0306": "u",
-    "\u0307": ".",
-    "\u0308": '"',
-    "\u030a": "r",
-    "\u030b": "H",
-    "\u030c": "v",
-    "\u0327": "c",
-}
+# pylatexenc knows the accents of few alphabets.
+_ACCENTS = dict(
+    zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327", "`'^~=u.\"rHvc", strict=True)
+)
+# Commands that pdflatex knows in text and in formulas without further packages; pylatexenc uses those of many.
+_TEXT = r"""
+\ { } # $ % & _ ae AE oe OE o O l L ss i
+textbackslash textasciicircum textasciitilde textendash textemdash textellipsis textsection textparagraph
+textquoteleft textquoteright textquotedblleft textquotedblright textdagger textdaggerdbl textbullet
+"""
+_MATH = """
+alpha beta gamma delta varepsilon epsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi varpi rho varrho
+sigma varsigma tau upsilon phi varphi chi psi omega
+Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega
+pm mp times cdot circ star oplus otimes cap cup wedge vee sum prod int partial nabla infty forall exists
+leq geq neq approx equiv sim simeq cong propto ll gg in ni subset supset subseteq supseteq perp parallel mid
+leftrightarrow Leftarrow Rightarrow Leftrightarrow mapsto Vert langle rangle lfloor rfloor lceil rceil ell
+"""
+_ENCODER = UnicodeToLatexEncoder(
+    replacement_latex_protection="braces-after-macro", unknown_char_policy="keep", unknown_char_warning=False
+)
 
 
 def report(shown: Report) -> str:
-    """A document of its own; figures are included as ``figures/<name>.pdf``."""
+    """Return a whole document; figures are included as ``figures/<name>.pdf``."""
     lines = [
         r"\documentclass{article}",
         r"\usepackage[margin=2.2cm]{geometry}",
@@ -120,48 +74,51 @@ def report(shown: Report) -> str:
         r"\sloppy",
         r"\maketitle",
     ]
-    blocks = ["\n".join(lines), *map(escape, shown.summary), *map(_section, sections_of(shown)), r"\end{document}"]
+    blocks = ["\n".join(lines), *map(escape, shown.summary), *map(_section, shown.sections), r"\end{document}"]
     return "\n\n".join(blocks) + "\n"
 
 
 def section(shown: Section) -> str:
-    r"""A section to ``\input`` into a document; the packages it needs are named in a comment at its head."""
+    r"""Return a section to ``\input`` into a document; a comment at its head names the packages it needs."""
     return f"{_HEAD}\n{_section(shown)}\n"
 
 
 def table(shown: Table) -> str:
-    r"""A ``table`` with a booktabs ``tabular`` to ``\input``: the best in bold, the second underlined.
+    r"""Return a ``table`` with a booktabs ``tabular`` to ``\input``: the best in bold, the second underlined.
 
-    A wide one is set in smaller type, then turned (a ``sidewaystable``), and at last scaled down to 60 %.
+    Wide tables are set in smaller type, then turned (a ``sidewaystable``), and at last scaled down to 60 %.
     """
     return f"{_HEAD}{_table(shown)}\n"
 
 
 def escape(text: str) -> str:
-    """Text on one line that pdflatex shows as it is; a character that it does not know becomes its code point."""
+    """Return the text on one line as ASCII that pdflatex sets; unknown characters become their code points."""
     text = re.sub(r"\S{40,}", _breakable, unicodedata.normalize("NFC", one_line(text)))
     return re.sub(r"[-,']{2,}", _no_ligature, "".join(map(_character, text)))
 
 
+@cache
 def _character(character: str) -> str:
-    if character in _SPECIAL:
-        return _SPECIAL[character]
-    if character.isascii():
-        return character
-    parts = unicodedata.normalize("NFD", character)
-    if len(parts) == 2 and parts[0].isascii() and parts[1] in _ACCENTS:
-        letter = {"i": r"\i", "j": r"\j"}.get(parts[0], parts[0])
-        return rf"\{_ACCENTS[parts[1]]}{{{letter}}}"
+    if character in _OWN:
+        return _OWN[character]
+    letter, *accents = list(unicodedata.normalize("NFD", character))
+    if letter.isascii() and len(accents) == 1 and accents[0] in _ACCENTS:
+        return rf"\{_ACCENTS[accents[0]]}{{{letter if letter not in 'ij' else chr(92) + letter}}}"
+    written = _ENCODER.unicode_to_latex(character)
+    formula = re.fullmatch(r"\\ensuremath\{(.*)\}", written)
+    commands = re.findall(r"\\([A-Za-z]+|.)", formula[1] if formula else written)
+    if written and written.isascii() and set(commands) <= set((_MATH if formula else _TEXT).split()):
+        return f"${formula[1]}$" if formula else written
     return f"{{[}}U+{ord(character):04X}{{]}}"
 
 
 def _breakable(word: re.Match[str]) -> str:
-    """A hash or a path, with places where a line may end."""
+    """Allow line breaks within a hash or a path."""
     return "\N{ZERO WIDTH SPACE}".join(re.findall(".{1,16}", word[0]))
 
 
 def _no_ligature(run: re.Match[str]) -> str:
-    """``--`` stays two hyphens, as flags have them, and is not set as a dash."""
+    """Keep ``--`` two hyphens, as in flags, rather than a dash."""
     return "{}".join(run[0])
 
 
@@ -199,14 +156,14 @@ def _table(shown: Table) -> str:
 
 
 def _kind(shown: Table, at: int) -> str:
-    """The type of a column: numbers, words, or words that need more than a line."""
+    """Type of a column: numbers, words, or words on several lines."""
     if not of_words(shown, at):
         return "r"
     return "p{27em}" if any(len(row[at].text) > _WORDY for row in shown.rows) else "l"
 
 
 def _room(shown: Table, heads: list[list[str]]) -> tuple[str, str]:
-    """The environment and the size of type in which a table fits a page."""
+    """Environment and type size in which a table fits a page."""
     width = 0
     for at, lines in enumerate(heads):
         longest = max((len(row[at].text) for row in shown.rows), default=0)
@@ -228,7 +185,7 @@ def _cell(cell: Cell) -> str:
 
 
 def _caption(title: str) -> str:
-    """Without its own ``Table 3.``: LaTeX counts tables and figures itself."""
+    """Title without its own ``Table 3.``, for LaTeX numbers tables and figures itself."""
     return escape(re.sub(r"^(Table|Figure|Fig\.)\s+\w+[.:]\s+", "", title))
 
 

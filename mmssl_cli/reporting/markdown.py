@@ -6,19 +6,19 @@ import re
 from collections.abc import Sequence
 
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line, sections_of
+from mmssl_cli.reporting.plain import filled, notes_of, of_words, one_line
 from mmssl_cli.text import dashed
 
 
 def report(shown: Report) -> str:
-    """The whole report; figures are referred to as ``figures/<name>.svg``."""
+    """Return a whole report; figures are linked as ``figures/<name>.svg``."""
     blocks = [f"# {escape(shown.title)}", *([f"*{escape(shown.created)}*"] if shown.created else [])]
     blocks += [paragraph(text) for text in shown.summary]
-    return "\n\n".join([*blocks, *(section(part).rstrip("\n") for part in sections_of(shown))]) + "\n"
+    return "\n\n".join([*blocks, *(section(part).rstrip("\n") for part in shown.sections)]) + "\n"
 
 
 def section(shown: Section) -> str:
-    """A section: heading, text, tables, figures, and what is missing."""
+    """Return a section: heading, text, tables, figures and missing results."""
     blocks = [f"## {escape(shown.title)}", *map(paragraph, shown.text)]
     blocks += [table(each).rstrip("\n") for each in shown.tables]
     blocks += map(_figure, shown.plots)
@@ -28,9 +28,9 @@ def section(shown: Section) -> str:
 
 
 def table(shown: Table) -> str:
-    """A table with its title above and its notes below; the best in bold, the second in italics.
+    """Return a table with its title above and its notes below; the best in bold, the second in italics.
 
-    Columns are padded, so that the text can be read as it is.
+    Columns are padded for readers of the source.
     """
     shown = filled(shown)
     rows = [[escape(name) for name in shown.columns], *([_cell(cell) for cell in row] for row in shown.rows)]
@@ -43,17 +43,17 @@ def table(shown: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Text on one line that Markdown shows as it is: no HTML, no link, no formula, no code, no other column."""
+    """Return the text on one line, escaped against HTML, links, formulas, code and further columns."""
     return re.sub(r"([\\`*_{}\[\]<>|#~$&])", r"\\\1", one_line(text))
 
 
 def paragraph(text: str) -> str:
-    """Escaped text that begins no list, rule or heading either."""
+    """Return escaped text that begins no list, rule or heading either."""
     return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape(text))
 
 
 def code(text: str) -> str:
-    """A code span of any text, backticks included."""
+    """Return a code span of any text, backticks included."""
     text = one_line(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     gap = " " if text.startswith("`") or text.endswith("`") else ""

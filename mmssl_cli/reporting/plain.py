@@ -1,17 +1,17 @@
-"""What every format does to a text before it escapes what is special to it."""
+"""Preparation of texts and tables that all formats share."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 
-from mmssl_cli.reporting.document import Report, Section, Table
+from mmssl_cli.reporting.document import Table
 
 
 def one_line(text: str) -> str:
-    """The text on one line, without control characters and without halves of characters that no file can hold.
+    """Return the text on one line, without control characters and lone surrogates.
 
-    No-break spaces stay what they are; other white space becomes a space.
+    No-break spaces are kept; other white space becomes a space.
     """
     text = re.sub(r"[\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
     # Backspaces and escapes would move a terminal's cursor; XML and TeX refuse them.
@@ -19,7 +19,7 @@ def one_line(text: str) -> str:
 
 
 def filled(table: Table) -> Table:
-    """The table as a reader sees it: without the columns in which no row has anything, where others have something."""
+    """Return the table without its empty columns; a table of empty columns alone is kept."""
     kept = [at for at in range(len(table.columns)) if any(row[at].text not in ("", "-") for row in table.rows)]
     if not kept:
         return table
@@ -32,10 +32,10 @@ def filled(table: Table) -> Table:
 
 
 def notes_of(table: Table, second: str) -> list[str]:
-    """What stands below a table: what its marks mean, then its notes.
+    """Return the legend of the marks in a table, then its notes.
 
     Args:
-        second: how the format shows a second place, such as ``underlined``.
+        second: look of a second place in the format, such as ``underlined``.
     """
     marks = {cell.mark for row in table.rows for cell in row}
     legend = ["Bold is the best of a column"] if "best" in marks else []
@@ -44,11 +44,5 @@ def notes_of(table: Table, second: str) -> list[str]:
 
 
 def of_words(table: Table, at: int) -> bool:
-    """Whether a column is aligned left: one of the table's labels, or one without a number."""
+    """Return True for a column aligned left: one of the table's labels, or one without a number."""
     return at < table.labels or all(row[at].value is None for row in table.rows)
-
-
-def sections_of(report: Report) -> tuple[Section, ...]:
-    """The sections, and a last one of what the report as a whole lacks."""
-    rest = Section("missing", "What is missing", missing=report.missing)
-    return (*report.sections, rest) if report.missing else report.sections

@@ -1,7 +1,7 @@
-"""One look for every figure: size, grid and type; each model has its colour, line and marker wherever it is drawn.
+"""One look for every figure: size, grid and type, and one colour, line and marker per model.
 
-A label is plain text: ``$`` begins no formula, so that a title of any kind can be drawn. Greek letters and indices are
-written as they are: ``λ₁``, ``τ′``.
+Labels are plain text: ``$`` begins no formula, so that any title can be drawn. Greek letters and indices are written
+as they are: ``λ₁``, ``τ′``.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter, LogFormatter
 
 from pipelines.io.files import write_bytes
 
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import Formatter
-
-#: Inches: a column of a two-column page, and the gap between two of them.
+#: Width of a column of a two-column page and of the gap between columns, in inches.
 COLUMN, GAP = 3.4, 0.2
 
-# Okabe and Ito's colours, told apart by colour-blind readers. Their yellow is too light for a line on white paper:
-# grey takes its place.
+# Okabe and Ito's colours for colour-blind readers, with grey in place of yellow, which is too light on white paper.
 PALETTE = {
     "blue": "#0072B2",
     "vermilion": "#D55E00",
@@ -104,31 +103,28 @@ _DEFAULTS: Any = {
 
 
 def figure(width_columns: float = 1, height: float = 2.4) -> Figure:
-    """An empty figure in our look; axes, legends and texts added to it follow. Sets matplotlib's defaults.
+    """Return an empty figure in our look, which axes, legends and texts added to it follow. Sets matplotlib's defaults.
 
     Args:
         width_columns: width in columns of a two-column page (3.4 inches each).
         height: in inches.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     mpl.rcParams.update(_DEFAULTS)
     return Figure(figsize=(COLUMN * width_columns + GAP * (width_columns - 1), height), layout="constrained")
 
 
 def colour(label: str) -> str:
-    """``#RRGGBB`` of a model: the same in every figure. A label nobody knows has one that depends on its text alone."""
+    """Return ``#RRGGBB`` of a model, the same in every figure; that of an unknown label depends on its text alone."""
     return PALETTE[_look(label)[0]]
 
 
 def line_style(label: str) -> Any:
-    """The line of a model, as matplotlib's ``linestyle``."""
+    """Return the line of a model as matplotlib's ``linestyle``."""
     return _LINES[_look(label)[1]]
 
 
 def marker(label: str) -> str:
-    """The marker of a model, as matplotlib's ``marker``."""
+    """Return the marker of a model as matplotlib's ``marker``."""
     return _look(label)[2]
 
 
@@ -142,7 +138,7 @@ def band(
     *,
     markers: bool = True,
 ) -> Artist:
-    """Draw a model's line with its markers, and the band between ``low`` and ``high`` where both are given.
+    """Draw a model's line with its markers, and the band between ``low`` and ``high`` if both are given.
 
     Returns:
         The line.
@@ -155,7 +151,7 @@ def band(
 
 
 def save(drawn: Figure, path: Path) -> Path:
-    """Write a figure as .svg, .pdf or .png, whole or not at all. The same figure gives the same bytes.
+    """Write a figure as .svg, .pdf or .png atomically. The same figure gives the same bytes.
 
     Raises:
         InputError: the file cannot be written.
@@ -165,20 +161,20 @@ def save(drawn: Figure, path: Path) -> Path:
 
 
 def svg(drawn: Figure, name: str = "figure", description: str = "") -> str:
-    """A figure as an ``<svg>`` element to stand inside an HTML page: what ``inlined`` makes of its file."""
+    """Return a figure as an ``<svg>`` element for an HTML page, as ``inlined`` does for its file."""
     return inlined(_rendered(drawn, "svg", name).decode(), name, description)
 
 
 def inlined(text: str, name: str, description: str = "") -> str:
-    """An SVG file of ours as an ``<svg>`` element to stand inside an HTML page; text stays text.
+    """Return an SVG file of ours as an ``<svg>`` element for an HTML page; text stays text.
 
-    Nothing of it reaches out: no declaration, no metadata, no style sheet for the whole page, and every id begins
-    with ``name``, so that figures of one page do not take each other's clip paths and markers.
+    It affects nothing outside: no declaration, no metadata, no style sheet, and every id begins with ``name``, so that
+    figures of one page do not share clip paths and markers.
 
     Args:
-        text: the file, whole.
-        name: small letters, digits and dashes; another one for each figure of a page.
-        description: what a reader who cannot see the figure is told.
+        text: content of the file.
+        name: small letters, digits and dashes; unique on the page.
+        description: text for readers who cannot see the figure.
     """
     for prefix, address in _NAMESPACES.items():
         ElementTree.register_namespace(prefix, address)
@@ -224,8 +220,6 @@ def _look(label: str) -> tuple[str, str, str]:
 
 
 def _rendered(drawn: Figure, form: str, salt: str) -> bytes:
-    import matplotlib as mpl
-
     _plain_log_labels(drawn)
     # No date, and ids made from a fixed salt. Text stays text in SVG and PDF.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
@@ -241,9 +235,7 @@ def _rendered(drawn: Figure, form: str, salt: str) -> bytes:
 
 
 def _plain_log_labels(drawn: Figure) -> None:
-    """Powers of ten as text (10⁻³): matplotlib writes them as formulas, which we do not read."""
-    from matplotlib.ticker import LogFormatter
-
+    """Write powers of ten as text (10⁻³), in place of matplotlib's formulas, which are not parsed here."""
     for axes in drawn.axes:
         for axis in (axes.xaxis, axes.yaxis):
             for formatter in (axis.get_major_formatter(), axis.get_minor_formatter()):

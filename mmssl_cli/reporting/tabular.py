@@ -1,21 +1,19 @@
-"""Tables and figures' numbers as CSV: whole numbers rather than rounded ones, for spreadsheets and programs."""
+"""Tables and the numbers of figures as CSV and data frames, unrounded, for spreadsheets and programs."""
 
 from __future__ import annotations
 
 import csv
 import io
 import numbers
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from mmssl_cli.reporting.document import Cell, Table
 from mmssl_cli.reporting.plain import one_line
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def table(shown: Table) -> str:
-    """A line of headings, then a line a row. Numbers have all their digits; where there is none, the field is empty.
+    """Return a table as CSV, numbers with all their digits and missing ones empty.
 
     A column with deviations is followed by ``<column> deviation``.
     """
@@ -33,9 +31,7 @@ def table(shown: Table) -> str:
 
 
 def columns(shown: Table) -> pd.DataFrame:
-    """The same table for programs: a column of floats where a cell has a number, else of words; with deviations."""
-    import pandas as pd
-
+    """Return a table as a data frame, deviations included: floats for columns with numbers, words for the others."""
     found: dict[str, list[object]] = {}
     for at, name in enumerate(shown.columns):
         cells = [row[at] for row in shown.rows]
@@ -47,14 +43,14 @@ def columns(shown: Table) -> pd.DataFrame:
 
 
 def frame(data: pd.DataFrame) -> str:
-    """A data frame without its index, whole numbers, words made harmless."""
+    """Return a data frame as CSV without its index, numbers unrounded, words made harmless."""
     rows = [[harmless(str(name)) for name in data.columns]]
     rows += [[_plain(value) for value in row] for row in data.itertuples(index=False, name=None)]
     return _written(rows)
 
 
 def harmless(text: str) -> str:
-    """Words that no spreadsheet takes for a formula: an apostrophe goes before a leading ``= + - @``."""
+    """Put an apostrophe before a leading ``= + - @``, so that no spreadsheet takes the words for a formula."""
     text = one_line(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 

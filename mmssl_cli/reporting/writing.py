@@ -1,4 +1,4 @@
-"""Sections and reports as files: each whole or not at all, and the same bytes for the same values."""
+"""Sections and reports as files, written atomically and with the same bytes for the same values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from pathlib import Path
 
 from mmssl_cli.reporting import html, latex, markdown, style, tabular
 from mmssl_cli.reporting.document import Plot, Report, Section, Table
-from mmssl_cli.reporting.plain import sections_of
 from mmssl_cli.text import dashed
 from pipelines.io.files import write_bytes, write_json, write_problem
 
-#: Beside a report: the names of the files that it wrote, so that the next one can take away those it does not write.
+#: File beside a report that lists the files it wrote, so that the next report can remove those it does not write.
 LIST = "files.json"
 _NAME = re.compile(r"((tables|figures)/)?[a-z0-9-]+\.(html|md|tex|csv|parquet|svg|pdf)")
 
@@ -25,7 +24,7 @@ def write_section(section: Section, folder: Path) -> list[Path]:
     ``.pdf`` and ``.csv``.
 
     Returns:
-        The files, as they were written.
+        The files, in the order of writing.
 
     Raises:
         InputError: the folder cannot be written.
@@ -42,7 +41,7 @@ def write_section(section: Section, folder: Path) -> list[Path]:
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``report.tex``, tables and figures as for a section, and a list of them.
 
-    What the list of an earlier report in this folder names and this one does not write is removed.
+    Files that an earlier report listed in this folder and this one does not write are removed.
 
     Returns:
         The files, the page first.
@@ -51,7 +50,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         InputError: the folder cannot be written.
         ValueError: two sections, tables or figures have the same name.
     """
-    _check_names(sections_of(report))
+    _check_names(report.sections)
     parts = _tables_and_figures(report.sections, folder)
     pictures = {path.stem: path.read_text(encoding="utf-8") for path in parts if path.suffix == ".svg"}
     paths = [
@@ -67,7 +66,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 
 def _listed(path: Path) -> set[str]:
-    """What an earlier report says it wrote; nothing where there is none, or where its list is damaged."""
+    """Files listed by an earlier report; none if there is no list or it is damaged."""
     try:
         names = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -76,7 +75,7 @@ def _listed(path: Path) -> set[str]:
 
 
 def _remove(names: Iterable[str], folder: Path) -> None:
-    """Remove files of a report: those whose names a report can give, and that no link leads out of the folder."""
+    """Remove files whose names a report can have and that no link leads out of the folder."""
     for path in (folder / name for name in names if _NAME.fullmatch(name)):
         try:
             if path.is_file() and path.parent.resolve().is_relative_to(folder.resolve()):
@@ -115,7 +114,7 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _check_names(sections: Iterable[Section]) -> None:
-    """Names are files and anchors: a second one would take the first one's place."""
+    """Refuse equal names: they are files and anchors, and the second would overwrite the first."""
     sections = list(sections)
     kinds: list[tuple[str, Iterable[Section | Table | Plot]]] = [
         ("section", sections),

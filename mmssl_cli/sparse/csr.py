@@ -1,4 +1,4 @@
-"""Which items belong to which user, as two tensors: the compressed sparse rows of a 0/1 matrix."""
+"""0/1 matrices as compressed sparse rows: two tensors."""
 
 from __future__ import annotations
 
@@ -51,39 +51,39 @@ class CSR:
         return len(self.indptr) - 1
 
     def __len__(self) -> int:
-        """Entries of the matrix."""
+        """Return the number of entries."""
         return len(self.indices)
 
     def row(self, index: int) -> Tensor:
-        """The columns of one row, ascending, int64."""
+        """Return the columns of one row, ascending, int64."""
         return self.indices[int(self.indptr[index]) : int(self.indptr[index + 1])]
 
     def degrees(self) -> Tensor:
-        """Entries of each row, int64 [rows]."""
+        """Return the number of entries of each row, int64 [rows]."""
         return self.indptr[1:] - self.indptr[:-1]
 
     def row_of_each(self) -> Tensor:
-        """The row of every entry, int64 [entries], beside ``indices``."""
+        """Return the row of every entry, int64 [entries], in the order of ``indices``."""
         rows = torch.arange(self.num_rows, device=self.indptr.device)
         return torch.repeat_interleave(rows, self.degrees(), output_size=len(self.indices))
 
     def select(self, rows: Tensor) -> CSR:
-        """The given rows (int64 [n], repeats allowed), in the given order, as a matrix of n rows."""
+        """Return the given rows (int64 [n], repeats allowed), in the given order, as a matrix of n rows."""
         lengths = self.indptr[rows + 1] - self.indptr[rows]
         indptr = row_starts(lengths)
         shift = torch.repeat_interleave(self.indptr[rows] - indptr[:-1], lengths)
         return CSR(indptr, self.indices[torch.arange(len(shift), device=shift.device) + shift])
 
     def to(self, device: torch.device | str) -> CSR:
-        """The same matrix on another device."""
+        """Copy the matrix to another device."""
         return CSR(self.indptr.to(device), self.indices.to(device))
 
 
 def in_order(keys: Tensor) -> bool:
-    """Whether no number [n] is smaller than the one before it."""
+    """Return True if numbers [n] ascend."""
     return bool((keys[1:] >= keys[:-1]).all())
 
 
 def row_starts(lengths: Tensor) -> Tensor:
-    """Where each row starts and the last one ends, int64 [rows + 1], from the rows' lengths."""
+    """Return the start of each row and the end of the last one, int64 [rows + 1], from the rows' lengths."""
     return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])

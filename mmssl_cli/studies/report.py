@@ -12,7 +12,8 @@ from mmssl_cli.config import VARIANTS
 from mmssl_cli.console.training import clock
 from mmssl_cli.reporting.document import Missing, Report, Section
 from mmssl_cli.runs.folder import CONFIG
-from mmssl_cli.runs.results import Configuration, configuration_of
+from mmssl_cli.runs.listing import list_runs, resolve_run
+from mmssl_cli.runs.results import Configuration, configuration_of, finished_runs, unfinished_runs
 from mmssl_cli.studies.ablation import ablation_section
 from mmssl_cli.studies.comparison import comparison_section
 from mmssl_cli.studies.curves.section import curves_section
@@ -21,12 +22,13 @@ from mmssl_cli.studies.datasets import datasets_section
 from mmssl_cli.studies.diagnostics.record import read_analysis
 from mmssl_cli.studies.diagnostics.section import analysis_section
 from mmssl_cli.studies.provenance import provenance_section, unusual
-from mmssl_cli.studies.run_selection import OURS, RULE, Evidence, is_shipped
+from mmssl_cli.studies.run_selection import OURS, RULE, Evidence, gather, is_shipped
 from mmssl_cli.studies.sparsity.section import sparsity
 from mmssl_cli.studies.sweep.points import FIGURE_4, Line, Point
 from mmssl_cli.studies.sweep.section import sweep_section
 from mmssl_cli.text import companion, dashed, first_of, pluralize
-from pipelines.errors import InputError
+from pipelines.errors import InputError, UsageError, nearest
+from pipelines.prepared.manifest import MANIFEST, read_manifest
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,40 @@ class Places:
 
     data_dir: Path
     flags: str = ""
+
+
+def collect_evidence(
+    datasets: Sequence[str], reference: str | None, runs_dir: Path, data_dir: Path
+) -> tuple[list[Evidence], list[str]]:
+    """Return the finished runs on each data set, sorted by role, and a sentence per damaged or unfinished run.
+
+    Args:
+        datasets: by default all that have finished runs.
+        reference: run of the full MMSSL to build the tables of its data set around.
+
+    Raises:
+        UsageError: no finished run on a data set, or the reference is on none of them.
+    """
+    known = sorted({run.dataset for run in list_runs(runs_dir) if run.test})
+    if not known:
+        raise UsageError(f"{runs_dir} holds no finished runs to report on; `mmssl train` makes one.")
+    for name in datasets:
+        if name not in known:
+            raise UsageError(f"There is no finished run on data set {name!r} in {runs_dir}: {nearest(name, known)}")
+    names = list(datasets) or known
+    chosen = resolve_run(reference, runs_dir) if reference is not None else None
+    on = chosen.settings().dataset if chosen is not None else None
+    if chosen is not None and on not in names:
+        raise UsageError(f"Run {chosen.id} is on data set {on!r}, not on {', '.join(names)}.")
+    evidence, problems = [], []
+    for name in names:
+        runs, damaged = finished_runs(runs_dir, name)
+        problems += [*damaged, *unfinished_runs(runs_dir, name)]
+        prepared = (data_dir / name / MANIFEST).exists()
+        content = read_manifest(data_dir / name).content_digest if prepared else None
+        mine = chosen.id if chosen is not None and on == name else None
+        evidence.append(gather(runs, name, content=content, reference=mine))
+    return evidence, problems
 
 
 def build_report(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from mmssl_cli.config import merge_settings
-from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations
-from pipelines.errors import UsageError
+from mmssl_cli.config import TrainSettings, merge_settings
+from mmssl_cli.runs.data_match import check_same_data
+from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations, finished_runs
+from pipelines.errors import InputError, UsageError
 
 OURS = "mmssl"
 #: The rule of ``representatives``, for captions.
@@ -47,7 +49,7 @@ class Evidence:
     def rivals(self) -> list[Configuration]:
         """Other configurations of the full MMSSL that could be the reference instead."""
         shown = {id(one) for points in self.points.values() for one in points.values()} | {id(self.reference)}
-        return [one for one in self.configurations if _is_full(one) and id(one) not in shown]
+        return [one for one in self.configurations if is_full(one.settings) and id(one) not in shown]
 
     @property
     def models(self) -> list[Configuration]:
@@ -77,7 +79,7 @@ def gather(
     others = [run.id for run in mine if _content(run) != content]
     left_out = (f"Left out, for they were trained on another preparation of {dataset}: {', '.join(others)}.",)
     found = configurations(run for run in mine if _content(run) == content)
-    full = [one for one in found if _is_full(one)]
+    full = [one for one in found if is_full(one.settings)]
     chosen = _named(full, reference) if reference else _most_studied(full, found)
     baselines = representatives([one for one in found if one.settings.model != OURS])
     return Evidence(
@@ -135,8 +137,8 @@ def _content(run: FinishedRun) -> str:
     return str(run.provenance.get("content_digest") or run.provenance.get("manifest_digest"))
 
 
-def _is_full(configuration: Configuration) -> bool:
-    settings = configuration.settings
+def is_full(settings: TrainSettings) -> bool:
+    """Return True for MMSSL with all its parts and at least one modality."""
     return settings.model == OURS and getattr(settings, "variant", "full") == "full" and settings.modalities != ()
 
 
@@ -182,3 +184,18 @@ def _points(reference: Configuration | None, found: Sequence[Configuration]) -> 
         if name not in _NOT_SWEPT and is_number(usual) and is_number(value):
             points.setdefault(name, {usual: reference}).setdefault(value, one)
     return {name: dict(sorted(values.items())) for name, values in points.items()}
+
+
+def configurations_on_same_data(
+    reference: TrainSettings, data_dir: Path, runs_dir: Path
+) -> tuple[list[Configuration], list[str]]:
+    """Return the configurations finished on the reference's data as prepared now, and a sentence per damaged run."""
+    found, problems = finished_runs(runs_dir, reference.dataset)
+    kept = []
+    for run in found:
+        try:
+            check_same_data(run.folder, reference, data_dir)
+        except InputError:
+            continue
+        kept.append(run)
+    return configurations(kept), problems

@@ -108,4 +108,4 @@ def evaluate_model(loop: TrainingLoop, split: Literal["validation", "test"]) -> 
     """Metrics of the model as it stands, and a table of them by user."""
     loop.model.eval()
     users, items = loop.model.represent()
-    return evaluate(users, items, loop.data, split, loop.settings.all_ks)
+    return evaluate(users, items, loop.data.train, getattr(loop.data, split), loop.settings.all_ks)

@@ -16,7 +16,7 @@ from benchmarks.dense_reference import DenseMMSSL
 from benchmarks.floor import Counter
 from benchmarks.step_breakdown import in_parts
 from benchmarks.timing import Stopwatch
-from mmssl_cli.data.graph import product_in_float32
+from mmssl_cli.sparse.products import product_in_float32
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import make_loop
 

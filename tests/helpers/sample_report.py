@@ -1,7 +1,8 @@
-"""A report as a study makes it: real numbers' shapes, two figures, something missing, and titles that mean harm."""
+"""A sample report: realistic numbers, two figures, missing results, and titles that try to break every format."""
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from mmssl_cli.reporting import style
@@ -20,12 +21,12 @@ from mmssl_cli.reporting.document import (
     word,
 )
 
-#: What a data set's title may hold: each format has something here that it would take for its own.
+#: A hostile title of a data set, with special characters of every format.
 NASTY = (
     "<script>alert(1)</script> ]]> $x$ \\input{/etc/passwd} \\write18{id} | `code` *b* _i_ [l](javascript:x) "
     "<img src=x onerror=alert(1)> &amp; % # ~ ^ {} \" ' -- é Ł λ₁ 中 ± × − →\n\n- item\x1b[31m\x00"
 )
-#: The same, as a reader sees it on a line.
+#: The same on one line, as shown to a reader.
 NASTY_LINE = " ".join(NASTY.replace("\x1b", " ").replace("\x00", " ").split())
 
 VARIANTS = ("mmssl", "mmssl (w/o-ASL)", "mmssl (w/o-CL)", "mmssl (w/o-GT)", "mmssl (r/p-GAE)")
@@ -75,8 +76,6 @@ def provenance() -> Table:
 
 
 def layers(harm: str = "") -> Plot:
-    import pandas as pd
-
     data = pd.DataFrame(
         [
             {"model": model, "layers": at, "mean": 0.1 + 0.002 * at * sign, "low": 0.098, "high": 0.112, "note": harm}
@@ -99,8 +98,6 @@ def layers(harm: str = "") -> Plot:
 
 
 def costs() -> Plot:
-    import pandas as pd
-
     data = pd.DataFrame({"interactions": [1e3, 1e4, 1e5], "mmssl": [0.01, 0.12, 1.3], "lightgcn": [0.002, 0.02, 0.25]})
 
     def draw() -> Figure:
@@ -126,7 +123,7 @@ def section() -> Section:
 
 
 def report() -> Report:
-    """Four sections with five tables and two figures."""
+    """Five sections with five tables and two figures."""
     return Report(
         "Evaluation of mmssl on tiktok",
         ("Every number is of a run in this folder.",),
@@ -135,7 +132,7 @@ def report() -> Report:
             Section("cost", "What it costs", ("An epoch's time.",), plots=(costs(),)),
             Section("harm", f"Harm {NASTY}", (NASTY,), (harmful(),), missing=(Missing(NASTY, f"mmssl `a` {NASTY}"),)),
             Section("provenance", "Provenance", tables=(provenance(),)),
+            Section("missing", "What is missing", missing=(Missing("Table 4", "mmssl sparsity --dataset tiktok"),)),
         ),
         created="23 November 2026, 17:05",
-        missing=(Missing("Table 4", "mmssl sparsity --dataset tiktok"),),
     )

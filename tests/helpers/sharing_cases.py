@@ -19,6 +19,7 @@ from mmssl_cli.config import build_settings
 from mmssl_cli.distributed.collectives import all_gather, all_reduce_mean, average_gradients
 from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
+from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.registry import MODELS
 from mmssl_cli.training.device import device_name
@@ -66,22 +67,22 @@ def _adversary(**settings: Any) -> tuple[AdversarialSelfAugmentation, tuple[Any,
     torch.manual_seed(4)
     generated = [(u.detach().requires_grad_(), i.detach()) for u, i in thin_factors(users, model.generator())]
     (final,) = thin_factors(users, [(model.users, model.items)])
-    return model.adversary, (users, generated, final)
+    return model.adversary, (BatchRows(users), generated, final)
 
 
 def _discriminator(**settings: Any) -> Answer:
     """The discriminator's objective, gradients and running statistics, then those after a step of it."""
-    adversary, (users, generated, final) = _adversary(**settings)
+    adversary, rows_and_factors = _adversary(**settings)
     optimizer = torch.optim.SGD(adversary.discriminator.parameters(), lr=0.1)
-    scalars = adversary.discriminator_step(optimizer, users, generated, final)
+    scalars = adversary.discriminator_step(optimizer, *rows_and_factors)
     found = {f"scalar {name}": all_reduce_mean(value) for name, value in scalars.items()}
     found |= {name: p.grad.clone() for name, p in adversary.named_parameters() if p.grad is not None}
     return found | {f"after {name}": value for name, value in adversary.state_dict().items()}
 
 
 def _generator() -> Answer:
-    adversary, (_, generated, _) = _adversary()
-    loss = adversary.generator_loss(generated)
+    adversary, (rows, generated, _) = _adversary()
+    loss = adversary.generator_loss(rows, generated)
     loss.backward()
     leaves = [of_users for of_users, _ in generated]
     average_gradients(leaves)

@@ -95,7 +95,8 @@ def open_study(search: Search, path: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
+        journal = str(path.absolute())  # opened by workers with another current folder too
+        backend = JournalFileBackend(journal, lock_obj=JournalFileOpenLock(journal))
         storage = optuna.storages.JournalStorage(backend)
         done = _trials_before(storage, search.name)
         study = optuna.create_study(

@@ -1,7 +1,4 @@
-"""Processes that train beside this one: started so that Ctrl-C does not reach them, replaced when they die.
-
-They are one kind of ``Worker``; another is on the nodes of a Ray cluster (``ray_workers``).
-"""
+"""Worker processes on this machine, which Ctrl-C does not reach: the pool interrupts them, by SIGTERM."""
 
 from __future__ import annotations
 
@@ -9,158 +6,113 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from multiprocessing.connection import Connection
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
 
-#: Seconds that a process has to write its checkpoint when it is told to end.
-GRACE = 20.0
-
-
-class Channel(Protocol):
-    """A worker's end of the connection to whoever sends it work."""
-
-    def send(self, message: Any, /) -> None:
-        """Say something; BrokenPipeError or ConnectionResetError where nobody listens any more."""
-
-    def recv(self) -> Any:
-        """What is said next; EOFError where nobody is there any more."""
+from mmssl_cli.experiments.workers.pool import GRACE, Done, Lost, WorkerPool, run_task
 
 
-class Worker(Protocol):
-    """What runs are given to, wherever it is.
+class _OneProcess(SpawnContext):
+    """Starts the process of an executor, and keeps it."""
 
-    Attributes:
-        connection: what it says; at its end it is dead.
-        number: of what it is at.
-        retries: how often a run is given out again whose worker died.
+    process: BaseProcess
+
+    def Process(self, *arguments: Any, **named: Any) -> BaseProcess:  # type: ignore[override]
+        self.process = super().Process(*arguments, **named)
+        return self.process
+
+
+class _Worker(ProcessPoolExecutor):
+    """An executor of one process: a process that dies breaks its executor, and no other task must suffer from that."""
+
+    def __init__(self) -> None:
+        self.context = _OneProcess()
+        super().__init__(1, self.context, _begin)
+
+
+class LocalPool(WorkerPool):
+    """Tasks in processes of this machine, which share its cores.
+
+    A task whose process died is not tried again: what killed it here, running out of memory above all, would do so
+    again.
     """
 
-    connection: Connection
-    number: int | None
-    retries: int
+    def __init__(self, jobs: int) -> None:
+        super().__init__(jobs)
+        self._threads = max(1, _cores() // jobs) if jobs > 1 else None
+        self._busy: dict[Future[Any], _Worker] = {}
+        self._idle: list[_Worker] = []
 
-    @property
-    def ready(self) -> bool:
-        """Whether it would begin at once with what it is sent."""
+    def _start(self, path: Path, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
+        worker = self._idle.pop() if self._idle else _Worker()
+        with _interrupts_ignored():
+            future = worker.submit(_interruptible, path, self._threads, function, arguments)
+        self._busy[future] = worker
+        return future
 
-    def send(self, number: int, work: Any) -> None:
-        """Give it work."""
+    def _end(self, future: Future[Any], key: int) -> Done | Lost:
+        end = super()._end(future, key)
+        worker = self._busy.pop(future)
+        if isinstance(end, Done):
+            self._idle.append(worker)
+        return end
 
-    def answer(self, message: Any) -> None:
-        """Tell it something about its work."""
-
-    def restart(self) -> str:
-        """After an unexpected end: take a new one in its place, and say how the old one ended."""
-
-
-#: Makes as many workers as it is told for the length of a ``with`` block, as ``worker_processes`` does.
-WorkerPool = Callable[[int, Callable[..., None], tuple[Any, ...], int], AbstractContextManager[Sequence[Worker]]]
-
-
-class WorkerProcess:
-    """A process that is sent work over a connection, and the number of what it is at.
-
-    Args:
-        target: what it runs, with its end of the connection, ``arguments``, and the threads it may compute with.
-    """
-
-    #: What killed it here, memory that ran out above all, would kill it again.
-    retries = 0
-    ready = True
-
-    def __init__(self, target: Callable[..., None], arguments: tuple[Any, ...], threads: int | None) -> None:
-        self._target, self._arguments, self._threads = target, arguments, threads
-        self.number: int | None = None
-        self._start()
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        arguments = (theirs, *self._arguments, self._threads)
-        self.process = context.Process(target=self._target, args=arguments, daemon=True)
-        with _without_interrupts():
-            self.process.start()
-        theirs.close()
-
-    def send(self, number: int, work: Any) -> None:
-        """Give it work. Should it be dead, that is noticed when it is listened to."""
-        self.number = number
-        self.answer(work)
-
-    def answer(self, message: Any) -> None:
-        """Tell it something about its work, with the same remark."""
-        with suppress(BrokenPipeError):
-            self.connection.send(message)
-
-    def restart(self) -> str:
-        """After an unexpected end: a new process, and how the old one ended."""
-        self.process.join(GRACE)
-        code = self.process.exitcode
-        self.connection.close()
-        self._start()
+    def _how(self, future: Future[Any], problem: BaseException) -> str:
+        worker = self._busy[future]
+        worker.shutdown()  # the exit code is known after it
+        code = worker.context.process.exitcode
         if code is not None and code < 0:
             name = signal.Signals(-code).name
-            killed = f"was killed by signal {-code} ({name})"
-            return killed + ("; memory may have run out" if name == "SIGKILL" else "")
+            return f"was killed by signal {-code} ({name}){'; memory may have run out' if name == 'SIGKILL' else ''}"
         return f"ended with exit code {code}"
 
-    def stop(self) -> None:
-        """Let it end, by force if need be."""
-        with suppress(OSError, ValueError):
-            self.connection.send(None)
-        self.process.join(GRACE)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        self.connection.close()
+    def _stop(self, interrupt: bool) -> None:
+        workers = [*self._busy.values(), *self._idle]
+        for worker in workers:
+            if interrupt:
+                worker.context.process.terminate()
+            worker.shutdown(wait=False, cancel_futures=True)
+        for process in [worker.context.process for worker in workers]:
+            process.join(GRACE)
+            if process.is_alive():
+                process.kill()
+                process.join()
 
 
-@contextmanager
-def worker_processes(
-    count: int, target: Callable[..., None], arguments: tuple[Any, ...], sharing: int
-) -> Iterator[list[WorkerProcess]]:
-    """``count`` processes for the length of a ``with`` block; where that ends early, they are told by SIGTERM.
+def _begin() -> None:
+    """Set up a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    Args:
-        sharing: the processes that the cores are shared among, ``count`` or more.
-    """
-    threads = max(1, _cores() // sharing) if sharing > 1 else None
-    workers: list[WorkerProcess] = []
+
+def _end_with_parent() -> None:
+    """End this process after the one that started it was killed; the run under way has its checkpoint."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(1)
+
+
+def _interruptible(*task: Any) -> Any:
+    """Carry out a task such that SIGTERM interrupts it as Ctrl-C would; an idle process is ended by SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        workers.extend(WorkerProcess(target, arguments, threads) for _ in range(count))
-        yield workers
-    except BaseException:
-        for worker in workers:
-            worker.process.terminate()  # a SIGTERM, which a worker takes for Ctrl-C
-        raise
+        return run_task(*task)
     finally:
-        for worker in workers:
-            worker.stop()
-
-
-def begin_work(threads: int | None) -> None:
-    """What a worker process does first.
-
-    Ctrl-C reaches all processes of a terminal: the one that sent this the work says when to end, by SIGTERM. A thread
-    hears neither.
-
-    Args:
-        threads: CPU threads to compute with; None leaves that to PyTorch.
-    """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """A process that starts here does not hear Ctrl-C, not even before its first line."""
+def _interrupts_ignored() -> Iterator[None]:
+    """A process that is started within the block ignores Ctrl-C from its first moment."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,265 +1,128 @@
-"""Workers on the nodes of a Ray cluster: the loops that processes beside this one run, each in an actor.
-
-An actor's loop talks to two queues. One thread here for each actor fetches what it says and passes it on to a pipe,
-which is what the one who gives out the work listens to; where actor or node die, that thread is told by Ray and closes
-the pipe. All goes through Ray's own channels: a node needs no way to this machine but those.
-"""
+"""Workers on the nodes of a Ray cluster: each task is a task of Ray."""
 
 from __future__ import annotations
 
 import os
-import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import Pipe
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
+from typing import Any, Self
 
-from mmssl_cli.experiments.workers.local import GRACE
+from mmssl_cli.experiments.workers.pool import GRACE, Done, Event, Lost, WorkerPool, run_task
 from mmssl_cli.text import pluralize
 from pipelines.errors import InputError
 from pipelines.io.ray_cluster import evidence, joined, nodes_of, processors_each, unseen
 from pipelines.version import created_by
 
-#: How often a run is given out again whose worker or node died, and an actor is asked for that could not start.
-RETRIES = 3
-#: Seconds without a worker after which that is said.
+#: Seconds without a begun task after which that is said.
 _LATE = 30.0
-#: What the entry point sets for processes beside this one.
+#: Set by the entry point for processes of this machine.
 _PASSED_ON = ("GOMP_SPINCOUNT",)
-_HUNG_UP = "nobody listens any more"
-
-
-class RayActor:
-    """What an actor is: a loop such as ``worker.serve`` in a thread, and the two queues that it talks to.
-
-    Args:
-        target: the loop; it is called with its wire, ``arguments`` and ``threads``.
-    """
-
-    def __init__(
-        self, target: Callable[..., None], arguments: tuple[Any, ...], threads: int, environment: dict[str, str]
-    ) -> None:
-        os.environ.update(environment)
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
-        self._outbox: SimpleQueue[Any] = SimpleQueue()
-        self._left = threading.Event()
-        work = partial(self._work, target, (*arguments, threads))
-        threading.Thread(target=work, daemon=True).start()
-
-    def unseen(self, found: dict[str, str], version: str) -> str | None:
-        """What is missing here, see ``ray_cluster.unseen``."""
-        return unseen(found, version)
-
-    def tell(self, message: Any) -> None:
-        """Pass something on to the loop."""
-        self._inbox.put(message)
-
-    def hear(self) -> Any:
-        """What the loop says next; None at its end."""
-        return self._outbox.get()
-
-    def leave(self) -> None:
-        """Let the loop end the next time that it speaks or listens."""
-        self._left.set()
-        self._inbox.put(_HUNG_UP)
-
-    def _work(self, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        try:
-            target(self, *arguments)
-        finally:
-            self._outbox.put(None)
-
-    def send(self, message: Any, /) -> None:
-        """For the loop: say something."""
-        if self._left.is_set():
-            raise BrokenPipeError
-        self._outbox.put(message)
-
-    def recv(self) -> Any:
-        """For the loop: what it is told next."""
-        message = self._inbox.get()
-        if message == _HUNG_UP:
-            raise EOFError
-        return message
-
-
-class _Line:
-    """One actor, and the pipe that it is heard through."""
-
-    def __init__(self, ray: Any, seat: Any, found: dict[str, str]) -> None:
-        self._ray, self.seat, self._found = ray, seat, found
-        self.connection, self._far = Pipe()
-        self.ready = False
-        self.refusal: str | None = None
-        self.end = ""
-        self.thread = threading.Thread(target=self._pass_on, daemon=True)
-        self.thread.start()
-
-    def _pass_on(self) -> None:
-        try:
-            self.refusal = self._ray.get(self.seat.unseen.remote(self._found, created_by()))
-            self.ready = self.refusal is None
-            while self.ready and (message := self._ray.get(self.seat.hear.remote())) is not None:
-                self._far.send(message)
-            self.end = "ended"
-        except Exception as problem:  # the actor or its node died, or the cluster is gone
-            self.end = _how(problem)
-        finally:
-            self._far.close()
-
-    def hang_up(self, grace: float) -> None:
-        """Let the actor go, by force where it takes longer than ``grace`` seconds."""
-        self.thread.join(grace)
-        with suppress(Exception):  # it may be dead, and its node and the cluster too
-            self._ray.kill(self.seat)
-        self.thread.join(GRACE)
-        self.connection.close()
-
-
-class RayWorker:
-    """A worker on a node of the cluster; one that dies is replaced, on another node perhaps.
-
-    Args:
-        hire: makes an actor.
-        found: what its node must see.
-    """
-
-    retries = RETRIES
-
-    def __init__(self, ray: Any, hire: Callable[[], Any], found: dict[str, str]) -> None:
-        self._ray, self._hire, self._found = ray, hire, found
-        self.number: int | None = None
-        self._false_starts = 0
-        self._line = _Line(ray, hire(), found)
-        self.connection = self._line.connection
-
-    @property
-    def started(self) -> bool:
-        """Whether its actor has started."""
-        return self._line.ready
-
-    @property
-    def ready(self) -> bool:
-        """Whether its actor has started, and lives; one that died meanwhile is replaced.
-
-        Raises:
-            InputError: its node does not see the folders, or no actor can be started at all.
-        """
-        if self._line.refusal is not None:
-            raise InputError(self._line.refusal)
-        if self.number is None and self._line.end:
-            if not self._line.ready:
-                self._false_starts += 1
-            if self._false_starts > RETRIES:
-                raise InputError(f"Ray cannot start a worker: it {self._line.end}.")
-            self.restart()
-        return self._line.ready
-
-    def send(self, number: int, work: Any) -> None:
-        """Give it work. Should it be dead, that is noticed when it is listened to."""
-        self.number = number
-        self.answer(work)
-
-    def answer(self, message: Any) -> None:
-        """Tell it something about its work, with the same remark."""
-        self._line.seat.tell.remote(message)
-
-    def restart(self) -> str:
-        """After an unexpected end: a new actor, and how the old one ended."""
-        self._line.hang_up(0)
-        how = self._line.end
-        self._line = _Line(self._ray, self._hire(), self._found)
-        self.connection = self._line.connection
-        return how
-
-    def leave(self) -> None:
-        """Tell it to end, with its run checkpointed."""
-        self._line.seat.leave.remote()
-
-    def stop(self) -> None:
-        """Let it end, by force if need be."""
-        if self._line.ready and not self._line.end:
-            self.answer(None)
-        self._line.hang_up(GRACE if self._line.ready else 0)
 
 
 @dataclass(frozen=True)
-class RayWorkerPool:
-    """Makes workers on the nodes of a Ray cluster, as ``processes.worker_processes`` makes them beside this process.
+class _Refused:
+    """The value of a task on a node that lacks something."""
 
-    Attributes:
+    sentence: str
+
+
+class RayPool(WorkerPool):
+    """Tasks on the nodes of a Ray cluster.
+
+    Args:
+        jobs: the CPUs are shared among so many tasks.
         address: of the cluster; None as ``ray_cluster.joined`` has it.
-        gpus: of each worker, a share of one perhaps; None for one where the cluster has GPUs.
-        files, folders: every node must see these files as this machine does, and what is written into these folders.
-        on_progress: is told what the cluster has.
+        gpus: of each task, a fraction of one perhaps; None for one where the cluster has GPUs.
+        files: files that every node must see as this machine does.
+        folder: a folder that every node must see; the events of the tasks are written there.
+        on_progress: called with a line about the cluster.
+
+    Raises:
+        UsageError: no node has so many GPUs.
+        InputError: there is no such cluster, or one of its nodes does not see the same files.
     """
 
-    address: str | None
-    gpus: float | None
-    files: tuple[Path, ...]
-    folders: tuple[Path, ...]
-    on_progress: Callable[[str], None]
+    # Ray's own retries are off: it counts none where memory runs out, and does not say that it tries again.
+    retries = 3
 
-    @contextmanager
-    def __call__(
-        self, count: int, target: Callable[..., None], arguments: tuple[Any, ...], sharing: int
-    ) -> Iterator[list[RayWorker]]:
-        """``count`` workers for the length of a ``with`` block.
+    def __init__(
+        self,
+        jobs: int,
+        address: str | None,
+        gpus: float | None,
+        files: tuple[Path, ...],
+        folder: Path,
+        on_progress: Callable[[str], None],
+    ) -> None:
+        super().__init__(jobs, folder)
+        self._address, self._gpus, self._files, self._on_progress = address, gpus, files, on_progress
+        self._refs: dict[Future[Any], Any] = {}
 
-        Args:
-            sharing: the workers that the processors are shared among.
+    def __enter__(self) -> Self:
+        assert self._shared is not None
+        with self._stack:
+            self._ray = self._stack.enter_context(joined(self._address))
+            self._found = self._stack.enter_context(evidence(self._files, (self._shared,)))
+            super().__enter__()
+            self._task = self._ray.remote(_run_on_node)
+            self._on_progress(self._described())
+            self._stack = self._stack.pop_all()
+        self._late: float | None = time.monotonic() + _LATE
+        return self
 
-        Raises:
-            UsageError: no node has so many GPUs.
-            InputError: there is no such cluster.
-        """
-        # A worker on another machine shares no current folder with this process.
+    def poll(self) -> Iterator[tuple[int, Event | Done | Lost]]:
+        """See ``WorkerPool.poll``; say it once where no task begins."""
+        if self._late is not None and time.monotonic() > self._late:
+            self._late = None
+            if not any(self._folder.iterdir()):
+                self._on_progress("No run has begun yet: Ray waits for free CPUs or GPUs, see `ray status`.")
+        return super().poll()
+
+    def _start(self, path: Path, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
+        # A worker on another machine has another current folder.
         arguments = tuple(part.absolute() if isinstance(part, Path) else part for part in arguments)
-        with joined(self.address) as ray, evidence(self.files, self.folders) as found:
-            hire = partial(self._hire, ray, target, arguments, sharing)
-            self.on_progress(self._described(ray, sharing))
-            workers: list[RayWorker] = []
-            late = threading.Timer(_LATE, self._say_none_started, (workers,))
-            late.daemon = True
-            try:
-                workers.extend(RayWorker(ray, hire, found) for _ in range(count))
-                late.start()
-                yield workers
-            except BaseException:
-                for worker in workers:
-                    worker.leave()
-                raise
-            finally:
-                late.cancel()
-                for worker in workers:
-                    worker.stop()
-
-    def _say_none_started(self, workers: list[RayWorker]) -> None:
-        if not any(worker.started for worker in workers):
-            self.on_progress("No run has begun yet: Ray waits for free CPUs or GPUs, see `ray status`.")
-
-    def _places(self, ray: Any, sharing: int) -> tuple[int, float]:
-        """Processors and GPUs of a worker, by the nodes that are alive at this moment."""
-        nodes = nodes_of(ray)
-        gpus = self.gpus if self.gpus is not None else float(any(has for _, has in nodes))
-        return processors_each(nodes, sharing, gpus), gpus
-
-    def _hire(self, ray: Any, target: Callable[..., None], arguments: tuple[Any, ...], sharing: int) -> Any:
-        cpus, gpus = self._places(ray, sharing)
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        # Three calls at once: one that waits for what the loop says, and two that tell it something.
-        kind = ray.remote(RayActor).options(
-            num_cpus=cpus, num_gpus=gpus, max_concurrency=3, max_restarts=0, scheduling_strategy="SPREAD"
-        )
-        return kind.remote(target, arguments, cpus, environment)
+        cpus, gpus = self._resources()
+        task = self._task.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, scheduling_strategy="SPREAD")
+        ref = task.remote(self._found, created_by(), environment, path, cpus, function, arguments)
+        future: Future[Any] = ref.future()
+        self._refs[future] = ref
+        return future
 
-    def _described(self, ray: Any, sharing: int) -> str:
-        nodes = nodes_of(ray)
-        cpus, gpus = self._places(ray, sharing)
+    def _end(self, future: Future[Any], key: int) -> Done | Lost:
+        del self._refs[future]
+        end = super()._end(future, key)
+        if isinstance(end, Done) and isinstance(end.value, _Refused):
+            raise InputError(end.value.sentence)
+        return end
+
+    def _how(self, future: Future[Any], problem: BaseException) -> str:
+        return _how(problem)
+
+    def _stop(self, interrupt: bool) -> None:
+        if not interrupt:
+            return
+        for force in (False, True):
+            for future, ref in self._refs.items():
+                if not future.done():
+                    with suppress(Exception):  # its node or the cluster may be gone
+                        self._ray.cancel(ref, force=force)
+            if not wait(self._refs, timeout=GRACE).not_done:
+                return
+
+    def _resources(self) -> tuple[int, float]:
+        """CPUs and GPUs of a task, by the nodes that are alive at this moment."""
+        nodes = nodes_of(self._ray)
+        gpus = self._gpus if self._gpus is not None else float(any(has for _, has in nodes))
+        return processors_each(nodes, self._jobs, gpus), gpus
+
+    def _described(self) -> str:
+        nodes = nodes_of(self._ray)
+        cpus, gpus = self._resources()
         has = f"{pluralize(len(nodes), 'node')}, {sum(cpus for cpus, _ in nodes):g} CPUs"
         if total := sum(gpus for _, gpus in nodes):
             has += f", {total:g} GPUs"
@@ -267,15 +130,28 @@ class RayWorkerPool:
         return f"Ray cluster of {has}; each run has {pluralize(cpus, 'CPU')}{share}"
 
 
-def _how(problem: Exception) -> str:
-    """How an actor ended, after "it"; Ray says much more."""
+def _run_on_node(found: dict[str, str], version: str, environment: dict[str, str], *task: Any) -> Any:
+    """Carry out a task where the node sees the same files as the machine that submitted it.
+
+    Args:
+        found: see ``ray_cluster.evidence``.
+        version: of this program, on that machine.
+        environment: variables to set, before PyTorch is imported.
+    """
+    os.environ.update(environment)
+    if sentence := unseen(found, version):
+        return _Refused(sentence)
+    return run_task(*task)
+
+
+def _how(problem: BaseException) -> str:
+    """How a worker ended, after "it"; Ray says much more."""
     names = {kind.__name__ for kind in type(problem).__mro__}
     text = " ".join(str(problem).split())
     if "node" in text and ("its node has died" in text or "NodeDiedError" in names):
         return "was on a node that died"
     if "OutOfMemory" in text or "OutOfMemoryError" in names:
         return "was ended by Ray, for the memory of its node ran out"
-    if "ActorDiedError" in names or "ActorUnavailableError" in names:
-        cause = text.partition("Cause:")[2] or text
-        return f"died ({cause.strip()[:200].rstrip('. ')})"
+    if "WorkerCrashedError" in names:
+        return "died unexpectedly"
     return f"was lost ({type(problem).__name__}: {text[:200].rstrip('. ')})"

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmssl_cli.distributed.collectives import world_size
-from mmssl_cli.models.mmssl.shared_layers import masked_layers, masked_mean, shared_layers
+from mmssl_cli.models.mmssl.batch_rows import BatchRows
 
 
 class Discriminator(nn.Module):
@@ -44,26 +43,16 @@ class Discriminator(nn.Module):
         empty = self.first.weight.new_zeros(num_rows, self.first.out_features)
         return empty.index_add(0, row_of_each, self.first.weight.T[columns])
 
-    def forward(self, first_layer: Tensor, blocks: tuple[int, int] | None = None, mask: Tensor | None = None) -> Tensor:
-        """D [n] in (0, 1) from first-layer outputs less their bias [n, hidden]; near 1 for observed rows.
+    def forward(self, first_layer: Tensor, rows: BatchRows | None = None) -> Tensor:
+        """Eq. 4: D [n] in (0, 1) from first-layer outputs less their bias [n, hidden]; near 1 for observed rows.
 
-        Args:
-            blocks: where the rows are this process's part of several blocks of rows: how many blocks, and how many
-                rows each has over all the processes. Batch statistics and dropout are then those of all the rows.
-            mask: bool [n], False for rows that batch statistics leave out; none where all count.
+        Batch statistics and dropout are those of all the ``rows``, of which these may be a part.
         """
         z = first_layer + self.first.bias
-        if mask is not None:
-            return masked_layers(self.rest, z, mask).squeeze(1)
-        if blocks is None or world_size() == 1:
-            return self.rest(z).squeeze(1)
-        return shared_layers(self.rest, z, *blocks).squeeze(1)
+        return (self.rest(z) if rows is None else rows.apply(self.rest, z)).squeeze(1)
 
-    def gradient_penalty(self, first_layer: Tensor, count: int | None = None, mask: Tensor | None = None) -> Tensor:
+    def gradient_penalty(self, first_layer: Tensor, rows: BatchRows | None = None) -> Tensor:
         """Eq. 7: mean of (|dD/da| - 1)^2 at rows given by their first-layer outputs [n, hidden].
-
-        ``count`` is the number of rows over all the processes where these are this one's part of them; ``mask``,
-        bool [n], takes rows out of the mean.
 
         With v = dD/dz at the first layer z = W a, |dD/da|^2 = |W^T v|^2 = v^T (W W^T) v. Dropout is off and batch
         normalisation uses its running statistics, so that a row's gradient is its own.
@@ -72,10 +61,10 @@ class Discriminator(nn.Module):
         self.eval()
         # The rows depend on W only through z here, and dD/da depends on z: both paths keep their gradient.
         at = first_layer if first_layer.requires_grad else first_layer.detach().requires_grad_()
-        (v,) = torch.autograd.grad(self.forward(at).sum(), at, create_graph=True)
+        (v,) = torch.autograd.grad(self(at).sum(), at, create_graph=True)
         self.train(training)
         gram = self.first.weight @ self.first.weight.T
         squared = ((v @ gram) * v).sum(dim=1)
         # The root has no derivative at 0, which saturated sigmoids reach.
         distances = (torch.sqrt(squared + 1e-12) - 1).square()
-        return masked_mean(distances, len(distances) if count is None else count, mask)
+        return distances.mean() if rows is None else rows.mean(distances)

@@ -13,6 +13,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.distributed.collectives import broadcast_tensors
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
+from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
@@ -47,7 +48,7 @@ class MMSSL(GraphRecommender):
         self.register_load_state_dict_post_hook(lambda model, _: model.forget_graphs())
 
     def begin_epoch(self, epoch: int) -> None:
-        """Refresh the modality graphs from the generated relations when their schedule says so (Eq. 8)."""
+        """Refresh the modality graphs from the generated relations (Eq. 8), every ``graph_refresh`` epochs."""
         if self.num_modalities and (epoch - 1) % self.settings.graph_refresh == 0:
             self.neighbours = self.generator.neighbours(self.neighbours.shape[2])
             broadcast_tensors([self.neighbours])  # of equal cosines, processes may have kept different ones
@@ -56,7 +57,7 @@ class MMSSL(GraphRecommender):
                 graph.become(modality_graph(nearest, self.num_items, self.settings.adjacency))
 
     def forget_graphs(self) -> None:
-        """Rebuild the modality graphs from ``neighbours`` when they are needed next."""
+        """Drop the modality graphs; they are rebuilt from ``neighbours`` when next needed."""
         self.modality_graphs = None
 
     def views(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -68,40 +69,41 @@ class MMSSL(GraphRecommender):
         return [g.users_from(self.items) for g in graphs], [g.items_from(self.users) for g in graphs]
 
     def represent(self) -> tuple[Tensor, Tensor]:
-        """Eq. 12: final embeddings h_u [U, d] and h_i [I, d]; wider where a low-pass filter is added to the scores."""
-        user_views, item_views = self.views() if self.num_modalities else ([], [])
-        return self.filtered(*self._final(user_views, item_views, self.generator() if self.settings.omega else []))
+        """``final_embeddings``, [U, d] and [I, d]; wider where a low-pass filter is added to the scores."""
+        return self.filtered(*self.final_embeddings())
+
+    def final_embeddings(self) -> tuple[Tensor, Tensor]:
+        """Eq. 12: h_u [U, d] and h_i [I, d]."""
+        return self._final(self.layer_zero(*self.views()), self.generator() if self.settings.omega else [])
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Algorithm 1 for a batch: the discriminator's update, then the terms of Eq. 13."""
         settings = self.settings
-        user_views, item_views = self.views() if self.num_modalities else ([], [])
+        user_views, item_views = self.views()
         features = self.generator() if settings.omega or self.generates else []
-        users, items = self._final(user_views, item_views, features)
+        users, items = self._final(self.layer_zero(user_views, item_views), features)
         terms = ranking_terms(settings, users, items, batch, (self.users, self.items))
         if self.contrasts:
             terms["contrast"] = settings.contrast_weight * self._contrast(users, user_views, batch)
         if self.adversary is not None and self.adversary_optimizer is not None:
-            rows = batch.distinct_users
-            generated = thin_factors(rows, features)
-            (final,) = thin_factors(rows, [(users, items)])
-            arguments = self.adversary_optimizer, rows, generated, final, batch.mask
-            self.monitored = self.adversary.discriminator_step(*arguments)
-            terms["adversarial"] = settings.adversarial_weight * self.adversary.generator_loss(generated, batch.mask)
+            rows = BatchRows(batch.distinct_users, batch.mask)
+            *generated, final = thin_factors(rows.users, [*features, (users, items)])
+            self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, rows, generated, final)
+            terms["adversarial"] = settings.adversarial_weight * self.adversary.generator_loss(rows, generated)
         elif self.generates:
             loss = reconstruction_loss(thin_factors(batch.users, features), batch, settings.contrast_temperature)
             terms["autoencoder"] = settings.adversarial_weight * loss
         return terms
 
-    def _final(
-        self, user_views: list[Tensor], item_views: list[Tensor], features: list[tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, Tensor]:
-        users: Tensor = self.users
-        items: Tensor = self.items
-        if user_views:
-            users = layer_zero(users, self.attention(torch.stack(user_views)), self.settings.eta)
-            items = layer_zero(items, self.attention(torch.stack(item_views)), self.settings.eta)
-        users, items = self.graph.propagate(users, items, self.settings.layers)
+    def layer_zero(self, user_views: list[Tensor], item_views: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Eq. 10: layer 0 of users [U, d] and items [I, d], from their ``views``."""
+        if not user_views:
+            return self.users, self.items
+        users, items = (self.attention(torch.stack(views)) for views in (user_views, item_views))
+        return layer_zero(self.users, users, self.settings.eta), layer_zero(self.items, items, self.settings.eta)
+
+    def _final(self, layer0: tuple[Tensor, Tensor], features: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        users, items = self.graph.propagate(*layer0, self.settings.layers)
         if self.settings.omega:
             for of_users, of_items in features:
                 users = users + self.settings.omega * normalize(of_users, dim=1)

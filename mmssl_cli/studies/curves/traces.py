@@ -11,7 +11,8 @@ import pandas as pd
 from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings
 from mmssl_cli.runs.folder import METRICS, RunFolder
 from mmssl_cli.runs.listing import DAMAGED, summarize
-from mmssl_cli.runs.results import Configuration, configuration_of, label_of
+from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations, label_of
+from mmssl_cli.studies.run_selection import representatives
 from pipelines.errors import InputError, UsageError
 
 #: Fraction of its best score at which a run counts as near it.
@@ -135,6 +136,28 @@ def curves_of(traces: Iterable[Trace]) -> list[Curve]:
     folded = [tuple(group[seed] for seed in sorted(group)) for group in groups.values()]
     labels = _distinct_labels([group[0].settings for group in folded])
     return [Curve(label, group) for label, group in zip(labels, folded, strict=True)]
+
+
+def curves_of_models(runs: Sequence[FinishedRun], metrics: Sequence[str]) -> list[Curve]:
+    """Draw one configuration per model and variant, of the finished runs on one data set that measured all metrics.
+
+    Raises:
+        UsageError: no run measured a metric on validation, or none all of them.
+    """
+    measured = [{name for name in run.metrics if name.startswith("validation/")} for run in runs]
+    known = list(dict.fromkeys(name.removeprefix("validation/") for has in measured for name in sorted(has)))
+    dataset = runs[0].settings.dataset
+    for metric in metrics:
+        if metric not in known:
+            raise UsageError(
+                f"The metric {metric!r} is unknown: expected one that the finished runs on {dataset} measured on "
+                f"validation, as --metric: {', '.join(known)}."
+            )
+    wanted = {f"validation/{metric}" for metric in metrics}
+    chosen = representatives(configurations(run for run, has in zip(runs, measured, strict=True) if wanted <= has))
+    if not chosen:
+        raise UsageError(f"No finished run on {dataset} measured all of {', '.join(metrics)}; give one --metric.")
+    return curves_of(trace for configuration in chosen for trace in Trace.of(configuration))
 
 
 def _distinct_labels(settings: Sequence[TrainSettings]) -> list[str]:

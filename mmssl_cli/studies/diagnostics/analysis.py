@@ -19,7 +19,7 @@ from mmssl_cli.models.registry import build_model
 from mmssl_cli.runs.folder import MODEL
 from mmssl_cli.runs.results import FinishedRun
 from mmssl_cli.studies.diagnostics.cost import measure_cost
-from mmssl_cli.studies.diagnostics.interaction_gradients import final_embeddings, margin_gradients
+from mmssl_cli.studies.diagnostics.interaction_gradients import margin_gradients
 from mmssl_cli.studies.diagnostics.record import Analysis, Bin, Kind, Negatives, Transfer
 from mmssl_cli.training.loading import load_model
 from mmssl_cli.training.loop import pick_device
@@ -98,7 +98,7 @@ def sample_users(data: InteractionData, most: int) -> Tensor:
 @torch.no_grad()
 def measure_negatives(model: MMSSL, data: InteractionData, anchors: Tensor) -> dict[str, Negatives]:
     """Measure Eq. 20 per modality; the negatives of an anchor are all other users of the data set, as in Eq. 11."""
-    final = final_embeddings(model)[0]
+    final, _ = model.final_embeddings()
     views = dict(zip(data.features, model.views()[0], strict=True))
     found = {}
     for name, view in views.items():

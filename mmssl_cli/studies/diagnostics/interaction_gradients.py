@@ -13,34 +13,20 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmssl_cli.models import content
-from mmssl_cli.models.mmssl.encoder import layer_zero
 from mmssl_cli.models.mmssl.model import MMSSL
 from mmssl_cli.sparse.csr import CSR
 
 
-def final_embeddings(model: MMSSL) -> tuple[Tensor, Tensor, Tensor]:
-    """Return Eq. 12 without a filter, h_u [U, d] and h_i [I, d], and an item's share in a neighbour by Eq. 10, [I, d].
+def item_contributions(model: MMSSL, users: Tensor, items: Tensor) -> Tensor:
+    """Return what an item adds to a neighbour's h_u by Eq. 10, [I, d], from layer 0: users [U, d], items [I, d].
 
-    That share is the sum of the item's embeddings over all layers but the last, divided by the number of layers:
-    weighted by the graph, it is the part of h_u that depends on the user's own row.
+    It is the sum of the item's embeddings over all layers but the last, divided by the number of layers: weighted by
+    the graph, it is the part of h_u that depends on the user's own row.
     """
-    users: Tensor = model.users
-    items: Tensor = model.items
-    if model.num_modalities:
-        views = model.views()
-        users, items = (
-            layer_zero(own, model.attention(torch.stack(of_modalities)), model.settings.eta)
-            for own, of_modalities in zip((users, items), views, strict=True)
-        )
     layers = model.settings.layers
-    handed_on = torch.zeros_like(items)
-    if layers:
-        handed_on = model.graph.propagate(users, items, layers - 1)[1] * layers / (layers + 1)
-    users, items = model.graph.propagate(users, items, layers)
-    for of_users, of_items in model.generator() if model.settings.omega else ():
-        users = users + model.settings.omega * normalize(of_users, dim=1)
-        items = items + model.settings.omega * normalize(of_items, dim=1)
-    return users, items, handed_on
+    if not layers:
+        return torch.zeros_like(items)
+    return model.graph.propagate(users, items, layers - 1)[1] * layers / (layers + 1)
 
 
 def margin_gradients(model: MMSSL, train: CSR, users: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -57,7 +43,8 @@ def margin_gradients(model: MMSSL, train: CSR, users: Tensor) -> tuple[Tensor, d
         Target [n, I], and source [n, I] per modality; rows of users without an embedding in a view are NaN.
     """
     with torch.no_grad():
-        final_users, final_items, handed_on = final_embeddings(model)
+        final_users, final_items = model.final_embeddings()
+        by_item = item_contributions(model, *model.layer_zero(*model.views()))
         features = dict(zip(model.generator.projections, model.generator(), strict=True))
         projected = {
             name: content.projected(layer, model.generator.raw[name]) * model.generator.present[name]
@@ -67,7 +54,7 @@ def margin_gradients(model: MMSSL, train: CSR, users: Tensor) -> tuple[Tensor, d
     change = torch.zeros(len(users), model.num_items, dtype=torch.float64, device=users.device, requires_grad=True)
     weighted = change * weights
     of_modality = {n: _moved(features[n][0][users], weighted, projected[n]) for n in features}
-    target = _moved(final_users[users], weighted, handed_on)
+    target = _moved(final_users[users], weighted, by_item)
     if model.settings.omega:
         for name, moved in of_modality.items():
             before = normalize(features[name][0][users].double(), dim=1)
@@ -81,9 +68,9 @@ def margin_gradients(model: MMSSL, train: CSR, users: Tensor) -> tuple[Tensor, d
     return found.pop(""), found
 
 
-def _moved(users: Tensor, weighted: Tensor, handed_on: Tensor) -> Tensor:
-    """Users [n, d] after a weighted change [n, I] of their rows, through each item's share [I, d]."""
-    return users.double() + weighted @ handed_on.double()
+def _moved(users: Tensor, weighted: Tensor, by_item: Tensor) -> Tensor:
+    """Users [n, d] after a weighted change [n, I] of their rows, through the contribution of each item, [I, d]."""
+    return users.double() + weighted @ by_item.double()
 
 
 def _row_weights(train: CSR, users: Tensor, num_items: int, adjacency: str) -> Tensor:

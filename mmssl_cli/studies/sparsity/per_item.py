@@ -37,4 +37,4 @@ def _compute(run: FinishedRun, data_dir: Path) -> pd.DataFrame:
     model, data, settings = load_model(run.folder.path, data_dir)
     with torch.inference_mode():
         users, items = model.represent()
-        return evaluate_items(users, items, data, settings.all_ks)
+        return evaluate_items(users, items, data.train, data.test, settings.all_ks)

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings, settings_class
+from mmssl_cli.experiments.plan import over_seeds
 from mmssl_cli.studies.run_selection import is_number
 from pipelines.errors import UsageError, nearest
 
@@ -128,6 +129,17 @@ def lines_of(reference: TrainSettings, values: Mapping[str, Sequence[Any]], *, g
         return [_line(reference, {name: _in_order(of) for name, of in values.items()})]
     own = {name: getattr(reference, name) for name in values}
     return [_line(reference, {name: _in_order([own[name], *of])}) for name, of in values.items()]
+
+
+def runs_of(lines: Sequence[Line], seeds: int) -> dict[str, TrainSettings]:
+    """Return the settings of each point with so many seeds, by a name such as ``layers 2, seed 2023``."""
+    named = {}
+    for line in lines:
+        for point in line.points:
+            pairs = zip(line.parameters, point.values, strict=True)
+            shown = ", ".join(f"{shown_name(name)} {shown_value(value)}" for name, value in pairs)
+            named.update({f"{shown}, seed {run.seed}": run for run in over_seeds(point.settings, seeds)})
+    return named
 
 
 def shown_name(parameter: str) -> str:

@@ -15,7 +15,7 @@ from mmssl_cli.evaluation.gradients import gradient_weight, negative_gradients
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.studies.diagnostics import cost
 from mmssl_cli.studies.diagnostics.analysis import EDGES, measure_negatives, measure_transfer, sample_users
-from mmssl_cli.studies.diagnostics.interaction_gradients import final_embeddings, margin_gradients
+from mmssl_cli.studies.diagnostics.interaction_gradients import margin_gradients
 from mmssl_cli.studies.diagnostics.record import read_analysis
 from mmssl_cli.studies.diagnostics.section import analysis_section
 from pipelines.errors import InputError
@@ -55,7 +55,7 @@ def test_bins_hold_what_the_gradients_are() -> None:
 
     found = measure_negatives(model, data, anchors)
 
-    final = final_embeddings(model)[0]
+    final, _ = model.final_embeddings()
     for (name, measured), view in zip(found.items(), model.views()[0], strict=True):
         [(x, norms)] = negative_gradients(final, view, anchors, 0.3)
         similarities, values = array(x).ravel(), array(norms).ravel()

@@ -52,13 +52,13 @@ class _Fixed(nn.Module):
 def _load_model(run: Path, data_dir: Path) -> tuple[nn.Module, InteractionData, TrainSettings]:
     folder = RunFolder.open(run)
     settings = folder.settings()
-    return _Fixed(folder.load_model()), load_interactions(data_dir / settings.dataset), settings
+    return _Fixed(folder.load_model()).eval(), load_interactions(data_dir / settings.dataset), settings
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run for which every user's scores fall with the item's index: 0 is the best item, 5 the last."""
-    monkeypatch.setattr("mmssl_cli.training.loading.load_model", _load_model)
+    monkeypatch.setattr("mmssl_cli.training.inference.load_model", _load_model)
     _prepare(tmp_path / "data")
     config = 'model = "lightgcn"\ndataset = "shop"\nseed = 1\nks = [1, 2]\nselect-on = "recall@20"\n' + PROVENANCE
     folder = RunFolder.create(tmp_path / "runs", "20260101-000000-shop-lightgcn-s1", config)

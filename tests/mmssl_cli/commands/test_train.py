@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +31,6 @@ class FakeTrainer:
     resumed: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
     before: Callable[[TrainSettings], None] = lambda settings: None
     during: Callable[[TrainSettings], None] = lambda settings: None
-    RunResult = RunResult
 
     def train_run(self, settings: TrainSettings, data_dir: Path, runs_dir: Path, *, reporter: Reporter) -> Any:
         self.trained.append(settings)
@@ -48,14 +46,15 @@ class FakeTrainer:
     def _result(self, seed: int, folder: Path) -> Any:
         score = 0.1 + 0.01 * len(self.trained)
         record = {"model": "mf", "variant": None, "dataset": "demo", "seed": seed, "test": dict.fromkeys(TEST, score)}
-        return self.RunResult(folder, record)
+        return RunResult(folder, record)
 
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTrainer:
     """The fake, and a data folder in which `demo` passes for prepared."""
     fake = FakeTrainer()
-    monkeypatch.setitem(sys.modules, "mmssl_cli.training.trainer", fake)  # type: ignore[arg-type]
+    monkeypatch.setattr("mmssl_cli.experiments.in_process.train_run", fake.train_run)
+    monkeypatch.setattr("mmssl_cli.training.trainer.resume_run", fake.resume_run)
     (tmp_path / "data" / "demo").mkdir(parents=True)
     (tmp_path / "data" / "demo" / "manifest.json").touch()
     return fake

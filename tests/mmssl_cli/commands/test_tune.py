@@ -75,6 +75,19 @@ def test_more_trials_extend_a_search_and_none_is_made_twice(tune: Cli) -> None:
     assert len(trials()) == 1  # other fixed settings are another search
 
 
+def test_a_seed_gives_the_same_trials_again_those_that_are_pruned_too(tune: Cli) -> None:
+    Path("ranges.toml").write_text("lr = [0.05, 1e-7]\nweight-decay = { low = 1e-6, high = 1e-2, log = true }\n")
+    found = []
+    for out in ("one", "other"):
+        answer = tune("--trials", 8, "--epochs", 9, "--patience", 9, "--out", out, "--search-seed", 3, "--json")
+        assert answer.code == 0, answer.err
+        trials = json.loads(answer.out)["trials"]
+        found.append([{name: value for name, value in trial.items() if name != "seconds"} for trial in trials])
+    assert found[0] == found[1]
+    pruned = [trial for trial in found[0] if trial["state"] == "pruned"]
+    assert pruned and all(trial["epochs"] < 9 for trial in pruned)
+
+
 def test_a_trial_is_trained_as_train_does_and_never_tested(tmp_path: Path) -> None:
     write_toy(tmp_path / "data")
     settings = build_settings(

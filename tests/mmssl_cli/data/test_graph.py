@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_cli.data.graph import BipartiteGraph, cosine_topk, sparse_csr
+from mmssl_cli.data.graph import BipartiteGraph, cosine_topk
+from mmssl_cli.sparse.products import sparse_csr
 from tests.helpers.model_cases import array, toy_pairs, unit, weighted
 
 USERS, ITEMS = 12, 9

@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 
 from mmssl_cli.evaluation.transferability import rho_1, rho_2, transferred_share
 from mmssl_cli.models.mmssl.model import MMSSL
-from mmssl_cli.studies.diagnostics.interaction_gradients import final_embeddings, margin_gradients
+from mmssl_cli.studies.diagnostics.interaction_gradients import margin_gradients
 from tests.helpers.model_cases import array, dense, projected, toy_data, toy_model, unit, weighted
 
 INPUTS, DIM = 7, 5
@@ -71,15 +71,6 @@ def test_an_input_without_a_gradient_has_no_rho_1() -> None:
     assert np.isnan(rho_1(source, target)).tolist() == [row == 2 for row in range(INPUTS)]
 
 
-@pytest.mark.parametrize("layers", [0, 3])
-@pytest.mark.parametrize("omega", [0.0, 0.4])
-def test_final_embeddings_are_those_that_rank(layers: int, omega: float) -> None:
-    model = toy_model(toy_data(), layers=layers, omega=omega).eval()
-    model.begin_epoch(1)
-    for found, expected in zip(final_embeddings(model), model.represent(), strict=False):
-        torch.testing.assert_close(found, expected)
-
-
 def _slow_margins(row: np.ndarray, user: int, model: MMSSL, train: np.ndarray) -> dict[str, float]:
     """Margins of a user in each view, if the row of the user's interactions were ``row`` [I], all else held."""
     to_users, to_items = weighted(train, model.settings.adjacency)
@@ -96,17 +87,14 @@ def _slow_margins(row: np.ndarray, user: int, model: MMSSL, train: np.ndarray) -
         of_user, of_items = weights @ rows, to_items @ to_users @ rows
         margins[name] = margin(of_user, of_items)
         added_users, added_items = added_users + unit(of_user[None])[0], added_items + unit(of_items)
-    with torch.no_grad():  # layer 0 is what the model propagates when it has no layers
-        kept, omega = model.settings, model.settings.omega
-        model.settings = kept.model_copy(update={"layers": 0, "omega": 0.0})
-        users, items = (array(part) for part in final_embeddings(model)[:2])
-        model.settings = kept
+    omega, layers = model.settings.omega, model.settings.layers
+    users, items = map(array, model.layer_zero(*model.views()))
     of_user, sums = users[user].copy(), items.copy()
-    for _ in range(kept.layers):
+    for _ in range(layers):
         of_user += weights @ items
         users, items = to_users @ items, to_items @ users
         sums += items
-    of_user, sums = of_user / (kept.layers + 1), sums / (kept.layers + 1)
+    of_user, sums = of_user / (layers + 1), sums / (layers + 1)
     margins["target"] = margin(of_user + omega * added_users, sums + omega * added_items)
     return margins
 

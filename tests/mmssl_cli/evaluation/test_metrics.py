@@ -117,7 +117,7 @@ def _shop() -> tuple[InteractionData, torch.Tensor, torch.Tensor]:
 def test_evaluation_masks_training_items_alone_and_counts_users_of_the_split() -> None:
     data, users, items = _shop()
 
-    means, table = evaluate(users, items, data, "test", (1, 2))
+    means, table = evaluate(users, items, data.train, data.test, (1, 2))
 
     assert table["user"].tolist() == [0, 2]
     assert table["train_degree"].tolist() == [1, 2]
@@ -128,14 +128,14 @@ def test_evaluation_masks_training_items_alone_and_counts_users_of_the_split() -
     assert table["precision@2"].tolist() == [0.5, 0.5]
     assert means == {name: pytest.approx(table[name].mean()) for name in table.columns[2:]}
 
-    assert evaluate(users, items, data, "validation", (1,))[1]["recall@1"].tolist() == [1.0, 1.0]
+    assert evaluate(users, items, data.train, data.validation, (1,))[1]["recall@1"].tolist() == [1.0, 1.0]
 
 
 def test_k_above_the_number_of_items_and_an_empty_split_are_sentences() -> None:
     data, users, items = _shop()
     with pytest.raises(UsageError, match="K is 6, but the data set has 5 items"):
-        evaluate(users, items, data, "test", (2, 6))
+        evaluate(users, items, data.train, data.test, (2, 6))
 
-    empty = InteractionData("shop", 3, 5, data.train, data.validation, CSR.from_pairs(np.empty((0, 2)), 3))
-    with pytest.raises(InputError, match="No user of data set 'shop' has an item in its test split"):
-        evaluate(users, items, empty, "test", (2,))
+    empty = CSR.from_pairs(np.empty((0, 2)), 3)
+    with pytest.raises(InputError, match="No user has an item in the split to evaluate"):
+        evaluate(users, items, data.train, empty, (2,))

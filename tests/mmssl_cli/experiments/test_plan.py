@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mmssl_cli.config import TrainSettings, build_settings
 from mmssl_cli.console.plan import PlanReporter
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.executor import Engine, Outcome
 from mmssl_cli.experiments.plan import PlannedRun, RunIndex, distinct, over_seeds, total_seconds
+from mmssl_cli.experiments.workers.local import LocalPool
+from mmssl_cli.experiments.workers.pool import Done, Emit
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import configurations, finished_runs
 from mmssl_cli.training.trainer import train_run
 from pipelines.errors import InputError
+from tests.conftest import ROOT
 from tests.helpers.model_cases import write_toy
 
 Trained = Callable[..., RunFolder]
@@ -213,6 +221,60 @@ def test_after_ctrl_c_the_same_plan_goes_on_to_the_same_numbers(trained: Trained
     [outcome] = carry_out(toy(**LONG), reporter=watcher)
     assert outcome.run is not None and outcome.run.test == expected and watcher.first_epochs[0] > 1
     assert len(list(Path("runs").glob("[!.]*"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("signalled", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_command_and_leave_a_checkpoint(tmp_path: Path, signalled: int) -> None:
+    write_toy(tmp_path / "data")
+    small = ["--dataset", "toy", "--model", "mf", "--embedding-dim", "8", "--epochs", "9999", "--patience", "9999"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmssl_cli", "train", *small, "--ks", "5", "--select-on", "recall@5", "--jobs", "2"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = _wait_for(lambda: next((p for p in tmp_path.glob("runs/*/log.jsonl") if "epoch" in p.read_text()), None))
+    trainer = int((log.parent / "lock").read_text())
+    assert trainer != process.pid
+    if signalled == signal.SIGINT:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        assert process.wait(60) == 130
+        assert process.stderr is not None and "Traceback" not in process.stderr.read()
+    else:
+        process.kill()
+        process.wait(60)
+    _wait_for(lambda: not Path(f"/proc/{trainer}").exists())
+    assert json.loads(log.read_text().splitlines()[-1])["event"] == "interrupted"
+    assert (log.parent / "state.pt").exists()
+
+
+def _wait_for(found: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.1)
+    raise AssertionError("nothing happened")
+
+
+def test_the_cores_are_shared_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmssl_cli.experiments.workers.local._cores", lambda: 6)
+    with LocalPool(3) as pool:
+        for key in range(2):
+            pool.submit(key, threads_of_worker)
+        assert not pool.is_idle and pool.has_room
+        found: dict[int, int] = {}
+        while not pool.is_idle:
+            found |= {key: message.value for key, message in pool.poll() if isinstance(message, Done)}
+    assert found == {0: 2, 1: 2}
+
+
+def threads_of_worker(emit: Emit) -> int:
+    return torch.get_num_threads()
 
 
 def test_a_run_that_another_process_trains_is_waited_for(trained: Trained) -> None:

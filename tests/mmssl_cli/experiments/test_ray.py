@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mmssl_cli.console.plan import PlanReporter
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.executor import Engine, Outcome
 from mmssl_cli.experiments.plan import RunIndex
-from mmssl_cli.experiments.workers.ray import RayWorkerPool
+from mmssl_cli.experiments.workers.ray import RayPool
 from mmssl_cli.runs.folder import MODEL, RunFolder
 from mmssl_cli.training.fitting import fit
 from mmssl_cli.training.trainer import resume_run, train_run
@@ -59,10 +60,11 @@ def toy(**changed: Any) -> TrainSettings:
 
 def on_cluster(cluster: Any, *plan: TrainSettings, reporter: PlanReporter | None = None) -> list[Outcome]:
     data, runs = Path("data"), Path("runs")
-    crew = RayWorkerPool(cluster.address, None, (data / "toy/manifest.json",), (runs,), lambda text: None)
+    files = (data / "toy/manifest.json",)
+    pool = partial(RayPool, address=cluster.address, gpus=None, files=files, folder=runs, on_progress=lambda text: None)
     store = RunIndex(runs)
     planned_runs = [store.find(settings, data) for settings in plan]
-    return Engine(data, runs, jobs=2, crew=crew).carry_out(planned_runs, reporter or PlanReporter())
+    return Engine(data, runs, jobs=2, pool=pool).carry_out(planned_runs, reporter or PlanReporter())
 
 
 def weights_here(settings: TrainSettings, data: Path = Path("data")) -> bytes:
@@ -149,6 +151,7 @@ def test_a_node_without_the_folders_is_named(cluster: Any, tmp_path: Path, monke
     def elsewhere(files: Any, folders: Any) -> Iterator[dict[str, str]]:
         yield {str(tmp_path / "not-there"): "0" * 64}
 
+    Path("runs").mkdir()
     monkeypatch.setattr("mmssl_cli.experiments.workers.ray.evidence", elsewhere)
     with pytest.raises(InputError, match=r"Node [\d.]+ of the Ray cluster does not see .*not-there.*under the same"):
         on_cluster(cluster, toy())

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from mmssl_cli.config.mmssl import AdversarySettings
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, Factors, thin_factors
+from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.discriminator import Discriminator
 from mmssl_cli.sparse.csr import CSR
 from tests.helpers.model_cases import array, dense, randomise, toy_pairs, unit, verdicts
 
 USERS, ITEMS = 12, 9
-Factors = tuple[torch.Tensor, torch.Tensor]
 
 
 def _adversary(gumbel_transform: bool = True, **settings: Any) -> AdversarialSelfAugmentation:
@@ -39,6 +39,7 @@ def _cosines(factors: Factors) -> np.ndarray:
 
 
 BATCH = torch.tensor([1, 3, 4, 7, 11])
+ROWS = BatchRows(BATCH)
 
 
 def test_thin_factors_are_the_rows_of_the_cosines() -> None:
@@ -51,7 +52,7 @@ def test_thin_factors_are_the_rows_of_the_cosines() -> None:
 def test_eq4_discriminator_with_running_statistics() -> None:
     d = randomise(Discriminator(ITEMS, 6, dropout=0.5)).eval()
     rows = torch.randn(5, ITEMS)
-    found = d.forward(d.first_layer_dense(rows))
+    found = d(d.first_layer_dense(rows))
     assert found.shape == (5,)
     np.testing.assert_allclose(array(found), verdicts(d, array(rows)), atol=1e-6)
 
@@ -59,11 +60,9 @@ def test_eq4_discriminator_with_running_statistics() -> None:
 def test_eq4_discriminator_in_training_uses_the_statistics_of_the_batch_and_dropout() -> None:
     d = randomise(Discriminator(ITEMS, 6, dropout=0.0)).train()
     rows = torch.randn(5, ITEMS)
-    np.testing.assert_allclose(array(d.forward(d.first_layer_dense(rows))), verdicts(d, array(rows), True), atol=1e-5)
+    np.testing.assert_allclose(array(d(d.first_layer_dense(rows))), verdicts(d, array(rows), True), atol=1e-5)
     dropping = Discriminator(ITEMS, 64, dropout=0.5).train()
-    assert not torch.equal(
-        dropping.forward(dropping.first_layer_dense(rows)), dropping.forward(dropping.first_layer_dense(rows))
-    )
+    assert not torch.equal(dropping(dropping.first_layer_dense(rows)), dropping(dropping.first_layer_dense(rows)))
 
 
 def test_eq4_takes_two_layers_of_linear_activation_normalisation_and_dropout() -> None:
@@ -106,7 +105,7 @@ def test_eq5_transform_from_the_same_uniform_numbers(scale: float, temperature: 
     users = torch.tensor([3, 0, 3, 8])
     expected = _transformed(adversary, users, _uniform(2, 4))
     torch.manual_seed(2)
-    found = adversary.transformed_rows(users)
+    found = adversary.transformed_rows(BatchRows(users))
     assert found is not None
     np.testing.assert_allclose(array(found), expected, rtol=1e-4, atol=1e-6)
 
@@ -114,7 +113,7 @@ def test_eq5_transform_from_the_same_uniform_numbers(scale: float, temperature: 
 def test_eq5_noise_is_gumbel_so_that_the_largest_entry_is_a_draw_of_the_softmax() -> None:
     adversary, user, draws = _adversary(gumbel_scale=1.0, gumbel_temperature=1.0), 5, 40_000
     torch.manual_seed(0)
-    rows = adversary.transformed_rows(torch.full((draws,), user))
+    rows = adversary.transformed_rows(BatchRows(torch.full((draws,), user)))
     assert rows is not None
     shares = np.bincount(rows.argmax(dim=1).numpy(), minlength=ITEMS) / draws
     powers = np.exp(dense(adversary.train_items, ITEMS)[user])
@@ -127,7 +126,7 @@ def test_eq5_a_uniform_number_of_zero_is_no_accident(scale: float, monkeypatch: 
     uniform = torch.rand(5, ITEMS)
     uniform[0, :3] = 0.0
     monkeypatch.setattr(torch, "rand", lambda *size, **options: uniform.clone())
-    rows = adversary.transformed_rows(BATCH)
+    rows = adversary.transformed_rows(ROWS)
     assert rows is not None and rows.isfinite().all()
     torch.testing.assert_close(rows.sum(dim=1), torch.ones(5))
 
@@ -145,14 +144,14 @@ def test_eq6_objective_is_the_gap_between_generated_and_observed(gumbel: bool, t
     adversary = _adversary(gumbel_transform=gumbel)
     d = randomise(adversary.discriminator).train(training)
     generated, (final,) = _factors(3, BATCH), _factors(4, BATCH, 1)
-    observed = adversary.transformed_rows(BATCH)
+    observed = adversary.transformed_rows(ROWS)
     assert (observed is None) is not gumbel
     plain = dense(adversary.train_items, ITEMS)[BATCH.numpy()] if observed is None else array(observed)
     rows = _dense_rows(adversary, generated, final, plain)
     judged = np.split(verdicts(d, np.concatenate(rows), batch_statistics=training), len(rows))
     gap = judged[0].mean() - np.mean([fake.mean() for fake in judged[1:]])
 
-    objective, found = adversary.objective(BATCH, observed, generated, final)
+    objective, found = adversary.objective(ROWS, observed, generated, final)
 
     assert found.item() == pytest.approx(gap, abs=1e-5)
     assert objective.item() == pytest.approx(-gap, abs=1e-5)
@@ -170,7 +169,7 @@ def test_eq7_objective_with_the_penalty_at_interpolated_rows(weight: float) -> N
     adversary = _adversary(gradient_penalty=weight)
     d = randomise(adversary.discriminator).eval()
     generated, (final,) = _factors(3, BATCH), _factors(4, BATCH, 1)
-    observed = adversary.transformed_rows(BATCH)
+    observed = adversary.transformed_rows(ROWS)
     assert observed is not None
     real, *fakes = _dense_rows(adversary, generated, final, array(observed))
     torch.manual_seed(9)
@@ -179,7 +178,7 @@ def test_eq7_objective_with_the_penalty_at_interpolated_rows(weight: float) -> N
     penalty = _dense_penalty(d, torch.from_numpy(mixed).float())
 
     torch.manual_seed(9)
-    objective, gap = adversary.objective(BATCH, observed, generated, final)
+    objective, gap = adversary.objective(ROWS, observed, generated, final)
 
     assert objective.item() == pytest.approx(-gap.item() + weight * penalty.item(), rel=1e-4)
 
@@ -222,7 +221,7 @@ def test_eq7_generator_loss_and_its_gradient_are_those_of_the_dense_form() -> No
         parameter.grad = torch.full_like(parameter, 7.0)
     buffers = {name: buffer.clone() for name, buffer in d.named_buffers()}
 
-    loss = adversary.generator_loss([(left, right) for left, right in leaves])
+    loss = adversary.generator_loss(ROWS, [(left, right) for left, right in leaves])
     loss.backward()
 
     assert d.training and all(p.requires_grad for p in d.parameters())
@@ -246,11 +245,8 @@ def test_the_discriminator_learns_to_tell_and_leaves_the_generator_alone() -> No
     leaves = [[part.clone().requires_grad_() for part in pair] for pair in _factors(3, users)]
     generated = [(left, right) for left, right in leaves]
     (final,) = _factors(4, users, 1)
-    optimizer = adversary.make_optimizer()
-    gaps = [adversary.discriminator_step(optimizer, users, generated, final)["discriminator gap"].item()]
-    gaps += [
-        adversary.discriminator_step(optimizer, users, generated, final)["discriminator gap"].item() for _ in range(60)
-    ]
+    arguments = adversary.make_optimizer(), BatchRows(users), generated, final
+    gaps = [adversary.discriminator_step(*arguments)["discriminator gap"].item() for _ in range(61)]
     assert gaps[-1] > gaps[0] + 0.3
     assert all(part.grad is None for pair in leaves for part in pair)
 
@@ -261,7 +257,7 @@ def test_a_generator_that_follows_its_loss_is_taken_for_observed() -> None:
     leaves = [[part.clone().requires_grad_() for part in pair] for pair in _factors(3, BATCH)]
     losses = []
     for _ in range(20):
-        loss = adversary.generator_loss([(left, right) for left, right in leaves])
+        loss = adversary.generator_loss(ROWS, [(left, right) for left, right in leaves])
         gradients = torch.autograd.grad(loss, [part for pair in leaves for part in pair])
         with torch.no_grad():
             for part, gradient in zip([part for pair in leaves for part in pair], gradients, strict=True):
@@ -278,7 +274,7 @@ def test_d_steps_are_steps_of_adam_as_wgan_gp_sets_it(steps: int) -> None:
     [group] = optimizer.param_groups
     assert (group["lr"], group["betas"]) == (0.02, (0.5, 0.9))
     (final,) = _factors(4, BATCH, 1)
-    adversary.discriminator_step(optimizer, BATCH, _factors(3, BATCH), final)
+    adversary.discriminator_step(optimizer, ROWS, _factors(3, BATCH), final)
     assert {int(state["step"]) for state in optimizer.state.values()} == {steps}
     assert len(optimizer.state) == len(list(adversary.discriminator.parameters()))
 

@@ -13,6 +13,7 @@ from mmssl_cli.config import build_settings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.mmssl.adversarial import thin_factors
+from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.training.loop import TrainingLoop
 from tests.helpers.model_cases import array, dense, features_of, toy_batch, toy_data, toy_model, unit, weighted
@@ -49,9 +50,9 @@ def test_without_gt_the_discriminator_sees_the_raw_rows() -> None:
     for variant in ("full", "w/o-GT"):
         adversary = toy_model(data, variant=variant).adversary
         assert adversary is not None
-        observed = adversary.transformed_rows(users)
-        assert (observed is None) == (variant == "w/o-GT")
-        first_layers[variant] = array(adversary._first_layer_of_observed(users, observed))
+        transformed = adversary.transformed_rows(BatchRows(users))
+        assert (transformed is None) == (variant == "w/o-GT")
+        first_layers[variant] = array(adversary._first_layer_of_transformed(BatchRows(users), transformed))
         weight = array(adversary.discriminator.first.weight)
     raw = dense(data.train, data.num_items)[users.numpy()]
     np.testing.assert_allclose(first_layers["w/o-GT"], raw @ weight.T, atol=1e-6)

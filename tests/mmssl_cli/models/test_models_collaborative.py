@@ -225,5 +225,5 @@ def test_a_few_epochs_beat_random_ranking_on_demo(name: str, demo: Path) -> None
     for _ in range(8):
         loop.run_epoch()
     with torch.no_grad():
-        found = evaluate(*loop.model.eval().represent(), data, "validation", (20,))[0]["recall@20"]
+        found = evaluate(*loop.model.eval().represent(), data.train, data.validation, (20,))[0]["recall@20"]
     assert found > 2 * 20 / 400

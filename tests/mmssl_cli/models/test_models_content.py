@@ -127,5 +127,5 @@ def test_a_few_epochs_on_demo_beat_chance(name: str, demo: InteractionData) -> N
         loop.run_epoch()
     with torch.no_grad():
         users, items = loop.model.eval().represent()
-        metrics, _ = evaluate(users, items, demo, "validation", (20,))
+        metrics, _ = evaluate(users, items, demo.train, demo.validation, (20,))
     assert metrics["recall@20"] > 2 * 20 / 400

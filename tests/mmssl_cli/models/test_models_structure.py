@@ -330,5 +330,5 @@ def test_a_few_epochs_on_the_demo_beat_chance(name: str, demo: Path) -> None:
         loop.run_epoch()
     with torch.no_grad():
         users, items = model.eval().represent()
-    recall = evaluate(users, items, data, "validation", (20,))[0]["recall@20"]
+    recall = evaluate(users, items, data.train, data.validation, (20,))[0]["recall@20"]
     assert recall > 2 * 20 / data.num_items  # 400 items: a list of 20 by chance finds one in twenty

@@ -202,6 +202,7 @@ def test_latex_specials_are_what_they_look_like() -> None:
     assert latex.escape("é Ł ñ ï ç e\u0301 – “a”") == (
         r"\'{e} \L{} \~{n} \"{\i} \c{c} \'{e} \textendash{} \textquotedblleft{}a\textquotedblright{}"
     )
+    assert latex.escape("∂ ≲ € Ж") == r"$\partial$ {[}U+2272{]} {[}U+20AC{]} {[}U+0416{]}"  # three need a package
     assert latex.escape(percent(-0.041).text) == r"-4.1\,\%"
     assert latex.escape("--dry-run 中") == "-{}-dry-run {[}U+4E2D{]}"
     assert latex.escape("9f" * 20) == "9f" * 8 + r"\allowbreak{}" + "9f" * 8 + r"\allowbreak{}" + "9f" * 4

@@ -125,7 +125,7 @@ def test_hits_of_items_against_a_slow_ranking(
     data: InteractionData, embeddings: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     users, items = (values.numpy() for values in embeddings)
-    table = item_measures.evaluate_items(*embeddings, data, KS)
+    table = item_measures.evaluate_items(*embeddings, data.train, data.test, KS)
     slow = {name: np.zeros(40, int) for name in table if name != "item"}
     for user in range(60):
         train, wanted = data.train.row(user).tolist(), data.test.row(user).tolist()
@@ -150,8 +150,8 @@ def test_hits_of_items_against_a_slow_ranking(
 def test_hits_of_items_sum_to_those_of_users(
     data: InteractionData, embeddings: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    table = item_measures.evaluate_items(*embeddings, data, KS)
-    _, per_user = evaluate(*embeddings, data, "test", KS)
+    table = item_measures.evaluate_items(*embeddings, data.train, data.test, KS)
+    _, per_user = evaluate(*embeddings, data.train, data.test, KS)
     for k in KS:
         assert table[f"hits@{k}"].sum() == pytest.approx((per_user[f"precision@{k}"] * k).sum())
         assert table[f"recommended@{k}"].sum() == len(per_user) * k
@@ -397,7 +397,7 @@ def test_items_are_computed_once_and_again_when_the_file_is_damaged_or_the_weigh
     tmp_path: Path, loads: list[Path], data: InteractionData, embeddings: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     run = _run(tmp_path / "runs", "mf", 1, items=False)
-    expected = item_measures.evaluate_items(*embeddings, data, (20,))
+    expected = item_measures.evaluate_items(*embeddings, data.train, data.test, (20,))
     pd.testing.assert_frame_equal(per_item(run, tmp_path), expected)
     pd.testing.assert_frame_equal(per_item(run, tmp_path), expected)
     assert len(loads) == 1

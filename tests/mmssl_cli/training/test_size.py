@@ -246,8 +246,8 @@ def test_nothing_in_training_or_ranking_is_as_large_as_users_x_items(monkeypatch
         model.eval()
         with torch.no_grad():
             final = model.represent()
-            evaluate(*final, data, "test", (10, 20))
-            evaluate_items(*final, data, (10, 20))
+            evaluate(*final, data.train, data.test, (10, 20))
+            evaluate_items(*final, data.train, data.test, (10, 20))
     assert 20 * items < largest.elements < users * items / 4
     with _Largest() as whole:
         _ = final[0] @ final[1].T
@@ -258,18 +258,18 @@ def test_evaluation_in_blocks_is_evaluation_at_once(monkeypatch: pytest.MonkeyPa
     data = toy_data(users=30, items=25)
     generator = torch.Generator().manual_seed(0)
     final = torch.randn(30, 4, generator=generator), torch.randn(25, 4, generator=generator)
-    means, table = evaluate(*final, data, "test", (3, 10))
-    by_item = evaluate_items(*final, data, (3, 10))
+    means, table = evaluate(*final, data.train, data.test, (3, 10))
+    by_item = evaluate_items(*final, data.train, data.test, (3, 10))
     monkeypatch.setattr(ranking, "BLOCK_BYTES", 4 * 25 * 4)
     blocks: list[pd.DataFrame] = []
 
-    means_of_blocks, table_of_blocks = evaluate(*final, data, "test", (3, 10), on_progress=blocks.append)
+    means_of_blocks, table_of_blocks = evaluate(*final, data.train, data.test, (3, 10), on_progress=blocks.append)
 
     assert len(blocks) > 2
     assert means_of_blocks == means
     pd.testing.assert_frame_equal(table_of_blocks, table)
     pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), table)
-    pd.testing.assert_frame_equal(evaluate_items(*final, data, (3, 10)), by_item)
+    pd.testing.assert_frame_equal(evaluate_items(*final, data.train, data.test, (3, 10)), by_item)
 
 
 # Parquet as it comes

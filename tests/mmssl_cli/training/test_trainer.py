@@ -78,7 +78,7 @@ def test_the_model_of_a_run_has_its_metrics(train: Train, data_dir: Path, model:
 
     assert not loaded.training and settings.model == model
     for split in ("validation", "test"):
-        means, per_user = evaluate(users, items, data, split, settings.all_ks)  # type: ignore[arg-type]
+        means, per_user = evaluate(users, items, data.train, getattr(data, split), settings.all_ks)
         assert means == result.record[split]
     pd.testing.assert_frame_equal(RunFolder.open(result.folder).read_per_user(), per_user)
 

@@ -1,0 +1,127 @@
+"""Carrying out a plan for a command: what is finished is reused, what failed is named, Ctrl-C and dry runs end it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from mmssl_cli.commands.plan_options import PlanOptions
+from mmssl_cli.console.plan import make_plan_reporter, print_failures, print_plan
+from mmssl_cli.console.sections import present_section
+from mmssl_cli.console.verbosity import verbosity
+from mmssl_cli.experiments.executor import Engine, Outcome
+from mmssl_cli.experiments.plan import RunIndex, distinct, total_seconds
+from mmssl_cli.runs.results import Configuration, configuration_of, label_of
+from pipelines.errors import InputError
+from pipelines.io.files import write_problem
+
+if TYPE_CHECKING:
+    from mmssl_cli.config import TrainSettings
+    from mmssl_cli.reporting.document import Section
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """Outcomes of the runs of a plan."""
+
+    outcomes: tuple[Outcome, ...]
+
+    def configuration(self, settings: TrainSettings) -> Configuration | None:
+        """The finished runs of the plan with these settings, whatever their seed; None where there are none."""
+        wanted = configuration_of(settings)
+        found = {
+            outcome.run.seed: outcome.run
+            for outcome in self.outcomes
+            if outcome.run is not None and configuration_of(outcome.settings) == wanted
+        }
+        return Configuration(tuple(found[seed] for seed in sorted(found))) if found else None
+
+    def raise_failures(self) -> None:
+        """Name the runs that failed on standard error.
+
+        Raises:
+            typer.Exit: there are any (1).
+        """
+        failures = [(run_name(one.settings), one.problem, one.log) for one in self.outcomes if one.run is None]
+        if failures:
+            print_failures(failures)
+            raise typer.Exit(1)
+
+    def present(self, section: Section, options: PlanOptions) -> None:
+        """Show a section of the results, write its files where they are wanted, and name the runs that failed.
+
+        Raises:
+            InputError: the files cannot be written.
+            typer.Exit: a run failed (1).
+        """
+        present_section(section, options.out, options.as_json)
+        self.raise_failures()
+
+
+def run_name(settings: TrainSettings) -> str:
+    """The name of a run among others: ``mmssl on tiktok, seed 2023``."""
+    return f"{label_of(settings)} on {settings.dataset}, seed {settings.seed}"
+
+
+def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Sequence[str] | None = None) -> PlanResult:
+    """Reuse what is finished, resume what was cut off, train the rest.
+
+    Args:
+        plan: settings of each run; of equal ones one is made.
+        names: what to call the runs; by default model, data set and seed.
+
+    Raises:
+        typer.Exit: after a dry run (0) or Ctrl-C (130).
+    """
+    named = dict(zip(map(id, plan), names, strict=True)) if names else {}
+    runs = distinct(plan)
+    called = [named.get(id(settings)) or run_name(settings) for settings in runs]
+    if options.out is not None:
+        _check_out(options.out)
+    if options.tensorboard:
+        from mmssl_cli.console.tensorboard import summary_writer
+
+        summary_writer()  # a missing package is said before anything is trained
+    index = RunIndex(options.runs_dir)
+    planned_runs = [index.find(settings, options.data_dir) for settings in runs]
+    times = [index.seconds(planned) for planned in planned_runs]
+    total = total_seconds(times, options.jobs)
+    problems = [f"Run {run.id} is damaged and does not count: {run.problem}" for run in index.damaged_on(runs)]
+    problems += dict.fromkeys(problem for planned in planned_runs for problem in planned.problems)
+    if options.dry_run:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        folders = [planned.folder.id if planned.folder else None for planned in planned_runs]
+        statuses = [planned.status for planned in planned_runs]
+        print_plan(list(zip(called, statuses, folders, times, strict=True)), total, options.as_json)
+        raise typer.Exit
+    reporter = make_plan_reporter(verbosity())
+    pool = options.target.worker_pool(runs, options.data_dir, options.runs_dir, reporter.message)
+    engine = Engine(options.data_dir, options.runs_dir, options.jobs, options.tensorboard, pool)
+    try:
+        for problem in problems:
+            reporter.message(problem)
+        reporter.begin(planned_runs, called, total)
+        return PlanResult(tuple(engine.carry_out(planned_runs, reporter)))
+    except KeyboardInterrupt:
+        reporter.close()
+        print("Interrupted. The same command goes on: finished runs are reused, the rest is resumed.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    finally:
+        reporter.close()
+
+
+def _check_out(out: Path) -> None:
+    """Hours of training are not to end at a folder that cannot be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise write_problem(out, problem) from problem
+    if not os.access(out, os.W_OK):
+        raise InputError(f"The folder {out} cannot be written; choose another --out.")

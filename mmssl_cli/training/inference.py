@@ -1,0 +1,146 @@
+"""Use of a trained model: its metrics on a split, and the best items of each user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from mmssl_cli.evaluation.metrics import evaluate, metric_names
+from mmssl_cli.evaluation.ranking import ranked_blocks
+from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.runs.tables import row_groups
+from mmssl_cli.sparse.csr import CSR
+from mmssl_cli.text import nearest_of_many
+from mmssl_cli.training.loading import load_model, modalities_of
+from pipelines.errors import UsageError
+from pipelines.prepared.storage import read_table
+
+Split = Literal["validation", "test"]
+
+
+def evaluate_run(
+    run: RunFolder, data_dir: Path, split: Split, ks: Sequence[int] | None = None, out: Path | None = None
+) -> dict[str, Any]:
+    """Return the metrics of a run's model as plain values: ``metrics``, ``users``, and what was evaluated.
+
+    Args:
+        ks: cut-offs; None for those of the run.
+        out: parquet file for the metrics of each user.
+
+    Raises:
+        InputError: the run has no model yet, it or its data set is damaged, or the file cannot be written.
+    """
+    model, data, settings = load_model(run.path, data_dir)
+    cutoffs = ks or settings.ks
+    with torch.inference_mode(), _per_user_file(out, cutoffs) as write:
+        users, items = model.represent()
+        means, per_user = evaluate(users, items, data.train, getattr(data, split), cutoffs, on_progress=write)
+    return {
+        "run": run.id,
+        "model": settings.model,
+        "variant": getattr(settings, "variant", None),
+        "dataset": settings.dataset,
+        "modalities": modalities_of(model, data),
+        "split": split,
+        "users": len(per_user),
+        "metrics": means,
+        "per_user": str(out) if out is not None else None,
+    }
+
+
+@contextmanager
+def _per_user_file(out: Path | None, ks: Sequence[int]) -> Iterator[Callable[[pd.DataFrame], None] | None]:
+    """Yield a function that adds rows of users to the file ``out``; None where no file is wanted."""
+    if out is None:
+        yield None
+        return
+    counts = {"user": pa.int32(), "train_degree": pa.int32()}
+    schema = pa.schema({**counts, **dict.fromkeys(metric_names(ks), pa.float64())})
+    with row_groups(out, schema) as add:
+        yield lambda rows: add(pa.Table.from_pandas(rows, schema, preserve_index=False).replace_schema_metadata())
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Final embeddings of a run, with the original ids and titles of its data set."""
+
+    users: Tensor
+    items: Tensor
+    train: CSR
+    user_ids: pd.Series
+    item_ids: pd.Series
+    titles: pd.Series | None
+
+    @classmethod
+    def load(cls, run: Path, data_dir: Path) -> Ranker:
+        """Read the model of a run and the names in its data set."""
+        model, data, settings = load_model(run, data_dir)
+        with torch.inference_mode():
+            users, items = model.represent()
+        folder = data_dir / settings.dataset
+        names = read_table("items", folder / "items.parquet")
+        user_ids = read_table("users", folder / "users.parquet")["id"]
+        train = data.train.to(items.device)
+        return cls(users, items, train, user_ids, names["id"], names.get("title"))
+
+    def rows_of(self, ids: Sequence[str]) -> list[int]:
+        """The rows of users given by their original ids.
+
+        Raises:
+            UsageError: no user has such an id.
+        """
+        row_of = {known: row for row, known in enumerate(self.user_ids)}
+        for wanted in ids:
+            if wanted not in row_of:
+                raise UsageError(f"There is no user {wanted!r}: {nearest_of_many(wanted, list(row_of), 'user')}")
+        return [row_of[wanted] for wanted in dict.fromkeys(ids)]
+
+    def blocks(self, rows: Sequence[int], top: int) -> Iterator[tuple[Any, Any, Any]]:
+        """A block of users at a time: their rows [b], their items [b, top] and the scores, in NumPy."""
+        start = 0
+        wanted = torch.from_numpy(np.array(rows, dtype=np.int64)).to(self.items.device)
+        for items, scores in ranked_blocks(self.users, self.items, wanted, top, self.train):
+            block = wanted[start : start + len(items)]
+            start += len(items)
+            yield block.cpu().numpy(), items.cpu().numpy(), scores.cpu().numpy()
+
+    def answers(self, rows: Sequence[int], top: int) -> Iterator[dict[str, Any]]:
+        """Plain values for each user: id, and the items with id, score and, where known, title."""
+        for block, items, scores in self.blocks(rows, top):
+            for row, best, values in zip(block, items, scores, strict=True):
+                found = [self._answer(item, score) for item, score in zip(best, values, strict=True) if item >= 0]
+                yield {"user": self.user_ids.iloc[row], "items": found}
+
+    def _answer(self, item: int, score: float) -> dict[str, Any]:
+        answer = {"item": self.item_ids.iloc[item], "score": float(score)}
+        if self.titles is not None:
+            title = self.titles.iloc[item]
+            answer["title"] = title if isinstance(title, str) else None
+        return answer
+
+    def write(self, path: Path, rows: Sequence[int], top: int) -> int:
+        """Write recommendations as parquet, in row groups as they come, whole or not at all; return their number."""
+        schema = pa.schema({"user": pa.string(), "rank": pa.int32(), "item": pa.string(), "score": pa.float32()})
+        user_ids, item_ids = (pa.array(ids, pa.string()) for ids in (self.user_ids, self.item_ids))
+        count = 0
+        with row_groups(path, schema) as add:
+            for block, items, scores in self.blocks(rows, top):
+                place, rank = np.nonzero(items >= 0)
+                columns = [
+                    user_ids.take(pa.array(block[place])),
+                    pa.array((rank + 1).astype(np.int32)),
+                    item_ids.take(pa.array(items[place, rank])),
+                    pa.array(scores[place, rank].astype(np.float32)),
+                ]
+                add(pa.Table.from_arrays(columns, schema=schema))
+                count += len(place)
+        return count
