@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from mmssl_cli.console.base import LineReporter, SilentReporter, make
 from mmssl_cli.console.tables import new_table, show
 from mmssl_cli.console.training import clock, epoch_line
 from mmssl_cli.console.verbosity import Verbosity
@@ -40,8 +41,8 @@ class Outcome(Protocol):
     def trace(self) -> str: ...
 
 
-class PlanReporter:
-    """Says nothing: what `-q` asks for, and the methods that the others fill. Runs go by their number in the plan."""
+class PlanReporter(SilentReporter):
+    """Says nothing; subclasses show what they hear. Runs go by their number in the plan."""
 
     def begin(self, planned_runs: Sequence[PlannedRun], names: Sequence[str], seconds: float | None) -> None:
         """The plan: how its runs stand, what they are called, and how long all may take, where that is known."""
@@ -67,18 +68,12 @@ class PlanReporter:
     def over(self, number: int, outcome: Outcome) -> None:
         """A run is finished, or failed."""
 
-    def message(self, text: str) -> None:
-        """Something worth a line happened."""
 
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-
-
-class PlainPlanReporter(PlanReporter):
+class PlainPlanReporter(LineReporter, PlanReporter):
     """A line for each run that begins and ends; with ``verbose``, for each epoch too."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
-        self.console, self.verbose = console, verbose
+        super().__init__(console, verbose=verbose)
         self._names: Sequence[str] = ()
         self._info: dict[int, Mapping[str, Any]] = {}
         self._told: set[int] = set()
@@ -126,9 +121,6 @@ class PlainPlanReporter(PlanReporter):
         score = outcome.run.test.get(metric)
         shown = f", test {metric} {score:.4f}" if score is not None else ""
         self.message(f"{place}: finished after {pluralize(outcome.run.result['epochs'], 'epoch')}{shown}")
-
-    def message(self, text: str) -> None:
-        self.console.print(escape(text), highlight=False, soft_wrap=True)
 
 
 class LivePlanReporter(PlainPlanReporter):
@@ -205,11 +197,7 @@ class LivePlanReporter(PlainPlanReporter):
 
 def make_plan_reporter(level: Verbosity) -> PlanReporter:
     """The reporter for a verbosity and what standard error is: live on a terminal, else plain."""
-    console = Console(stderr=True)
-    if level is Verbosity.QUIET:
-        return PlanReporter()
-    kind = LivePlanReporter if console.is_terminal and not console.is_dumb_terminal else PlainPlanReporter
-    return kind(console, verbose=level is Verbosity.VERBOSE)
+    return make(level, PlanReporter, PlainPlanReporter, LivePlanReporter)
 
 
 def print_plan(runs: Sequence[tuple[str, str, str | None, float | None]], total: float | None, as_json: bool) -> None:

@@ -63,15 +63,12 @@ class TensorBoardReporter(Reporter):
         read_metrics: Callable[[Path], pd.DataFrame],
         new_writer: type[SummaryWriter],
     ) -> None:
+        super().__init__()
         self._inner, self._runs_dir, self._read_metrics, self._new_writer = inner, runs_dir, read_metrics, new_writer
         self._writer: SummaryWriter | None = None
 
-    @property
-    def info(self) -> Mapping[str, Any]:  # type: ignore[override]  # the other reporter's
-        """What `start` was told of the run that is being trained."""
-        return self._inner.info
-
     def start(self, info: Mapping[str, Any]) -> None:
+        super().start(info)
         self._inner.start(info)
         self._close_writer()
         folder, first = self._runs_dir / info["run"] / FOLDER, info["first_epoch"]

@@ -12,21 +12,20 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
+from mmssl_cli.console.base import LineReporter, SilentReporter, make
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import DEFAULT_METRIC, modalities_label, model_label, pluralize
 
 
-class Reporter:
-    """Says nothing: what `-q` asks for, and the methods that the others fill."""
-
-    #: What `start` was told of the run that is being trained.
-    info: Mapping[str, Any]
+class Reporter(SilentReporter):
+    """Says nothing; subclasses show what they hear."""
 
     def __init__(self) -> None:
-        self.info = {}
+        super().__init__()
+        #: What `start` was told of the run that is being trained.
+        self.info: Mapping[str, Any] = {}
 
     def start(self, info: Mapping[str, Any]) -> None:
         """A run begins: ``run``, ``model``, ``variant``, ``dataset``, ``modalities``, ``seed`` and so on."""
@@ -35,22 +34,12 @@ class Reporter:
     def epoch(self, record: Mapping[str, Any]) -> None:
         """An epoch is done: a row of metrics.parquet, with ``best`` (bool) and ``eta_seconds``."""
 
-    def message(self, text: str) -> None:
-        """Something worth a line happened."""
-
     def finish(self, result: Mapping[str, Any]) -> None:
         """The run is over: what result.json holds."""
 
-    def close(self) -> None:
-        """Leave the terminal as it was, however the run ended."""
 
-
-class PlainReporter(Reporter):
+class PlainReporter(LineReporter, Reporter):
     """One line an epoch, for a file or a pipe; with ``verbose``, every validation metric in it."""
-
-    def __init__(self, console: Console, *, verbose: bool = False) -> None:
-        super().__init__()
-        self.console, self.verbose = console, verbose
 
     def start(self, info: Mapping[str, Any]) -> None:
         super().start(info)
@@ -58,16 +47,12 @@ class PlainReporter(Reporter):
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         line = epoch_line(record, self.info, verbose=self.verbose)
-        self._say(f"[bold]{escape(line)}[/]" if record.get("best") else escape(line))
-
-    def message(self, text: str) -> None:
-        self._say(escape(text))
+        self.console.print(
+            line, style="bold" if record.get("best") else "", markup=False, highlight=False, soft_wrap=True
+        )
 
     def finish(self, result: Mapping[str, Any]) -> None:
         self.message(finish_line(result, self.info))
-
-    def _say(self, markup: str) -> None:
-        self.console.print(markup, highlight=False, soft_wrap=True)
 
 
 class LiveReporter(PlainReporter):
@@ -112,11 +97,7 @@ class LiveReporter(PlainReporter):
 
 def make_reporter(level: Verbosity, console: Console | None = None) -> Reporter:
     """The reporter for a verbosity and what standard error is: live on a terminal, else plain."""
-    console = console or Console(stderr=True)
-    if level is Verbosity.QUIET:
-        return Reporter()
-    kind = LiveReporter if console.is_terminal and not console.is_dumb_terminal else PlainReporter
-    return kind(console, verbose=level is Verbosity.VERBOSE)
+    return make(level, Reporter, PlainReporter, LiveReporter, console)
 
 
 def start_line(info: Mapping[str, Any]) -> str:

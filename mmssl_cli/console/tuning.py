@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mmssl_cli.console.base import LineReporter, SilentReporter, make
 from mmssl_cli.console.tables import new_table, show
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import metric_label, pluralize, shown_value
@@ -36,8 +36,8 @@ class Trial(Protocol):
     def drawn(self) -> dict[str, Any]: ...
 
 
-class TuneReporter:
-    """Says nothing: what `-q` asks for."""
+class TuneReporter(SilentReporter):
+    """Says nothing; subclasses show what they hear."""
 
     def begin(self, done: int, trials: int) -> None:
         """The search starts with ``done`` of ``trials`` trials over."""
@@ -48,18 +48,12 @@ class TuneReporter:
     def over(self, trial: Trial) -> None:
         """A trial is over."""
 
-    def message(self, text: str) -> None:
-        """Something worth a line happened."""
 
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-
-
-class PlainTuneReporter(TuneReporter):
+class PlainTuneReporter(LineReporter, TuneReporter):
     """A line a trial, above a bar where standard error is a terminal."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        super().__init__(console, verbose=verbose)
         self._bar = Progress(
             TextColumn("trials"),
             BarColumn(bar_width=24),
@@ -86,13 +80,10 @@ class PlainTuneReporter(TuneReporter):
     def close(self) -> None:
         self._bar.stop()
 
-    def message(self, text: str) -> None:
-        self.console.print(escape(text), highlight=False, soft_wrap=True)
-
 
 def make_tune_reporter(level: Verbosity) -> TuneReporter:
     """The reporter for a verbosity."""
-    return TuneReporter() if level is Verbosity.QUIET else PlainTuneReporter(Console(stderr=True))
+    return make(level, TuneReporter, PlainTuneReporter, PlainTuneReporter)
 
 
 def print_trials(found: Sequence[Trial], what: str, select_on: str) -> None:
