@@ -1,4 +1,4 @@
-"""The `mmssl` command: subcommands that are imported only when they run, and the errors a user sees.
+"""The `mmssl` command: subcommands, imported only when they run, and error messages.
 
 `mmssl --help` must answer at once, so nothing here may import torch, pandas or anything else that is heavy.
 """
@@ -21,7 +21,7 @@ from mmssl_cli.commands.options import accepts_verbosity
 from mmssl_cli.console.errors import explain
 from mmssl_cli.console.verbosity import Verbosity, choose_verbosity, verbosity
 
-# name -> (where the function is, what `mmssl --help` says of it)
+# name -> (module and function, summary for `mmssl --help`)
 COMMANDS: dict[str, tuple[str, str]] = {
     "prep": ("mmssl_cli.commands.prep:prep", "Prepare a data set: raw files to one checked folder."),
     "export": ("mmssl_cli.commands.export:export", "Write a data set in the layout of MMRec or RecBole."),
@@ -37,16 +37,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ablate": ("mmssl_cli.commands.ablate:ablate", "Compare MMSSL with its variants: Table 3."),
     "sparsity": ("mmssl_cli.commands.sparsity:sparsity", "Compare models on sparse users and items: Table 4, Fig. 1."),
     "sweep": ("mmssl_cli.commands.sweep:sweep", "Train with several values of a setting: Figure 4."),
-    "analyze": ("mmssl_cli.commands.analyze:analyze", "Look into a run of MMSSL: gradients, transferability, cost."),
-    "curves": ("mmssl_cli.commands.curves:curves", "Draw how runs went, by epoch and by second: Figure 3."),
-    "report": ("mmssl_cli.commands.report:report", "Make a report of all finished runs: HTML, LaTeX, CSV, SVG."),
+    "analyze": ("mmssl_cli.commands.analyze:analyze", "Analyse a run of MMSSL: gradients, transferability, cost."),
+    "curves": ("mmssl_cli.commands.curves:curves", "Plot runs by epoch and by second: Figure 3."),
+    "report": ("mmssl_cli.commands.report:report", "Report all finished runs: HTML, LaTeX, CSV, SVG."),
     "runs": ("mmssl_cli.commands.runs:runs", "List the runs, newest first."),
     "models": ("mmssl_cli.commands.models:models", "List the models, their papers and settings."),
 }
 
 
 class LazyCommand(TyperCommand):
-    """A subcommand known by its name and one line of help; its module is imported when it is called."""
+    """A subcommand with its name and summary; its module is imported when it is called."""
 
     def __init__(self, name: str, target: str, summary: str) -> None:
         super().__init__(name, help=summary, short_help=summary)
@@ -63,17 +63,17 @@ class LazyCommand(TyperCommand):
         return command
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Parse with the real command: its context leads to it from here on, in help and completion also."""
+        """Parse with the real command, whose context serves help and completion too."""
         return self.load().make_context(info_name, args, parent=parent, **extra)
 
 
 def unwrapped(docstring: str) -> str:
-    """A docstring as paragraphs of one line each, for the terminal to wrap at its own width."""
+    """Return a docstring with each paragraph on one line, for the terminal to wrap."""
     return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n"))
 
 
 class LazyGroup(TyperGroup):
-    """The group of all subcommands, and the one place where errors become a sentence and an exit code."""
+    """The group of all subcommands; turns errors into a sentence and an exit code."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -83,7 +83,7 @@ class LazyGroup(TyperGroup):
     def main(  # type: ignore[override]  # all by keyword
         self, *, args: Sequence[str] | None = None, standalone_mode: bool = True, **extra: Any
     ) -> Any:
-        """Run; with ``standalone_mode`` (the default) end the process with the exit code."""
+        """Run the command line; with ``standalone_mode`` (the default) end the process with its exit code."""
         if not standalone_mode:
             return super().main(args, standalone_mode=False, **extra)
         choose_verbosity(Verbosity.NORMAL)
@@ -95,7 +95,7 @@ class LazyGroup(TyperGroup):
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the subcommand; an interrupt, even during its import, ends with a line and code 130."""
+        """Run the subcommand; an interrupt, even during its import, prints a line and exits with 130."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -140,8 +140,8 @@ def root(
         bool,
         typer.Option("--version", help="Show the version and stop.", callback=_show_version, is_eager=True),
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more; show tracebacks.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print more; show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")] = False,
 ) -> None:
     """Experiments in multi-modal recommendation: prepare data, train models, evaluate them and recommend."""
     choose_verbosity(Verbosity.of(verbose=verbose, quiet=quiet))
@@ -149,10 +149,10 @@ def root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the `mmssl` script: run the command line and exit with its code (0, 1, 2 or 130)."""
-    # PyTorch's threads wait for each other in a spin; where other programs hold the cores, a short one is many times
-    # faster, and as fast where they do not. It is read when PyTorch is imported.
+    # OpenMP threads spin while they wait. A short spin is as fast on idle cores, and much faster where other programs
+    # use them. Read when PyTorch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-    # What a job scheduler or `kill` sends is a Ctrl-C: the same line in the log, the same command that goes on.
+    # SIGTERM, from a job scheduler or `kill`, is treated as Ctrl-C.
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(args=arguments, prog_name="mmssl")

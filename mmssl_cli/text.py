@@ -1,4 +1,4 @@
-"""Words that several sentences share: counts, names and lists of names."""
+"""Wording shared by messages and tables: counts, names and lists of names."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-#: The metrics as tables name them.
+#: Labels of the metrics.
 METRICS = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
 
-#: The metric that selects a model, and that reports show, where no other is asked for.
+#: The default metric for selecting a model and for reports.
 DEFAULT_METRIC = "recall@20"
 
 
 def pluralize(number: int, what: str) -> str:
-    """``1 epoch``, ``1,200 epochs``: a number with its noun."""
+    """Return a number with its noun: ``1 epoch``, ``1,200 epochs``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def first_of(names: Sequence[str], most: int = 5) -> str:
-    """The names separated by commas; of more than ``most`` the first and how many are left."""
+    """Return the names separated by commas; of more than ``most`` the first ones and the number of the others."""
     left = len(names) - most
     return ", ".join(names[:most]) + (f" and {left:,} more" if left > 0 else "")
 
 
 def nearest_of_many(wanted: str, known: Sequence[str], what: str) -> str:
-    """A phrase that leads to the nearest of ``known``, which may be a million; where none is near, a few examples.
+    """Suggest the nearest of ``known``, which may be a million; a few examples if none is near.
 
     Args:
-        wanted: what was given, and is not among them.
-        what: what they are, in the singular.
+        wanted: an unknown name.
+        what: the noun for ``known``, in the singular.
     """
     close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.6)
     if close:
@@ -39,34 +39,34 @@ def nearest_of_many(wanted: str, known: Sequence[str], what: str) -> str:
 
 
 def model_label(model: str, variant: str | None) -> str:
-    """A model with its variant, where it is not the full one: ``mmssl (w/o-CL)``."""
+    """Return a model with its variant unless it is the full one: ``mmssl (w/o-CL)``."""
     return f"{model} ({variant})" if variant not in (None, "full") else model
 
 
 def modalities_label(modalities: Sequence[str] | None) -> str:
-    """``visual + textual``, or that there are none; empty for a model that knows of no modalities."""
+    """Return ``visual + textual``, or ``without modalities``; empty for a model that uses none by design."""
     if modalities is None:
         return ""
     return " + ".join(modalities) or "without modalities"
 
 
 def dashed(text: str) -> str:
-    """A name for files and anchors: small letters, digits and dashes."""
+    """Return a name for files and anchors: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-") or "unnamed"
 
 
 def companion(metric: str) -> str:
-    """NDCG beside a recall or a precision, recall beside an NDCG: ``ndcg@20`` of ``recall@20``."""
+    """Return the metric shown beside another: NDCG beside recall or precision, recall beside NDCG."""
     name, _, k = metric.partition("@")
     return f"{'recall' if name == 'ndcg' else 'ndcg'}@{k}"
 
 
 def metric_label(name: str) -> str:
-    """``recall@20`` as a reader writes it: ``Recall@20``."""
+    """Return the label of a metric: ``Recall@20`` for ``recall@20``."""
     metric, _, k = name.partition("@")
     return f"{METRICS.get(metric, metric)}@{k}"
 
 
 def shown_value(value: Any) -> str:
-    """A value of a setting as it is written on a command line."""
+    """Return a value of a setting as written on a command line."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

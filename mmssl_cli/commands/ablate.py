@@ -1,4 +1,4 @@
-"""`mmssl ablate`: the full model and its variants under the same settings and seeds (Table 3)."""
+"""`mmssl ablate`: the full model and its variants with the same settings and seeds (Table 3)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def ablate(
     options: PlanOptions,
     variant: Annotated[
         list[str] | None,
-        typer.Option("--variant", metavar="NAME", help=f"{', '.join(VARIANTS[1:])}; all if left out."),
+        typer.Option("--variant", metavar="NAME", help=f"{', '.join(VARIANTS[1:])}; by default all."),
     ] = None,
     variants: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="More variants.")] = None,
 ) -> None:
     """Train MMSSL and its variants with the same settings and seeds, and compare them: Table 3.
 
-    The full model is always among them. Runs that are finished already are reused, those that were cut off are
-    resumed; the same command goes on after an interruption.
+    The full model is always among them. Finished runs are reused and interrupted ones resumed: after an interruption,
+    run the same command again.
 
     Example: mmssl ablate --dataset tiktok --variant w/o-GT --runs 5
 

@@ -1,4 +1,4 @@
-"""`mmssl analyze`: the paper's theory on a trained run: negatives' gradients, transferability, cost."""
+"""`mmssl analyze`: the paper's theory measured on a run: gradients of negatives, transferability, cost."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def analyze(
         typer.Option(
             "--dataset",
             metavar="NAME",
-            help="Data set whose newest run is taken where none is named. By default the default data set, or any "
-            "other where that has none.",
+            help="Data set whose newest run is analysed if none is named. By default the default data set, or any "
+            "other if that has no run.",
         ),
     ] = None,
     users: Annotated[
@@ -55,7 +55,7 @@ def analyze(
         bool | None,
         typer.Option(
             "--cost/--no-cost",
-            help="Time training steps on data of growing size, again or not at all; else it is timed once.",
+            help="Measure training steps on data of growing size, again or not at all; by default once.",
         ),
     ] = None,
     out: Out = None,
@@ -63,13 +63,13 @@ def analyze(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Look into a finished run of MMSSL: what the paper's theory says, measured.
+    """Analyse a finished run of MMSSL: measure what the paper's theory predicts.
 
-    The gradients of the contrast's negatives beside the weight of Eq. 21 (Fig. 5), how far the modalities' views
-    transfer to the collaborative one (Eq. 24), and the cost of a training step against the size of the data (A.3).
+    The gradients of the negatives in the contrast beside the weight of Eq. 21 (Fig. 5), the transfer from the
+    modalities' views to the collaborative one (Eq. 24), and the cost of a training step by the size of the data (A.3).
 
-    What is found is kept as analysis.json in the run's folder, where `mmssl report` finds it. A cost timed before is
-    kept; `--cost` times it again.
+    The analysis is stored as analysis.json in the run's folder, where `mmssl report` finds it. A measured cost is
+    kept; `--cost` measures it again.
 
     Example: mmssl analyze latest --users 200 --no-cost
     """
@@ -99,13 +99,13 @@ def _named(argument: str, dataset: str | None, runs_dir: Path) -> FinishedRun:
         )
     if not folder.is_over() or folder.is_locked():
         raise InputError(
-            f"Run {folder.id} is not over; let it end, or go on with it: `mmssl train --resume {folder.id}`."
+            f"Run {folder.id} is not finished; let it finish, or resume it: `mmssl train --resume {folder.id}`."
         )
     return FinishedRun.read(folder)
 
 
 def _newest(dataset: str | None, data_dir: Path, runs_dir: Path) -> FinishedRun:
-    """The newest finished run of the full model on a data set; without a name on the default one, else on any."""
+    """Return the newest finished run of the full model: on a data set, else on the default one, else on any."""
     from mmssl_cli.runs.results import finished_runs
     from mmssl_cli.studies.run_selection import is_full
 
@@ -125,7 +125,7 @@ def _newest(dataset: str | None, data_dir: Path, runs_dir: Path) -> FinishedRun:
 
 
 def _known_cost(folder: RunFolder) -> Cost | None:
-    """The cost that was timed before; that of a damaged analysis is timed again."""
+    """Return the cost of an earlier analysis; None if there is none or it is damaged."""
     from mmssl_cli.studies.diagnostics.record import read_analysis
 
     try:

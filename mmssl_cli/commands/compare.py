@@ -22,14 +22,14 @@ def compare(
     options: PlanOptions,
     models: Annotated[
         list[str] | None,
-        typer.Option("--models", metavar="MODEL", help="Models to compare, with commas between; or all, the default."),
+        typer.Option("--models", metavar="MODEL", help="Models to compare, separated by commas; or all, the default."),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models.")] = None,
 ) -> None:
     """Compare models on one data set, beside published numbers: Table 2, with tests and costs.
 
     Each model has the settings shipped for it and the data set, else its defaults; a flag applies to every model
-    that has it. What is finished is reused, what was cut off is resumed, the rest is trained.
+    that has it. Finished runs are reused, interrupted ones resumed, the rest trained.
 
     Example: mmssl compare --dataset tiktok --models all --runs 5
 
@@ -51,7 +51,7 @@ def compare(
 
 
 def _chosen(names: list[str]) -> list[str]:
-    """The models that are named, each once; none for all of them."""
+    """Return the named models, each once; none for all of them."""
     if ALL in names and len(names) > 1:
         raise UsageError(f"--models {ALL} holds every model; leave out the others, or {ALL}.")
     if ALL in names:
@@ -62,7 +62,7 @@ def _chosen(names: list[str]) -> list[str]:
 
 
 def _with_content(plan: dict[str, Any], data_dir: Any) -> dict[str, Any]:
-    """All models that the data set has enough for: without features none that works on content."""
+    """Leave out the models that need item features if there are none."""
     from pipelines.prepared.manifest import read_manifest
 
     settings = next(iter(plan.values()))
@@ -70,5 +70,5 @@ def _with_content(plan: dict[str, Any], data_dir: Any) -> dict[str, Any]:
     has_content = bool(read_manifest(data_dir / settings.dataset).modalities) and chosen != ()
     left_out = [name for name, one in plan.items() if one.needs_content and not has_content]
     if left_out:
-        print(f"Left out, for there are no item features here: {', '.join(left_out)}", file=sys.stderr)
+        print(f"Left out, as the data set has no item features: {', '.join(left_out)}", file=sys.stderr)
     return {name: one for name, one in plan.items() if name not in left_out}

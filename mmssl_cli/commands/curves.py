@@ -1,4 +1,4 @@
-"""`mmssl curves`: validation metrics and losses of several runs against epochs and seconds (Figure 3)."""
+"""`mmssl curves`: validation metrics and losses of runs by epoch and second (Figure 3)."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def curves(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]...",
-            help="Runs, over or not: ids, beginnings of ids, paths, or latest. By default the finished runs of the "
+            help="Runs, finished or not: ids, starts of ids, paths, or latest. By default the finished runs of the "
             "data set: of each model and variant the settings with the most seeds, of these the best on validation.",
         ),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME", help="Data set whose runs are drawn where none is named.")
+        str | None, typer.Option("--dataset", metavar="NAME", help="Data set whose runs are drawn if none is named.")
     ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
             "--metric",
             metavar="METRIC",
-            help="Validation metric to draw; again for another. The table is of the first. By default recall@20 and "
+            help="Validation metric to draw; may be repeated. The table shows the first. By default recall@20 and "
             "ndcg@20.",
         ),
     ] = None,
@@ -53,10 +53,10 @@ def curves(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Show how runs went: validation metrics and losses against epochs and against seconds (Figure 3).
+    """Plot validation metrics and losses of runs by epoch and by second (Figure 3).
 
-    Runs of one configuration are one line, with a band over their seeds. Runs that are not over are drawn as far as
-    they came.
+    Runs of one configuration are one line, with a band over their seeds. Unfinished runs are drawn up to their last
+    epoch.
 
     Example: mmssl curves latest --metric ndcg@20
     """

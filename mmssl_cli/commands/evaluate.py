@@ -1,4 +1,4 @@
-"""`mmssl evaluate`: the metrics of a trained run, computed again from its weights."""
+"""`mmssl evaluate`: metrics of a trained run, computed again from its weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPLITS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
 
 def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Id, start of an id, path, or `latest`.")],
-    split: Annotated[str, typer.Option("--split", metavar="<test|validation>", help="The items to be found.")] = "test",
+    split: Annotated[str, typer.Option("--split", metavar="<test|validation>", help="Split to evaluate on.")] = "test",
     ks: Annotated[
         str | None, typer.Option("--ks", metavar="<int,...>", help="Cut-offs K; by default those of the run.")
     ] = None,
@@ -31,7 +31,7 @@ def evaluate(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Evaluate the model of a run again: every item is ranked for each user, training items left out.
+    """Evaluate the model of a run again: all items but those of training are ranked for each user.
 
     RUN may be `latest`. Test metrics stand beside those published for the data set, where there are any.
 
@@ -53,7 +53,7 @@ def evaluate(
 
 
 def parse_ks(text: str) -> tuple[int, ...]:
-    """Cut-offs of a flag such as ``10,20,50``, ascending.
+    """Parse the cut-offs of a flag such as ``10,20,50``, in ascending order.
 
     Raises:
         UsageError: they are not whole numbers of at least 1.

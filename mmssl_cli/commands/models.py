@@ -1,4 +1,4 @@
-"""`mmssl models`: which models there are, from which paper, and what can be set."""
+"""`mmssl models`: the models, their papers and their settings."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """List the models with their papers; with NAME, every setting of that model: default, bounds and meaning.
+    """List the models with their papers; with NAME, the settings of that model: default, bounds and description.
 
-    With --dataset also the value that `mmssl train` uses on that data set: some override defaults, for they were
-    found to be better there and are shipped with this program.
+    With --dataset also the value that `mmssl train` uses on that data set, where tuned settings may be shipped.
 
     Example: mmssl models mmssl
 

@@ -38,15 +38,18 @@ _RAY_EXTRA = escape("pip install 'mmssl[ray]'")
 
 
 def engine_option(does: str, shared: str, more: str = "") -> Any:
-    """The option ``--engine`` of a command: the work it does here or there, and what all nodes must see."""
+    """Return the option ``--engine`` of a command.
+
+    Args:
+        does: the work, as a verb.
+        shared: folders that all nodes must see.
+    """
     where = f"{does} on this machine, or on the nodes of a Ray cluster, which must all see the {shared} under one path."
     comes = f"{more} Ray comes with {_RAY_EXTRA}."
     return typer.Option("--engine", metavar="|".join(ENGINES), rich_help_panel=_RAY, help=f"{where}{comes}")
 
 
-EngineName = Annotated[
-    str, engine_option("Train", "folders of data and runs", " A run is tried again if its node dies.")
-]
+EngineName = Annotated[str, engine_option("Train", "folders of data and runs", " A run is retried if its node dies.")]
 Address = Annotated[
     str | None,
     typer.Option(
@@ -64,18 +67,18 @@ GpusPerRun = Annotated[
         min=0,
         max=1,
         rich_help_panel=_RAY,
-        help="GPU of each run with --engine ray, a share as 0.25 perhaps; by default 1 if the cluster has GPUs. The "
-        "CPUs are shared among --jobs.",
+        help="GPUs of each run with --engine ray, a fraction such as 0.25 too; by default 1 if the cluster has GPUs. "
+        "The CPUs are shared among --jobs.",
     ),
 ]
 
 
 @dataclass(frozen=True)
 class ExecutionTarget:
-    """Where runs are trained.
+    """Machine or cluster that runs are trained on.
 
     Raises:
-        UsageError: there is no such engine, an option has no use with it, or Ray is not installed.
+        UsageError: an unknown engine, an option of another engine, or Ray is not installed.
     """
 
     engine: str = "local"
@@ -92,7 +95,7 @@ class ExecutionTarget:
             return
         for flag, value in (("--address", self.address), ("--gpus-per-run", self.gpus_per_run)):
             if value is not None:
-                raise UsageError(f"{flag} has no use here: it belongs to --engine ray.")
+                raise UsageError(f"{flag} applies only with --engine ray.")
 
     def worker_pool(
         self, plan: Iterable[TrainSettings], data_dir: Path, folder: Path, on_progress: Callable[[str], None]
@@ -126,7 +129,7 @@ class ExecutionTarget:
 
 
 def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command take `-v` and `-q` after its name also, not only before."""
+    """Let a command take `-v` and `-q` after its name too."""
     signature = inspect.signature(function, eval_str=True)
 
     @wraps(function)
@@ -136,8 +139,8 @@ def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(**arguments)
 
     extra = [
-        keyword_flag("verbose", bool, typer.Option("--verbose", "-v", help="Say more; show tracebacks."), False),
-        keyword_flag("quiet", bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors."), False),
+        keyword_flag("verbose", bool, typer.Option("--verbose", "-v", help="Print more; show tracebacks."), False),
+        keyword_flag("quiet", bool, typer.Option("--quiet", "-q", help="Print only results and errors."), False),
     ]
     parameters = [*signature.parameters.values(), *extra]
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -145,25 +148,25 @@ def accepts_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def keyword_flag(name: str, annotation: Any, option: Any, default: Any) -> inspect.Parameter:
-    """A keyword parameter that Typer takes for an option."""
+    """Return a keyword parameter that Typer takes for an option."""
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[annotation, option], default=default
     )
 
 
 def listed(given: Sequence[str] | None) -> list[str]:
-    """The values of a repeated option, each of which may be several with commas between."""
+    """Split the values of a repeated option, each of which may hold several separated by commas."""
     return [part.strip() for value in given or () for part in value.split(",") if part.strip()]
 
 
 def place_flags(data_dir: Path, runs_dir: Path = DEFAULT_RUNS_DIR) -> str:
-    """`` --data-dir D --runs-dir R``, to append to a command that is shown; of the usual folders nothing."""
+    """Return `` --data-dir D --runs-dir R``, to append to a shown command; empty for the default folders."""
     given = (("--data-dir", data_dir, DEFAULT_DATA_DIR), ("--runs-dir", runs_dir, DEFAULT_RUNS_DIR))
     return "".join(f" {flag} {shlex.quote(str(path))}" for flag, path, usual in given if path != usual)
 
 
 def chosen_dataset(name: str | None, data_dir: Path) -> str:
-    """The data set that is meant, as ``resolve_dataset`` finds it; an empty name is not taken for none.
+    """Return the data set of a name as ``resolve_dataset`` does; an empty name is an error.
 
     Raises:
         UsageError: the name is empty, or there is no such data set.
@@ -200,10 +203,10 @@ def ensure_prepared(dataset: str, data_dir: Path) -> None:
 
 
 def say_if_unfinished(run: RunFolder) -> None:
-    """Say on standard error that a run is not over, so that its model may not be its last."""
+    """Note on standard error that a run is not finished, so that its model is not its final one."""
     if verbosity() is Verbosity.QUIET:
         return
     if run.is_locked():
         print(f"Run {run.id} is still being trained; this is its best model so far.", file=sys.stderr)
     elif not run.is_over():
-        print(f"Run {run.id} was cut off before its end; this is its best model until then.", file=sys.stderr)
+        print(f"Run {run.id} was interrupted; this is its best model so far.", file=sys.stderr)

@@ -31,22 +31,20 @@ from mmssl_cli.config import SETTINGS, TrainSettings, merge_settings, read_toml,
 from pipelines.errors import UsageError, nearest
 
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings; flags are stronger.")
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings; flags take precedence.")
 ]
 Runs = Annotated[
     int, typer.Option("--runs", min=1, metavar="N", help="Runs of each setting, with seed, seed + 1, and so on.")
 ]
 Jobs = Annotated[
-    int, typer.Option("--jobs", min=1, metavar="N", help="Runs trained at once; each holds its own memory.")
+    int, typer.Option("--jobs", min=1, metavar="N", help="Runs trained in parallel; each needs its own memory.")
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be trained and how long it may take, and stop.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be trained and the expected time, then stop.")]
 TensorBoard = Annotated[
     bool,
     typer.Option(
         "--tensorboard",
-        help="Log every new run for TensorBoard as well, in RUN/tensorboard; it comes with "
+        help="Also log every new run for TensorBoard, in RUN/tensorboard; needs "
         + escape("pip install 'mmssl[tensorboard]'."),
     ),
 ]
@@ -70,10 +68,10 @@ _SHARED: dict[str, tuple[Any, Any]] = {
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a command that trains was asked for, beside its own options.
+    """Options shared by the commands that train.
 
     Attributes:
-        given: settings that were given as flags, as they were written.
+        given: settings given as flags, as written.
     """
 
     given: Mapping[str, Any]
@@ -90,7 +88,7 @@ class PlanOptions:
 
     @property
     def named(self) -> dict[str, Any]:
-        """The settings that --config and flags name; the flags are stronger.
+        """Return the settings of --config and flags; flags take precedence.
 
         Raises:
             InputError: the file cannot be read.
@@ -98,7 +96,7 @@ class PlanOptions:
         return {**(read_toml(self.config) if self.config else {}), **self.given}
 
     def dataset(self) -> str:
-        """The data set of flag or file, else the default one.
+        """Return the data set of flag or file, else the default one.
 
         Raises:
             UsageError: there is no such data set.
@@ -108,12 +106,12 @@ class PlanOptions:
         return chosen_dataset(None if name is None else str(name), self.data_dir)
 
     def settings(self, model: str | None = None, *, prepared: bool = True, **more: Any) -> TrainSettings:
-        """Settings of a run from flags, file and what is shipped for the data set, with the first seed.
+        """Return the settings of a run, with the first seed, from flags, file and those shipped for the data set.
 
         Args:
-            model: the model, whatever flags and file say; settings that it lacks and another model has are left out.
-            prepared: prepare the data set if it needs no files, and refuse it if it is not prepared.
-            more: flags that the command adds.
+            model: overrides flags and file; settings that it lacks and another model has are then left out.
+            prepared: check that the data set is prepared; one that needs no files is generated.
+            more: further flags.
 
         Raises:
             UsageError: an unknown setting, or a value out of its range.
@@ -132,7 +130,7 @@ class PlanOptions:
         return settings
 
     def seed_by_seed(self, settings: Iterable[TrainSettings]) -> list[TrainSettings]:
-        """As many seeds of each as are asked for: a plan that is cut off has compared all on some seeds."""
+        """Return ``--runs`` seeds of each, ordered by seed: an interrupted plan has all settings on some seeds."""
         from mmssl_cli.experiments.plan import over_seeds
 
         by_seed = zip(*(over_seeds(each, self.runs) for each in settings), strict=True)
@@ -140,13 +138,12 @@ class PlanOptions:
 
 
 def plans_runs(function: Callable[..., None] | None = None, *, exclude: Collection[str] = ()) -> Any:
-    """Give a command the options of a plan and a flag for every setting; it is called with ``options``.
+    """Give a command the shared options and a flag for every setting; they arrive as its argument ``options``.
 
-    A setting is ``None`` where its flag is not given. All but switches arrive as text: the settings classes parse and
-    check them, as they do the values of a TOML file.
+    All settings but switches arrive as text: the settings classes parse and check them, as the values of a TOML file.
 
     Args:
-        exclude: options and settings that are no flags here.
+        exclude: options and settings without a flag.
     """
     if function is None:
         return partial(plans_runs, exclude=exclude)

@@ -21,10 +21,10 @@ def recommend(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Id, start of an id, path, or `latest`.")],
     user: Annotated[
         list[str] | None,
-        typer.Option("--user", metavar="ID", help="A user, by the id in the data; may be given again."),
+        typer.Option("--user", metavar="ID", help="Original id of a user; may be repeated."),
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="All users; needs --out.")] = False,
-    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Items a user.")] = 20,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Items per user.")] = 20,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write to this parquet file: user, rank, item, score."),
@@ -42,7 +42,7 @@ def recommend(
     Example: mmssl recommend latest --all --out recs.parquet
     """
     if everyone == bool(user):
-        raise UsageError("Say for whom: --user ID, which may be given again, or --all.")
+        raise UsageError("Give either --user ID, which may be repeated, or --all.")
     if everyone and out is None:
         raise UsageError("--all needs a file to write to: add --out recs.parquet.")
     if out is not None and as_json:

@@ -26,7 +26,7 @@ def report(
         typer.Option(
             "--reference",
             metavar="RUN",
-            help="Run of the full MMSSL to build the tables around; by default one of those with most variants.",
+            help="Run of the full MMSSL to build the tables around; by default the one with the most variants.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the report.")] = DEFAULT_OUT,
@@ -34,9 +34,9 @@ def report(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Make a report of all finished runs: one HTML page, Markdown, LaTeX, CSV, SVG and PDF.
+    """Report all finished runs as an HTML page, Markdown, LaTeX, CSV, SVG and PDF.
 
-    Nothing is trained. What no run has yet is listed with the command that makes it.
+    Nothing is trained. Missing results are listed with the commands that make them.
 
     Example: mmssl report --dataset tiktok --out report
     """
@@ -65,6 +65,6 @@ def report(
     print(f"{tables} tables and {plots} figures of {shown} runs: {written[0]}")
     missing = [one for section in whole.sections for one in section.missing]
     if missing:
-        print("Not there yet:")
+        print("Not available yet:")
         for one in missing:
             print(f"- {one.what}: {one.command}")

@@ -1,4 +1,4 @@
-"""Carrying out a plan for a command: what is finished is reused, what failed is named, Ctrl-C and dry runs end it."""
+"""Carrying out the plan of a command, with progress, dry runs, interrupts and failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PlanResult:
     outcomes: tuple[Outcome, ...]
 
     def configuration(self, settings: TrainSettings) -> Configuration | None:
-        """The finished runs of the plan with these settings, whatever their seed; None where there are none."""
+        """Return the finished runs with these settings, of any seed; None if there are none."""
         wanted = configuration_of(settings)
         found = {
             outcome.run.seed: outcome.run
@@ -43,7 +43,7 @@ class PlanResult:
         return Configuration(tuple(found[seed] for seed in sorted(found))) if found else None
 
     def raise_failures(self) -> None:
-        """Name the runs that failed on standard error.
+        """List the failed runs on standard error.
 
         Raises:
             typer.Exit: there are any (1).
@@ -54,7 +54,7 @@ class PlanResult:
             raise typer.Exit(1)
 
     def present(self, section: Section, options: PlanOptions) -> None:
-        """Show a section of the results, write its files where they are wanted, and name the runs that failed.
+        """Show a section of the results, write its files to ``--out``, and list the failed runs.
 
         Raises:
             InputError: the files cannot be written.
@@ -65,16 +65,16 @@ class PlanResult:
 
 
 def run_name(settings: TrainSettings) -> str:
-    """The name of a run among others: ``mmssl on tiktok, seed 2023``."""
+    """Return a run's name: ``mmssl on tiktok, seed 2023``."""
     return f"{label_of(settings)} on {settings.dataset}, seed {settings.seed}"
 
 
 def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Sequence[str] | None = None) -> PlanResult:
-    """Reuse what is finished, resume what was cut off, train the rest.
+    """Reuse finished runs, resume interrupted ones, train the rest.
 
     Args:
-        plan: settings of each run; of equal ones one is made.
-        names: what to call the runs; by default model, data set and seed.
+        plan: settings of each run; equal ones are trained once.
+        names: names of the runs; by default model, data set and seed.
 
     Raises:
         typer.Exit: after a dry run (0) or Ctrl-C (130).
@@ -87,7 +87,7 @@ def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Seq
     if options.tensorboard:
         from mmssl_cli.console.tensorboard import summary_writer
 
-        summary_writer()  # a missing package is said before anything is trained
+        summary_writer()  # refuse before training if the package is missing
     index = RunIndex(options.runs_dir)
     planned_runs = [index.find(settings, options.data_dir) for settings in runs]
     times = [index.seconds(planned) for planned in planned_runs]
@@ -111,14 +111,16 @@ def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Seq
         return PlanResult(tuple(engine.carry_out(planned_runs, reporter)))
     except KeyboardInterrupt:
         reporter.close()
-        print("Interrupted. The same command goes on: finished runs are reused, the rest is resumed.", file=sys.stderr)
+        print(
+            "Interrupted. Run the same command again: finished runs are reused, the rest is resumed.", file=sys.stderr
+        )
         raise typer.Exit(130) from None
     finally:
         reporter.close()
 
 
 def _check_out(out: Path) -> None:
-    """Hours of training are not to end at a folder that cannot be written."""
+    """Refuse a folder that cannot be written, before hours of training."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:

@@ -1,4 +1,4 @@
-"""`mmssl runs`: what has been trained, newest first."""
+"""`mmssl runs`: the runs, newest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings on the command line: a flag for each of any model, and a line on those that are shipped."""
+"""Settings on the command line: flags made from the settings classes, and a line on shipped settings."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 def settings_flags() -> list[inspect.Parameter]:
-    """One keyword parameter for each field of any model's settings, the common ones first.
+    """Return one keyword parameter per field of any model's settings, the common ones first.
 
-    A setting that several models declare each for themselves is one flag; its help says whose default is what.
+    A setting that several models declare is one flag; its help lists the defaults.
     """
     return [_settings_flag(name, declared) for name, declared in _declarations().items()]
 
@@ -73,7 +73,7 @@ def _settings_flag(name: str, declared: dict[type[TrainSettings], list[str]]) ->
 
 
 def _default(name: str) -> str:
-    """The default that most models have, then those of the others by name; empty for none."""
+    """Return the most frequent default, then the others with their models; empty for none."""
     models: dict[str, list[str]] = {}
     for model, cls in SETTINGS.items():
         if name in cls.model_fields and name != "model":
@@ -101,7 +101,7 @@ def _panel(declared: dict[type[TrainSettings], list[str]]) -> str:
 
 
 def type_of(field: FieldInfo) -> str:
-    """Type of a setting without its bounds: ``int``, or ``str,...`` for several."""
+    """Return the type of a setting without its bounds: ``int``, or ``str,...`` for several."""
     kind = _without_none(field.annotation)
     if get_origin(kind) is tuple:
         return f"{get_args(kind)[0].__name__},..."
@@ -109,7 +109,7 @@ def type_of(field: FieldInfo) -> str:
 
 
 def bounds_of(field: FieldInfo) -> list[tuple[str, Any]]:
-    """Bounds of a setting: ``[(">=", 0), ("<", 1)]``."""
+    """Return the bounds of a setting: ``[(">=", 0), ("<", 1)]``."""
     return [
         (sign, getattr(limit, attribute))
         for attribute, sign in _SIGNS.items()
@@ -119,7 +119,7 @@ def bounds_of(field: FieldInfo) -> list[tuple[str, Any]]:
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
-    """Values of a setting that has a list of them; empty for any other."""
+    """Return the values that a setting is restricted to; empty for none."""
     kind = _without_none(field.annotation)
     return tuple(str(choice) for choice in get_args(kind)) if get_origin(kind) is Literal else ()
 
@@ -137,11 +137,10 @@ def _metavar(field: FieldInfo) -> str:
 
 
 def shipped_line(settings: TrainSettings, chosen: Collection[str] = ()) -> str:
-    """A sentence on the settings shipped for a data set and model that override defaults; empty where none do.
+    """Describe the settings shipped for a data set and model that override defaults; empty if none do.
 
     Args:
-        settings: those of a training.
-        chosen: the ones that flags or a file give, which are stronger than what is shipped.
+        chosen: settings of flags or a file, which take precedence over shipped ones.
     """
     fields = type(settings).model_fields
     values = {key: getattr(settings, key) for key in shipped_settings(settings.dataset, settings.model)}

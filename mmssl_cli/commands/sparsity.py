@@ -1,4 +1,4 @@
-"""`mmssl sparsity`: accuracy for users and items of whom little is known (Table 4, Fig. 1)."""
+"""`mmssl sparsity`: accuracy for users and items with few interactions (Table 4, Fig. 1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.errors import UsageError, nearest
 if TYPE_CHECKING:
     pass
 
-#: Compared whether they have runs or not; other models only where they have.
+#: Compared by default even without finished runs; other models only with some.
 USUAL = ("mmssl", "lightgcn")
 
 
@@ -46,10 +46,10 @@ def sparsity(
         DEFAULT_METRIC
     ),
 ) -> None:
-    """Compare models by how many training items a user has (Table 4, Fig. 1a), and an item has users (Fig. 1b, c).
+    """Compare models by the training degree of users (Table 4, Fig. 1a) and of items (Fig. 1b, c).
 
-    The results of finished runs are read; only a run that does not exist is trained. mmssl, where it is among the
-    models, is compared with each of the others.
+    Finished runs are reused; only missing ones are trained. If mmssl is among the models, it is compared with each of
+    the others.
 
     Example: mmssl sparsity --dataset tiktok --runs-of mmssl lightgcn
 
@@ -84,7 +84,7 @@ def _metric(text: str) -> str:
 
 
 def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]:
-    """The settings of each model that is compared, with the first seed."""
+    """Return the settings of each compared model, with the first seed."""
     if names:
         refuse_idle_flags([name.partition(":")[0] for name in names], options.given)
         return [_one(name, options) for name in names]
@@ -104,7 +104,7 @@ def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]
 
 
 def _one(name: str, options: PlanOptions) -> TrainSettings:
-    """The settings of a model as it was named: ``lightgcn`` or ``mmssl:w/o-CL``."""
+    """Return the settings of a model by its name, ``lightgcn`` or ``mmssl:w/o-CL``."""
     model, colon, variant = name.partition(":")
     if not colon:
         return options.settings(model)

@@ -1,4 +1,4 @@
-"""`mmssl sweep`: how settings move the test metrics, one at a time or as a grid (Figure 4)."""
+"""`mmssl sweep`: effect of settings on the test metrics, one at a time or as a grid (Figure 4)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sweep(
         typer.Option(
             "--param",
             metavar="NAME=VALUE,...",
-            help="A setting and the values to try; again for another setting. By default those of the paper's Figure "
+            help="A setting and the values to try; may be repeated. By default those of the paper's Figure "
             "4. The paper's symbols are names too: L, d, zeta, lambda_1, tau, tau'.",
         ),
     ] = None,
@@ -37,15 +37,15 @@ def sweep(
         typer.Option(
             "--metric",
             metavar="METRIC",
-            help="Test metric of the figures; on validation it chooses the value. By default what --select-on says.",
+            help="Metric of the figures on test; on validation it chooses the value. By default --select-on.",
         ),
     ] = None,
 ) -> None:
-    """Train with several values of one setting or of several, and show how the test metrics move (Figure 4).
+    """Train with several values of one or more settings, and show the effect on the test metrics (Figure 4).
 
-    The other settings are those that `mmssl train` would take: this reference is a point of every line. Finished
-    runs are reused. The best baseline is drawn beside them: of each other model the finished settings with the most
-    seeds, of these the best on validation; of the models the best on validation.
+    The other settings are those of `mmssl train`: this reference is a point of every line. Finished runs are reused.
+    The best baseline is drawn beside them: of each other model the finished settings with the most seeds, of these the
+    best on validation; of the models the best on validation.
 
     Example: mmssl sweep --dataset demo --param layers=1,2 --param zeta=0,1
 
@@ -60,7 +60,7 @@ def sweep(
     reference = options.settings(prepared=False)
     lines = lines_of(reference, parse(param or (), reference), grid=grid)
     metric = _measured(metric or reference.select_on, reference)
-    options.settings()  # the values are right: now the data set
+    options.settings()  # check the data set once the values are valid
     plan = runs_of(lines, options.runs)
     result = carry_out(list(plan.values()), options, names=list(plan))
     others, problems = configurations_on_same_data(reference, options.data_dir, options.runs_dir)

@@ -39,23 +39,22 @@ def train(
         typer.Option(
             "--resume",
             metavar="RUN",
-            help=f"Go on with a run that was cut off; only {_RESUMABLE_FLAGS} may change.",
+            help=f"Resume an interrupted run; only {_RESUMABLE_FLAGS} may change.",
         ),
     ] = None,
     continued: Annotated[
         bool,
         typer.Option(
             "--continue",
-            help="Count the seeds that runs of the same settings have finished already, and go on with one that was "
-            "cut off.",
+            help="Reuse finished runs of the same settings, seed by seed, and resume an interrupted one.",
         ),
     ] = False,
     distributed: Annotated[
         bool,
         typer.Option(
             "--distributed",
-            help="Share out each batch among the processes that torchrun starts, one a GPU; the numbers are those of "
-            "one process, to rounding.",
+            help="Split each batch among the processes that torchrun starts, one per GPU; the results are those of one "
+            "process, up to rounding.",
         ),
     ] = False,
 ) -> None:
@@ -65,18 +64,18 @@ def train(
     then the file, then the settings shipped for the data set and model, then the defaults shown here. The
     data set is --dataset, else the file's, else $MMSSL_DATASET, else the default of datasets.toml.
 
-    With --jobs above 1 or --engine ray the --runs are trained at once, and go on as with --continue. One model on
-    several GPUs, one process each: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed
+    With --jobs above 1 or --engine ray the --runs are trained in parallel, and reused and resumed as with --continue.
+    One model on several GPUs, one process each: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed
 
     Example: mmssl train --dataset tiktok --model mmssl --variant w/o-GT --runs 5
 
     Example: mmssl train --config my.toml --lr 5e-4
     """
     if resume is not None and (options.runs > 1 or continued):
-        raise UsageError("--resume goes on with one run; leave out --runs and --continue.")
+        raise UsageError("--resume continues one run; leave out --runs and --continue.")
     if options.jobs > 1 or options.target.engine != "local":
         if resume is not None or distributed:
-            raise UsageError("--jobs and --engine train several runs at once; leave out --resume and --distributed.")
+            raise UsageError("--jobs and --engine train runs in parallel; leave out --resume and --distributed.")
         return _train_at_once(options)
     torchrun.check(distributed, options.runs > 1 or continued)
     session = Session(options, resume, continued, distributed)
@@ -96,7 +95,7 @@ def train(
 
 
 def _train_at_once(options: PlanOptions) -> None:
-    """Train the seeds by several workers.
+    """Train the seeds on several workers.
 
     Raises:
         typer.Exit: a run failed (1), or Ctrl-C (130).
@@ -113,10 +112,10 @@ def _train_at_once(options: PlanOptions) -> None:
 
 @dataclass
 class Session:
-    """Training in this process, as far as it has come.
+    """Training in this process, and its progress.
 
     Attributes:
-        resume: the run to resume; None to train the runs that the options ask for.
+        resume: the run to resume; None to train the runs of the options.
         plan: settings of these runs.
         results: of the runs that are finished.
     """
@@ -129,7 +128,7 @@ class Session:
     results: list[RunResult] = field(default_factory=list)
 
     def train(self, reporter: Reporter) -> None:
-        """Train together with the other processes, where there are any."""
+        """Train, with the other ranks in the case of ``--distributed``."""
         if self.distributed:
             from mmssl_cli.training.process_group import join
 
@@ -176,7 +175,7 @@ class Session:
         yield resume_run(run.path, overrides, data_dir=options.data_dir, reporter=reporter)
 
     def _together(self) -> AbstractContextManager[None]:
-        """A block whose problems are those of all processes; one process alone need not import PyTorch for it."""
+        """A block that fails on all ranks if it fails on one; a single process need not import PyTorch for it."""
         if not self.distributed:
             return nullcontext()
         from mmssl_cli.training.process_group import together
@@ -184,12 +183,12 @@ class Session:
         return together()
 
     def under_way(self, info: Mapping[str, Any]) -> str | None:
-        """The id of the run that was begun and is not finished; ``info`` is what the reporter was told last."""
+        """Return the id of the unfinished run, if any; ``info`` is the reporter's."""
         finished = {result.folder.resolve().name for result in self.results}
         return info["run"] if "run" in info and info["run"] not in finished else None
 
     def command(self, run: str | None) -> str:
-        """The command line that resumes one run, or all of several."""
+        """Return the command line that resumes one run, or all of several."""
         options = self.options
         if options.runs == 1 and run is not None:
             words = ["--resume", run]
@@ -200,20 +199,20 @@ class Session:
         return shlex.join([*program, *words]) + place_flags(options.data_dir, options.runs_dir)
 
     def interruption(self, info: Mapping[str, Any]) -> str:
-        """The sentence after Ctrl-C."""
+        """Return the message after Ctrl-C."""
         run = self.under_way(info)
         if run is None and not self.results:
             return "Interrupted before training began; nothing was saved."
         what = "Interrupted." if self.options.runs == 1 else f"{self.place()} was interrupted; {self.finished()}."
-        return f"{what} Go on with: {self.command(run)}"
+        return f"{what} Resume with: {self.command(run)}"
 
     def finished(self) -> str:
-        """The runs of several that are finished."""
+        """List the finished runs."""
         seeds = [f"seed {result.record['seed']} ({result.folder.name})" for result in self.results]
-        return f"finished: {', '.join(seeds)}" if seeds else "none is finished"
+        return f"finished: {', '.join(seeds)}" if seeds else "none finished"
 
     def place(self) -> str:
-        """The run that is under way, among how many."""
+        """Name the unfinished run by its number and seed."""
         done = len(self.results)
         return f"Run {done + 1} of {len(self.plan)} (seed {self.plan[done].seed})"
 
@@ -227,7 +226,7 @@ def _flag(name: str, value: Any) -> list[str]:
 
 @contextmanager
 def _with_advice(session: Session, reporter: Reporter) -> Iterator[None]:
-    """Say how far a session has come that is interrupted or fails, and the command that resumes it."""
+    """On an interrupt or a failure, print what is finished and the command that resumes the rest."""
     try:
         yield
     except KeyboardInterrupt:
@@ -241,18 +240,18 @@ def _with_advice(session: Session, reporter: Reporter) -> Iterator[None]:
         run = session.under_way(reporter.info)
         if run is not None and disk_is_full(problem):
             raise InputError(
-                f"The disk is full: {session.options.runs_dir / run} cannot be written; free some space, then go on "
-                f"with: {session.command(run)}"
+                f"The disk is full: {session.options.runs_dir / run} cannot be written; free some space, then "
+                f"resume with: {session.command(run)}"
             ) from problem
         if run is not None and isinstance(problem, torchrun.LostError):
             torchrun.ignore_sigterm()
-            raise MmsslError(f"{problem} Go on with: {session.command(run)}") from problem
+            raise MmsslError(f"{problem} Resume with: {session.command(run)}") from problem
         raise
 
 
 @contextmanager
 def _only_own_problems() -> Iterator[None]:
-    """On a process that follows, say only what went wrong on it alone; the leading process says the rest."""
+    """On a rank above 0, report only problems of this rank; rank 0 reports the others."""
     try:
         yield
     except KeyboardInterrupt:
@@ -271,6 +270,6 @@ def _also_to_tensorboard(reporter: Reporter, runs_dir: Path, resume: str | None)
     from mmssl_cli.runs.folder import RunFolder
     from mmssl_cli.runs.listing import resolve_run
 
-    # A run that is resumed by its path need not lie in the folder of the runs.
+    # A run resumed by its path may be outside the folder of the runs.
     folder = resolve_run(resume, runs_dir).path.resolve().parent if resume is not None else runs_dir
     return with_tensorboard(reporter, folder, lambda run: RunFolder(run).read_metrics())

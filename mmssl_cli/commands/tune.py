@@ -29,7 +29,7 @@ def tune(
     options: PlanOptions,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model whose settings are searched.")],
     trials: Annotated[
-        int, typer.Option("--trials", min=1, metavar="N", help="Trials in all, done ones included.")
+        int, typer.Option("--trials", min=1, metavar="N", help="Trials in total, finished ones included.")
     ] = 10,
     ranges: Annotated[
         Path | None,
@@ -37,14 +37,14 @@ def tune(
     ] = None,
     search_seed: Annotated[int, typer.Option("--search-seed", min=0, metavar="N", help="Seed of the proposals.")] = 0,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of the search and its findings.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder of the search and its results.")
     ] = DEFAULT_OUT,
 ) -> None:
-    """Search a model's settings: proposals by TPE, hopeless trials ended early, the best kept as a TOML file.
+    """Search a model's settings: proposals by TPE, unpromising trials pruned, the best written as a TOML file.
 
-    A setting given as a flag or in --config is fixed; the others that have a range are drawn, and the rest have
-    the model's defaults. Every trial is trained with one seed and judged on validation; the test split is never
-    looked at. The same command goes on after an interruption, and with more --trials extends the search.
+    A setting given as a flag or in --config is fixed; the others with a range are searched, and the rest have the
+    model's defaults. Every trial is trained with one seed and evaluated on validation, never on test. The same command
+    resumes an interrupted search, and extends it with more --trials.
 
     Example: mmssl tune lightgcn --dataset tiktok --trials 20 --epochs 80 --patience 12
     """
@@ -68,7 +68,7 @@ def tune(
             found = run_search(search, study, trials, options.data_dir, options.jobs, reporter, pool)
         except KeyboardInterrupt:
             reporter.close()
-            print("Interrupted. The same command goes on with the search.", file=sys.stderr)
+            print("Interrupted. Run the same command again to resume the search.", file=sys.stderr)
             raise typer.Exit(130) from None
         finally:
             reporter.close()

@@ -14,17 +14,17 @@ Kind = TypeVar("Kind")
 
 
 class SilentReporter:
-    """Says nothing, as `-q` asks for."""
+    """Prints nothing, for `-q`."""
 
     def message(self, text: str) -> None:
         """Something worth a line happened."""
 
     def close(self) -> None:
-        """Leave the terminal as it was, however the work ended."""
+        """Restore the terminal, however the work ended."""
 
 
 class LineReporter(SilentReporter):
-    """Prints lines on a console; ``verbose`` ones too, if asked to."""
+    """Prints lines on a console."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ def make(
     live: Callable[..., Kind],
     console: Console | None = None,
 ) -> Kind:
-    """The reporter for a verbosity and a console, by default standard error: live on a terminal, else plain."""
+    """Return the reporter for a verbosity and a console, by default standard error: live on a terminal, else plain."""
     console = console or Console(stderr=True)
     if level is Verbosity.QUIET:
         return silent()

@@ -1,4 +1,4 @@
-"""What the command line says of an error: one sentence and an exit code."""
+"""Error messages of the command line: one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def explain(problem: Exception) -> tuple[str, int]:
-    """The sentence for an error (empty where silence is right) and the exit code.
+    """Return the sentence for an error (empty for none) and the exit code.
 
     Codes: 2 for a wrong command line or setting, 1 for everything else.
     """
@@ -27,7 +27,7 @@ def explain(problem: Exception) -> tuple[str, int]:
         return "", 1
     if isinstance(problem, OSError):
         return _of_system(problem), 1
-    # torch's own error is recognised by its name: importing torch to ask would take a second.
+    # By name, as importing torch takes a second.
     if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
         return "Memory ran out; try a smaller --batch-size or --embedding-dim, or --device cpu.", 1
     what = f"{type(problem).__name__}: {problem}".rstrip(": ")
@@ -35,7 +35,7 @@ def explain(problem: Exception) -> tuple[str, int]:
 
 
 def disk_is_full(problem: BaseException | None) -> bool:
-    """Whether an error, or what led to it, is a disk or a quota that is full."""
+    """Return True if an error or its cause is a full disk or quota."""
     while problem is not None:
         if isinstance(problem, OSError) and problem.errno in _FULL:
             return True

@@ -1,4 +1,4 @@
-"""What a plan of runs says while it is carried out: the whole plan, and each run that is being trained."""
+"""Progress of a plan of runs: the whole plan, and each run in training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmssl_cli.text import pluralize
 
 
 class PlannedRun(Protocol):
-    """Status of a run before the plan is carried out, and the finished run where there is one."""
+    """Status of a run before the plan is carried out, and the finished run if there is one."""
 
     @property
     def status(self) -> str: ...
@@ -31,7 +31,7 @@ class PlannedRun(Protocol):
 
 
 class Outcome(Protocol):
-    """Result of a run: a finished one (``id``, ``settings``, ``test``, ``result``), or None and where it failed."""
+    """Result of a run: a finished one (``id``, ``settings``, ``test``, ``result``), or None and a traceback."""
 
     @property
     def run(self) -> Any: ...
@@ -42,35 +42,35 @@ class Outcome(Protocol):
 
 
 class PlanReporter(SilentReporter):
-    """Says nothing; subclasses show what they hear. Runs go by their number in the plan."""
+    """Prints nothing; the base of the reporters that do. A run is identified by its number in the plan."""
 
     def begin(self, planned_runs: Sequence[PlannedRun], names: Sequence[str], seconds: float | None) -> None:
-        """The plan: how its runs stand, what they are called, and how long all may take, where that is known."""
+        """The plan begins: status and names of its runs, and the expected seconds of all, if known."""
 
     def reused(self, number: int, outcome: Outcome) -> None:
-        """A run was finished before."""
+        """A run was finished before; it is reused."""
 
     def begun(self, number: int) -> None:
-        """A process was given the run."""
+        """The run was given to a worker."""
 
     def started(self, number: int, info: Mapping[str, Any]) -> None:
-        """A run is being trained; ``info`` is what ``Reporter.start`` is told."""
+        """A run starts; ``info`` as for ``Reporter.start``."""
 
     def epoch(self, number: int, record: Mapping[str, Any]) -> None:
         """An epoch of a run is done."""
 
     def locked(self, number: int, why: str) -> None:
-        """Another process is at the run; it is asked for again."""
+        """Another process trains the run; this one waits."""
 
     def again(self, number: int, why: str) -> None:
-        """The worker of a run died; it is given out again."""
+        """The worker of a run died; the run is retried."""
 
     def over(self, number: int, outcome: Outcome) -> None:
-        """A run is finished, or failed."""
+        """A run finished or failed."""
 
 
 class PlainPlanReporter(LineReporter, PlanReporter):
-    """A line for each run that begins and ends; with ``verbose``, for each epoch too."""
+    """A line when a run begins and when it ends; with ``verbose``, for each epoch too."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         super().__init__(console, verbose=verbose)
@@ -91,8 +91,8 @@ class PlainPlanReporter(LineReporter, PlanReporter):
     def started(self, number: int, info: Mapping[str, Any]) -> None:
         self._info[number] = info
         first = info.get("first_epoch", 1)
-        where = f"goes on from epoch {first} in" if first > 1 else "is trained in"
-        self.message(f"{self._names[number]} {where} run {info['run']}")
+        how = f"resumed from epoch {first}" if first > 1 else "started"
+        self.message(f"{self._names[number]} {how}: run {info['run']}")
 
     def epoch(self, number: int, record: Mapping[str, Any]) -> None:
         if self.verbose:
@@ -101,10 +101,10 @@ class PlainPlanReporter(LineReporter, PlanReporter):
     def locked(self, number: int, why: str) -> None:
         if number not in self._told:
             self._told.add(number)
-            self.message(f"{self._names[number]} waits for another process that is at it")
+            self.message(f"{self._names[number]} waits for another process that trains it")
 
     def again(self, number: int, why: str) -> None:
-        self.message(f"{self._names[number]} is tried again: {why}")
+        self.message(f"{self._names[number]} is retried: {why}")
 
     def over(self, number: int, outcome: Outcome) -> None:
         self._done += 1
@@ -124,7 +124,7 @@ class PlainPlanReporter(LineReporter, PlanReporter):
 
 
 class LivePlanReporter(PlainPlanReporter):
-    """The same lines on a terminal, above a bar for the plan and one for each run that is being trained."""
+    """The same lines on a terminal, above a bar for the plan and one for each run in training."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         super().__init__(console, verbose=verbose)
@@ -196,23 +196,23 @@ class LivePlanReporter(PlainPlanReporter):
 
 
 def make_plan_reporter(level: Verbosity) -> PlanReporter:
-    """The reporter for a verbosity and what standard error is: live on a terminal, else plain."""
+    """Return the reporter for a verbosity: live on a terminal, else plain."""
     return make(level, PlanReporter, PlainPlanReporter, LivePlanReporter)
 
 
 def print_plan(runs: Sequence[tuple[str, str, str | None, float | None]], total: float | None, as_json: bool) -> None:
-    """Print what a plan would do.
+    """Print the runs of a plan.
 
     Args:
-        runs: name, status, id where there is one, and seconds still to train of each run.
-        total: seconds of all; None where unknown.
+        runs: name, status, id if there is one, and remaining seconds of each run, if known.
+        total: seconds of all; None if unknown.
     """
     if as_json:
         rows = [dict(zip(("run", "stands", "in", "seconds"), run, strict=True)) for run in runs]
         print(json.dumps({"runs": rows, "seconds": total}, indent=2))
         return
     table = new_table()
-    for heading in ("Run", "Stands", "In", "Time"):
+    for heading in ("Run", "Status", "In", "Time"):
         table.add_column(heading)
     for name, status, run, seconds in runs:
         shown = "unknown" if seconds is None else clock(seconds) if seconds else ""
@@ -222,18 +222,18 @@ def print_plan(runs: Sequence[tuple[str, str, str | None, float | None]], total:
 
 
 def print_failures(failures: Sequence[tuple[str, str, Path | None]]) -> None:
-    """Name on standard error the runs that failed, why, and where their logs are."""
+    """List failed runs on standard error: name, problem and log of each."""
     print(f"{pluralize(len(failures), 'run')} failed:", file=sys.stderr)
     for name, problem, log in failures:
         print(f"- {name}: {problem}{f' Its log: {log}' if log else ''}", file=sys.stderr)
 
 
 def plan_line(statuses: Sequence[str], seconds: float | None) -> str:
-    """A plan in a line: how many runs, how many of them are there already, and the time the rest may take."""
+    """Describe a plan: its runs by status, and the expected time."""
     words = {
         "finished": "finished before",
         "running": "being trained by another process",
-        "interrupted": "to go on with",
+        "interrupted": "to resume",
         "diverged": "diverged before",
         "missing": "to train",
     }

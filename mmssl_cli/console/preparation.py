@@ -1,4 +1,4 @@
-"""What `mmssl prep` shows on standard error: a line a step, and a bar for each download and encoding."""
+"""Progress of `mmssl prep` on standard error: a line per step, and a bar for each download and encoding."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pipelines.io.reporter import Reporter
 
 
 class _AmountColumn(ProgressColumn):
-    """Bytes and their speed for a download, a plain count for everything else."""
+    """Bytes and speed of a download, a count for everything else."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _AmountColumn(ProgressColumn):
 
 
 class ConsoleReporter(Reporter):
-    """Lines, and bars that go when they are full, on a console."""
+    """Prints lines, and bars that disappear when they are full."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self.console, self.progress = console, progress
@@ -63,7 +63,7 @@ class ConsoleReporter(Reporter):
 
 @contextmanager
 def prep_reporter(quiet: bool) -> Iterator[Reporter]:
-    """A reporter for the length of a preparation; silent when ``quiet``, without bars where there is no terminal."""
+    """Yield a reporter for a preparation: silent if ``quiet``, without bars if there is no terminal."""
     console = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), _AmountColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:

@@ -1,4 +1,4 @@
-"""What `mmssl train` shows in the end: test metrics over its runs, and where the runs are."""
+"""Results of `mmssl train`: test metrics over its runs, and the folders of the runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def present(results: Mapping[Path, Mapping[str, Any]], as_json: bool) -> None:
     """Print a table and the runs' folders, or all of it as JSON.
 
     Args:
-        results: what result.json holds, by the folder of the run.
+        results: folder of a run -> content of its result.json.
     """
     if as_json:
         print(json.dumps(_plain(results), indent=2))
@@ -24,7 +24,7 @@ def present(results: Mapping[Path, Mapping[str, Any]], as_json: bool) -> None:
 
 
 def _plain(results: Mapping[Path, Mapping[str, Any]]) -> dict[str, Any]:
-    """What the table shows as plain values: each run's result.json, and means and deviations over the runs."""
+    """Return each run's result.json, and means and deviations over the runs."""
     tests = [record["test"] for record in results.values()]
     values = {name: [test[name] for test in tests] for name in tests[0]}
     return {

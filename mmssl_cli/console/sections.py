@@ -16,7 +16,7 @@ from mmssl_cli.reporting.plain import filled, notes_of, one_line
 
 
 def present_section(section: Section, out: Path | None, as_json: bool) -> None:
-    """Print a section, as text or JSON, and write its tables and figures into a folder where one is given.
+    """Print a section as text or JSON, and write its tables and figures to a folder if one is given.
 
     Raises:
         InputError: the files cannot be written.
@@ -34,7 +34,7 @@ def present_section(section: Section, out: Path | None, as_json: bool) -> None:
 
 
 def show_section(section: Section) -> None:
-    """Print a section to standard output. Nothing is cut or broken in a pipe; figures are for files."""
+    """Print a section to standard output, without its figures; in a pipe, nothing is cut or wrapped."""
     console = Console(highlight=False)
     whole = not console.is_terminal
     console.print(Text(one_line(section.title), style="bold"), soft_wrap=whole)
@@ -48,15 +48,15 @@ def show_section(section: Section) -> None:
             console.print(Text(one_line(note), style="dim"), soft_wrap=whole)
     if section.missing:
         console.print()
-        console.print("Not there yet:")
+        console.print("Not available yet:")
         for missing in section.missing:
             console.print(Text(f"- {one_line(missing.what)}"), soft_wrap=whole)
-            # One line, however narrow the terminal: it is there to be copied.
+            # One line, however narrow the terminal, so that it can be copied.
             console.print(Text(f"  {one_line(missing.command)}", style="bold"), soft_wrap=True)
 
 
 def section_values(section: Section) -> dict[str, Any]:
-    """A section as plain values for JSON: the numbers behind the cells, and their texts where there is none."""
+    """Return a section as plain values for JSON: the numbers of the cells, or their texts."""
     return {
         "section": section.title,
         "text": list(section.text),

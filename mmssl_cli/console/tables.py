@@ -1,4 +1,4 @@
-"""Tables for the terminal: of any report, of test metrics, and of published numbers beside ours."""
+"""Tables on the terminal: of sections, of metrics, and of published results beside ours."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _COMPARED = ("recall@20", "precision@20", "ndcg@20")
 
 
 def new_table(title: str = "") -> Table:
-    """An empty table in the style of all of ours. The title is one line, however narrow the table is."""
+    """Return an empty table in the common style. The title is one line, however narrow the table is."""
     line = Text(title, style="table.title", no_wrap=True, overflow="ignore") if title else None
     return Table(title=line, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
 
 
 def rich_table(table: document.Table) -> Table:
-    """A table of a report: the best in bold, the second underlined, where the terminal can show it."""
+    """Return a table of a section: the best in bold, the second underlined."""
     table = filled(table)
     shown = new_table(one_line(table.title))
     for at, name in enumerate(table.columns):
@@ -37,7 +37,7 @@ def rich_table(table: document.Table) -> Table:
 
 
 def show(*tables: Table, wrap: bool = False) -> None:
-    """Print to standard output. Nothing is cut: a pipe has no width, and a narrow terminal breaks lines.
+    """Print to standard output. Nothing is cut: a pipe has no width, and a narrow terminal wraps lines.
 
     Args:
         tables: printed one after the other.
@@ -53,7 +53,7 @@ def show(*tables: Table, wrap: bool = False) -> None:
 
 
 def metrics_table(runs: Sequence[Mapping[str, float]], title: str = "") -> Table:
-    """Metrics by K: of one run, or the mean ± sample standard deviation of several.
+    """Return metrics by K: of one run, or the mean ± sample standard deviation of several.
 
     Args:
         runs: ``{"recall@20": value, ...}`` of each run; a metric that a run lacks is left out of the mean.
@@ -71,7 +71,7 @@ def metrics_table(runs: Sequence[Mapping[str, float]], title: str = "") -> Table
 
 
 def comparison_table(dataset: str, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Table | None:
-    """Our results among the published ones of a data set, by rising Recall@20; None where none are known.
+    """Return our results among the published ones of a data set, by rising Recall@20; None if none are known.
 
     Args:
         dataset: its name, as the published tables have it.
@@ -97,7 +97,7 @@ def comparison_table(dataset: str, ours: Mapping[str, Sequence[Mapping[str, floa
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """``0.1094`` of one value, ``0.1094 ± 0.0021`` (sample standard deviation) of several, ``-`` of none."""
+    """Return ``0.1094`` of one value, ``0.1094 ± 0.0021`` (sample standard deviation) of several, ``-`` of none."""
     return document.mean_of(values).text
 
 

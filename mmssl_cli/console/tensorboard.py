@@ -1,4 +1,4 @@
-"""What a training says, written for TensorBoard as well. It is an extra: `pip install 'mmssl[tensorboard]'`."""
+"""Progress of a training in TensorBoard, an extra: `pip install 'mmssl[tensorboard]'`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 #: The folder of the event files, inside that of the run.
 FOLDER = "tensorboard"
-#: Parts of an epoch's record that are no measurement.
+#: Keys of an epoch's record that are not metrics.
 _NOT_DRAWN = ("epoch", "best", "eta_seconds")
 
 
 def with_tensorboard(
     reporter: Reporter, runs_dir: Path, read_metrics: Callable[[Path], pd.DataFrame]
 ) -> TensorBoardReporter:
-    """A reporter that tells ``reporter`` everything and writes it for TensorBoard, in ``runs_dir/<run>/tensorboard``.
+    """Return a reporter that forwards to ``reporter``, and logs each epoch in ``runs_dir/<run>/tensorboard``.
 
     Args:
         read_metrics: returns the epochs so far of the run in a folder, a row each.
@@ -35,7 +35,7 @@ def with_tensorboard(
 
 
 def summary_writer() -> type[SummaryWriter]:
-    """PyTorch's writer of event files.
+    """Return PyTorch's writer of event files.
 
     Raises:
         UsageError: TensorBoard is not installed.
@@ -50,10 +50,10 @@ def summary_writer() -> type[SummaryWriter]:
 
 
 class TensorBoardReporter(Reporter):
-    """Tells another reporter everything, and writes every number of an epoch as a scalar of that step.
+    """Forwards to another reporter, and writes every number of an epoch as a scalar of that step.
 
-    A run that goes on hides the epochs which are trained again; an earlier part that was trained without TensorBoard
-    is written from the run's own metrics.
+    A resumed run hides the epochs that are trained again; earlier epochs trained without TensorBoard are written from
+    the run's own metrics.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class TensorBoardReporter(Reporter):
         self._inner.epoch(record)
         if self._writer is not None:
             _add(self._writer, record)
-            self._writer.flush()  # who watches sees the epoch now
+            self._writer.flush()  # shown without delay
 
     def message(self, text: str) -> None:
         self._inner.message(text)

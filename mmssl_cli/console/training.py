@@ -1,7 +1,7 @@
-"""What a training says while it runs.
+"""Progress of a training.
 
-A reporter hears of a run through ``start``, ``epoch``, ``message`` and ``finish``. Progress goes to standard
-error, so that standard output holds the results alone.
+The trainer calls a reporter's ``start``, ``epoch``, ``message`` and ``finish``. Progress goes to standard error, so
+that standard output holds only the results.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from mmssl_cli.text import DEFAULT_METRIC, modalities_label, model_label, plural
 
 
 class Reporter(SilentReporter):
-    """Says nothing; subclasses show what they hear."""
+    """Prints nothing; the base of the reporters that do."""
 
     def __init__(self) -> None:
         super().__init__()
-        #: What `start` was told of the run that is being trained.
+        #: Argument of the last `start`.
         self.info: Mapping[str, Any] = {}
 
     def start(self, info: Mapping[str, Any]) -> None:
@@ -56,7 +56,7 @@ class PlainReporter(LineReporter, Reporter):
 
 
 class LiveReporter(PlainReporter):
-    """The same lines on a terminal, above a bar with the best score and the time that is left."""
+    """The same lines on a terminal, above a bar with the best score and the remaining time."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         super().__init__(console, verbose=verbose)
@@ -96,12 +96,12 @@ class LiveReporter(PlainReporter):
 
 
 def make_reporter(level: Verbosity, console: Console | None = None) -> Reporter:
-    """The reporter for a verbosity and what standard error is: live on a terminal, else plain."""
+    """Return the reporter for a verbosity: live on a terminal, else plain."""
     return make(level, Reporter, PlainReporter, LiveReporter, console)
 
 
 def start_line(info: Mapping[str, Any]) -> str:
-    """What is about to be trained, in a line."""
+    """Describe the run that begins."""
     parts = [f"{model_label(info['model'], info['variant'])} on {info['dataset']}"]
     parts += [modalities_label(info["modalities"]), f"seed {info['seed']}", str(info["device"])]
     if "parameters" in info:
@@ -112,7 +112,7 @@ def start_line(info: Mapping[str, Any]) -> str:
 
 
 def epoch_line(record: Mapping[str, Any], info: Mapping[str, Any], *, verbose: bool = False) -> str:
-    """An epoch in a line: losses, validation metrics, seconds, time left; `*` marks the best so far."""
+    """Describe an epoch: losses, validation metrics, seconds, remaining time; `*` marks the best so far."""
     width = len(str(info.get("epochs", record["epoch"])))
     parts = [f"epoch {record['epoch']:>{width}}/{info['epochs']}" if "epochs" in info else f"epoch {record['epoch']}"]
     losses = _group(record, "loss/")
@@ -130,7 +130,7 @@ def epoch_line(record: Mapping[str, Any], info: Mapping[str, Any], *, verbose: b
 
 
 def finish_line(result: Mapping[str, Any], info: Mapping[str, Any]) -> str:
-    """How a training ended, in a line."""
+    """Describe the end of a training."""
     ended = {"finished": "Finished", "stopped": "Stopped early"}.get(result["status"], result["status"].capitalize())
     metric = info.get("select_on", DEFAULT_METRIC)
     score = result["validation"].get(metric)
@@ -139,13 +139,13 @@ def finish_line(result: Mapping[str, Any], info: Mapping[str, Any]) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Format seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(max(round(seconds), 0), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _group(record: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """The numbers of a record under a prefix; those not measured in this epoch are left out."""
+    """Return the values of a record under a prefix, without those not measured in this epoch."""
     found = {name.removeprefix(prefix): value for name, value in record.items() if name.startswith(prefix)}
     return {name: value for name, value in found.items() if value is not None and not math.isnan(value)}

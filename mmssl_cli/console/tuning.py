@@ -1,4 +1,4 @@
-"""What a search of settings says while it runs: a line a trial, and on a terminal a bar."""
+"""Progress of a search: a line per trial, and a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmssl_cli.console.tables import new_table, show
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import metric_label, pluralize, shown_value
 
-#: Trials of a search that are shown in the end.
+#: Number of trials shown at the end.
 _SHOWN = 5
 
 
@@ -37,7 +37,7 @@ class Trial(Protocol):
 
 
 class TuneReporter(SilentReporter):
-    """Says nothing; subclasses show what they hear."""
+    """Prints nothing; the base of the reporters that do."""
 
     def begin(self, done: int, trials: int) -> None:
         """The search starts with ``done`` of ``trials`` trials over."""
@@ -50,7 +50,7 @@ class TuneReporter(SilentReporter):
 
 
 class PlainTuneReporter(LineReporter, TuneReporter):
-    """A line a trial, above a bar where standard error is a terminal."""
+    """A line per trial, above a bar on a terminal."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         super().__init__(console, verbose=verbose)
@@ -66,7 +66,7 @@ class PlainTuneReporter(LineReporter, TuneReporter):
 
     def begin(self, done: int, trials: int) -> None:
         if done:
-            self.message(f"{pluralize(done, 'trial')} of {trials} are over already.")
+            self.message(f"{done} of {pluralize(trials, 'trial')} {'is' if done == 1 else 'are'} already done.")
         self._task = self._bar.add_task("trials", total=trials, completed=done, note="")
         self._bar.start()
 
@@ -82,7 +82,7 @@ class PlainTuneReporter(LineReporter, TuneReporter):
 
 
 def make_tune_reporter(level: Verbosity) -> TuneReporter:
-    """The reporter for a verbosity."""
+    """Return the reporter for a verbosity."""
     return make(level, TuneReporter, PlainTuneReporter, PlainTuneReporter)
 
 
@@ -90,7 +90,7 @@ def print_trials(found: Sequence[Trial], what: str, select_on: str) -> None:
     """Print the best trials of a search.
 
     Args:
-        what: the model and data set that were searched for.
+        what: model and data set.
         select_on: the validation metric.
     """
     ranked = sorted((t for t in found if t.score is not None), key=lambda t: (-(t.score or 0.0), t.number))
@@ -105,7 +105,7 @@ def print_trials(found: Sequence[Trial], what: str, select_on: str) -> None:
 
 
 def trial_line(trial: Trial) -> str:
-    """A trial in a line: its score, how it ended, what was drawn."""
+    """Describe a trial: score, end and drawn settings."""
     if trial.state == "failed":
         ended = f"failed: {trial.problem}"
     else:
@@ -115,5 +115,5 @@ def trial_line(trial: Trial) -> str:
 
 
 def shown_settings(drawn: dict[str, Any]) -> str:
-    """``lr 0.001, layers 2``."""
+    """Return ``lr 0.001, layers 2``."""
     return ", ".join(f"{name.replace('_', '-')} {shown_value(value)}" for name, value in drawn.items())

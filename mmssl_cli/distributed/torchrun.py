@@ -1,4 +1,4 @@
-"""What torchrun tells each process it starts, and the command line that starts them again."""
+"""Environment of a process started by torchrun, and the command line that starts it again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from pipelines.errors import MmsslError, UsageError
 
-_TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class LostError(MmsslError):
@@ -17,31 +17,31 @@ class LostError(MmsslError):
 
 
 def rank() -> int:
-    """The number of this process; 0 leads."""
+    """Return the rank of this process."""
     return int(os.environ.get("RANK", 0))
 
 
 def command() -> list[str]:
-    """The words that start as many processes again, each with `mmssl train --distributed`."""
+    """Return the words of a command line that starts as many processes of `mmssl train --distributed`."""
     places = {"--nnodes": os.environ.get("GROUP_WORLD_SIZE", "1"), "--nproc-per-node": os.environ["LOCAL_WORLD_SIZE"]}
     counts = [word for flag, count in places.items() if flag != "--nnodes" or count != "1" for word in (flag, count)]
     return ["torchrun", *counts, "-m", "mmssl_cli", "train", "--distributed"]
 
 
 def ignore_sigterm() -> None:
-    """Ignore that torchrun ends all processes when one has died: this one knows, and is about to say so and end."""
+    """Ignore torchrun's SIGTERM after another process died, so that this one can report it and end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def check(distributed: bool, several: bool) -> None:
-    """Refuse processes that do not know of each other, and those that would each train a run of its own.
+    """Refuse ``--distributed`` without torchrun or for several runs, and torchrun without ``--distributed``.
 
     Args:
-        several: whether more than one run was asked for, or --continue.
+        several: True for more than one run, or ``--continue``.
 
     Raises:
-        UsageError: on the first process.
-        typer.Exit: on the others, which need not say it again.
+        UsageError: on rank 0.
+        typer.Exit: on the others, to report it once.
     """
     sentence = _problem(distributed, several)
     if sentence and rank():
@@ -59,7 +59,7 @@ def _problem(distributed: bool, several: bool) -> str:
             f"torchrun started {started} processes, and each would train a run of its own; add --distributed for one "
             "model, or use --runs for several."
         )
-    if any(name not in os.environ for name in _TOLD):
+    if any(name not in os.environ for name in _VARIABLES):
         return (
             "--distributed is for the processes that torchrun starts; run: "
             "torchrun --nproc-per-node 2 -m mmssl_cli train --distributed, with the other flags after it."

@@ -40,5 +40,5 @@ def _reused_or_trained(settings: TrainSettings, data_dir: Path, runs_dir: Path, 
         reporter.message(problem)
     folder = ensure_run(settings, data_dir, runs_dir, reporter)
     if planned.run is not None:
-        reporter.message(f"Seed {settings.seed} is finished already: run {planned.run.id}")
+        reporter.message(f"Seed {settings.seed} is already finished: run {planned.run.id}")
     return RunResult(folder, RunFolder.open(folder).read_result())

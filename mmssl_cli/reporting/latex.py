@@ -126,7 +126,9 @@ def _section(shown: Section) -> str:
     blocks = [rf"\section{{{escape(shown.title)}}}", *map(escape, shown.text)]
     blocks += [*map(_table, shown.tables), *map(_figure, shown.plots)]
     if shown.missing:
-        blocks += ["Not there yet:\n\\begin{itemize}\n" + "\n".join(map(_missing, shown.missing)) + "\n\\end{itemize}"]
+        blocks += [
+            "Not available yet:\n\\begin{itemize}\n" + "\n".join(map(_missing, shown.missing)) + "\n\\end{itemize}"
+        ]
     return "\n\n".join(blocks)
 
 

@@ -23,7 +23,7 @@ def section(shown: Section) -> str:
     blocks += [table(each).rstrip("\n") for each in shown.tables]
     blocks += map(_figure, shown.plots)
     if shown.missing:
-        blocks += ["Not there yet:", "\n".join(map(_missing, shown.missing))]
+        blocks += ["Not available yet:", "\n".join(map(_missing, shown.missing))]
     return "\n\n".join(blocks) + "\n"
 
 

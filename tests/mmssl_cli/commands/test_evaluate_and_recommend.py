@@ -206,8 +206,8 @@ def test_recommend_to_all_writes_parquet_by_blocks(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ([], 2, "Say for whom: --user ID, which may be given again, or --all."),
-        (["--all", "--user", "ann"], 2, "Say for whom"),
+        ([], 2, "Give either --user ID, which may be repeated, or --all."),
+        (["--all", "--user", "ann"], 2, "Give either --user ID"),
         (["--all"], 2, "--all needs a file to write to: add --out recs.parquet."),
         (["--all", "--out", "recs.parquet", "--json"], 2, "choose one"),
         (["--user", "anne"], 2, "There is no user 'anne': did you mean ann?"),

@@ -32,8 +32,8 @@ def test_ray_that_is_not_installed_is_named(
     ("flags", "sentence"),
     [
         (("--engine", "rai"), "There is no engine 'rai': did you mean ray?"),
-        (("--address", "auto"), "--address has no use here: it belongs to --engine ray."),
-        (("--gpus-per-run", 0.5), "--gpus-per-run has no use here: it belongs to --engine ray."),
+        (("--address", "auto"), "--address applies only with --engine ray."),
+        (("--gpus-per-run", 0.5), "--gpus-per-run applies only with --engine ray."),
         (("--engine", "ray", "--gpus-per-run", 2), "should be less than or equal to 1"),
     ],
 )

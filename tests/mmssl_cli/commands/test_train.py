@@ -216,7 +216,7 @@ def test_an_interrupt_says_how_to_resume(cli: Run, trainer: FakeTrainer) -> None
     trainer.during = _interrupt(5)
     answer = cli("-q", "train", "--seed", 5, "--runs-dir", "else where")
     assert answer.code == 130
-    assert answer.err == "Interrupted. Go on with: mmssl train --resume run-5 --runs-dir 'else where'\n"
+    assert answer.err == "Interrupted. Resume with: mmssl train --resume run-5 --runs-dir 'else where'\n"
 
 
 def test_an_interrupt_before_training_says_that_nothing_was_saved(cli: Run, trainer: FakeTrainer) -> None:
@@ -237,7 +237,7 @@ def test_an_interrupt_of_several_runs_says_what_is_finished_and_how_to_go_on(
     )
     assert answer.code == 130
     assert answer.err == (
-        "Run 3 of 4 (seed 7) was interrupted; finished: seed 5 (run-5), seed 6 (run-6). Go on with: "
+        "Run 3 of 4 (seed 7) was interrupted; finished: seed 5 (run-5), seed 6 (run-6). Resume with: "
         "mmssl train --config my.toml --model mf --seed 5 --runs 4 --continue\n"
     )
 

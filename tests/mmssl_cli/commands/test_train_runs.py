@@ -110,14 +110,14 @@ def test_several_runs_go_on_where_they_were_cut_off(cli: Cli, train: Cli, monkey
         interrupt_in_epoch(4, patch)
         cut = train("--runs", 3, "--seed", 7)
     first, second = sorted(Path("runs").iterdir(), key=lambda folder: folder.name[-1])
-    said = f"Run 2 of 3 (seed 8) was interrupted; finished: seed 7 ({first.name}). Go on with: "
+    said = f"Run 2 of 3 (seed 8) was interrupted; finished: seed 7 ({first.name}). Resume with: "
     assert cut.code == 130 and cut.err.splitlines()[-1].startswith(said)
     command = shlex.split(cut.err.splitlines()[-1].removeprefix(said))
 
     again = cli(*command[1:], "--json")
 
     assert command[:2] == ["mmssl", "train"] and again.code == 0, again.err
-    assert f"Seed 7 is finished already: run {first.name}" in again.err
+    assert f"Seed 7 is already finished: run {first.name}" in again.err
     answer = json.loads(again.out)
     assert [run["run"] for run in answer["runs"][:2]] == [first.name, second.name]
     assert len(list(Path("runs").iterdir())) == 3
@@ -127,13 +127,13 @@ def test_several_runs_go_on_where_they_were_cut_off(cli: Cli, train: Cli, monkey
 def test_runs_of_other_settings_or_other_data_do_not_count(train: Cli, tmp_path: Path) -> None:
     train("--runs", 2)
     other = train("--runs", 2, "--lr", 0.5, "--continue")
-    assert other.code == 0 and "finished already" not in other.err
+    assert other.code == 0 and "already finished" not in other.err
     assert len(list(Path("runs").iterdir())) == 4
     write_toy(tmp_path / "data", held_out_seed=5)
     answer = train("--runs", 2, "--continue")
     assert answer.code == 0 and answer.err.count("was trained on another preparation of data set 'toy'") == 2
-    assert "finished already" not in answer.err and len(list(Path("runs").iterdir())) == 6
-    assert train("--runs", 2, "--continue").err.count("finished already") == 2
+    assert "already finished" not in answer.err and len(list(Path("runs").iterdir())) == 6
+    assert train("--runs", 2, "--continue").err.count("already finished") == 2
 
 
 @pytest.mark.parametrize("name", ["state.pt", "model.safetensors"])
@@ -151,7 +151,7 @@ def test_an_unfinished_run_that_is_damaged_is_skipped_and_its_seed_trained_anew(
     [new] = [folder for folder in Path("runs").iterdir() if folder.name != run.id]
     assert RunFolder.open(new).read_result()["status"] == "finished"
     assert {file.name: file.read_bytes() for file in run.path.iterdir()} == before
-    assert f"Seed 2023 is finished already: run {new.name}" in train("--continue").err
+    assert f"Seed 2023 is already finished: run {new.name}" in train("--continue").err
 
 
 def test_a_failure_among_several_runs_says_which_are_finished(train: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_a_full_disk_is_a_sentence_with_the_command_that_goes_on(
         answer = train()
     run = only_run()
     assert (answer.code, answer.out) == (1, "")
-    said = f"Error: The disk is full: {run.path} cannot be written; free some space, then go on with: "
+    said = f"Error: The disk is full: {run.path} cannot be written; free some space, then resume with: "
     command = shlex.split(answer.err.splitlines()[-1].removeprefix(said))
     assert command == ["mmssl", "train", "--resume", run.id]
     last = events(run)[-1]
@@ -276,7 +276,7 @@ def test_evaluation_of_a_run_that_is_not_over_says_so(cli: Cli, train: Cli) -> N
     assert (running.code, running.err) == (0, line)
     assert json.loads(running.out)["metrics"]["recall@5"] == metrics["validation/recall@5"].max()
     assert (recommended.code, recommended.err) == (0, line)
-    over = f"Run {run.id} was cut off before its end; this is its best model until then.\n"
+    over = f"Run {run.id} was interrupted; this is its best model so far.\n"
     assert cli("evaluate", run.id).err == over
     assert cli("-q", "evaluate", run.id).err == ""
     cli("train", "--resume", run.id)

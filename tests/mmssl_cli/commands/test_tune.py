@@ -68,7 +68,7 @@ def test_more_trials_extend_a_search_and_none_is_made_twice(tune: Cli) -> None:
     tune("--trials", 2)
     before = trials()
     again = tune("--trials", 2)
-    assert again.code == 0 and trials() == before and "2 trials of 2 are over already" in again.err
+    assert again.code == 0 and trials() == before and "2 of 2 trials are already done" in again.err
     longer = tune("--trials", 3)
     assert longer.code == 0 and trials()[:2] == before and len(trials()) == 3
     assert tune("--trials", 1, "--epochs", 2).code == 0

@@ -24,7 +24,7 @@ from tests.conftest import ROOT, Answer
 from tests.helpers.training_cases import numbers
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "mmssl_cli"]
-GO_ON = "Go on with: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed --resume"
+RESUME = "Resume with: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed --resume"
 
 
 def _start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
@@ -98,7 +98,7 @@ def test_a_process_that_dies_ends_all_and_the_run_can_be_resumed(tmp_path: Path,
 
     run = RunFolder.open(state[0].parent)
     assert died.code != 0 and not run.is_over() and not run.is_locked()
-    assert f"{GO_ON} {run.id}" in died.words, died.err
+    assert f"{RESUME} {run.id}" in died.words, died.err
     assert "bug" not in died.err
     done = len(run.read_metrics())
 

@@ -267,7 +267,7 @@ def test_sigterm_is_a_ctrl_c(tmp_path: Path, data_dir: Path) -> None:
     _, said = running.communicate(timeout=300)
     [folder] = (tmp_path / "runs").iterdir()
     assert running.returncode == 130, said
-    assert said.endswith(f"Interrupted. Go on with: mmssl train --resume {folder.name}\n")
+    assert said.endswith(f"Interrupted. Resume with: mmssl train --resume {folder.name}\n")
     assert '"event": "interrupted"' in (folder / "log.jsonl").read_text().splitlines()[-1]
 
 
@@ -291,7 +291,7 @@ def test_kill_and_ctrl_c_lose_nothing(demo: Path) -> None:
     interrupted.send_signal(signal.SIGINT)
     _, said = interrupted.communicate(timeout=300)
     assert interrupted.returncode == 130, said
-    assert f"Interrupted. Go on with: mmssl train --resume {folder.name}\n" in said
+    assert f"Interrupted. Resume with: mmssl train --resume {folder.name}\n" in said
     assert "Traceback" not in said
     assert not (folder / "result.json").exists()
 
