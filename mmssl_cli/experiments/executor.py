@@ -6,19 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mmssl_cli.config import TrainSettings
+from mmssl_cli.console.plan import PlanReporter
 from mmssl_cli.experiments.plan import PlannedRun
 from mmssl_cli.experiments.tasks import train_task
 from mmssl_cli.experiments.workers.local import LocalPool
-from mmssl_cli.experiments.workers.pool import Done, Event, WorkerPool
+from mmssl_cli.experiments.workers.pool import WorkerPool
 from mmssl_cli.runs.folder import LOG, RunFolder
 from mmssl_cli.runs.results import FinishedRun
 from pipelines.errors import InputError
-
-if TYPE_CHECKING:
-    from mmssl_cli.config import TrainSettings
-    from mmssl_cli.console.plan import PlanReporter
 
 #: Seconds until a run is tried again that another process trains.
 _RETRY_LOCKED = 2.0
@@ -101,16 +99,8 @@ class _Execution:
             for number in [number for number, moment in self.waiting.items() if moment <= time.monotonic()]:
                 if pool.has_room:
                     self._submit(pool, number)
-            for number, message in pool.poll():
-                if isinstance(message, Event):
-                    self._report(number, message)
-                elif isinstance(message, Done):
-                    self._ended(number, *message.value)
-                elif message.retry:
-                    self._reporter.again(number, f"the process that trained it {message.how}")
-                    self.waiting[number] = 0.0
-                else:
-                    self._failed(number, f"The process that trained it {message.how}.")
+            for number, kind, content in pool.poll():
+                self._hear(number, kind, content)
 
     def _submit(self, pool: WorkerPool, number: int) -> None:
         del self.waiting[number]
@@ -120,21 +110,25 @@ class _Execution:
         pool.submit(number, train_task, settings, engine.data_dir, engine.runs_dir, engine.tensorboard)
         self._reporter.begun(number)
 
-    def _report(self, number: int, event: Event) -> None:
-        if event.kind == "start":
-            self._run_ids[number] = event.content["run"]
-            self._reporter.started(number, event.content)
-        elif event.kind == "epoch":
-            self._reporter.epoch(number, event.content)
-        else:
-            self._reporter.message(event.content)
-
-    def _ended(self, number: int, status: str, content: Any) -> None:
-        """A run has ended as ``train_task`` returns it."""
-        if status == "locked":
-            self._reporter.locked(number, content)
+    def _hear(self, number: int, kind: str, content: Any) -> None:
+        """Follow a message of a run: one of ``train_task``, or the loss of its worker."""
+        reporter = self._reporter
+        if kind == "start":
+            self._run_ids[number] = content["run"]
+            reporter.started(number, content)
+        elif kind == "epoch":
+            reporter.epoch(number, content)
+        elif kind == "message":
+            reporter.message(content)
+        elif kind == "locked":
+            reporter.locked(number, content)
             self.waiting[number] = time.monotonic() + _RETRY_LOCKED
-        elif status == "failed":
+        elif kind == "retry":
+            reporter.again(number, f"the process that trained it {content}")
+            self.waiting[number] = 0.0
+        elif kind == "lost":
+            self._failed(number, f"The process that trained it {content}.")
+        elif kind == "failed":
             self._failed(number, *content)
         else:
             self._finished(number, self._engine.runs_dir / content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from mmssl_cli.config import TrainSettings
 from mmssl_cli.console.errors import explain
 from mmssl_cli.console.tensorboard import with_tensorboard
 from mmssl_cli.console.training import Reporter
-from mmssl_cli.experiments.workers.pool import Emit
+from mmssl_cli.experiments.workers.pool import Message, Send
 from mmssl_cli.runs.folder import RunFolder
 from pipelines.io.locks import LockedError
 
@@ -22,27 +21,25 @@ if TYPE_CHECKING:
     from mmssl_cli.experiments.tuning.study import Search
 
 
-class EventReporter(Reporter):
-    """Emits the calls of a training as events ``start``, ``epoch`` and ``message``."""
+class SendingReporter(Reporter):
+    """Sends the calls of a training as messages ``start``, ``epoch`` and ``message``."""
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, send: Send) -> None:
         super().__init__()
-        self._emit = emit
+        self._send = send
 
     def start(self, info: Mapping[str, Any]) -> None:
         super().start(info)
-        self._emit("start", dict(info))
+        self._send("start", dict(info))
 
     def epoch(self, record: Mapping[str, Any]) -> None:
-        self._emit("epoch", dict(record))
+        self._send("epoch", dict(record))
 
     def message(self, text: str) -> None:
-        self._emit("message", text)
+        self._send("message", text)
 
 
-def train_task(
-    emit: Emit, settings: TrainSettings, data_dir: Path, runs_dir: Path, tensorboard: bool
-) -> tuple[str, Any]:
+def train_task(send: Send, settings: TrainSettings, data_dir: Path, runs_dir: Path, tensorboard: bool) -> Message:
     """Train, resume or find a run.
 
     Args:
@@ -54,7 +51,7 @@ def train_task(
     """
     from mmssl_cli.experiments.ensure_run import ensure_run
 
-    reporter: Reporter = EventReporter(emit)
+    reporter: Reporter = SendingReporter(send)
     try:
         if tensorboard:
             reporter = with_tensorboard(reporter, runs_dir, lambda run: RunFolder(run).read_metrics())
@@ -67,20 +64,27 @@ def train_task(
         reporter.close()
 
 
-def trial_task(emit: Emit, trial: optuna.Trial, search: Search, data_dir: Path) -> tuple[str, Any]:
+def trial_task(send: Send, trial: optuna.Trial, search: Search, data_dir: Path) -> Message:
     """Train a trial of a search, which reports its scores to the journal of the search and is pruned by them.
 
     Returns:
-        ``over`` and the fields of a ``Fit``, or ``failed`` and a sentence.
+        ``over``, and either what is kept of the trial and whether it was ``whole``, or its ``problem``.
     """
-    from mmssl_cli.training.fitting import fit
+    from mmssl_cli.training.trainer import fit
 
     def on_validation(epoch: int, score: float) -> bool:
         trial.report(score, epoch)
-        emit("epoch", [epoch, score])
+        send("epoch", [epoch, score])
         return not trial.should_prune()
 
     try:
-        return "over", asdict(fit(search.settings_of(trial), data_dir, on_validation))
+        state, whole = fit(search.settings_of(trial), data_dir, on_validation)
+        return "over", {
+            "score": state.best_score,
+            "best_epoch": state.best_epoch,
+            "epochs": len(state.records),
+            "seconds": sum(record["seconds"] for record in state.records),
+            "whole": whole,
+        }
     except Exception as problem:
-        return "failed", explain(problem)[0]
+        return "over", {"problem": explain(problem)[0]}

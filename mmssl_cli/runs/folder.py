@@ -20,12 +20,16 @@ import os
 import re
 import tomllib
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mmssl_cli.config import TrainSettings, build_settings
 from mmssl_cli.runs.tables import parse_table, write_table
 from pipelines.errors import InputError, UsageError
 from pipelines.io.files import read_problem, write_bytes, write_json, write_problem
@@ -34,8 +38,6 @@ from pipelines.io.locks import held, is_held
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
-
-    from mmssl_cli.config import TrainSettings
 
 CONFIG = "config.toml"
 METRICS = "metrics.parquet"
@@ -48,16 +50,20 @@ LOG = "log.jsonl"
 LOCK = "lock"
 FILES = (CONFIG, METRICS, RESULT, PER_USER, MODEL, STATE, LOG, LOCK)
 
-_RESULT_TYPES: dict[str, type | tuple[type, ...]] = {
-    "status": str,
-    "model": str,
-    "dataset": str,
-    "seed": int,
-    "epochs": int,
-    "best_epoch": (int, type(None)),
-    "validation": dict,
-    "test": dict,
-}
+
+class _Result(BaseModel):
+    """The part of result.json that every run has."""
+
+    model_config = ConfigDict(strict=True)
+
+    status: str
+    model: str
+    dataset: str
+    seed: int
+    epochs: int
+    best_epoch: int | None
+    validation: dict[str, float]
+    test: dict[str, float]
 
 
 def new_run_id(dataset: str, model: str, seed: int, started: datetime) -> str:
@@ -66,7 +72,11 @@ def new_run_id(dataset: str, model: str, seed: int, started: datetime) -> str:
 
 
 class RunFolder:
-    """One run on disk; its id is the folder's name."""
+    """One run on disk; its id is the folder's name.
+
+    What reads a file raises InputError where the file is missing or damaged; what writes one, where it cannot be
+    written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -117,16 +127,12 @@ class RunFolder:
         write_bytes(self.path / CONFIG, config.encode())
 
     def read_config(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The saved settings, keys with underscores and not yet validated, and the provenance table.
-
-        Raises:
-            InputError: config.toml is missing or damaged.
-        """
-        path = self.path / CONFIG
-        try:
-            raw = tomllib.loads(self._bytes(path).decode())
-        except ValueError as problem:  # of TOML or of UTF-8
-            raise InputError(f"{path} is damaged: not valid TOML ({problem}).") from problem
+        """Read config.toml: the settings, keys with underscores and not yet validated, and the provenance table."""
+        with self._reading(CONFIG) as path:
+            try:
+                raw = tomllib.loads(path.read_text(encoding="utf-8"))
+            except ValueError as problem:  # of TOML or of UTF-8
+                raise InputError(f"{path} is damaged: not valid TOML ({problem}).") from problem
         provenance = raw.pop("provenance", {})
         settings = {key.replace("-", "_"): value for key, value in raw.items()}
         whole = isinstance(provenance, dict) and {"manifest_digest", "started"} <= provenance.keys()  # first and last
@@ -135,13 +141,7 @@ class RunFolder:
         return settings, provenance
 
     def settings(self) -> TrainSettings:
-        """The saved settings, validated.
-
-        Raises:
-            InputError: config.toml is missing, damaged or holds an invalid setting.
-        """
-        from mmssl_cli.config import build_settings
-
+        """The settings of config.toml, validated."""
         try:
             return build_settings(self.read_config()[0])
         except UsageError as problem:
@@ -154,11 +154,7 @@ class RunFolder:
         write_table(self.path / METRICS, pd.DataFrame(epochs))
 
     def read_metrics(self) -> pd.DataFrame:
-        """The rows of metrics.parquet, by epoch.
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
+        """Read metrics.parquet; its rows are by epoch."""
         table = self._table(METRICS, ("epoch", "seconds"))
         if not table["epoch"].is_monotonic_increasing or table["epoch"].duplicated().any():
             raise InputError(f"{self.path / METRICS} is damaged: its epochs are not in order.")
@@ -169,11 +165,7 @@ class RunFolder:
         write_table(self.path / PER_USER, table)
 
     def read_per_user(self) -> pd.DataFrame:
-        """The rows of per_user.parquet.
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
+        """Read per_user.parquet."""
         return self._table(PER_USER, ("user", "train_degree"))
 
     def write_per_item(self, table: pd.DataFrame) -> None:
@@ -181,11 +173,7 @@ class RunFolder:
         write_table(self.path / PER_ITEM, table)
 
     def read_per_item(self) -> pd.DataFrame:
-        """The rows of per_item.parquet.
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
+        """Read per_item.parquet."""
         return self._table(PER_ITEM, ("item", "train_degree", "relevant"))
 
     def write_result(self, result: Mapping[str, Any]) -> None:
@@ -193,25 +181,17 @@ class RunFolder:
         write_json(self.path / RESULT, dict(result))
 
     def read_result(self) -> dict[str, Any]:
-        """Read result.json: at least status, model, dataset, seed, epochs, best_epoch, validation and test.
-
-        Raises:
-            InputError: the file is missing, damaged or lacks a part.
-        """
-        path = self.path / RESULT
-        try:
-            result = json.loads(self._bytes(path))
-        except (ValueError, RecursionError) as problem:
-            raise InputError(f"{path} is damaged: truncated or not JSON.") from problem
-        if not isinstance(result, dict):
-            raise InputError(f"{path} is damaged: expected a JSON object.")
-        for key, kind in _RESULT_TYPES.items():
-            if key not in result or not isinstance(result[key], kind):
-                raise InputError(f"{path} is damaged: its {key!r} is missing or not what it should be.")
-        for split in ("validation", "test"):
-            if not all(isinstance(value, int | float) for value in result[split].values()):
-                raise InputError(f"{path} is damaged: its {split!r} metrics are not all numbers.")
-        return result
+        """Read result.json: at least status, model, dataset, seed, epochs, best_epoch, validation and test."""
+        with self._reading(RESULT) as path:
+            data = path.read_bytes()
+            try:
+                _Result.model_validate_json(data)
+            except ValidationError as problem:
+                fault = problem.errors()[0]
+                where = " ".join(repr(part) for part in fault["loc"]) or "content"
+                raise InputError(f"{path} is damaged: its {where} is missing or not what it should be.") from problem
+            result: dict[str, Any] = json.loads(data)
+            return result
 
     def save_model(self, state_dict: Mapping[str, Tensor]) -> None:
         """Write model.safetensors from a module's ``state_dict()``, and remove per_item.parquet of older weights."""
@@ -223,38 +203,18 @@ class RunFolder:
         write_bytes(self.path / MODEL, save(tensors))
 
     def load_model(self) -> dict[str, Tensor]:
-        """The weights of the best epoch, on the CPU.
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
-        from safetensors import SafetensorError
+        """Read the weights of the best epoch onto the CPU."""
         from safetensors.torch import load
 
-        path = self.path / MODEL
-        try:
-            return load(self._bytes(path))
-        except (SafetensorError, ValueError, KeyError) as problem:
-            raise InputError(f"{path} is damaged or truncated; train the run again.") from problem
+        with self._reading(MODEL, "train the run again") as path:
+            return load(path.read_bytes())
 
     def check_model(self) -> None:
-        """Check the header and length of model.safetensors without reading the weights.
+        """Check the header and length of model.safetensors without reading the weights."""
+        from safetensors import safe_open
 
-        Raises:
-            InputError: the file is missing or damaged.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        path = self.path / MODEL
-        try:
-            with safe_open(path, framework="numpy"):
-                pass
-        except FileNotFoundError as problem:
-            raise InputError(f"Run {self.id} has no {path.name} (in {self.path}).") from problem
-        except OSError as problem:
-            raise read_problem(path, problem) from problem
-        except SafetensorError as problem:
-            raise InputError(f"{path} is damaged or truncated; train the run again.") from problem
+        with self._reading(MODEL, "train the run again") as path, safe_open(path, framework="numpy"):
+            pass
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Write state.pt: tensors, numbers, text, and lists and dictionaries of these."""
@@ -265,24 +225,15 @@ class RunFolder:
         write_bytes(self.path / STATE, buffer.getbuffer())
 
     def read_state(self) -> dict[str, Any]:
-        """Read the checkpoint onto the CPU, as weights only, so that no code in the file is run.
-
-        Raises:
-            InputError: the file is missing, damaged or holds anything but plain values and tensors.
-        """
+        """Read the checkpoint onto the CPU, as weights only, so that no code in the file is run."""
         import torch
 
-        path = self.path / STATE
-        data = self._bytes(path)
-        try:
-            with warnings.catch_warnings():  # PyTorch warns of what the sentence below says
-                warnings.simplefilter("ignore")
-                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except Exception as problem:  # a damaged zip or pickle fails in many ways
-            raise InputError(f"{path} is damaged or truncated; the run cannot be resumed from it.") from problem
-        if not isinstance(state, dict):
-            raise InputError(f"{path} is damaged: expected a dictionary; the run cannot be resumed from it.")
-        return state
+        with self._reading(STATE, "the run cannot be resumed from it") as path, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns of what the error says
+            state: dict[str, Any] = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise TypeError("expected a dictionary")
+            return state
 
     def append_log(self, record: Mapping[str, Any]) -> None:
         """Add a line to log.jsonl, whole or not at all."""
@@ -313,23 +264,28 @@ class RunFolder:
         return is_held(self.path / LOCK)
 
     def _table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
-        return parse_table(self.path / name, self._bytes(self.path / name), columns)
+        with self._reading(name) as path:
+            return parse_table(path, path.read_bytes(), columns)
 
-    def _bytes(self, path: Path) -> bytes:
+    @contextmanager
+    def _reading(self, name: str, advice: str = "") -> Iterator[Path]:
+        path = self.path / name
         try:
-            return path.read_bytes()
+            yield path
+        except InputError:
+            raise
         except FileNotFoundError as problem:
-            raise InputError(f"Run {self.id} has no {path.name} (in {self.path}).") from problem
+            raise InputError(f"Run {self.id} has no {name} (in {self.path}).") from problem
         except OSError as problem:
             raise read_problem(path, problem) from problem
+        except Exception as problem:  # a damaged file of PyTorch, safetensors or JSON fails in many ways
+            raise InputError(f"{path} is damaged or truncated{advice and f'; {advice}'}.") from problem
 
 
 def _make_free_folder(path: Path) -> Path:
-    free, number = path, 1
-    while True:
-        try:
+    for number in count(1):
+        free = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        with suppress(FileExistsError):
             free.mkdir()  # making it claims the name, also against a run that starts at the same moment
             return free
-        except FileExistsError:
-            number += 1
-            free = path.with_name(f"{path.name}-{number}")
+    raise AssertionError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,6 +104,30 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
         provenance = {**run.read_config()[1], **identity, **environment(device)}
         run.write_config(settings_to_toml(settings, provenance))
         return broadcast(_train(run, loop, state, reporter))
+
+
+def fit(
+    settings: TrainSettings, data_dir: Path, on_validation: Callable[[int, float], bool]
+) -> tuple[TrainState, bool]:
+    """Train as ``train_run`` does, without writing a run and without reading the test split.
+
+    Args:
+        on_validation: called with each validated epoch and the best score so far; False ends the training.
+
+    Returns:
+        The state in the end, and False where ``on_validation`` ended the training.
+
+    Raises:
+        InputError, UsageError, DivergedError: as ``train_run`` does.
+    """
+    loop = make_loop(settings, load_data(settings, data_dir), pick_device(settings.device))
+    state = TrainState([])
+
+    def on_epoch(record: dict[str, Any], best: bool) -> bool:
+        validated = f"validation/{settings.select_on}" in record
+        return not validated or on_validation(record["epoch"], state.best_score)
+
+    return state, run_epochs(loop, state, on_epoch)
 
 
 def _check_variant(settings: TrainSettings, data: InteractionData) -> None:

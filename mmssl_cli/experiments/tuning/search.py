@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import optuna
+from optuna.trial import TrialState
+
+from mmssl_cli.console.tuning import TuneReporter
 from mmssl_cli.experiments.tasks import trial_task
 from mmssl_cli.experiments.tuning.study import Search, Trial, trials_of
 from mmssl_cli.experiments.workers.local import LocalPool
-from mmssl_cli.experiments.workers.pool import Done, Event, WorkerPool
-
-if TYPE_CHECKING:
-    import optuna
-
-    from mmssl_cli.console.tuning import TuneReporter
+from mmssl_cli.experiments.workers.pool import WorkerPool
 
 
 def run_search(
@@ -53,33 +52,27 @@ def _run(
             trial = search.propose(study)
             proposed[trial.number] = trial
             pool.submit(trial.number, trial_task, trial, search, data_dir)
-        for number, message in pool.poll():
-            trial = proposed[number]
-            if isinstance(message, Event):
-                reporter.epoch(number, *message.content)
-                continue
-            if isinstance(message, Done):
-                _tell(study, trial, *message.value)
-            elif message.retry:  # from its start: a trial has no checkpoints
-                reporter.message(f"trial {number} is tried again: the process that trained it {message.how}")
-                pool.submit(number, trial_task, trial, search, data_dir)
-                continue
+        for number, kind, content in pool.poll():
+            if kind == "epoch":
+                reporter.epoch(number, *content)
+            elif kind == "retry":  # from its start: a trial has no checkpoints
+                reporter.message(f"trial {number} is tried again: the process that trained it {content}")
+                pool.submit(number, trial_task, proposed[number], search, data_dir)
             else:
-                _tell(study, trial, "failed", f"The process that trained it {message.how}.")
-            reporter.over(next(one for one in trials_of(study, search) if one.number == number))
+                if kind == "lost":
+                    content = {"problem": f"The process that trained it {content}."}
+                _tell(study, proposed[number], content)
+                reporter.over(next(one for one in trials_of(study, search) if one.number == number))
 
 
-def _tell(study: optuna.Study, trial: optuna.Trial, status: str, content: Any) -> None:
-    """Keep the end of a trial as ``trial_task`` returns it."""
-    from optuna.trial import TrialState
-
-    if status == "failed":
-        trial.set_user_attr("problem", content)
+def _tell(study: optuna.Study, trial: optuna.Trial, result: dict[str, Any]) -> None:
+    """Keep the result of ``trial_task``, or a problem."""
+    whole = result.pop("whole", None)
+    for name, value in result.items():
+        trial.set_user_attr(name, value)
+    if "problem" in result:
         study.tell(trial.number, state=TrialState.FAIL)
-        return
-    for name in ("score", "best_epoch", "epochs", "seconds"):
-        trial.set_user_attr(name, content[name])
-    if content["whole"]:
-        study.tell(trial.number, content["score"])
+    elif whole:
+        study.tell(trial.number, result["score"])
     else:
         study.tell(trial.number, state=TrialState.PRUNED)

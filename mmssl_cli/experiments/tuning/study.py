@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import TrialState
 
 from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings
 from mmssl_cli.experiments.tuning.space import Choices, Space, Span
 from pipelines.errors import InputError
 from pipelines.io.files import write_problem
-
-if TYPE_CHECKING:
-    import optuna
 
 #: Validated epochs of a trial before it may be ended, and whole trials before any may.
 WARM_UP, FIRST_TRIALS = 5, 4
@@ -89,9 +91,6 @@ def open_study(search: Search, path: Path) -> optuna.Study:
     Raises:
         InputError: the file cannot be written or is not one of searches.
     """
-    import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,8 +112,8 @@ def open_study(search: Search, path: Path) -> optuna.Study:
         raise InputError(f"{path} is damaged or holds no searches; move it away to begin anew.") from problem
     if not study.trials:
         study.enqueue_trial(_defaults(search))
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)
     return study
 
@@ -139,17 +138,11 @@ def _defaults(search: Search) -> dict[str, Any]:
 
 def trials_of(study: optuna.Study, search: Search) -> list[Trial]:
     """The trials that are over, in order; those that were cut off do not count."""
-    import optuna
-
-    states = {
-        optuna.trial.TrialState.COMPLETE: "complete",
-        optuna.trial.TrialState.PRUNED: "pruned",
-        optuna.trial.TrialState.FAIL: "failed",
-    }
+    states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     found = []
     for trial in study.trials:
         known = trial.user_attrs
-        cut_off = trial.state == optuna.trial.TrialState.FAIL and "problem" not in known
+        cut_off = trial.state == TrialState.FAIL and "problem" not in known
         if trial.state in states and not cut_off:
             facts = {key: known[key] for key in ("best_epoch", "epochs", "seconds", "problem") if key in known}
             drawn = _drawn(trial.params, search.space)
@@ -163,11 +156,9 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
     return max(scored, key=lambda trial: (trial.score or 0.0, -trial.number), default=None)
 
 
-def _distributions(space: Space) -> dict[str, Any]:
-    """Choices are drawn by their place, since Optuna keeps numbers and words alone."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    found: dict[str, Any] = {}
+def _distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Distributions of Optuna; choices are drawn by their index, since it keeps numbers and text alone."""
+    found: dict[str, BaseDistribution] = {}
     for name, of in space.items():
         if isinstance(of, Choices):
             found[name] = CategoricalDistribution(tuple(range(len(of.values))))

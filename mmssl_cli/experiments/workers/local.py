@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from mmssl_cli.experiments.workers.pool import GRACE, Done, Lost, WorkerPool, run_task
+from mmssl_cli.experiments.workers.pool import GRACE, Message, WorkerPool, run_task
 
 
 class _OneProcess(SpawnContext):
@@ -46,24 +46,24 @@ class LocalPool(WorkerPool):
     def __init__(self, jobs: int) -> None:
         super().__init__(jobs)
         self._threads = max(1, _cores() // jobs) if jobs > 1 else None
-        self._busy: dict[Future[Any], _Worker] = {}
+        self._busy: dict[Future[Message], _Worker] = {}
         self._idle: list[_Worker] = []
 
-    def _start(self, path: Path, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
+    def _start(self, path: Path, function: Callable[..., Message], arguments: tuple[Any, ...]) -> Future[Message]:
         worker = self._idle.pop() if self._idle else _Worker()
         with _interrupts_ignored():
             future = worker.submit(_interruptible, path, self._threads, function, arguments)
         self._busy[future] = worker
         return future
 
-    def _end(self, future: Future[Any], key: int) -> Done | Lost:
-        end = super()._end(future, key)
+    def _end(self, future: Future[Message], key: int) -> Message:
+        message = super()._end(future, key)
         worker = self._busy.pop(future)
-        if isinstance(end, Done):
+        if future.exception() is None:
             self._idle.append(worker)
-        return end
+        return message
 
-    def _how(self, future: Future[Any], problem: BaseException) -> str:
+    def _how(self, future: Future[Message], problem: BaseException) -> str:
         worker = self._busy[future]
         worker.shutdown()  # the exit code is known after it
         code = worker.context.process.exitcode
@@ -101,7 +101,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _interruptible(*task: Any) -> Any:
+def _interruptible(*task: Any) -> Message:
     """Carry out a task such that SIGTERM interrupts it as Ctrl-C would; an idle process is ended by SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

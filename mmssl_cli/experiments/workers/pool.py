@@ -1,11 +1,12 @@
 """Pools of workers that carry out tasks: the part that processes of this machine and a Ray cluster share.
 
-A task is a function of a module and its arguments. It returns plain values, and meanwhile reports events by appending
-them to a file, which the pool follows: that works across machines, and nothing is lost where a worker is killed.
+A task is a function of a module. It returns a message, a pair of a kind and its content, and meanwhile sends others by
+appending them to a file that the pool follows: this works across machines, and loses nothing when a worker is killed.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from abc import ABC, abstractmethod
@@ -17,44 +18,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import Any, Self
 
 #: Seconds that a worker has to write its checkpoint when it is interrupted.
 GRACE = 20.0
-#: Seconds between two looks at the events.
+#: Longest wait for a task to end, in seconds, before new messages are read.
 _POLL = 0.2
 
-#: Reports an event of a task: its kind, and its content as JSON can hold it.
-Emit = Callable[[str, Any], None]
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that a task reported."""
-
-    kind: str
-    content: Any
-
-
-@dataclass(frozen=True)
-class Done:
-    """The end of a task, with the value that it returned."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The end of a task whose worker died.
-
-    Attributes:
-        how: a phrase such as "was killed by signal 9 (SIGKILL)".
-        retry: whether the task may be submitted again.
-    """
-
-    how: str
-    retry: bool
+Message = tuple[str, Any]
+#: Sends a message of a task: its kind, and its content as JSON can hold it.
+Send = Callable[[str, Any], None]
 
 
 @dataclass
@@ -63,23 +36,25 @@ class _Task:
     path: Path
     offset: int = 0
 
-    def events(self) -> Iterator[Event]:
-        """The events that were added since the last call."""
+    def messages(self) -> list[Message]:
+        """Messages that were sent since the last call."""
         if not self.path.exists():
-            return
+            return []
         with self.path.open("rb") as file:
             file.seek(self.offset)
             data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        self.offset += len(whole)
-        for line in whole.splitlines():
-            yield Event(*json.loads(line))
+        lines = data[: data.rfind(b"\n") + 1]
+        self.offset += len(lines)
+        return [tuple(json.loads(line)) for line in lines.splitlines()]
 
 
 class WorkerPool(ABC):
     """Carries out tasks on workers, up to ``jobs`` at once, for the length of a ``with`` block.
 
     Where the block ends by an exception, Ctrl-C above all, the tasks under way are interrupted.
+
+    Args:
+        folder: where messages are written; by default that of the system for temporary files.
 
     Attributes:
         retries: how often a task may be submitted again whose worker died.
@@ -90,24 +65,22 @@ class WorkerPool(ABC):
     def __init__(self, jobs: int, folder: Path | None = None) -> None:
         self._jobs, self._shared = jobs, folder
         self._stack = ExitStack()
-        self._tasks: dict[Future[Any], _Task] = {}
+        self._tasks: dict[Future[Message], _Task] = {}
+        self._numbers = itertools.count()
         self._deaths: Counter[int] = Counter()
-        self._submitted = 0
 
     def __enter__(self) -> Self:
-        folder = TemporaryDirectory(prefix=".events-", dir=self._shared, ignore_cleanup_errors=True)
+        folder = TemporaryDirectory(prefix=".tasks-", dir=self._shared, ignore_cleanup_errors=True)
         self._folder = Path(self._stack.enter_context(folder)).absolute()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         with self._stack:
             self._stop(interrupt=kind is not None)
 
     @property
     def has_room(self) -> bool:
-        """Whether another task would be begun at once."""
+        """Whether another task would begin at once."""
         return len(self._tasks) < self._jobs
 
     @property
@@ -115,48 +88,52 @@ class WorkerPool(ABC):
         """Whether no task is under way."""
         return not self._tasks
 
-    def submit(self, key: int, function: Callable[..., Any], *arguments: Any) -> None:
-        """Have a worker call ``function(emit, *arguments)``; ``key`` stands for the task in ``poll``."""
-        self._submitted += 1
-        path = self._folder / f"{self._submitted}.jsonl"
+    def submit(self, key: int, function: Callable[..., Message], *arguments: Any) -> None:
+        """Have a worker call ``function(send, *arguments)``; ``key`` stands for the task in ``poll``."""
+        path = self._folder / f"{next(self._numbers)}.jsonl"
         self._tasks[self._start(path, function, arguments)] = _Task(key, path)
 
-    def poll(self) -> Iterator[tuple[int, Event | Done | Lost]]:
-        """Wait a moment, then yield the events and ends of tasks since the last call, each with the key of its task."""
+    def poll(self) -> Iterator[tuple[int, str, Any]]:
+        """Wait a moment, then yield key, kind and content of each new message.
+
+        The last of a task is what it returned, or where its worker died ``lost`` with a phrase that says how, such as
+        "was killed by signal 9 (SIGKILL)"; ``retry`` in its place where the task may be submitted again.
+        """
         if self.is_idle:
             time.sleep(_POLL)
         ended, _ = wait(self._tasks, timeout=_POLL, return_when=FIRST_COMPLETED)
         for future, task in list(self._tasks.items()):
-            yield from ((task.key, event) for event in task.events())
+            for message in task.messages():
+                yield task.key, *message
             if future in ended:
                 del self._tasks[future]
-                yield task.key, self._end(future, task.key)
+                yield task.key, *self._end(future, task.key)
 
-    def _end(self, future: Future[Any], key: int) -> Done | Lost:
+    def _end(self, future: Future[Message], key: int) -> Message:
         problem = future.exception()
-        if problem is not None:
-            self._deaths[key] += 1
-            return Lost(self._how(future, problem), self._deaths[key] <= self.retries)
-        return Done(future.result())
+        if problem is None:
+            return future.result()
+        self._deaths[key] += 1
+        return "retry" if self._deaths[key] <= self.retries else "lost", self._how(future, problem)
 
     @abstractmethod
-    def _start(self, path: Path, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
-        """Have a worker call ``run_task`` with the path and the function."""
+    def _start(self, path: Path, function: Callable[..., Message], arguments: tuple[Any, ...]) -> Future[Message]:
+        """Have a worker call ``run_task`` with the path of the messages and the function."""
 
     @abstractmethod
-    def _how(self, future: Future[Any], problem: BaseException) -> str:
-        """How the worker of a task ended."""
+    def _how(self, future: Future[Message], problem: BaseException) -> str:
+        """Say how the worker of a task ended."""
 
     @abstractmethod
     def _stop(self, interrupt: bool) -> None:
-        """Let all workers end; those that are interrupted have ``GRACE`` seconds to write their checkpoint."""
+        """End all workers; those that are interrupted have ``GRACE`` seconds to write their checkpoint."""
 
 
-def run_task(path: Path, threads: int | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def run_task(path: Path, threads: int | None, function: Callable[..., Message], arguments: tuple[Any, ...]) -> Message:
     """Carry out a task, in a worker.
 
     Args:
-        path: file of its events.
+        path: file of its messages.
         threads: CPU threads to compute with; None leaves that to PyTorch.
     """
     path.touch()
@@ -167,6 +144,6 @@ def run_task(path: Path, threads: int | None, function: Callable[..., Any], argu
     return function(partial(_append, path), *arguments)
 
 
-def _append(path: Path, kind: str, content: Any) -> None:
+def _append(path: Path, *message: Any) -> None:
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps([kind, content]) + "\n")
+        file.write(json.dumps(message) + "\n")

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from mmssl_cli.experiments.workers.pool import GRACE, Done, Event, Lost, WorkerPool, run_task
+from mmssl_cli.experiments.workers.pool import GRACE, Message, WorkerPool, run_task
 from mmssl_cli.text import pluralize
 from pipelines.errors import InputError
 from pipelines.io.ray_cluster import evidence, joined, nodes_of, processors_each, unseen
@@ -21,13 +20,6 @@ from pipelines.version import created_by
 _LATE = 30.0
 #: Set by the entry point for processes of this machine.
 _PASSED_ON = ("GOMP_SPINCOUNT",)
-
-
-@dataclass(frozen=True)
-class _Refused:
-    """The value of a task on a node that lacks something."""
-
-    sentence: str
 
 
 class RayPool(WorkerPool):
@@ -60,7 +52,7 @@ class RayPool(WorkerPool):
     ) -> None:
         super().__init__(jobs, folder)
         self._address, self._gpus, self._files, self._on_progress = address, gpus, files, on_progress
-        self._refs: dict[Future[Any], Any] = {}
+        self._refs: dict[Future[Message], Any] = {}
 
     def __enter__(self) -> Self:
         assert self._shared is not None
@@ -74,7 +66,7 @@ class RayPool(WorkerPool):
         self._late: float | None = time.monotonic() + _LATE
         return self
 
-    def poll(self) -> Iterator[tuple[int, Event | Done | Lost]]:
+    def poll(self) -> Iterator[tuple[int, str, Any]]:
         """See ``WorkerPool.poll``; say it once where no task begins."""
         if self._late is not None and time.monotonic() > self._late:
             self._late = None
@@ -82,25 +74,25 @@ class RayPool(WorkerPool):
                 self._on_progress("No run has begun yet: Ray waits for free CPUs or GPUs, see `ray status`.")
         return super().poll()
 
-    def _start(self, path: Path, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Future[Any]:
+    def _start(self, path: Path, function: Callable[..., Message], arguments: tuple[Any, ...]) -> Future[Message]:
         # A worker on another machine has another current folder.
         arguments = tuple(part.absolute() if isinstance(part, Path) else part for part in arguments)
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         cpus, gpus = self._resources()
         task = self._task.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, scheduling_strategy="SPREAD")
         ref = task.remote(self._found, created_by(), environment, path, cpus, function, arguments)
-        future: Future[Any] = ref.future()
+        future: Future[Message] = ref.future()
         self._refs[future] = ref
         return future
 
-    def _end(self, future: Future[Any], key: int) -> Done | Lost:
+    def _end(self, future: Future[Message], key: int) -> Message:
         del self._refs[future]
-        end = super()._end(future, key)
-        if isinstance(end, Done) and isinstance(end.value, _Refused):
-            raise InputError(end.value.sentence)
-        return end
+        kind, content = super()._end(future, key)
+        if kind == "refused":
+            raise InputError(content)
+        return kind, content
 
-    def _how(self, future: Future[Any], problem: BaseException) -> str:
+    def _how(self, future: Future[Message], problem: BaseException) -> str:
         return _how(problem)
 
     def _stop(self, interrupt: bool) -> None:
@@ -130,7 +122,7 @@ class RayPool(WorkerPool):
         return f"Ray cluster of {has}; each run has {pluralize(cpus, 'CPU')}{share}"
 
 
-def _run_on_node(found: dict[str, str], version: str, environment: dict[str, str], *task: Any) -> Any:
+def _run_on_node(found: dict[str, str], version: str, environment: dict[str, str], *task: Any) -> Message:
     """Carry out a task where the node sees the same files as the machine that submitted it.
 
     Args:
@@ -140,7 +132,7 @@ def _run_on_node(found: dict[str, str], version: str, environment: dict[str, str
     """
     os.environ.update(environment)
     if sentence := unseen(found, version):
-        return _Refused(sentence)
+        return "refused", sentence
     return run_task(*task)
 
 

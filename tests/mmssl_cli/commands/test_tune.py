@@ -19,8 +19,7 @@ from mmssl_cli.config import SETTINGS, build_settings, merge_settings
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.tuning.space import RANGES, Choices, Span, read_space, shipped_space
 from mmssl_cli.experiments.tuning.study import Search, _drawn
-from mmssl_cli.training.fitting import fit
-from mmssl_cli.training.trainer import train_run
+from mmssl_cli.training.trainer import fit, train_run
 from pipelines.errors import InputError, UsageError
 from tests.conftest import ROOT, Answer
 from tests.helpers.model_cases import write_toy
@@ -94,12 +93,12 @@ def test_a_trial_is_trained_as_train_does_and_never_tested(tmp_path: Path) -> No
         {"dataset": "toy", "model": "mf", "epochs": 6, "evaluate_every": 2, "ks": (5,), "select_on": "recall@5"}
     )
     seen: list[int] = []
-    fitted = fit(settings, tmp_path / "data", lambda epoch, score: not seen.append(epoch))  # type: ignore[func-returns-value]
+    state, whole = fit(settings, tmp_path / "data", lambda epoch, score: not seen.append(epoch))  # type: ignore[func-returns-value]
     record = train_run(settings, tmp_path / "data", tmp_path / "runs", reporter=Reporter()).record
-    assert (fitted.best_epoch, fitted.epochs) == (record["best_epoch"], record["epochs"])
-    assert fitted.score == record["validation"]["recall@5"] and fitted.whole and seen == [2, 4, 6]
-    ended = fit(settings, tmp_path / "data", lambda epoch, score: False)
-    assert not ended.whole and ended.epochs == 2
+    assert (state.best_epoch, len(state.records)) == (record["best_epoch"], record["epochs"])
+    assert state.best_score == record["validation"]["recall@5"] and whole and seen == [2, 4, 6]
+    state, whole = fit(settings, tmp_path / "data", lambda epoch, score: False)
+    assert not whole and len(state.records) == 2
 
 
 def test_a_trial_that_fails_is_kept_as_such_and_the_others_go_on(tune: Cli) -> None:

@@ -23,7 +23,7 @@ from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.executor import Engine, Outcome
 from mmssl_cli.experiments.plan import PlannedRun, RunIndex, distinct, over_seeds, total_seconds
 from mmssl_cli.experiments.workers.local import LocalPool
-from mmssl_cli.experiments.workers.pool import Done, Emit
+from mmssl_cli.experiments.workers.pool import Message, Send
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import configurations, finished_runs
 from mmssl_cli.training.trainer import train_run
@@ -269,12 +269,12 @@ def test_the_cores_are_shared_among_jobs(monkeypatch: pytest.MonkeyPatch) -> Non
         assert not pool.is_idle and pool.has_room
         found: dict[int, int] = {}
         while not pool.is_idle:
-            found |= {key: message.value for key, message in pool.poll() if isinstance(message, Done)}
+            found |= {key: content for key, kind, content in pool.poll() if kind == "threads"}
     assert found == {0: 2, 1: 2}
 
 
-def threads_of_worker(emit: Emit) -> int:
-    return torch.get_num_threads()
+def threads_of_worker(send: Send) -> Message:
+    return "threads", torch.get_num_threads()
 
 
 def test_a_run_that_another_process_trains_is_waited_for(trained: Trained) -> None:

@@ -22,8 +22,7 @@ from mmssl_cli.experiments.executor import Engine, Outcome
 from mmssl_cli.experiments.plan import RunIndex
 from mmssl_cli.experiments.workers.ray import RayPool
 from mmssl_cli.runs.folder import MODEL, RunFolder
-from mmssl_cli.training.fitting import fit
-from mmssl_cli.training.trainer import resume_run, train_run
+from mmssl_cli.training.trainer import fit, resume_run, train_run
 from pipelines.errors import InputError
 from tests.conftest import Answer
 from tests.helpers.model_cases import write_toy
@@ -127,7 +126,8 @@ def test_a_trial_gets_the_score_of_this_process(cluster: Any, cli: Callable[...,
     trials = json.loads(answer.out)["trials"]
     assert len(trials) == 2
     for trial in trials:
-        assert trial["score"] == fit(toy(epochs=2, **trial["drawn"]), Path("data"), lambda epoch, score: True).score
+        state, _ = fit(toy(epochs=2, **trial["drawn"]), Path("data"), lambda epoch, score: True)
+        assert trial["score"] == state.best_score
 
 
 def test_after_ctrl_c_the_run_is_checkpointed_and_goes_on_to_the_same_weights(cluster: Any, tmp_path: Path) -> None:
