@@ -1,6 +1,7 @@
-"""How fast are repeats folded, the 5-core found and interactions split, beside a bare sort of the same pairs?
+"""How fast are interactions read, repeats folded, the 5-core found and the rest split, beside a bare sort of the pairs?
 
-The sort (``numpy.sort`` of one int64 a pair) and every split are timed in turn, repeat by repeat, so that what else
+The sort (``numpy.sort`` of one int64 a pair), the reading of the same interactions with their times from a CSV file
+that lies in the cache, and every split are timed in turn, repeat by repeat, so that what else
 the machine does falls on all alike; a ratio is that of one repeat, and its median and quartiles are shown. Users and
 items are drawn with long tails, so that pairs repeat and the core takes something away. Peak memory is the whole
 process's, the raw interactions and Python's libraries included.
@@ -11,22 +12,28 @@ Example: python -m benchmarks.bench_interactions --users 1000000 --items 200000 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
 import torch
 
 from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
 from benchmarks.timing import quartiles
 from mmssl_cli.training.device import peak_memory
 from pipelines.interactions import split_interactions
-from pipelines.io.raw import RawInteractions
+from pipelines.io.raw import MalformedRecords, RawInteractions
+from pipelines.sources.table import read_interactions
 
 SPLITS = ("ratio", "leave-one-out", "temporal", "global-time")
 SORT = "bare sort of the pairs"
+READ = "reading CSV"
 
 
 SIZES = {"users": 100_000, "items": 20_000, "interactions": 2_000_000, "k_core": 5, "repeats": 5}
@@ -42,21 +49,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Seconds and ratio to the bare sort (above 1: slower) of every split, the counts of each step, peak memory."""
+    """Seconds and ratio to the bare sort (above 1: slower), the counts of each split's steps, peak memory."""
     raw = random_interactions(options.users, options.items, options.interactions)
-    before = peak_memory(CPU)
-    timed: dict[str, Callable[[], Any]] = {SORT: partial(_sort, raw)}
-    for split in options.splits:
-        timed[split] = partial(split_interactions, raw, k_core=options.k_core, split=split)
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    steps: dict[str, list[dict[str, Any]]] = {}
-    for _ in range(options.repeats):
-        for name, function in timed.items():
-            started = time.perf_counter()
-            result = function()
-            seconds[name].append(time.perf_counter() - started)
-            if name != SORT:
-                steps[name] = [vars(step) for step in result.steps]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "interactions.csv"
+        _write(raw, path)
+        before = peak_memory(CPU)
+        timed: dict[str, Callable[[], Any]] = {SORT: partial(_sort, raw), READ: partial(_read, path)}
+        for split in options.splits:
+            timed[split] = partial(split_interactions, raw, k_core=options.k_core, split=split)
+        seconds: dict[str, list[float]] = {name: [] for name in timed}
+        steps: dict[str, list[dict[str, Any]]] = {}
+        for _ in range(options.repeats):
+            for name, function in timed.items():
+                started = time.perf_counter()
+                result = function()
+                seconds[name].append(time.perf_counter() - started)
+                if name in options.splits:
+                    steps[name] = [vars(step) for step in result.steps]
+        size = path.stat().st_size
     bare = np.array(seconds[SORT])
     results = [
         {"what": name, "seconds": quartiles(np.array(values)), "ratio": quartiles(values / bare)}
@@ -66,8 +77,21 @@ def measure(options: argparse.Namespace) -> Report:
         "sizes": {name: getattr(options, name) for name in SIZES},
         "results": results,
         "steps": steps,
-        "bytes": {"with raw interactions": before, "peak": peak_memory(CPU)},
+        "bytes": {"CSV": size, "with raw interactions": before, "peak": peak_memory(CPU)},
     }
+
+
+def _write(raw: RawInteractions, path: Path) -> None:
+    columns = {
+        "user": pa.array(raw.user_ids).take(pa.array(raw.user)),
+        "item": pa.array(raw.item_ids).take(pa.array(raw.item)),
+        "time": pa.array(raw.timestamp),
+    }
+    pyarrow.csv.write_csv(pa.table(columns), path, pyarrow.csv.WriteOptions(quoting_style="none"))
+
+
+def _read(path: Path) -> RawInteractions:
+    return read_interactions(path, MalformedRecords(path), time="time")
 
 
 def random_interactions(users: int, items: int, interactions: int) -> RawInteractions:
@@ -104,7 +128,7 @@ def _table(report: Report) -> str:
     rows = [(result["what"], spread(result["seconds"], 2), spread(result["ratio"], 2)) for result in report["results"]]
     sizes = (f"{value / 2**30:.2f} GiB {name}" for name, value in report["bytes"].items())
     table = columns(("median (quartiles)", "seconds", "ratio to sort"), rows)
-    return "\n".join([*lines, "", table, f"memory: {', '.join(sizes)}"])
+    return "\n".join([*lines, "", table, f"file and memory: {', '.join(sizes)}"])
 
 
 if __name__ == "__main__":

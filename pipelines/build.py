@@ -160,7 +160,7 @@ class RawSource(ABC):
             made = split_interactions(raw, k_core=recipe.k_core, split=recipe.split, seed=recipe.seed)
             interactions = made.interactions.assign(split=made.interactions["split"].astype(str))
             tables = {"users": made.users, "items": made.items, "interactions": interactions}
-            notes = [*said, *filter(None, [malformed.summary()]), *map(str, made.steps)]
+            notes = [*said, *malformed.said(), *map(str, made.steps)]
             return StepResult(tables, notes, {"steps": [asdict(step) for step in made.steps]})
 
         return work.step("interactions", key, make)
@@ -173,7 +173,7 @@ class RawSource(ABC):
             path = next((self.paths[role] for role in ("metadata", "items") if role in self.paths), None)
             malformed = MalformedRecords(path or next(iter(self.paths.values())), self.recipe.max_malformed)
             items = self.items(item_ids, malformed)
-            return StepResult({"items": items}, list(filter(None, [malformed.summary()])))
+            return StepResult({"items": items}, malformed.said())
 
         return work.step("items", key, make).tables["items"]
 

@@ -79,8 +79,8 @@ class TableOptions(Entry):
 
     panel: ClassVar = "Your own tables"
 
-    interactions: Path | None = option("Your interactions, one a row: CSV, TSV or parquet.", metavar="FILE")
-    items: Path | None = option("Your items, one a row: CSV, TSV or parquet.", metavar="FILE")
+    interactions: Path | None = option("Your interactions, one a row: CSV, TSV, JSON lines or parquet.", metavar="FILE")
+    items: Path | None = option("Your items, one a row: CSV, TSV, JSON lines or parquet.", metavar="FILE")
     user: str | None = option("Column of the user's id (user).", flag="--user-column", metavar="NAME")
     item: str | None = option("Column of the item's id, in both tables (item).", flag="--item-column", metavar="NAME")
     time: str | None = option("Column of the time, if any.", flag="--time-column", metavar="NAME")
@@ -89,6 +89,7 @@ class TableOptions(Entry):
     text: tuple[str, ...] | None = option("Columns of the items that make their text: title,brand.", metavar="COLUMNS")
     image: str | None = option("Column of the picture's path or address.", flag="--image-column", metavar="NAME")
     images: Path | None = option("Folder of the pictures, else named by item id.", metavar="DIR")
+    encoding: str | None = option("Encoding of both tables, else found out: cp1252, utf-16, ...", metavar="NAME")
 
 
 class DatasetEntry(Entry):

@@ -42,18 +42,43 @@ class RawInteractions:
 
 @dataclass
 class MalformedRecords:
-    """The malformed lines of one file: counted, the first three kept, refused above a share of all lines."""
+    """What was left out of one file and why: the malformed lines, refused above a share of all, and what else.
+
+    count: how many malformed lines; the first three are in ``shown``.
+    read: how many lines there were, once all are read.
+    reasons: why -> how many lines were left out, the malformed ones and those that are sound but do not count.
+    notes: what else was noticed in reading the file, a sentence each.
+    """
 
     path: Path
     limit: float = 0.01
     count: int = 0
     shown: list[str] = field(default_factory=list)
+    read: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
-    def add(self, line: int, reason: str) -> None:
-        """Note that ``line`` (counted from 1) is malformed and was left out."""
-        self.count += 1
+    def add(self, line: int, reason: str, kind: str = "malformed", lines: int = 1) -> None:
+        """Note that ``line`` (counted from 1) is malformed and was left out.
+
+        Args:
+            kind: the reason without what is particular to this line.
+            lines: how many lines went with it.
+        """
+        self.count += lines
+        self.leave_out(kind, lines)
         if len(self.shown) < _SHOWN:
             self.shown.append(f"line {line:,}: {reason}")
+
+    def leave_out(self, kind: str, lines: int = 1) -> None:
+        """Note that sound lines do not count."""
+        if lines:
+            self.reasons[kind] = self.reasons.get(kind, 0) + lines
+
+    def note(self, sentence: str) -> None:
+        """Note something for the user to see, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def check(self, lines: int) -> None:
         """Refuse the file when too many of its ``lines`` are malformed.
@@ -61,19 +86,27 @@ class MalformedRecords:
         Raises:
             InputError: the share of malformed lines is above the limit.
         """
+        self.read = lines
         if self.count > self.limit * lines:
             # A limit of zero is that of layouts which no flag makes tolerant.
             way_out = "Check the file, or raise --max-malformed." if self.limit else "Check the file."
             raise InputError(
-                f"{self.count:,} of {lines:,} lines of {self.path} are malformed ({'; '.join(self.shown)}); "
+                f"{self.count:,} of {lines:,} lines of {self.path} are malformed ({self._details()}); "
                 f"at most {self.limit:.0%} are tolerated. {way_out}"
             )
+
+    def said(self) -> list[str]:
+        """What the user should see: the notes, then the complaints; a sentence each."""
+        return [*self.notes, *([self.summary()] if self.count else [])]
 
     def summary(self) -> str:
         """The complaints in a sentence; empty where there are none."""
         if not self.count:
             return ""
-        return f"{self.path.name}: {self.count:,} malformed lines left out ({'; '.join(self.shown)})"
+        return f"{self.path.name}: {self.count:,} malformed lines left out ({self._details()})"
+
+    def _details(self) -> str:
+        return "; ".join(self.shown)
 
 
 def check_id(text: str) -> str:

@@ -79,7 +79,7 @@ def plan_import(
         ids = split.items["id"].tolist()
         of_items = MalformedRecords(paths.get("items", malformed.path), recipe.max_malformed)
         items = read_items(paths, ids, of_items)
-        for line in filter(None, (malformed.summary(), of_items.summary())):
+        for line in (*malformed.said(), *of_items.said()):
             report(line)
         features = FeatureBuilder(recipe)
         encoded = {modality: features.make(modality, items, request.work) for modality in recipe.features}

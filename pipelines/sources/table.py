@@ -1,25 +1,23 @@
-"""Your own tables: interactions, and items with texts and pictures, as CSV, TSV or parquet with columns you name.
+"""Your own tables: interactions, and items with texts and pictures, in columns you name, as CSV, JSON lines or parquet.
 
-    interactions    a user and an item a record, ids being texts or whole numbers; optionally the time (a number, or
-                    a date in ISO 8601) and a rating
+    interactions    a user and an item a record, ids being texts or whole numbers; optionally the time (a number or
+                    a date) and a rating
     items           an id a record; any columns of text; optionally a column with the path or address of a picture
     images          optionally a folder of pictures: where such paths begin, else pictures named by the item's id
 
-All files are streamed; text files may be packed with gzip. Where all ids of a column are like 12.0, they mean 12.
+All files are streamed; text files may be packed with gzip, separated by commas, tabs, semicolons, | or ::, and in any
+encoding. White space around ids does not count. Where all ids of a column are like 12 or 12.0, 12.0 means 12.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.build import RawSource, undescribed
 from pipelines.errors import InputError, UsageError
@@ -28,11 +26,12 @@ from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
 from pipelines.recipe import PrepOptions
 from pipelines.tables.column_types import as_text, cell_texts
+from pipelines.tables.ids import are_whole_numbers, id_of, without_fractions
 from pipelines.tables.interaction_reader import Part, gather
 from pipelines.tables.item_records import wanted_records
 from pipelines.tables.table_file import ColumnFile
+from pipelines.tables.time_units import in_one_unit
 
-_WRITTEN_AS_FLOAT = re.compile(r"^[0-9]+\.0$")
 _ID_COLUMNS = ("id", "item_id")
 _KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
@@ -65,14 +64,14 @@ class Table(RawSource):
 
     def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
         """Each record is an interaction, if it is rated high enough."""
-        columns = self.recipe.table.model_dump(include={"user", "item", "time", "rating", "min_rating"})
+        columns = self.recipe.table.model_dump(include={"user", "item", "time", "rating", "min_rating", "encoding"})
         return read_interactions(self.paths["interactions"], malformed, report=report, **columns)
 
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Title, text and picture, as far as columns or a folder tell."""
         images = self.recipe.table.images
         if "items" in self.paths:
-            columns = self.recipe.table.model_dump(include={"item", "text", "image"})
+            columns = self.recipe.table.model_dump(include={"item", "text", "image", "encoding"})
             return read_items(self.paths["items"], item_ids, malformed, images=images, **columns)
         items = undescribed(item_ids)
         return items if images is None else items.assign(image=pictures_named(images, item_ids))
@@ -102,13 +101,15 @@ def read_interactions(
     time: str | None = None,
     rating: str | None = None,
     min_rating: float | None = None,
+    encoding: str | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> RawInteractions:
     """Read a table of interactions.
 
     Args:
         user, item, time, rating: names of columns. Times that are numbers keep their unit, rounded down; dates
-            become seconds since 1970, in UTC where they name no zone.
+            become seconds since 1970, in UTC where they name no zone; several units become one.
+        encoding: of the file, where it is not to be found out.
         min_rating: the least rating that counts; needs ``rating``, and the other way round.
         report: is told how many interactions were rated lower.
 
@@ -118,13 +119,20 @@ def read_interactions(
     """
     if (rating is None) != (min_rating is None):
         raise UsageError("--rating-column and --min-rating go together: which column, and the least that counts.")
-    raw = gather([Part(path, user, item, time, rating, min_rating)], malformed, report)
-    return replace(raw, user_ids=_plain(raw.user_ids), item_ids=_plain(raw.item_ids))
-
-
-def _plain(ids: Sequence[str]) -> Sequence[str]:
-    """Ids that are all like 12.0, as pandas writes whole numbers in a column where one was missing, without the .0."""
-    return [name.removesuffix(".0") for name in ids] if all(map(_WRITTEN_AS_FLOAT.match, ids)) else ids
+    file = ColumnFile(path, encoding)
+    for column, role in ((user, "user"), (item, "item"), (time, "time"), (rating, "rating")):
+        if column is not None:
+            file.require(column, f"--{role}-column")
+    part = Part(path, user, item, time, rating, min_rating, encoding=encoding)
+    raw = gather([part], malformed, report, exact=False)
+    users, user_ids = without_fractions(raw.user, raw.user_ids)
+    items, item_ids = without_fractions(raw.item, raw.item_ids)
+    times = raw.timestamp
+    if times is not None:
+        times, said = in_one_unit(times)
+        for sentence in said:
+            malformed.note(f"{path.name}: {sentence}")
+    return RawInteractions(users, items, user_ids, item_ids, times)
 
 
 def read_items(
@@ -136,6 +144,7 @@ def read_items(
     text: Sequence[str] = (),
     image: str | None = None,
     images: Path | None = None,
+    encoding: str | None = None,
 ) -> pd.DataFrame:
     """Read what a table says about ``item_ids``.
 
@@ -149,25 +158,31 @@ def read_items(
         image: column with an address (``http://``, ``https://``) or a path inside ``images`` (the folder of the
             table, where that is None), from there or absolute; any other path counts as no picture.
         images: folder of pictures; without ``image``, those named by an item's id.
+        encoding: of the file, where it is not to be found out.
 
     Raises:
         InputError: the file is damaged, lacks a column, has too many malformed records, or none of the items.
     """
-    file = ColumnFile(path)
-    if item not in file.names:
-        item = next((name for name in _ID_COLUMNS if name in file.names), item)
+    file = ColumnFile(path, encoding)
+    item = _id_column(file, item)
+    file.require(item, "--item-column")
+    for column in text:
+        file.require(column, "--text")
+    if image is not None:
+        file.require(image, "--image-column")
     name_of = {name: name for name in item_ids}
-    if all(pc.all(pc.match_substring_regex(ids, _WRITTEN_AS_FLOAT.pattern)).as_py() for ids in _ids(path, item)):
+    if are_whole_numbers(_ids(path, item, encoding)):
         name_of = {f"{name}.0": name for name in item_ids} | name_of
     columns = list(dict.fromkeys([*text, *([image] if image else [])]))
     rows: dict[str, tuple[str | None, str | None, str | None]] = {}
-    for _, written, cells in wanted_records(file, item, columns, name_of, malformed):
+    for _, written, cells in wanted_records(file, item, columns, name_of, malformed, exact=False):
         folder = path.parent if images is None else images
         picture = _picture(cell_texts(cells[image]), folder) if image is not None else None
         parts = [cell_texts(cells[column]) for column in text]
-        rows[name_of[written]] = (clean_text(parts[0]) if parts else None, clean_text(chain(*parts)), picture)
+        title = clean_text(parts[0]) if parts else None
+        rows.setdefault(name_of[written], (title, clean_text(chain(*parts)), picture))
     if not rows:
-        known = next((repr(ids[0].as_py()) for ids in _ids(path, item)), "none")
+        known = next(map(repr, _ids(path, item, encoding)), "none")
         raise InputError(
             f"{path} describes none of the {len(item_ids):,} items: its ids in {item} are like {known}, those of the "
             f"interactions like {item_ids[0]!r}. Name the column with the same ids."
@@ -179,13 +194,29 @@ def read_items(
     return table
 
 
-def _ids(path: Path, column: str) -> Iterator[pa.Array]:
-    """The ids of a column, batch by batch, without those that are missing."""
-    for batch in ColumnFile(path).batches([column], MalformedRecords(path)):
-        texts = as_text(batch.columns[column], column, path)
-        filled = texts.filter(pc.greater(pc.binary_length(texts), 0))
-        if len(filled):
-            yield filled
+def unused_columns(
+    path: Path, *, item: str = "item", text: Sequence[str] = (), image: str | None = None, encoding: str | None = None
+) -> list[str]:
+    """The columns of a table of items that :func:`read_items` would not look at, in their order.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    file = ColumnFile(path, encoding)
+    used = {_id_column(file, item), *text, image}
+    return [name for name in file.names if name not in used]
+
+
+def _id_column(file: ColumnFile, item: str) -> str:
+    return item if item in file.names else next((name for name in _ID_COLUMNS if name in file.names), item)
+
+
+def _ids(path: Path, column: str, encoding: str | None) -> Iterator[str]:
+    """The ids of a column, one by one, without those that are missing or not valid."""
+    for batch in ColumnFile(path, encoding).batches([column], MalformedRecords(path)):
+        for text in as_text(batch.columns[column], column, path).to_pylist():
+            with suppress(ValueError):
+                yield id_of(text)
 
 
 def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,17 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import InputError
-from pipelines.io.raw import MalformedRecords, RawInteractions, check_id
+from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.prepared.dataset import SPLITS
-from pipelines.tables.column_types import as_numbers, as_text, as_times, cell_texts
-from pipelines.tables.table_file import Batch, ColumnFile
+from pipelines.tables.batch import Batch, joined
+from pipelines.tables.column_types import as_numbers, as_text, cell_texts
+from pipelines.tables.ids import IdColumn
+from pipelines.tables.table_file import ColumnFile
+from pipelines.tables.times import TimeColumn
 
+_EXPECTED = {"rating": "no number", "split": "none of 0 (train), 1 (validation) and 2 (test)"}
+_ROWS = 1_000_000
+"""Records at a time: their ids are looked up among all that are known, whose number does not depend on it."""
 _SHOWN = 40
 
 
@@ -24,6 +30,7 @@ class Part:
 
     min_rating: interactions with a lower rating do not count.
     split: the split of the whole file, or split_column: a column that says 0 (train), 1 (validation) or 2 (test).
+    encoding: of the file, where it is not to be found out.
     """
 
     path: Path
@@ -34,109 +41,122 @@ class Part:
     min_rating: float | None = None
     split: int | None = None
     split_column: str | None = None
-
-    def columns(self) -> list[str]:
-        named = (self.user, self.item, self.time, self.rating, self.split_column)
-        return list(dict.fromkeys(name for name in named if name is not None))
+    encoding: str | None = None
 
 
 def gather(
-    parts: Sequence[Part], malformed: MalformedRecords, report: Callable[[str], None] = lambda _: None
+    parts: Sequence[Part],
+    malformed: MalformedRecords,
+    report: Callable[[str], None] = lambda _: None,
+    *,
+    exact: bool = True,
 ) -> RawInteractions:
     """Read the files of one set of interactions.
 
     Args:
+        exact: ids are what is written, as programs write them; else see :func:`pipelines.tables.ids.id_of`.
+        malformed: counts what is left out; its notes say what is strange about the files.
         report: is told how many interactions were rated too low to count.
 
     Raises:
         InputError: a file is damaged or lacks a column, or they hold nothing, or too many malformed records.
     """
-    users: dict[str, int] = {}
-    items: dict[str, int] = {}
+    users, items = IdColumn(exact), IdColumn(exact)
     rows: list[dict[str, np.ndarray]] = []
     records = low = 0
     for part in parts:
-        file = ColumnFile(part.path)
-        for batch in file.batches(part.columns(), malformed):
-            columns, liked = _read_batch(part, batch, malformed, users, items)
-            rows.append(columns)
-            low += int(len(liked) - liked.sum())
-        records += file.records
+        reader = _PartReader(part, users, items, malformed)
+        rows += reader.rows()
+        low += reader.low
+        records += reader.records
     malformed.check(records)
     if low:
+        malformed.leave_out(f"a rating below {parts[0].min_rating:g}", low)
         report(f"{low:,} interactions with a rating below {parts[0].min_rating:g} left out")
     if not any(len(columns["user"]) for columns in rows):
         raise InputError(f"{parts[0].path} holds no interactions{' that count' if low else ''}.")
-    whole = {name: np.concatenate([columns[name] for columns in rows]) for name in rows[0]}
-    timestamp, split = whole.get("timestamp"), whole.get("split")
-    return RawInteractions(whole["user"], whole["item"], list(users), list(items), timestamp, split)
+    whole = {name: np.concatenate([columns.pop(name) for columns in rows]) for name in list(rows[0])}
+    user, user_ids = users.used(whole["user"])
+    item, item_ids = items.used(whole["item"])
+    return RawInteractions(user, item, user_ids, item_ids, whole.get("timestamp"), whole.get("split"))
 
 
-class _Ids:
-    """The ids of a batch, each distinct one looked at once."""
+class _PartReader:
+    """Reads one file.
 
-    def __init__(self, texts: pa.Array) -> None:
-        encoded = texts.dictionary_encode()
-        self._distinct = encoded.dictionary.to_pylist()
-        self._position = np.asarray(encoded.indices.fill_null(len(self._distinct)))
-        self._problems = [*map(_problem, self._distinct), "the id is missing or not in UTF-8"]
-        self.sound = np.array([problem is None for problem in self._problems])[self._position]
+    low: how many sound interactions were rated too low.
+    """
 
-    def problem(self, row: int) -> str | None:
-        return self._problems[int(self._position[row])]
+    def __init__(self, part: Part, users: IdColumn, items: IdColumn, malformed: MalformedRecords) -> None:
+        self._part, self._malformed = part, malformed
+        self._ids = {"user": users, "item": items}
+        roles = {
+            "user": part.user,
+            "item": part.item,
+            "time": part.time,
+            "rating": None if part.min_rating is None else part.rating,
+            "split": part.split_column,
+        }
+        self._columns = {role: column for role, column in roles.items() if column is not None}
+        self._file = ColumnFile(part.path, part.encoding)
+        comma = self._file.decimal_comma
+        self._times = TimeColumn(part.time or "", part.path, self._time_column, decimal_comma=comma)
+        self.low = 0
 
-    def codes(self, kept: np.ndarray, known: dict[str, int]) -> np.ndarray:
-        """The codes of the rows that are kept, int32; ids that are new to ``known`` enter it."""
-        positions = self._position[kept]
-        code_of = np.zeros(len(self._problems), dtype=np.int32)
-        for position in np.flatnonzero(np.bincount(positions)):
-            code_of[position] = known.setdefault(self._distinct[position], len(known))
-        return code_of[positions]
+    @property
+    def records(self) -> int:
+        return self._file.records
 
+    def rows(self) -> Iterator[dict[str, np.ndarray]]:
+        """The records that count, many at a time: columns user, item (codes), timestamp and split."""
+        for batch in joined(self._file.batches(list(dict.fromkeys(self._columns.values())), self._malformed), _ROWS):
+            yield self._read(batch)
 
-def _problem(text: str) -> str | None:
-    try:
-        check_id(text)
-    except ValueError as problem:
-        return str(problem)
-    return None
+    def _time_column(self) -> Iterator[pa.Array]:
+        column = self._columns["time"]
+        file = ColumnFile(self._part.path, self._part.encoding)
+        for batch in file.batches([column], MalformedRecords(self._part.path)):
+            yield batch.columns[column]
 
+    def _read(self, batch: Batch) -> dict[str, np.ndarray]:
+        cells = {role: batch.columns[column] for role, column in self._columns.items()}
+        columns = {role: ids.codes(self._as_text(role, cells[role])) for role, ids in self._ids.items()}
+        sound = {role: codes >= 0 for role, codes in columns.items()}
+        liked = np.ones(len(batch.records), dtype=bool)
+        if "time" in cells:
+            columns["timestamp"], sound["time"] = self._times.read(cells["time"])
+        if "rating" in cells:
+            ratings = self._as_numbers("rating", cells["rating"])
+            liked, sound["rating"] = ratings >= self._part.min_rating, ~np.isnan(ratings)
+        if "split" in cells:
+            labels = self._as_numbers("split", cells["split"])
+            sound["split"] = np.isin(labels, range(len(SPLITS)))
+            columns["split"] = np.nan_to_num(labels).astype(np.int8)
+        elif self._part.split is not None:
+            columns["split"] = np.full(len(batch.records), self._part.split, dtype=np.int8)
+        everything = np.logical_and.reduce(list(sound.values()))
+        for row in np.flatnonzero(~everything).tolist():
+            role = next(role for role, fine in sound.items() if not fine[row])
+            problem, kind = self._problem(role, cells[role][row], columns, row)
+            where = "" if self._part.path == self._malformed.path else f"{self._part.path.name}, "
+            column = self._columns[role]
+            self._malformed.add(int(batch.records[row]), f"{where}{column}: {problem}", f"{column}: {kind}")
+        self.low += int((everything & ~liked).sum())
+        kept = everything & liked
+        return columns if kept.all() else {name: column[kept] for name, column in columns.items()}
 
-def _wrong(cell: pa.Scalar, why: str) -> str:
-    """What is wrong with a cell that is not what its column should hold."""
-    text = "".join(cell_texts(cell.as_py())).strip()
-    return f"{text[:_SHOWN]!r} is {why}" if text else "there is no value"
+    def _as_text(self, role: str, cells: pa.Array) -> pa.Array:
+        return as_text(cells, self._columns[role], self._part.path)
 
+    def _as_numbers(self, role: str, cells: pa.Array) -> np.ndarray:
+        return as_numbers(cells, self._columns[role], self._part.path, decimal_comma=self._file.decimal_comma)
 
-def _read_batch(
-    part: Part, batch: Batch, malformed: MalformedRecords, users: dict[str, int], items: dict[str, int]
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The columns of the records that count, and of all sound records whether their rating counts."""
-    ids = {name: _Ids(as_text(batch.columns[name], name, part.path)) for name in (part.user, part.item)}
-    sound = {name: column.sound for name, column in ids.items()}
-    columns: dict[str, np.ndarray] = {}
-    expected: dict[str, str] = {}
-    liked = np.ones(len(batch.records), dtype=bool)
-    if part.time is not None:
-        columns["timestamp"], sound[part.time] = as_times(batch.columns[part.time], part.time, part.path)
-        expected[part.time] = "no number and no date in ISO 8601"
-    if part.rating is not None and part.min_rating is not None:
-        ratings = as_numbers(batch.columns[part.rating], part.rating, part.path)
-        liked, sound[part.rating] = ratings >= part.min_rating, ~np.isnan(ratings)
-        expected[part.rating] = "no number"
-    if part.split_column is not None:
-        labels = as_numbers(batch.columns[part.split_column], part.split_column, part.path)
-        sound[part.split_column] = np.isin(labels, range(len(SPLITS)))
-        expected[part.split_column] = "none of 0 (train), 1 (validation) and 2 (test)"
-        columns["split"] = np.nan_to_num(labels).astype(np.int8)
-    elif part.split is not None:
-        columns["split"] = np.full(len(batch.records), part.split, dtype=np.int8)
-    everything = np.logical_and.reduce(list(sound.values()))
-    for row in np.flatnonzero(~everything).tolist():
-        name = next(name for name, fine in sound.items() if not fine[row])
-        reason = ids[name].problem(row) if name in ids else _wrong(batch.columns[name][row], expected[name])
-        where = "" if part.path == malformed.path else f"{part.path.name}, "
-        malformed.add(int(batch.records[row]), f"{where}{name}: {reason}")
-    kept = everything & liked
-    coded = {"user": ids[part.user].codes(kept, users), "item": ids[part.item].codes(kept, items)}
-    return coded | {name: column[kept] for name, column in columns.items()}, liked[everything]
+    def _problem(self, role: str, cell: pa.Scalar, codes: dict[str, np.ndarray], row: int) -> tuple[str, str]:
+        """What is wrong with a cell, and the same without what is particular to it."""
+        if role in self._ids:
+            return self._ids[role].problem(int(codes[role][row]))
+        text = "".join(cell_texts(cell.as_py())).strip()
+        if not text:
+            return "there is no value", "there is no value"
+        kind = self._times.problem(text) if role == "time" else _EXPECTED[role]
+        return f"{text[:_SHOWN]!r} is {kind}", kind

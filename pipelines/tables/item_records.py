@@ -6,27 +6,48 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from pipelines.io.raw import MalformedRecords
-from pipelines.tables.column_types import BROKEN, as_text
+from pipelines.tables.column_types import as_text
+from pipelines.tables.ids import id_of
 from pipelines.tables.table_file import ColumnFile
 
 
 def wanted_records(
-    file: ColumnFile, item: str, columns: Sequence[str], wanted: Collection[str], malformed: MalformedRecords
+    file: ColumnFile,
+    item: str,
+    columns: Sequence[str],
+    wanted: Collection[str],
+    malformed: MalformedRecords,
+    *,
+    exact: bool = True,
 ) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """The first record of each wanted item: its number, the id of column ``item``, and the cells of ``columns``.
 
-    Cells are as the file holds them, of text files bytes; see :func:`cell_texts`.
+    Cells are as the file holds them; see :func:`cell_texts`. Further records of an item are counted.
+
+    Args:
+        exact: as :func:`pipelines.tables.ids.id_of` has it.
 
     Raises:
         InputError: the file is damaged, lacks a column, or, at its end, has too many malformed records.
     """
     seen: set[str] = set()
+    repeated = 0
     for batch in file.batches([item, *(column for column in columns if column != item)], malformed):
-        for row, name in enumerate(as_text(batch.columns[item], item, file.path).to_pylist()):
-            if not name or BROKEN in name:
-                malformed.add(int(batch.records[row]), f"{item}: the id is missing or not in UTF-8")
-            elif name in wanted and name not in seen:
+        for row, text in enumerate(as_text(batch.columns[item], item, file.path).to_pylist()):
+            try:
+                name = id_of(text, exact)
+            except ValueError as problem:
+                malformed.add(int(batch.records[row]), f"{item}: {problem}", f"{item}: no valid id")
+                continue
+            if name in seen:
+                repeated += 1
+            elif name in wanted:
                 seen.add(name)
                 cells = {column: batch.columns[column][row].as_py() for column in columns}
                 yield int(batch.records[row]), name, cells
     malformed.check(file.records)
+    if repeated:
+        malformed.leave_out("another record of the same item", repeated)
+        malformed.note(
+            f"{file.path.name}: {repeated:,} more records of items described before; the first of each counts"
+        )

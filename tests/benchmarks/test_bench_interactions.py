@@ -14,7 +14,8 @@ SIZES = ["--users", "60", "--items", "40", "--interactions", "1500", "--repeats"
 def test_every_split_is_timed_beside_the_sort(capsys: pytest.CaptureFixture[str]) -> None:
     bench_interactions.main([*SIZES, "--json"])
     report = json.loads(capsys.readouterr().out)
-    assert [result["what"] for result in report["results"]] == [bench_interactions.SORT, *bench_interactions.SPLITS]
+    expected = [bench_interactions.SORT, bench_interactions.READ, *bench_interactions.SPLITS]
+    assert [result["what"] for result in report["results"]] == expected
     assert report["results"][0]["ratio"]["median"] == 1
     assert all(result["seconds"]["low"] > 0 for result in report["results"])
     assert report["bytes"]["peak"] >= report["bytes"]["with raw interactions"] > 0

@@ -1,0 +1,168 @@
+"""Text files as blocks of whole lines in UTF-8, whatever encoding they are in."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from charset_normalizer import from_bytes
+
+from pipelines.errors import InputError, UsageError
+from pipelines.io.files import read_problem
+from pipelines.io.raw import LONGEST_LINE, is_gzip
+
+BROKEN = "\uffff"
+"""Stands in texts for bytes that are not in the encoding of their file; a noncharacter, which no text holds."""
+
+BLOCK = 16 * 2**20
+"""Bytes of a file read at a time."""
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16 does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SINGLE_BYTE = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r"]
+_MULTI_BYTE = ["shift_jis", "euc_jp", "gb18030", "big5", "cp949"]
+_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_FOREIGN = re.compile(rb"[\x80-\xff]")
+_FOREIGN_RUN = re.compile(rb"[\x80-\xff]+")
+_LONG = 3
+_SAMPLE = 2**16
+_EVIDENCE = 3
+"""Bytes beyond ASCII from which an encoding can be told."""
+_MIXED = 50
+"""Of so many bytes in another encoding, one that is UTF-8 by chance is nothing strange."""
+_SHOWN = 40
+
+
+def _mark(problem: UnicodeError) -> tuple[str, int]:
+    return BROKEN, cast(UnicodeDecodeError, problem).end
+
+
+codecs.register_error("pipelines.broken", _mark)
+
+
+def text_blocks(
+    path: Path, encoding: str | None = None, note: Callable[[str], None] = lambda _: None
+) -> Iterator[bytes]:
+    """Stream a plain or gzip file as UTF-8 without a byte order mark, in blocks of whole lines that end in ``\\n``.
+
+    Bytes that cannot be decoded become :data:`BROKEN`.
+
+    Args:
+        encoding: of the file; by default UTF-8, or as a byte order mark says, or found out where it is neither.
+        note: is told the encoding that was found out.
+
+    Raises:
+        InputError: the file cannot be read, its gzip data are damaged, or a line is longer than LONGEST_LINE.
+        UsageError: there is no such encoding.
+    """
+    chunks = _chunks(path)
+    first = next(chunks, b"")
+    named = encoding or next((name for mark, name in _BOMS if first.startswith(mark)), None)
+    chunks = chain([first], chunks)
+    blocks = _whole_lines(_decoded(chunks, named) if named else chunks, path)
+    finder = _Finder(path, note)
+    for number, block in enumerate(blocks):
+        text = block if named else finder.utf8(block)
+        yield text if number else text.removeprefix(codecs.BOM_UTF8)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    done = 0
+    try:
+        with cast(BinaryIO, gzip.open(path, "rb") if is_gzip(path) else path.open("rb")) as file:
+            while chunk := file.read(BLOCK):
+                yield chunk
+                done += len(chunk)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
+        raise InputError(
+            f"{path} is damaged or cut off after byte {done:,} ({problem}); get the file again."
+        ) from problem
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+
+
+def _decoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    try:
+        b" ".decode(encoding, "replace")
+    except LookupError:
+        raise UsageError(
+            f"There is no encoding {encoding!r}; --encoding expects one such as cp1252 or utf-16."
+        ) from None
+    decoder = codecs.getincrementaldecoder(encoding)("pipelines.broken")
+    for chunk in chunks:
+        yield decoder.decode(chunk).encode()
+    yield decoder.decode(b"", final=True).encode()
+
+
+def _whole_lines(chunks: Iterable[bytes], path: Path) -> Iterator[bytes]:
+    rest, old_mac = b"", None
+    for chunk in chunks:
+        if old_mac is None:
+            old_mac = b"\r" in chunk and b"\n" not in chunk
+        text = rest + (chunk.replace(b"\r", b"\n") if old_mac else chunk)
+        end = text.rfind(b"\n") + 1
+        if end:
+            yield text[:end]
+        rest = text[end:]
+        if len(rest) > LONGEST_LINE:
+            raise InputError(f"{path} is not a sound table: a record is longer than {LONGEST_LINE:,} bytes.")
+    if rest:
+        yield rest
+
+
+class _Finder:
+    """Makes UTF-8 of blocks that should be UTF-8; finds their encoding out where they are not."""
+
+    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
+        self._path, self._note = path, note
+        self._found: str | None = None
+
+    def utf8(self, block: bytes) -> bytes:
+        if block.isascii():
+            return block
+        try:
+            block.decode()
+            return block
+        except UnicodeDecodeError:
+            return block.decode(self._encoding(block), "pipelines.broken").encode()
+
+    def _encoding(self, block: bytes) -> str:
+        """UTF-8 where too little speaks for another, or where some of the block is UTF-8 and the rest is not."""
+        sequences, others = _SEQUENCE.subn(b"", block)[1], len(_FOREIGN.findall(_SEQUENCE.sub(b"", block)))
+        found = self._found or (_likeliest(block) if others >= _EVIDENCE else None)
+        if found is None or (found not in _MULTI_BYTE and sequences > others // _MIXED):
+            return "utf-8"
+        if self._found is None:
+            self._found = found
+            line = next(line for line in block.split(b"\n") if not line.isascii()).decode(found, "replace")
+            self._note(
+                f"{self._path.name} is not in UTF-8 but, it seems, in {found}: {line.strip()[:_SHOWN]!r}; if that "
+                "is wrong, name the encoding with --encoding"
+            )
+        return found
+
+
+def _likeliest(block: bytes) -> str | None:
+    """The encoding of a block; of several that are as likely, that of western Europe."""
+    sample = b"\n".join(line for line in block[: 64 * _SAMPLE].split(b"\n") if not line.isascii())
+    if len(sample) > _SAMPLE:
+        sample = sample[: sample.rfind(b"\n", 0, _SAMPLE)] or sample[:_SAMPLE]
+    runs = _FOREIGN_RUN.findall(sample)
+    # In western text, such bytes stand alone between ASCII letters.
+    multi_byte = _MULTI_BYTE if len(b"".join(runs)) >= _LONG * len(runs) else []
+    matches = from_bytes(sample, cp_isolation=[*_SINGLE_BYTE, *multi_byte])
+    best = matches.best()
+    if best is None:
+        return None
+    equal = [match for match in matches if (match.chaos, match.coherence) == (best.chaos, best.coherence)]
+    names = {name for match in equal for name in match.could_be_from_charset}
+    return _SINGLE_BYTE[0] if _SINGLE_BYTE[0] in names else best.encoding

@@ -1,0 +1,103 @@
+"""Ids of users and items as tables write them: padded, missing, whole numbers with a fraction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.io.raw import check_id
+
+MISSING = frozenset({"", "nan", "NaN", "NULL", "null", "None", "NA", "<NA>"})
+"""Words that say that there is no id."""
+
+_NONE = "the id is missing"
+_WHOLE = re.compile(r"[0-9]+(\.0)?")
+
+
+def id_of(text: str | None, exact: bool = False) -> str:
+    """The id that a cell holds, without white space around it.
+
+    Args:
+        exact: take every text as it is; only an empty one is none.
+
+    Raises:
+        ValueError: there is none, or it can be none.
+    """
+    name = (text or "") if exact else (text or "").strip()
+    if not name or (name in MISSING and not exact):
+        raise ValueError(f"{_NONE} ({name})" if name else _NONE)
+    return check_id(name)
+
+
+def are_whole_numbers(ids: Iterable[str]) -> bool:
+    """Whether ids are whole numbers, some of them like 12.0: as pandas writes a column where one was missing."""
+    fraction = False
+    for name in ids:
+        match = _WHOLE.fullmatch(name)
+        if not match:
+            return False
+        fraction = fraction or match[1] is not None
+    return fraction
+
+
+class IdColumn:
+    """The ids of a column, coded in the order in which they appear; each distinct text is looked at once.
+
+    Args:
+        exact: as :func:`id_of` has it.
+    """
+
+    def __init__(self, exact: bool = False) -> None:
+        self._exact = exact
+        self._texts = pa.array([], pa.string())
+        self._codes_of_texts = np.zeros(0, dtype=np.int32)
+        self._codes: dict[str, int] = {}
+        self._problems: list[tuple[str, str]] = []
+
+    def codes(self, texts: pa.Array) -> np.ndarray:
+        """The codes of ``texts``, int32 [n]; below 0 where there is no id: see :meth:`problem`."""
+        places = pc.index_in(texts, value_set=self._texts)
+        if places.null_count:
+            is_new = places.is_null()
+            new = texts.filter(is_new)
+            distinct = new.unique()
+            found = pc.index_in(new, value_set=distinct).cast(pa.int64())
+            places = pc.replace_with_mask(places, is_new, pc.add(found, len(self._texts)).cast(pa.int32()))
+            self._texts = pa.concat_arrays([self._texts, distinct])
+            codes = [self._code(text) for text in distinct.to_pylist()]
+            self._codes_of_texts = np.append(self._codes_of_texts, np.array(codes, dtype=np.int32))
+        return self._codes_of_texts[np.asarray(places)]
+
+    def _code(self, text: str | None) -> int:
+        """The code of a text that is new."""
+        try:
+            name = id_of(text, self._exact)
+        except ValueError as problem:
+            kind = _NONE if str(problem).startswith(_NONE) else "the id is not valid"
+            self._problems.append((str(problem), kind))
+            return -len(self._problems)
+        return self._codes.setdefault(name, len(self._codes))
+
+    def problem(self, code: int) -> tuple[str, str]:
+        """Why a code is below 0, and the same without what is particular to the text."""
+        return self._problems[-code - 1]
+
+    def used(self, codes: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """Renumber codes so that all of them occur: int32 [n] from 0, and the id of each."""
+        occurs = np.zeros(len(self._codes), dtype=bool)
+        occurs[codes] = True
+        renumbered = (np.cumsum(occurs) - 1).astype(np.int32)
+        return renumbered[codes], [name for name, is_used in zip(self._codes, occurs.tolist(), strict=True) if is_used]
+
+
+def without_fractions(codes: np.ndarray, ids: Sequence[str]) -> tuple[np.ndarray, Sequence[str]]:
+    """Make 12 of 12.0 where all ids are whole numbers: the codes, int32 [n], and the id of each."""
+    if not are_whole_numbers(ids):
+        return codes, ids
+    code_of: dict[str, int] = {}
+    merged = [code_of.setdefault(name.removesuffix(".0"), len(code_of)) for name in ids]
+    return np.array(merged, dtype=np.int32)[codes], list(code_of)

@@ -1,0 +1,62 @@
+"""Parquet files as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import InputError
+from pipelines.io.raw import MalformedRecords
+from pipelines.tables.batch import Batch, without_broken
+
+_ROWS = 2**16
+
+
+class ParquetTable:
+    """A parquet file; columns keep their types, but for bytes, which are texts.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+
+    decimal_comma = False
+
+    def __init__(self, path: Path) -> None:
+        self.records = 0
+        self._path = path
+        try:
+            with pq.ParquetFile(path) as file:
+                self.names = list(file.schema_arrow.names)
+        except Exception as problem:  # see pipelines.prepared.storage: damage shows in many ways
+            raise InputError(f"{path} cannot be read as parquet: it is damaged or truncated.") from problem
+
+    def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
+        """Stream ``columns``; the first record has number 2, as below a header."""
+        with pq.ParquetFile(self._path) as file:
+            for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns)):
+                numbers = np.arange(self.records, self.records + len(batch)) + 2
+                self.records += len(batch)
+                cells = {column: _texts(batch.column(column)) for column in columns}
+                yield without_broken(Batch(numbers, cells), malformed)
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    """Texts and bytes as texts in UTF-8, which parquet does not check; other columns as they are."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _texts(column.dictionary_decode())
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    if not any(test(kind) for test in (*tests, pa.types.is_string_view, pa.types.is_binary_view)):
+        if pa.types.is_nested(kind):
+            column.validate(full=True)  # also of its texts
+        return column
+    column = column.cast(pa.binary())
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts = (value and value.decode("utf-8", "pipelines.broken") for value in column.to_pylist())
+        return pa.array(texts, pa.string())

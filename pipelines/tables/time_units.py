@@ -1,0 +1,62 @@
+"""The units of times that are numbers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+_UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+_FIRST, _LAST = 100_000_000, 4_200_000_000
+"""In seconds, from 1973 to 2103: the numbers whose unit can be told."""
+_DAY = 86_400
+
+
+def in_one_unit(times: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Bring times to one unit where they are in several, and say what is strange about them.
+
+    Numbers are taken for seconds, milliseconds, microseconds or nanoseconds since 1970 where that makes a time from
+    1973 to 2103; the finest unit that occurs becomes that of all, but for nanoseconds, which become microseconds.
+
+    Args:
+        times: int64 [n].
+
+    Returns:
+        The times, int64 [n], and what is to be said: of several units, of times before 1970 or yet to come.
+    """
+    if not len(times):
+        return times, []
+    low, high = int(times.min()), int(times.max())
+    units = [unit for unit in range(len(_UNITS)) if _within(low, unit) and _within(high, unit)]
+    said: list[str] = []
+    if not units:
+        rows = {unit: _within(times, unit) for unit in range(len(_UNITS))}
+        units = [unit for unit, within in rows.items() if within.any()]
+        if len(units) > 1:
+            common = min(units[-1], _UNITS.index("microseconds"))
+            counts = " and ".join(f"{rows[unit].sum():,} in {_UNITS[unit]}" for unit in units)
+            said.append(f"times are in several units, {counts}; all were read as {_UNITS[common]}")
+            times = times.copy()
+            for unit in units:
+                factor = 1000 ** abs(common - unit)
+                part = times[rows[unit]]
+                times[rows[unit]] = part * factor if unit <= common else part // factor
+            units = [common]
+    if units:
+        said += _strange(times, 1000 ** units[0])
+    return times, said
+
+
+def _within(times: Any, unit: int) -> Any:
+    """Whether a time, or each of an array, lies in the years whose unit can be told."""
+    size = abs(times)
+    return (size >= _FIRST * 1000**unit) & (size < _LAST * 1000**unit)
+
+
+def _strange(times: np.ndarray, second: int) -> list[str]:
+    """What is to be said of times in one unit, a second being so many of it."""
+    early = int((times < _DAY * second).sum())
+    late = int((times > (int(time.time()) + _DAY) * second).sum())
+    said = [f"{early:,} times lie before 1970-01-02"] if early else []
+    return [*said, f"{late:,} times lie in the future"] if late else said
