@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Protocol
 import pandas as pd
 
 from pipelines.download.fetch import fetch
-from pipelines.download.progress import Transfer
 from pipelines.entries import DatasetEntry, TableOptions
 from pipelines.features.build import FeatureBuilder
 from pipelines.interactions import split_interactions
@@ -185,14 +184,15 @@ def obtain(recipe: Recipe, role: str, reporter: Reporter) -> Path:
         InputError: it is not to be had.
     """
 
-    def show(transfer: Transfer) -> None:
-        reporter.bar(transfer.name, transfer.done, transfer.total, "bytes")
-
     remote = recipe.entry.files[role].remote()
+
+    def show(done: int, total: int | None) -> None:
+        reporter.bar(remote.name, done, total, "bytes")
+
     unpacked = recipe.raw_dir / remote.name.removesuffix(".gz")
     if remote.sha256 is None and not (recipe.raw_dir / remote.name).exists() and unpacked.is_file():
         return unpacked
-    return fetch(remote, recipe.raw_dir, offline=recipe.offline, progress=show, report=reporter.line).path
+    return fetch(remote, recipe.raw_dir, offline=recipe.offline, progress=show, report=reporter.line)
 
 
 def hashes_by_name(paths: Mapping[str, Path], work: WorkFolder) -> dict[str, str]:

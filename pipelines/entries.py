@@ -7,8 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from pipelines.download.checks import Kind
-from pipelines.download.fetch import RemoteFile
+from pipelines.download.checks import Kind, RemoteFile
 from pipelines.prepared.manifest import Count, Sha256
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -1,4 +1,4 @@
-"""Name and version of this program, as manifests and the nodes of a cluster state them."""
+"""Name and version of this program, as manifests, requests and the nodes of a cluster state them."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def created_by() -> str:
         return f"mmssl {importlib.metadata.version('mmssl')}"
     except importlib.metadata.PackageNotFoundError:
         return "mmssl, not installed"
+
+
+def user_agent() -> str:
+    """Return the name of this program among servers."""
+    return created_by().partition(",")[0].replace(" ", "/")

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.io.files import read_problem, write_bytes, write_problem
+from pipelines.io.files import write_bytes
+
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+
+
+def parse_content_range(text: str | None) -> tuple[int, int, int | None] | None:
+    """Return first byte, last byte and size (None for ``*``) of a Content-Range; None where it is not a sound one."""
+    match = _RANGE.fullmatch((text or "").strip())
+    if match is None:
+        return None
+    first, last = int(match[1]), int(match[2])
+    total = None if match[3] == "*" else int(match[3])
+    return (first, last, total) if first <= last and (total is None or last < total) else None
 
 
 class Origin(BaseModel):
-    """Where a file comes from, which version of it, and, once it is whole, its hash."""
+    """The version of a remote file and, once it is whole, its hash."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,8 +35,8 @@ class Origin(BaseModel):
     sha256: str | None = None
 
     def condition(self) -> str | None:
-        """What an If-Range header should say: the strong ETag or the date; None where the server gave neither."""
-        strong = self.etag if self.etag and not self.etag.startswith("W/") else None
+        """Return the value of an If-Range header: the strong ETag or the date; None where neither is known."""
+        strong = self.etag if self.etag and self.etag.isascii() and not self.etag.startswith("W/") else None
         return strong or self.last_modified
 
     def contradicts(self, other: Origin) -> bool:
@@ -34,9 +47,9 @@ class Origin(BaseModel):
 
 
 class Partial:
-    """The half of ``target`` that has come, in ``.NAME.part`` beside it, and its origin in ``.NAME.origin.json``.
+    """The part of ``target`` that has come, in ``.NAME.part`` beside it, and its origin in ``.NAME.origin.json``.
 
-    Killed at any moment, the two fit together: the half is emptied before the origin changes, and only grows after.
+    Killed at any moment, the two fit together: the part is emptied before the origin changes, and only grows after.
     """
 
     def __init__(self, target: Path) -> None:
@@ -45,25 +58,18 @@ class Partial:
         self.record = target.with_name(f".{target.name}.origin.json")
 
     def size(self) -> int:
-        """How many bytes have come."""
-        try:
-            return self.path.stat().st_size
-        except FileNotFoundError:
-            return 0
-        except OSError as problem:
-            raise read_problem(self.path, problem) from problem
+        """Return how many bytes have come."""
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def origin(self) -> Origin | None:
-        """Where the bytes come from; None where that is not known."""
+        """Return where the bytes come from; None where that is not known."""
         try:
             return Origin.model_validate_json(self.record.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        except OSError as problem:
-            raise read_problem(self.record, problem) from problem
 
     def usable(self, url: str | None) -> Origin | None:
-        """The origin of what has come, if it can be continued; from ``url`` alone unless that is None."""
+        """Return the origin of what has come if it can be continued: from ``url`` alone unless that is None."""
         origin, size = self.origin(), self.size()
         if origin is None or not size or (origin.bytes is not None and size > origin.bytes):
             return None
@@ -71,10 +77,7 @@ class Partial:
 
     def begin(self, origin: Origin) -> None:
         """Start anew, with nothing, from ``origin``."""
-        try:
-            self.path.open("wb").close()
-        except OSError as problem:
-            raise write_problem(self.target, problem) from problem
+        self.path.open("wb").close()
         self._note(origin)
 
     def discard(self) -> None:
@@ -82,18 +85,11 @@ class Partial:
         self.path.unlink(missing_ok=True)
 
     def complete(self, origin: Origin) -> None:
-        """Make the whole file appear in its place.
-
-        Raises:
-            InputError: it cannot be written.
-        """
+        """Move the whole file to its place."""
         self._note(origin)
-        try:
-            with self.path.open("r+b") as file:
-                os.fsync(file.fileno())
-            self.path.replace(self.target)
-        except OSError as problem:
-            raise write_problem(self.target, problem) from problem
+        with self.path.open("r+b") as file:
+            os.fsync(file.fileno())
+        self.path.replace(self.target)
 
     def _note(self, origin: Origin) -> None:
         write_bytes(self.record, origin.model_dump_json(indent=2).encode() + b"\n")

@@ -6,14 +6,14 @@ import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipelines.download.connections import WebProblem, time_limit
-from pipelines.download.web import body, clean_url, declared_length, open_url
+from pipelines.download.addresses import WebProblem, clean_url
 from pipelines.io.files import read_problem, write_bytes
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -49,11 +49,11 @@ class Limits:
 
 
 class Passing(str):
-    """Why a picture is not there now, though it may be later: no network, a server in trouble, or nobody asked."""
+    """Why a picture is not at hand now, though it may be later: no network, a server in trouble, or nobody asked."""
 
 
 def image_path(folder: Path, url: str) -> Path:
-    """Where the picture of ``url`` is kept: named by a hash, since an address can hold anything."""
+    """Return the place of the picture of ``url``: named by a hash, since an address can hold anything."""
     name = hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest()
     return folder / name[:2] / name
 
@@ -82,9 +82,16 @@ def fetch_images(
     Raises:
         InputError: ``folder`` cannot be written. A picture that cannot be had is no error.
     """
-    run = _Run(folder, limits, progress, dict.fromkeys(urls, ""))
+    results: dict[str, Path | str] = dict.fromkeys(urls, "")
     hosts: dict[str, _Host] = {}
-    for url in run.results:
+    done = 0
+
+    def finish(url: str, result: Path | str) -> None:
+        nonlocal done
+        results[url], done = result, done + 1
+        progress(done, len(results))
+
+    for url in results:
         known = _kept(folder, url)
         if known is None and offline:
             known = Passing("is not at hand, and nothing is fetched offline")
@@ -94,13 +101,15 @@ def fetch_images(
             except WebProblem as problem:
                 known = str(problem)
         if known is not None:
-            run.finish(url, known)
-    _fetch_all(run, list(hosts.values()))
-    return run.results
+            finish(url, known)
+    with closing(_fetch_all(list(hosts.values()), limits)) as fetched:
+        for url, answer in fetched:
+            finish(url, _keep(image_path(folder, url), answer))
+    return results
 
 
 def _kept(folder: Path, url: str) -> Path | str | None:
-    """What an earlier run left: the picture or the reason why there is none."""
+    """Return what an earlier run left: the picture or the reason why there is none."""
     path = image_path(folder, url)
     try:
         if path.exists():
@@ -123,7 +132,7 @@ class _Host:
     last_problem: str = ""
 
     def turn(self, delay: float) -> float:
-        """Seconds to wait before the next request to the host may start."""
+        """Return the seconds to wait before the next request to the host may start."""
         with self.lock:
             now = time.monotonic()
             start = max(now, self.next_start)
@@ -141,97 +150,79 @@ class _Host:
             self.next_start = max(self.next_start, time.monotonic() + min(pause, limits.longest_wait))
 
 
-class _Run:
-    """What the threads share."""
-
-    def __init__(
-        self, folder: Path, limits: Limits, progress: Callable[[int, int], None], results: dict[str, Path | str]
-    ) -> None:
-        self.folder, self.limits, self.results = folder, limits, results
-        self.stop = threading.Event()
-        self._progress, self._done, self._lock = progress, 0, threading.Lock()
-
-    def finish(self, url: str, result: Path | str) -> None:
-        """Note what became of ``url``."""
-        with self._lock:
-            self.results[url] = result
-            self._done += 1
-            self._progress(self._done, len(self.results))
-
-    def keep(self, path: Path, content: bytes) -> None:
-        """Write a file, one at a time."""
-        with self._lock:
-            write_bytes(path, content)
-
-
-def _fetch_all(run: _Run, hosts: list[_Host]) -> None:
-    """Empty the queues of the hosts, each in as many threads as it may have, the first thread of each before others."""
-    with ThreadPoolExecutor(run.limits.workers) as pool:
-        threads = [
-            pool.submit(_drain, run, host)
-            for number in range(run.limits.per_host)
-            for host in hosts
-            if len(host.urls) > number
-        ]
+def _fetch_all(hosts: list[_Host], limits: Limits) -> Generator[tuple[str, bytes | WebProblem]]:
+    """Yield each address with its picture or why there is none, as they come; hosts take turns."""
+    stop = threading.Event()
+    # A host stands here once for each request that it may have at one time and has not.
+    free = deque(host for number in range(limits.per_host) for host in hosts if len(host.urls) > number)
+    running: dict[Future[bytes | WebProblem], tuple[str, _Host]] = {}
+    with ThreadPoolExecutor(limits.workers) as pool:
         try:
-            for thread in as_completed(threads):
-                thread.result()
-        except BaseException:
-            run.stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            while free or running:
+                while free and len(running) < limits.workers:
+                    host = free.popleft()
+                    if host.urls:
+                        url = host.urls.popleft()
+                        running[pool.submit(_fetch_one, url, host, limits, stop)] = url, host
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    url, host = running.pop(future)
+                    free.append(host)
+                    yield url, future.result()
+        finally:
+            stop.set()
 
 
-def _drain(run: _Run, host: _Host) -> None:
-    while not run.stop.is_set():
-        try:
-            url = host.urls.popleft()
-        except IndexError:
-            return
-        run.finish(url, _fetch_one(run, host, url))
-
-
-def _fetch_one(run: _Run, host: _Host, url: str) -> Path | str:
-    limits, path = run.limits, image_path(run.folder, url)
+def _fetch_one(url: str, host: _Host, limits: Limits, stop: threading.Event) -> bytes | WebProblem:
     for attempt in range(1, limits.attempts + 1):
         if host.failures >= limits.give_up_after:
-            return Passing(f"is on a host that failed {host.failures} times in a row: it {host.last_problem}")
-        if run.stop.wait(host.turn(limits.delay)):
+            reason = f"is on a host that failed {host.failures} times in a row: it {host.last_problem}"
+            return WebProblem(reason, temporary=True)
+        if stop.wait(host.turn(limits.delay)):
             break
         try:
             picture = _get(url, limits)
         except WebProblem as problem:
             host.note(problem, limits)
-            if problem.status in _GONE:
-                run.keep(path.with_suffix(".reason"), str(problem).encode())
             if not problem.temporary or attempt == limits.attempts:
-                return Passing(problem) if problem.temporary else str(problem)
+                return problem
         else:
             host.note(None, limits)
-            run.keep(path, picture)
-            return path
-    return Passing("was not asked for, because the run was stopped")
+            return picture
+    return WebProblem("was not asked for, because the run was stopped", temporary=True)
+
+
+def _keep(path: Path, answer: bytes | WebProblem) -> Path | str:
+    """Write a picture, or the reason why there will never be one."""
+    if isinstance(answer, bytes):
+        write_bytes(path, answer)
+        return path
+    if answer.status in _GONE:
+        write_bytes(path.with_suffix(".reason"), str(answer).encode())
+    return Passing(answer) if answer.temporary else str(answer)
 
 
 def _get(url: str, limits: Limits) -> bytes:
-    """The picture at ``url``.
+    """Return the picture at ``url``.
 
     Raises:
         WebProblem: there is none within the limits.
     """
-    with (
-        time_limit(limits.seconds),
-        open_url(
-            url, timeout=limits.timeout, redirects=limits.redirects, allow_private=limits.allow_private
-        ) as response,
-    ):
-        kind = response.headers.get_content_type()
-        if "Content-Type" in response.headers and not kind.startswith("image/") and kind not in _UNTYPED:
+    from pipelines.download.web import open_url  # slow to import; most pictures are at hand
+
+    with open_url(
+        url,
+        timeout=limits.timeout,
+        seconds=limits.seconds,
+        redirects=limits.redirects,
+        allow_private=limits.allow_private,
+    ) as answer:
+        kind = answer.content_type
+        if kind and not kind.startswith("image/") and kind not in _UNTYPED:
             raise WebProblem(f"is of the type {kind}, no picture")
-        if (declared_length(response) or 0) > limits.most_bytes:
-            raise WebProblem(f"has {declared_length(response):,} bytes; at most {limits.most_bytes:,} are fetched")
+        if (answer.length or 0) > limits.most_bytes:
+            raise WebProblem(f"has {answer.length:,} bytes; at most {limits.most_bytes:,} are fetched")
         picture = bytearray()
-        for piece in body(response, timeout=limits.timeout):
+        for piece in answer.body():
             picture += piece
             if len(picture) > limits.most_bytes:
                 raise WebProblem(f"has more than the {limits.most_bytes:,} bytes that are fetched at most")

@@ -2,186 +2,223 @@
 
 from __future__ import annotations
 
-import http.client
-import importlib.metadata
+import math
 import re
+import socket
+import ssl
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
-from functools import cache
-from http.client import HTTPResponse
-from urllib.error import HTTPError
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
+from typing import Any, cast
 
-from pipelines.download.connections import WebProblem, check_name, explain, opener
+import httpx2
 
-CHUNK = 2**18
+from pipelines.download.addresses import WebProblem, clean_url, private_address, private_name, redirected
+from pipelines.version import user_agent
+
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TOO_BUSY = (408, 425, 429)
+_READ = 2**16
 # Fewer bytes than this in the time after which a silent server is given up count as silence too.
 _SILENCE = 1024
-_HOST = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]+", re.ASCII)
-_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+_ERRORS = (OSError, ValueError, ImportError, httpx2.HTTPError, httpx2.InvalidURL)
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 
+class Answer:
+    """The answer to a request, its body still to come, and the connection that brings it.
+
+    The connection ends at a deadline, since a server that sends a byte now and then never meets a timeout. It leads
+    to no private address if it is ``public_only``; ``private`` is a phrase on the address if it leads to one.
+    """
+
+    response: httpx2.Response
+
+    def __init__(
+        self, url: str, timeout: float, seconds: float, deadline: float, *, public_only: bool, exact: bool
+    ) -> None:
+        self.host, self.timeout, self.seconds, self.deadline = httpx2.URL(url).raw_host, timeout, seconds, deadline
+        self.public_only, self.exact = public_only, exact
+        self.private: str | None = None
+        self._largest_read = 1 if exact else _READ  # so that nothing of the body comes with the head
+        self._direct, self._received, self._ended, self._begun = True, 0, False, False
+
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Hear of a step of the connection, as an extension of httpx2; what is raised ends it."""
+        if event == "connection.connect_tcp.started":
+            self._direct = info["host"].encode() == self.host  # a proxy is the user's own, wherever it is
+        elif event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            stream = info["return_value"]
+            # The address that was reached counts, not what the name meant a moment ago.
+            self.private = private_address(stream.get_extra_info("server_addr")[0]) if self._direct else None
+            if self.private and self.public_only:
+                stream.close()
+                raise WebProblem(self.private)
+            stream.read = partial(self._read, stream.read)
+
+    def _read(self, read: Callable[[int, float], bytes], max_bytes: int, timeout: float) -> bytes:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        data = read(min(max_bytes, self._largest_read), min(timeout, left))
+        self._received, self._ended = self._received + len(data), not data
+        return data
+
+    def begin(self, response: httpx2.Response, deadline: float) -> None:
+        """Take the head of the answer; the body has to end at ``deadline``."""
+        if not self._received:
+            raise WebProblem("cannot be asked safely: this version of httpx2 does not tell of its connections")
+        self.response, self.deadline, self._begun = response, deadline, True
+        self._received, self._largest_read = 0, _READ
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn the errors of a ``with`` block into phrases."""
+        try:
+            yield
+        except _ERRORS as problem:
+            if time.monotonic() >= self.deadline:
+                raise WebProblem(f"took longer than {self.seconds:.0f} seconds", temporary=True) from problem
+            # What sends something else than HTTP before it hangs up is no web server.
+            if self._ended and (self._begun or not self._received):
+                raise WebProblem("broke the connection off", temporary=True) from problem
+            raise explain(problem) from problem
+
+    @property
+    def length(self) -> int | None:
+        """The bytes that it declares; None where it declares none that count."""
+        headers = self.response.headers
+        text = headers.get("Content-Length", "") if "Transfer-Encoding" not in headers else ""
+        return int(text) if _NUMBER.fullmatch(text) else None
+
+    @property
+    def content_type(self) -> str:
+        """Type and subtype without parameters; empty where it declares none."""
+        return self.response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def body(self, before: int = 0) -> Iterator[bytes]:
+        """Yield the bytes as they come.
+
+        Args:
+            before: bytes of the file that came before those of this answer, for what is said of the whole.
+
+        Raises:
+            WebProblem: the connection breaks or stalls, fewer bytes come than declared, or more.
+        """
+        length, done, mark, since = self.length, 0, 0, time.monotonic()
+        try:
+            with self.explained():
+                # Unlike iter_raw(), it does not close the connection at the end of the body.
+                for piece in cast(httpx2.SyncByteStream, self.response.stream):
+                    done += len(piece)
+                    yield piece
+                    if (now := time.monotonic()) - since > self.timeout:
+                        if done - mark < _SILENCE:
+                            raise TimeoutError
+                        mark, since = done, now
+        except WebProblem as problem:
+            if length is None or not self._ended:
+                raise
+            whole = f"{before + done:,} of {before + length:,} bytes"
+            raise WebProblem(f"broke off after {whole}", temporary=True) from problem
+        if self.exact and length is not None and self._goes_on(length):
+            raise WebProblem(f"sends more than the {before + length:,} bytes that it announces")
+
+    def _goes_on(self, length: int) -> bool:
+        """Whether more bytes follow the declared ones."""
+        try:
+            stream = self.response.extensions["network_stream"]
+            return self._received > length or stream.read(1, min(self.timeout, 1)) != b""
+        except Exception:  # of the core of httpx2: a connection that stays open, or breaks
+            return False
+
+
+@contextmanager
 def open_url(
     url: str,
-    *,
     headers: Mapping[str, str] | None = None,
+    *,
     timeout: float = 30,
+    seconds: float = 120,
+    head_only: bool = False,
     redirects: int = 5,
     allow_private: bool = True,
-) -> HTTPResponse:
+    exact: bool = False,
+) -> Iterator[Answer]:
     """Ask for ``url`` and follow its redirects; the answer is of status 200, or 206 if ``headers`` have a Range.
 
     Args:
         timeout: seconds of silence after which the server is given up.
+        seconds: for all of it, or for what comes before the body if ``head_only``.
         redirects: how many are followed.
-        allow_private: whether the host may be this machine or one of a private network.
+        allow_private: let the host be this machine or one of a private network; only such a host may redirect to
+            another one.
+        exact: look behind the declared end of the body as well.
 
     Raises:
         WebProblem: there is no such answer.
     """
-    headers, seen = dict(headers or {}), set()
+    deadline, seen = time.monotonic() + seconds, set()
+    sent = {"User-Agent": user_agent(), "Accept-Encoding": "identity", "Connection": "close", **(headers or {})}
     for _ in range(redirects + 1):
         url = clean_url(url)
-        if not allow_private:
-            check_name(url)
+        private = private_name(url)
+        if private and not allow_private:
+            raise WebProblem(private)
         seen.add(url)
-        request = urllib.request.Request(url, headers={"User-Agent": user_agent(), **headers})
-        try:
-            response: HTTPResponse = opener(allow_private).open(request, timeout=timeout)
-        except HTTPError as answer:
-            answer.close()
-            if answer.code not in _REDIRECTS:
-                raise _refusal(answer) from None
-            url = redirected(url, answer.headers.get("Location"))
+        answer = Answer(url, timeout, seconds, deadline, public_only=not allow_private, exact=exact)
+        with ExitStack() as stack:
+            with answer.explained():
+                client = stack.enter_context(httpx2.Client(verify=tls(), timeout=timeout))
+                request = client.stream("GET", url, headers=sent, extensions={"trace": answer.trace})
+                response = stack.enter_context(request)
+            status = response.status_code
+            if status == 200 or (status == 206 and "Range" in sent):
+                answer.begin(response, math.inf if head_only else deadline)
+                yield answer
+                return
+            if status not in _REDIRECTS:
+                raise _refusal(response)
+            url = redirected(url, response.headers.get("Location"))
             if url in seen:
-                raise WebProblem("redirects in a circle") from None
-            continue
-        except (OSError, http.client.HTTPException, ValueError) as problem:
-            raise explain(problem) from problem
-        if response.status == 200 or (response.status == 206 and "Range" in headers):
-            return response
-        response.close()
-        raise WebProblem(f"answered {response.status} {response.reason} instead of a file", status=response.status)
+                raise WebProblem("redirects in a circle")
+            allow_private = allow_private and bool(private or answer.private)
     raise WebProblem(f"redirects more than {redirects} times")
 
 
-def body(response: HTTPResponse, *, timeout: float, trust_length: bool = True, before: int = 0) -> Iterator[bytes]:
-    """The bytes of an answer as they come, no more than it declares.
-
-    Args:
-        timeout: seconds in which next to nothing comes, after which the server is given up.
-        trust_length: False looks behind the declared end as well.
-        before: bytes of the file that came before those of this answer, for what is said of the whole.
-
-    Raises:
-        WebProblem: the connection breaks or stalls, fewer bytes come than declared, or more.
-    """
-    length = declared_length(response)
-    # http.client closes at the declared end; whether more follows can be seen only from before it.
-    end = None if length is None else max(length - (not trust_length), 0)
-    done, mark, since = 0, 0, time.monotonic()
-    try:
-        while end is None or done < end:
-            piece = response.read1(CHUNK if end is None else min(CHUNK, end - done))
-            if not piece:
-                break
-            done += len(piece)
-            yield piece
-            if (now := time.monotonic()) - since > timeout:
-                if done - mark < _SILENCE:
-                    raise TimeoutError
-                mark, since = done, now
-        if done == end and length != end:
-            last = response.fp.read(1)
-            done += len(last)
-            yield last
-            if last and _more(response):
-                raise WebProblem(f"sends more than the {before + done:,} bytes that it announces")
-    except (OSError, http.client.HTTPException, ValueError) as problem:
-        raise explain(problem) from problem
-    if length is not None and done < length:
-        raise WebProblem(f"broke off after {before + done:,} of {before + length:,} bytes", temporary=True)
-
-
-def _more(response: HTTPResponse) -> bool:
-    try:
-        return bool(response.fp.peek(1))
-    except TimeoutError:
-        return False
-
-
-def declared_length(response: HTTPResponse) -> int | None:
-    """The Content-Length of an answer; None where it has none that counts."""
-    text = response.headers.get("Content-Length", "")
-    if response.headers.get("Transfer-Encoding") or not re.fullmatch(r"\d{1,18}", text, re.ASCII):
-        return None
-    return int(text)
-
-
-def parse_content_range(text: str | None) -> tuple[int, int, int | None] | None:
-    """First byte, last byte and total size (None for ``*``) of a Content-Range; None where it is not a sound one."""
-    match = _RANGE.fullmatch((text or "").strip())
-    if match is None:
-        return None
-    first, last = int(match[1]), int(match[2])
-    total = None if match[3] == "*" else int(match[3])
-    return (first, last, total) if first <= last and (total is None or last < total) else None
-
-
-def clean_url(url: str) -> str:
-    """``url`` as it can be sent: an http or https address, escaped where it must be, without a fragment.
-
-    Raises:
-        WebProblem: it is no such address.
-    """
-    try:
-        parts = urlsplit(url.strip())
-        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
-    except ValueError as problem:
-        raise WebProblem("is not a valid address") from problem
-    if parts.scheme not in ("http", "https"):
-        raise WebProblem(f"is not an http or https address but {parts.scheme or 'without a scheme'}")
-    if not _HOST.fullmatch(host) or "@" in parts.netloc:
-        raise WebProblem("is not a valid address")
-    place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
-    path, query = (quote(part, safe="%/:=&?~+!$,;'@()*[]|") for part in (parts.path or "/", parts.query))
-    return urlunsplit((parts.scheme, place, path, query, ""))
-
-
-def redirected(url: str, location: str | None) -> str:
-    """Where a redirect of ``url`` leads.
-
-    Raises:
-        WebProblem: nowhere, to another kind of address, or from https to http.
-    """
-    if not location:
-        raise WebProblem("redirects to nowhere")
-    try:
-        target = clean_url(urljoin(url, location))
-    except (WebProblem, ValueError) as problem:
-        raise WebProblem(f"redirects to {location[:200]!r}, which is not an http or https address") from problem
-    if url.startswith("https:") and not target.startswith("https:"):
-        raise WebProblem(f"redirects from https to {target}, which is not encrypted")
-    return target
+def _refusal(response: httpx2.Response) -> WebProblem:
+    """Return the phrase for an answer that is no file."""
+    status, wait = response.status_code, response.headers.get("Retry-After", "")
+    return WebProblem(
+        f"answered {status} {response.reason_phrase}".rstrip() + (" instead of a file" if status < 300 else ""),
+        temporary=status >= 500 or status in _TOO_BUSY,
+        status=status,
+        wait=float(wait) if _NUMBER.fullmatch(wait) else 0,
+    )
 
 
 @cache
-def user_agent() -> str:
-    """How the program names itself to servers."""
-    try:
-        return f"mmssl/{importlib.metadata.version('mmssl')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "mmssl"
+def tls() -> ssl.SSLContext:
+    """Return the certificates to trust: the system's, or those of $SSL_CERT_FILE."""
+    return httpx2.create_ssl_context()
 
 
-def _refusal(answer: HTTPError) -> WebProblem:
-    wait = answer.headers.get("Retry-After", "")
-    return WebProblem(
-        f"answered {answer.code} {answer.reason}".rstrip(),
-        temporary=answer.code >= 500 or answer.code in _TOO_BUSY,
-        status=answer.code,
-        wait=float(wait) if re.fullmatch(r"\d{1,6}", wait, re.ASCII) else 0,
-    )
+def explain(problem: Exception) -> WebProblem:
+    """Return the phrase for what a connection raised."""
+    # httpx2 raises from what its core raises, which holds what the system raised.
+    inner = (problem.__cause__ or problem).args[:1]
+    cause = inner[0] if inner and isinstance(inner[0], Exception) else problem
+    if isinstance(problem, (TimeoutError, httpx2.TimeoutException)):
+        return WebProblem("stopped answering", temporary=True)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return WebProblem(f"has a certificate that is not trusted ({cause.verify_message})")
+    if isinstance(cause, socket.gaierror):
+        return WebProblem("has a host name that cannot be resolved", temporary=True)
+    if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
+        return WebProblem("broke the connection off", temporary=True)
+    if isinstance(cause, OSError):
+        return WebProblem(f"cannot be reached ({cause.strerror or cause})", temporary=True)
+    if isinstance(problem, httpx2.ProxyError):
+        return WebProblem(f"cannot be reached (its proxy says {problem})", temporary=True)
+    return WebProblem(f"does not answer as a web server should ({str(problem)[:100] or type(problem).__name__})")

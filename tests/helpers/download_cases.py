@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipelines.download.fetch import Fetched, Patience, RemoteFile, fetch
+from pipelines.download.checks import RemoteFile
+from pipelines.download.fetch import Patience, fetch
+from pipelines.download.partial import Partial
 from pipelines.download.pictures import Limits, fetch_images, image_path
 from tests.helpers.http_server import Page
 
@@ -19,9 +21,19 @@ JPEG = b"\xff\xd8\xff\xe0" + bytes(300)
 HERE = Limits(delay=0, timeout=30, allow_private=True)
 
 
+class Fetched(NamedTuple):
+    """A file that was fetched, and the address that its record names."""
+
+    path: Path
+    sha256: str
+    url: str | None
+
+
 def get(folder: Path, *urls: str, patience: Patience = QUICK, **settings: Any) -> Fetched:
     """Fetch `a.bin`, a RemoteFile of these settings."""
-    return fetch(RemoteFile("a.bin", urls, **settings), folder, patience=patience)
+    path = fetch(RemoteFile("a.bin", urls, **settings), folder, patience=patience)
+    origin = Partial(path).origin()
+    return Fetched(path, hashlib.sha256(path.read_bytes()).hexdigest(), origin.url if origin else None)
 
 
 def picture(content: bytes = PNG, **settings: Any) -> Page:

@@ -232,7 +232,7 @@ def test_preparation_needs_no_torch() -> None:
     """Nor scikit-learn, before a text is encoded."""
     code = (
         "import json, sys, pipelines.prepare, mmssl_cli.commands.prep, mmssl_cli.commands.datasets\n"
-        "print(json.dumps([name for name in ('torch', 'sklearn', 'scipy') if name in sys.modules]))"
+        "print(json.dumps([name for name in ('torch', 'sklearn', 'scipy', 'httpx2') if name in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert json.loads(done.stdout) == []

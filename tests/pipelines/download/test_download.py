@@ -9,24 +9,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines.download.fetch import Fetched, Patience, RemoteFile, Transfer, fetch
-from pipelines.download.progress import Meter
-from pipelines.download.web import user_agent
+from pipelines.download.checks import RemoteFile
+from pipelines.download.fetch import Patience, fetch
 from pipelines.errors import InputError, MmsslError
 from pipelines.io.locks import held
-from tests.helpers.download_cases import DATA, HTML, QUICK, SHA256, get
+from pipelines.version import user_agent
+from tests.helpers.download_cases import DATA, HTML, QUICK, SHA256, Fetched, get
 from tests.helpers.http_server import Page, Request, Script, WebServer, unused_port, web_fixture  # noqa: F401
 
 
 def test_a_file_comes_whole_and_is_then_at_hand(tmp_path: Path, web: WebServer) -> None:
     url = web.put("/a", Page(DATA))
     fetched = get(tmp_path / "deep" / "raw", url)
-    assert fetched == Fetched(tmp_path / "deep" / "raw" / "a.bin", SHA256, len(DATA), url)
+    assert fetched == Fetched(tmp_path / "deep" / "raw" / "a.bin", SHA256, url)
     assert fetched.path.read_bytes() == DATA
     assert not (fetched.path.parent / ".a.bin.part").exists()
     assert web.asked[0][1]["User-Agent"] == user_agent() and user_agent().startswith("mmssl")
     assert get(fetched.path.parent, url) == fetched
-    assert fetch(RemoteFile("a.bin", ()), fetched.path.parent, offline=True) == fetched
+    assert fetch(RemoteFile("a.bin", ()), fetched.path.parent, offline=True) == fetched.path
     assert len(web.asked) == 1
 
 
@@ -50,12 +50,12 @@ def test_mirrors_are_tried_in_order(tmp_path: Path, web: WebServer) -> None:
     gone, html, good = web.url("/gone"), web.put("/html", Page(HTML)), web.put("/good", Page(gzip.compress(DATA)))
     lines: list[str] = []
     remote = RemoteFile("a.bin", (closed, gone, html, good), kind="gzip")
-    fetched = fetch(remote, tmp_path, patience=QUICK, report=lines.append)
+    fetch(remote, tmp_path, patience=QUICK, report=lines.append)
     assert lines[-2:] == [
         f"{gone} answered 404 Not Found; trying the next address",
         f"{html} sends a file that is a web page, not gzip; trying the next address",
     ]
-    assert fetched.url == good and web.paths() == ["/gone", "/html", "/good"]
+    assert web.paths() == ["/gone", "/html", "/good"]
     with pytest.raises(InputError) as caught:
         get(tmp_path / "b", closed, gone)
     assert f"{closed} cannot be reached (Connection refused); {gone} answered 404" in str(caught.value)
@@ -120,7 +120,7 @@ def test_offline_says_what_to_fetch_and_where_to_put_it(tmp_path: Path, web: Web
 def test_a_file_put_there_by_hand_is_verified(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(DATA)
-    assert get(tmp_path, "http://a.example/", sha256=SHA256, bytes=len(DATA)) == Fetched(path, SHA256, len(DATA), None)
+    assert get(tmp_path, "http://a.example/", sha256=SHA256, bytes=len(DATA)) == Fetched(path, SHA256, None)
     for settings, sentence in [
         ({"bytes": 1}, "has 102,400 bytes, but 1 are expected"),
         ({"sha256": "0" * 64}, "has the SHA-256"),
@@ -158,30 +158,15 @@ def test_a_name_too_long_for_the_disk(tmp_path: Path) -> None:
         fetch(RemoteFile("a" * 300, ("http://a.example/",)), tmp_path)
 
 
-def test_progress_tells_bytes_speed_and_time_left(tmp_path: Path, web: WebServer) -> None:
-    told: list[Transfer] = []
+def test_progress_tells_what_has_come_and_of_how_much(tmp_path: Path, web: WebServer) -> None:
+    told: list[tuple[int, int | None]] = []
     remote = RemoteFile("a.bin", (web.put("/a", Page(DATA, cuts=[1000])),))
-    fetch(remote, tmp_path, progress=told.append, patience=QUICK)
-    assert [(state.done, state.total) for state in told if state.speed is None] == [(0, len(DATA)), (1000, len(DATA))]
-    last = told[-1]
-    assert (last.name, last.done, last.seconds_left) == ("a.bin", len(DATA), 0.0) and (last.speed or 0) > 0
-
-
-def test_speed_is_that_of_the_last_seconds() -> None:
-    now = 0.0
-    told: list[Transfer] = []
-    meter = Meter("a", told.append, clock=lambda: now)
-    meter.start(500, 10_000)
-    assert told[-1].speed is None and told[-1].seconds_left is None
-    for step in range(1, 201):
-        now = step / 10
-        meter.update(500 + (10 if step <= 100 else 30) * step, 10_000)
-    assert told[-1].speed == pytest.approx(300)
-    assert told[-1].seconds_left == pytest.approx((10_000 - told[-1].done) / 300)
-    heard = len(told)
-    now += 0.01
-    meter.update(told[-1].done + 1, 10_000)
-    assert len(told) == heard
+    fetch(remote, tmp_path, progress=lambda *state: told.append(state), patience=QUICK)
+    assert told[0] == (0, len(DATA)) and told.count((1000, len(DATA))) == 2 and told[-1] == (len(DATA), len(DATA))
+    assert told == sorted(told)
+    told.clear()
+    fetch(RemoteFile("b.bin", (web.put("/b", Page(DATA, declared=-1)),)), tmp_path, progress=lambda *s: told.append(s))
+    assert told[0] == (0, None) and told[-1] == (len(DATA), None)
 
 
 def test_a_second_process_is_told_who_downloads(tmp_path: Path, web: WebServer) -> None:

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.download.pictures import Limits, Passing, fetch_images, image_path
-from pipelines.download.web import user_agent
 from pipelines.errors import InputError
+from pipelines.version import user_agent
 from tests.conftest import ROOT
 from tests.helpers.download_cases import HERE, JPEG, PNG, picture, reason
 from tests.helpers.http_server import Page, Request, WebServer, unused_port, wait_until, web_fixture  # noqa: F401

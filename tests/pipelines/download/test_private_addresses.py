@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.download import connections
-from pipelines.download.connections import WebProblem, check_public, time_limit
+from pipelines.download import web as http
+from pipelines.download.addresses import WebProblem, private_address
 from pipelines.download.pictures import Limits, fetch_images
 from pipelines.download.web import open_url
 from pipelines.errors import InputError
@@ -29,13 +29,12 @@ PRIVATE = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_addresses_of_the_internet_are_public(address: str) -> None:
-    check_public(address)
+    assert private_address(address) is None
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_special_addresses_are_not(address: str) -> None:
-    with pytest.raises(WebProblem, match=r"an address of a private network"):
-        check_public(address)
+    assert private_address(address) == f"is at {address}, an address of a private network"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "10.1.2.3", "db.internal", "0"])
@@ -84,26 +83,49 @@ def test_a_redirect_to_a_private_address_is_refused(
     tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For once, the server of the test counts as public."""
-    check = connections.check_public
-    monkeypatch.setattr(connections, "check_public", lambda ip: None if ip == "127.0.0.1" else check(ip))
+    monkeypatch.setenv("no_proxy", "*")
+    _resolve_to_loopback(monkeypatch)
+    monkeypatch.setattr(http, "private_address", lambda ip: None if ip == "127.0.0.1" else private_address(ip))
     url = web.put("/a", Page(status=302, headers={"Location": "http://169.254.169.254/latest/meta-data"}))
-    assert reason(tmp_path, url, Limits(delay=0)) == "is at 169.254.169.254, an address of a private network"
+    assert (
+        reason(tmp_path, url.replace("127.0.0.1", "public.example"), Limits(delay=0))
+        == "is at 169.254.169.254, an address of a private network"
+    )
     assert web.paths() == ["/a"]
+
+
+def test_only_a_private_host_may_redirect_a_raw_file_to_another(
+    tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first connection of each download counts as one to the internet, then as what it is."""
+    reached: list[str] = []
+
+    def first_is_public(address: str) -> str | None:
+        reached.append(address)
+        return None if len(reached) == 1 else private_address(address)
+
+    monkeypatch.setenv("no_proxy", "*")
+    _resolve_to_loopback(monkeypatch)
+    monkeypatch.setattr(http, "private_address", first_is_public)
+    there = f"http://inner.example:{web.host.split(':')[1]}/b"
+    url = web.put("/a", Page(status=302, headers={"Location": there})).replace("127.0.0.1", "public.example")
+    web.put("/b", Page(DATA))
+    with pytest.raises(InputError, match=r"is at 127\.0\.0\.1, an address of a private network"):
+        get(tmp_path, url)
+    assert web.paths() == ["/a"] and reached == ["127.0.0.1", "127.0.0.1"]
+    assert get(tmp_path, url).sha256 == SHA256
 
 
 @pytest.fixture
 def forgetful() -> Iterator[None]:
     """What is remembered of the environment is forgotten before and after."""
-    caches = (connections.opener, connections._proxies)
-    for cached in caches:
-        cached.cache_clear()
+    http.tls.cache_clear()
     yield
-    for cached in caches:
-        cached.cache_clear()
+    http.tls.cache_clear()
 
 
 def test_a_proxy_may_be_private_but_what_it_is_asked_for_may_not(
-    tmp_path: Path, web: WebServer, forgetful: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", web.url(""))
     url = "http://pictures.example/a"
@@ -136,15 +158,18 @@ def test_a_certificate_counts(tmp_path: Path, certificate: Path, monkeypatch: py
         with pytest.raises(InputError, match=r"has a certificate that is not trusted"):
             get(tmp_path, url)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        connections.opener.cache_clear()
+        http.tls.cache_clear()
         assert get(tmp_path, url).sha256 == SHA256
         away = secure.put("/away", Page(status=302, headers={"Location": plain.put("/a", Page(DATA))}))
         with pytest.raises(InputError, match=r"redirects from https to .*, which is not encrypted"):
             get(tmp_path / "b", away)
         assert not plain.asked
         assert get(tmp_path / "c", plain.put("/up", Page(status=302, headers={"Location": url}))).sha256 == SHA256
-        with pytest.raises(WebProblem, match="took longer than 1 seconds"), time_limit(1):
-            open_url(secure.put("/slow", slow), timeout=30)
+        with (
+            pytest.raises(WebProblem, match="took longer than 1 seconds"),
+            open_url(secure.put("/slow", slow), seconds=1),
+        ):
+            pass
 
 
 def slow(request: Request) -> None:

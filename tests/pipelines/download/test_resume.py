@@ -128,7 +128,8 @@ def test_a_damaged_record_begins_anew(tmp_path: Path, web: WebServer, record: by
 CHILD = """
 import sys
 from pathlib import Path
-from pipelines.download.fetch import RemoteFile, fetch
+from pipelines.download.checks import RemoteFile
+from pipelines.download.fetch import fetch
 fetch(RemoteFile("a.bin", (sys.argv[1],)), Path(sys.argv[2]))
 """
 

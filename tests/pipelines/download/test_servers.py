@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import threading
 import time
 import zipfile
 from dataclasses import replace
@@ -39,6 +40,11 @@ def _dripping_head(request: Request) -> None:
         time.sleep(0.02)
 
 
+def _wordy(request: Request) -> None:
+    """One byte more than it announces, all in one piece."""
+    request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + DATA[:5001])
+
+
 def _not_http(request: Request) -> None:
     request.wfile.write(b"SSH-2.0-OpenSSH_9.0\r\n")
 
@@ -51,6 +57,7 @@ with zipfile.ZipFile(ZIPPED, "w") as _archive:
 BAD: dict[str, tuple[Page | Script, dict[str, object], str]] = {
     "longer than true": (Page(DATA, declared=len(DATA) + 9), {}, r"broke off after 102,400 of 102,409 bytes"),
     "shorter than true": (Page(DATA, declared=5000), {}, r"sends more than the 5,000 bytes that it announces"),
+    "a byte shorter": (_wordy, {}, r"sends more than the 5,000 bytes that it announces"),
     "gzip shorter": (Page(GZIPPED, declared=100), {"kind": "gzip"}, "damaged or cut off"),
     "zip shorter": (Page(ZIPPED.getvalue(), declared=9000), {"kind": "zip"}, "damaged or cut off"),
     "other size than pinned": (Page(DATA), {"bytes": 7}, r"has 102,400 bytes, but 7 are expected"),
@@ -102,6 +109,20 @@ def test_a_stream_without_end_ends_at_what_was_announced(tmp_path: Path, web: We
     with pytest.raises(InputError, match="has more than the 1,000,000 bytes"):
         get(tmp_path, web.put("/a", endless), bytes=1_000_000)
     assert not (tmp_path / ".a.bin.part").exists()
+
+
+def test_a_connection_that_stays_open_is_not_waited_for(tmp_path: Path, web: WebServer) -> None:
+    over = threading.Event()
+
+    def stays(request: Request) -> None:
+        request.begin(200, {"Content-Length": str(len(DATA)), "Connection": "keep-alive"})
+        request.wfile.write(DATA)
+        over.wait(60)
+
+    began = time.monotonic()
+    assert get(tmp_path, web.put("/a", stays)).sha256 == SHA256
+    assert time.monotonic() - began < 15
+    over.set()
 
 
 def test_many_redirects_are_too_many(tmp_path: Path, web: WebServer) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import ssl
-from urllib.error import URLError
 
+import httpcore2
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.download.connections import WebProblem, explain
-from pipelines.download.web import clean_url, parse_content_range, redirected
+from pipelines.download.addresses import WebProblem, clean_url, redirected
+from pipelines.download.partial import parse_content_range
+from pipelines.download.web import explain
 
 
 @settings(deadline=None)
@@ -65,14 +67,23 @@ def test_a_redirect_may_not_leave_encryption() -> None:
         redirected("https://a.example/x", "http://b.example/")
 
 
+def _raised(cause: Exception) -> httpx2.ConnectError:
+    """As httpx2 raises what the system raised."""
+    problem = httpx2.ConnectError(str(cause))
+    problem.__cause__ = httpcore2.ConnectError(cause)
+    return problem
+
+
 def test_a_certificate_that_is_not_trusted() -> None:
     problem = ssl.SSLCertVerificationError(1, "certificate verify failed")
     problem.verify_message = "self-signed certificate"
-    told = explain(URLError(problem))
+    told = explain(_raised(problem))
     assert str(told) == "has a certificate that is not trusted (self-signed certificate)" and not told.temporary
 
 
 def test_no_problem_of_a_connection_goes_unexplained() -> None:
-    assert "cannot be reached (No route to host)" in str(explain(OSError(errno.EHOSTUNREACH, "No route to host")))
-    assert explain(URLError(TimeoutError())).temporary
+    unreachable = OSError(errno.EHOSTUNREACH, "No route to host")
+    assert "cannot be reached (No route to host)" in str(explain(_raised(unreachable)))
+    assert explain(httpx2.ReadTimeout("timed out")).temporary and str(explain(TimeoutError())) == "stopped answering"
+    assert "its proxy says 403 Forbidden" in str(explain(httpx2.ProxyError("403 Forbidden")))
     assert not explain(ValueError("nonsense")).temporary
