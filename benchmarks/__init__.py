@@ -1,8 +1,8 @@
-"""What is fast, what is not, and where the time goes: one program a question, all of them by `python -m benchmarks`."""
+"""Benchmarks, one program each; `python -m benchmarks` runs all of them."""
 
 from __future__ import annotations
 
 import os
 
-# As the command does: it is read when PyTorch is imported (``mmssl_cli.app.main`` tells why).
+# As the command does, before PyTorch is imported; ``mmssl_cli.app.main`` gives the reason.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")

@@ -12,40 +12,37 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-_SMALL = ["--users", "4096", "--items", "2048", "--interactions", "32768", "--batch", "512"]
-#: Benchmark -> its flags with --quick.
+_SMALL = "--users 4096 --items 2048 --interactions 32768 --batch 512 --multiples 1,4 --steps 3 --rounds 1"
+#: Name in the report -> module and flags, and further flags with --quick.
 BENCHMARKS = {
-    "bench_epoch": ["--epochs", "1", "--repeats", "3", "--compared-steps", "3"],
-    "bench_models": ["--epochs", "1", "--models", "mmssl,lightgcn,bm3,freedom"],
-    "bench_growth": [*_SMALL, "--multiples", "1,4", "--steps", "3", "--rounds", "1"],
-    "bench_size": ["--users", "20000", "--items", "4000", "--interactions", "200000", "--feature-dim", "256"],
-    "bench_ranking": ["--repeats", "3"],
-    "bench_interactions": ["--interactions", "1000000", "--repeats", "1"],
-    "bench_vectors": ["--repeats", "3"],
-    "bench_encoders": ["--repeats", "2", "--texts", "512", "--pictures", "64", "--network", "resnet18"],
+    "epoch": ("bench_epoch", "--epochs 1 --repeats 3 --compared-steps 3"),
+    "models": ("bench_models", "--epochs 1 --models mmssl,lightgcn,bm3,freedom"),
+    "size": ("bench_size", "--users 20000 --items 4000 --interactions 200000 --feature-dim 256"),
+    "growth": ("bench_size --grow all", _SMALL),
+    "ranking": ("bench_ranking", "--repeats 3"),
+    "interactions": ("bench_interactions", "--interactions 1000000 --repeats 1"),
+    "encoders": ("bench_encoders", "--repeats 2 --texts 512 --pictures 64 --network resnet18"),
 }
-#: Those that do not take all of the flags that are passed on.
-TRAIN = ("bench_epoch", "bench_models")
-WITHOUT_DEVICE = ("bench_interactions", "bench_vectors")
-WITHOUT_THREADS = ("bench_interactions",)
+WITH_DATA = ("epoch", "models")
+#: Flags of threads and devices are not for these.
+SINGLE = ("interactions",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run them one after the other; the exit code is 1 if one failed."""
+    """Run them one after the other; return 1 if one failed."""
     options = _parse(arguments)
     reports, failed = {}, False
-    for name, quick in BENCHMARKS.items():
-        flags = list(quick if options.quick else [])
-        if name not in WITHOUT_THREADS:
-            flags += ["--threads", str(options.threads)]
-        if name not in WITHOUT_DEVICE:
-            flags += ["--device", options.device]
-        if options.data and name in TRAIN:
+    for name, (command, quick) in BENCHMARKS.items():
+        module, *flags = command.split()
+        flags += quick.split() if options.quick else []
+        if name not in SINGLE:
+            flags += ["--threads", str(options.threads), "--device", options.device]
+        if options.data and name in WITH_DATA:
             flags += ["--data", str(options.data)]
         if not options.json:
             print(f"== {name} ==", flush=True)
-        command = [sys.executable, "-m", f"benchmarks.{name}", *flags, *(["--json"] if options.json else [])]
-        done = subprocess.run(command, stdout=subprocess.PIPE if options.json else None, text=True, check=False)
+        words = [sys.executable, "-m", f"benchmarks.{module}", *flags, *(["--json"] if options.json else [])]
+        done = subprocess.run(words, stdout=subprocess.PIPE if options.json else None, text=True, check=False)
         failed |= done.returncode != 0
         if options.json and not done.returncode:
             reports[name] = json.loads(done.stdout)

@@ -1,10 +1,14 @@
-"""How much do chunks, files and decoding cost the encoders? Each beside its network alone.
+"""Overhead of chunks, files and decoding in the encoders of text and images, and in the reader of published vectors.
 
 Texts: ``mmssl prep``'s encoder, with chunks written to disk, beside ``SentenceTransformer.encode`` of all texts.
-Pictures: the same from JPEG files, decoded by worker processes, beside a loop over tensors already in memory.
-Both sides take turns, so that what else the machine does falls on both alike; a ratio is that of one repeat (1: as
-fast as the bare call), and its median and quartiles are shown. So is the ratio of processor seconds, decoding
-processes included, which says more where other programs want the processor too. The network has random weights.
+Pictures: the same from JPEG files, decoded by worker processes, beside a loop over tensors already in memory. Both
+networks have random or shipped weights. Vectors: the wanted rows of a file of published image features, in the page
+cache, beside a bare read of its bytes; one that fills a buffer again and again, as any pass over the file must, and one
+that keeps all bytes in memory, as wanting every row must.
+
+Both sides take turns, so that other load on the machine falls on both alike; a ratio is that of one repeat (1: as fast
+as the bare call), and median and quartiles are shown. The ratio of processor seconds, those of decoding processes
+included, says more on a busy machine.
 
 Example: python -m benchmarks.bench_encoders --repeats 5 --json
 """
@@ -15,19 +19,26 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from sentence_transformers import SentenceTransformer
+from torchvision.models import get_model, get_model_weights
 
-from benchmarks.command import Report, add_numbers, columns, parser_for, run, spread
+from benchmarks.command import Report, add_numbers, parser_for, run
 from benchmarks.timing import quartiles
 from pipelines.features.chunks import ChunkStore, encode_in_chunks
 from pipelines.features.cnn_image import CNNEncoder
 from pipelines.features.sentence_text import SentenceEncoder, longest_first
+from pipelines.features.vectors import DIM, ID_BYTES, RECORD_BYTES, VectorCounts, read_vectors
+
+BUFFER_RECORDS = 64
+RECORD = np.dtype([("id", f"S{ID_BYTES}"), ("values", "<f4", DIM)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,14 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = parser_for(__doc__, "threads", "device")
     parser.add_argument("--text-encoder", help="folder of a sentence-transformers model; MiniLM by default")
     parser.add_argument("--network", default="vgg16", help="a torchvision classifier; default vgg16")
-    add_numbers(parser, texts=4096, pictures=192, batch_size=32, workers=2, repeats=5)
-    run(parser, arguments, lambda options: {"results": [measure_texts(options), measure_pictures(options)]}, _table)
+    add_numbers(parser, texts=4096, pictures=192, records=12_000, batch_size=32, workers=2, repeats=5)
+    run(parser, arguments, measure)
+
+
+def measure(options: argparse.Namespace) -> Report:
+    """Return rates of the bare call and of ours, and their ratio, for texts, pictures and vectors."""
+    return {"results": [measure_texts(options), measure_pictures(options), *measure_vectors(options)]}
 
 
 def measure_texts(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of the bare call and of the encoder, and their ratio, on texts as long as those of a shop."""
-    from sentence_transformers import SentenceTransformer
-
+    """Encode texts as long as those of a shop."""
     folder = options.text_encoder or _shipped_model()
     encoder = SentenceEncoder(folder, device=options.device, batch_size=options.batch_size)
     model = SentenceTransformer(folder, device=options.device)
@@ -61,9 +75,7 @@ def measure_texts(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_pictures(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of the loop over tensors and of the encoder, and their ratio, on JPEG files of 500 x 500."""
-    from torchvision.models import get_model, get_model_weights
-
+    """Encode JPEG files of 500 x 500."""
     network = get_model(options.network, weights=None).eval().to(options.device)
     transform = get_model_weights(options.network).DEFAULT.transforms()
     encoder = CNNEncoder(
@@ -92,8 +104,22 @@ def measure_pictures(options: argparse.Namespace) -> dict[str, Any]:
         return {"what": what, **_compare(bare, ours, len(paths), options.repeats)}
 
 
+def measure_vectors(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Read a tenth and all of the rows of a file of vectors."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image_features.b"
+        ids = write_vectors(path, options.records)
+        for what, wanted, bare, keep in (
+            ("a tenth of the rows", ids[::10], partial(_pass_over, path), False),
+            ("every row", ids, partial(_pass_over, path), False),
+            ("every row, kept in memory", ids, partial(_all_rows, path), True),
+        ):
+            measured = _compare(bare, partial(_read, path, wanted, keep), len(wanted), options.repeats)
+            yield {"what": f"{options.records} vectors, {what}", **measured}
+
+
 def random_texts(count: int) -> list[str]:
-    """Titles with descriptions: 8 to some hundred words, most of them short."""
+    """Return titles with descriptions: 8 to some hundred words, most of them short."""
     random = np.random.default_rng(0)
     words = ["".join(random.choice(list("abcdefghilmnoprstu"), length)) for length in random.integers(2, 10, 2000)]
     lengths = 8 + random.lognormal(3.5, 0.9, count).astype(int)
@@ -101,7 +127,7 @@ def random_texts(count: int) -> list[str]:
 
 
 def random_pictures(folder: Path, count: int) -> list[Path]:
-    """JPEG files of 500 x 500 with the detail of photographs, about 60 kB each."""
+    """Write JPEG files of 500 x 500 with the detail of photographs, about 60 kB each."""
     random = np.random.default_rng(0)
     paths = [folder / f"{number}.jpg" for number in range(count)]
     for path in paths:
@@ -111,36 +137,71 @@ def random_pictures(folder: Path, count: int) -> list[Path]:
     return paths
 
 
+def write_vectors(path: Path, records: int) -> list[str]:
+    """Write a file of random records and return their ids."""
+    generator = np.random.default_rng(0)
+    ids = [f"B{number:0{ID_BYTES - 1}d}" for number in range(records)]
+    with path.open("wb") as file:
+        for start in range(0, records, 1000):
+            block = np.zeros(len(ids[start : start + 1000]), dtype=RECORD)
+            block["id"] = ids[start : start + 1000]
+            block["values"] = generator.random((len(block), DIM), dtype=np.float32)
+            file.write(block.tobytes())
+    return ids
+
+
+def _pass_over(path: Path) -> None:
+    buffer = bytearray(BUFFER_RECORDS * RECORD_BYTES)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+
+
+def _all_rows(path: Path) -> np.ndarray:
+    return np.fromfile(path, RECORD)["values"]
+
+
+def _read(path: Path, ids: Sequence[str], keep: bool, _: Path) -> np.ndarray | None:
+    kept = np.empty((len(ids), DIM), dtype=np.float32) if keep else None
+    counts = VectorCounts()
+    for positions, values in read_vectors(path, ids, counts):
+        if kept is not None:
+            kept[positions] = values
+    if counts.found != len(ids):
+        raise RuntimeError(f"found {counts.found} of {len(ids)} rows")
+    return kept
+
+
 def _compare(
-    bare: Callable[[], np.ndarray], ours: Callable[[Path], np.ndarray], count: int, repeats: int
+    bare: Callable[[], np.ndarray | None], ours: Callable[[Path], np.ndarray | None], count: int, repeats: int
 ) -> dict[str, Any]:
-    seconds: list[list[float]] = []
-    work: list[list[float]] = []
+    """Rates and ratios of both, and the largest difference of their rows; ``ours`` takes an empty folder."""
+    clocks, differs = [], {}
     for repeat in range(repeats + 1):
         with tempfile.TemporaryDirectory() as store:
-            clocks = [_clocks()]
+            times = [_clocks()]
             expected = bare()
-            clocks.append(_clocks())
+            times.append(_clocks())
             rows = ours(Path(store))
-            clocks.append(_clocks())
-            apart = float(np.abs(rows - expected).max() / np.abs(expected).max())
-        if repeat:  # the first warms up
-            taken = np.diff(clocks, axis=0)
-            seconds.append(taken[:, 0].tolist())
-            work.append(taken[:, 1].tolist())
-    (bare_seconds, our_seconds), (bare_work, our_work) = np.array(seconds).T, np.array(work).T
+            times.append(_clocks())
+        if rows is not None and expected is not None:
+            differs["largest_relative_difference"] = float(np.abs(rows - expected).max() / np.abs(expected).max())
+        if repeat:  # the first is for warm-up
+            clocks.append(np.diff(times, axis=0))
+    (bare_seconds, bare_work), (our_seconds, our_work) = np.moveaxis(clocks, 0, -1)
     return {
         "bare_a_second": quartiles(count / bare_seconds),
-        "encoder_a_second": quartiles(count / our_seconds),
+        "ours_a_second": quartiles(count / our_seconds),
         "ratio": quartiles(bare_seconds / our_seconds),
         "processor_ratio": quartiles(bare_work / our_work),
-        "largest_relative_difference": apart,
+        **differs,
     }
 
 
 def _clocks() -> tuple[float, float]:
-    """Seconds of the wall clock, and of the processor: this process and those it has seen the end of."""
-    return time.perf_counter(), sum(os.times()[:4])
+    """Wall seconds, and processor seconds of this process and of its finished children."""
+    children = os.times()
+    return time.perf_counter(), time.process_time() + children.children_user + children.children_system
 
 
 def _shipped_model() -> str:
@@ -149,20 +210,6 @@ def _shipped_model() -> str:
     except ImportError:
         raise SystemExit("Give a model with --text-encoder, or install the extra 'test', which has one.") from None
     return str(MODEL_DIR)
-
-
-def _table(report: Report) -> str:
-    names = ("bare_a_second", "encoder_a_second", "ratio", "processor_ratio")
-    rows = [
-        (
-            result["what"],
-            *(spread(result[name]) for name in names),
-            f"{result['largest_relative_difference']:.1e}",
-        )
-        for result in report["results"]
-    ]
-    head = ("median (quartiles)", "bare, a second", "encoder, a second", "ratio to bare", "of processor", "rows differ")
-    return columns(head, rows)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""How long is an epoch of the full MMSSL model, where does it go, and how far is it from what could be?
+"""Seconds of an epoch of the full MMSSL model and of its parts, beside a dense transcription and the machine's floor.
 
-Training is that of `mmssl train` with the settings of TikTok, on TikTok or random data of its sizes. Three questions,
-each answered within the run:
-  - its parts, timed in place in epochs of their own, each without those inside it;
+Training is that of `mmssl train` with the settings of TikTok, on TikTok or random data of its sizes. Within one run:
+  - the parts of an epoch, timed in place in epochs of their own, each without those inside it;
   - a plain dense transcription of the same equations (``dense_reference.py``): its steps and those of the model take
-    turns from the same state and random numbers, must give the same losses, and so do the refreshes of Eq. 8;
+    turns from the same state and random numbers and must give the same losses, and so must the refreshes of Eq. 8;
   - the floor of the machine (``floor.py``): steps, a large matrix product and a large triad take turns.
 
 Example: python -m benchmarks.bench_epoch --data data/tiktok --json
@@ -23,10 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import environment as machine
-from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
+from benchmarks.command import Report, add_numbers, parser_for, run
 from benchmarks.dense_reference import DenseMMSSL
-from benchmarks.floor import Counter
+from benchmarks.floor import Counter, matrix_product, triad
 from benchmarks.step_breakdown import REFRESH, SAMPLING, in_parts
 from benchmarks.timing import Stopwatch, in_turn, quartiles, seconds
 from benchmarks.workload import DATA_HELP, batches, refresh, sizes_of, training_loop
@@ -38,54 +36,60 @@ REST = "rest: ranking loss, sums"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, then print a table or JSON."""
+    """Measure, then print tables or JSON."""
     parser = parser_for(__doc__, "threads", "device", "set")
     parser.add_argument("--data", type=Path, help=DATA_HELP)
     add_numbers(parser, epochs=3, repeats=5)
     parser.add_argument("--compared-steps", type=int, help="steps of the dense transcription; default a whole epoch")
-    run(parser, arguments, measure, _table)
+    run(parser, arguments, measure)
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Seconds of epochs and evaluation, peak memory, the parts, and the ratios to transcription and floor."""
+    """Return seconds of epochs and evaluation, peak memory, parts, and ratios to the floor and the transcription."""
     loop = training_loop(options.data, "mmssl", options.device, options.set)
     loop.model.train()
     refresh(loop.model)
-    for batch in batches(loop, 2):  # warms up
+    for batch in batches(loop, 2):  # warm-up
         loop._step(batch)
-    epochs: dict[str, Any] = _epochs(loop, options.epochs)
-    if loop.recorded is not None:  # what follows looks into a step, which a replay hides
+    times = [{"what": "an epoch", **_epochs(loop, options.epochs)}]
+    if loop.recorded is not None:  # the rest looks into a step, which a replay hides
         loop.recorded = None
-        plain = _epochs(loop, options.epochs)
-        epochs = {**epochs, **{f"unrecorded_{name}": taken for name, taken in plain.items()}}
+        times.append({"what": "an epoch, not recorded", **_epochs(loop, options.epochs)})
     evaluation = in_turn({"evaluation": lambda: _evaluate(loop)}, options.repeats, options.device)["evaluation"]
-    report = {
+    times.append({"what": "an evaluation", "seconds": quartiles(evaluation)})
+    peak = peak_memory(loop.device)  # before the dense matrices and the arrays of the triad
+    loop.model.train()
+    floor, of_parts = measure_floor(loop, options.repeats)
+    return {
         "data": loop.data.name,
         "sizes": sizes_of(loop),
-        **epochs,
-        "evaluation_seconds": quartiles(evaluation),
-        "peak_memory_bytes": peak_memory(loop.device),  # before the dense matrices and the arrays of the triad
+        "times": times,
+        "peak_memory_bytes": peak,
+        "parts": measure_parts(loop, options.epochs, of_parts),
+        **floor,
+        **compare_with_dense(loop, options.compared_steps),
     }
-    loop.model.train()
-    floor, operators = measure_floor(loop, options.repeats)
-    parts = measure_parts(loop, options.epochs)
-    parts["floor_seconds_a_step"] = operators
-    return {**report, "parts": parts, "floor": floor, "dense": compare_with_dense(loop, options.compared_steps)}
 
 
-def measure_parts(loop: TrainingLoop, epochs: int) -> dict[str, Any]:
-    """Seconds of each part an epoch, the longest first."""
+def measure_parts(loop: TrainingLoop, epochs: int, floors: dict[str, float]) -> list[dict[str, Any]]:
+    """Return the seconds of each part per epoch, longest first, beside the floor of its operators in a step."""
     watch, whole = Stopwatch(loop.device.type), 0.0
     with in_parts(loop, watch):
         for _ in range(epochs):
             whole += loop.run_epoch()["train_seconds"]
     watch.seconds[REST] = whole - sum(watch.seconds.values())
-    ordered = sorted(watch.seconds.items(), key=lambda part: -part[1])
-    return {"seconds_an_epoch": {name: taken / epochs for name, taken in ordered}}
+    rows = []
+    for part, taken in sorted(watch.seconds.items(), key=lambda part: -part[1]):
+        row = {"part of an epoch": part, "seconds": taken / epochs, "share": taken / whole}
+        floor = floors.get(part, 0.0) * loop.sampler.steps
+        if floor and part not in (REFRESH, SAMPLING):
+            row |= {"floor_of_operators": floor, "times": row["seconds"] / floor}
+        rows.append(row)
+    return rows
 
 
-def measure_floor(loop: TrainingLoop, repeats: int) -> tuple[dict[str, Any], dict[str, float]]:
-    """The floors of a step with its ratios to them, and the floor of each part operator by operator."""
+def measure_floor(loop: TrainingLoop, repeats: int) -> tuple[Report, dict[str, float]]:
+    """Return the floors of a step with its ratios to them, and the floor of each part operator by operator."""
     device, watch = loop.device.type, Stopwatch()
     counter = Counter(lambda: watch.part or REST)
     warm, counted, *rest = batches(loop, 2 + repeats + 1)
@@ -93,39 +97,44 @@ def measure_floor(loop: TrainingLoop, repeats: int) -> tuple[dict[str, Any], dic
     with in_parts(loop, watch), counter:
         loop._step(counted)
     steps = iter(rest)
-    product, flops = machine.matrix_product(device)
-    triad, moved = machine.triad(device)
-    turns = {"step": lambda: loop._step(next(steps)), "product": product, "triad": triad}
-    taken = in_turn(turns, repeats, device)
+    (product, flops), (stream, moved) = matrix_product(device), triad(device)
+    taken = in_turn({"step": lambda: loop._step(next(steps)), "product": product, "triad": stream}, repeats, device)
     speeds = list(zip(flops / taken["product"], moved / taken["triad"], strict=True))
     median = float(np.median(flops / taken["product"])), float(np.median(moved / taken["triad"]))
-    floors = np.array([counter.floor(*speed) for speed in speeds])
-    by_operator = np.array([sum(counter.operator_floors(*speed).values()) for speed in speeds])
-    floor = {
-        "flops": counter.flops,
-        "persistent_bytes": counter.persistent_bytes,
-        "operator_bytes": counter.operator_bytes,
-        "flops_a_second": median[0],
-        "bytes_a_second": median[1],
-        "step_seconds": quartiles(taken["step"]),
-        "floor_seconds": quartiles(floors),
-        "operator_floor_seconds": quartiles(by_operator),
-        "ratio": quartiles(taken["step"] / floors),
-        "operator_ratio": quartiles(taken["step"] / by_operator),
+    floors = {
+        "operations and persistent bytes": [counter.floor(*speed) for speed in speeds],
+        "operator by operator": [sum(counter.operator_floors(*speed).values()) for speed in speeds],
     }
-    return floor, counter.operator_floors(*median)
+    report = {
+        "a_step": {
+            "gigaflop in products": counter.flops / 1e9,
+            "megabytes of weights, moments, graphs and features": counter.persistent_bytes / 1e6,
+            "megabytes through all operators": counter.operator_bytes / 1e6,
+        },
+        "attained": {"gigaflop/s in a product": median[0] / 1e9, "gigabytes/s in a triad": median[1] / 1e9},
+        "floor": [
+            {
+                "floor of a step": name,
+                "floor_ms": quartiles(1e3 * np.array(floor)),
+                "step_ms": quartiles(1e3 * taken["step"]),
+                "ratio": quartiles(taken["step"] / np.array(floor)),
+            }
+            for name, floor in floors.items()
+        ],
+    }
+    return report, counter.operator_floors(*median)
 
 
-def compare_with_dense(loop: TrainingLoop, steps: int | None) -> dict[str, Any]:
-    """Refreshes and steps of the model and of its dense transcription in turn, and how far their losses differ."""
+def compare_with_dense(loop: TrainingLoop, steps: int | None) -> Report:
+    """Run refreshes and steps of the model and of its dense transcription in turn, and compare seconds and losses."""
     data, settings, device = loop.data, loop.settings.model_copy(update={"cuda_graph": False}), loop.device.type
     loop.sampler.width = None  # the transcription knows no padding
     dense = TrainingLoop(DenseMMSSL(data, settings).to(loop.device), data, settings)  # type: ignore[arg-type]
     model, twin = cast(Any, loop.model), cast(Any, dense.model)
     dense.restore(copy.deepcopy(loop.state()))
     twin.train()
-    taken: dict[str, list[float]] = {"as it is": [], "dense": []}
-    refreshes = in_turn({"as it is": lambda: refresh(model), "dense": lambda: refresh(twin)}, 3, device)
+    taken: dict[str, list[float]] = {"ours": [], "dense": []}
+    refreshes = in_turn({"ours": lambda: refresh(model), "dense": lambda: refresh(twin)}, 3, device)
     common = _common(model.neighbours, twin.neighbours)
     twin.neighbours.copy_(model.neighbours)
     twin.forget_graphs()
@@ -135,25 +144,26 @@ def compare_with_dense(loop: TrainingLoop, steps: int | None) -> dict[str, Any]:
         _same_state(dense, loop)
         losses: dict[str, dict[str, Tensor]] = {}
         with torch.random.fork_rng():
-            taken["as it is"].append(seconds(lambda: losses.update(ours=loop._step(batch)), device))  # noqa: B023
+            taken["ours"].append(seconds(lambda: losses.update(ours=loop._step(batch)), device))  # noqa: B023
         taken["dense"].append(seconds(lambda: losses.update(dense=dense._step(batch)), device))  # noqa: B023
         for name, expected in losses["dense"].items():
             apart = abs(float(losses["ours"][name]) - float(expected)) / max(abs(float(expected)), 1e-3)
             difference = max(difference, apart)
-    ratios = np.array(taken["dense"]) / np.array(taken["as it is"])
-    epochs = {
+    rows = []
+    for what, values in (("a step", taken), ("a refresh of Eq. 8", refreshes)):
+        ratios = np.array(values["dense"]) / np.array(values["ours"])
+        of_kinds = {kind: quartiles(values[kind]) for kind in ("ours", "dense")}
+        rows.append({"against dense": what, **of_kinds, "ratio": quartiles(ratios)})
+    epoch = {
         kind: float(np.median(refreshes[kind]) + loop.sampler.steps * np.mean(values)) for kind, values in taken.items()
     }
     return {
-        "steps": len(ratios),
-        "step_seconds": {kind: quartiles(values) for kind, values in taken.items()},
-        "step_ratio": quartiles(ratios),
-        "refresh_seconds": {kind: quartiles(values) for kind, values in refreshes.items()},
-        "refresh_ratio": quartiles(refreshes["dense"] / refreshes["as it is"]),
-        "epoch_seconds": epochs,
-        "epoch_ratio": epochs["dense"] / epochs["as it is"],
-        "largest_relative_difference_of_losses": difference,
-        "neighbours_in_common": common,
+        "dense": [*rows, {"against dense": "an epoch", **epoch, "ratio": epoch["dense"] / epoch["ours"]}],
+        "agreement": {
+            "steps": len(taken["ours"]),
+            "largest_relative_difference_of_losses": difference,
+            "neighbours_in_common": common,
+        },
     }
 
 
@@ -163,7 +173,7 @@ def _epochs(loop: TrainingLoop, count: int) -> dict[str, Any]:
         before = time.process_time()
         wall.append(loop.run_epoch()["train_seconds"])
         cpu.append(time.process_time() - before)
-    return {"epoch_seconds": quartiles(wall), "epoch_cpu_seconds": quartiles(cpu)}
+    return {"seconds": quartiles(wall), "processor_seconds": quartiles(cpu)}
 
 
 @torch.no_grad()
@@ -174,7 +184,7 @@ def _evaluate(loop: TrainingLoop) -> None:
 
 @torch.no_grad()
 def _same_state(to: TrainingLoop, of: TrainingLoop) -> None:
-    """Weights, statistics and moments of one loop into another; ``restore`` would also forget the graphs."""
+    """Copy weights, statistics and moments of one loop into another; ``restore`` would also forget the graphs."""
     for target, value in zip(_tensors(to), _tensors(of), strict=True):
         target.copy_(value)
 
@@ -189,64 +199,6 @@ def _tensors(loop: TrainingLoop) -> Iterator[Tensor]:
 def _common(ours: Tensor, theirs: Tensor) -> float:
     """The share of each user's neighbours that both found."""
     return float((ours.unsqueeze(3) == theirs.unsqueeze(2)).any(dim=3).double().mean())
-
-
-def _table(report: Report) -> str:
-    parts, floor, dense = report["parts"], report["floor"], report["dense"]
-    steps = report["sizes"]["steps"]
-    head = ("seconds", "median (quartiles)")
-    rows = [
-        ("an epoch", spread(report["epoch_seconds"])),
-        ("an epoch, processor", spread(report["epoch_cpu_seconds"])),
-        *[("an epoch, not recorded", spread(report[key])) for key in ("unrecorded_epoch_seconds",) if key in report],
-        ("an evaluation", spread(report["evaluation_seconds"])),
-    ]
-    lines = [f"{report['data']}: {listed(report['sizes'])}", "", columns(head, rows)]
-    lines += [f"peak memory {report['peak_memory_bytes'] / 1e9:.2f} GB", "", _parts_table(parts, steps), ""]
-    lines += [
-        f"a step: {floor['flops'] / 1e9:.2f} Gflop in products, {floor['persistent_bytes'] / 1e6:.1f} MB of weights, "
-        f"moments, graphs and features, {floor['operator_bytes'] / 1e6:.0f} MB through all operators",
-        f"the machine: {floor['flops_a_second'] / 1e9:.0f} Gflop/s in a product of matrices, "
-        f"{floor['bytes_a_second'] / 1e9:.1f} GB/s in a triad",
-        columns(
-            ("a step", "floor, ms", "step, ms", "step / floor"),
-            [
-                (name, spread(_ms(floor[least]), 2), spread(_ms(floor["step_seconds"]), 2), spread(floor[ratio], 2))
-                for name, least, ratio in (
-                    ("operations and bytes", "floor_seconds", "ratio"),
-                    ("operator by operator", "operator_floor_seconds", "operator_ratio"),
-                )
-            ],
-        ),
-        "",
-        columns(
-            (f"against dense, {dense['steps']} steps", "as it is, s", "dense, s", "dense / as it is"),
-            [
-                (name, *(spread(dense[f"{name}_seconds"][k]) for k in ("as it is", "dense")), spread(dense[ratio], 2))
-                for name, ratio in (("step", "step_ratio"), ("refresh", "refresh_ratio"))
-            ]
-            + [
-                ("epoch", *(f"{taken:.2f}" for taken in dense["epoch_seconds"].values()), f"{dense['epoch_ratio']:.2f}")
-            ],
-        ),
-        f"losses differ by at most {dense['largest_relative_difference_of_losses']:.1e} of their size; "
-        f"{100 * dense['neighbours_in_common']:.3f} % of the neighbours are the same",
-    ]
-    return "\n".join(lines)
-
-
-def _parts_table(parts: dict[str, Any], steps: int) -> str:
-    taken, floors = parts["seconds_an_epoch"], parts["floor_seconds_a_step"]
-    whole, rows = sum(taken.values()), []
-    for name, value in taken.items():
-        floor = floors.get(name, 0.0) * steps
-        counted = (f"{floor:.3f}", f"{value / floor:.1f}") if floor and name not in (REFRESH, SAMPLING) else ("", "")
-        rows.append((name, f"{value:.3f}", f"{100 * value / whole:.1f} %", *counted))
-    return columns(("an epoch's parts", "seconds", "share", "floor of its operators", "times"), rows)
-
-
-def _ms(values: dict[str, float]) -> dict[str, float]:
-    return {name: 1000 * value for name, value in values.items()}
 
 
 if __name__ == "__main__":

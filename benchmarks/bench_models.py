@@ -1,10 +1,10 @@
-"""How long is an epoch of each model, and how much memory does it take, on the same data in the same batches?
+"""Seconds and peak memory of an epoch of each model, on the same data in the same batches.
 
-Each model has a process of its own and trains with its settings for TikTok, or the defaults where there are none. The
-models take turns, an epoch each, so that what else the machine does falls on all; the first epoch, which warms up, is
-not counted. An epoch is all that precedes validation, what a model refreshes at its start included. Seconds of other
-programs can be shown beside them (`--against`): theirs over these is how many times faster these are. Where this
-machine is busy, that by processor seconds says more, as long as there is one thread on either side.
+Each model has a process of its own and trains with its settings for TikTok, or the defaults if there are none. The
+models take turns, one epoch each, so that other load on the machine falls on all; the first epoch, for warm-up, is not
+counted. An epoch is everything before validation, with what a model refreshes at its start. ``--against`` shows the
+seconds of other programs beside: theirs divided by ours. On a busy machine the ratio by processor seconds says more,
+if both sides use one thread.
 
 Example: python -m benchmarks.bench_models --batch-size 2048 --threads 1 --against benchmarks/mmrec_tiktok.csv
 """
@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.children import child
-from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
+from benchmarks.command import Report, add_numbers, child, parser_for, run
 from benchmarks.timing import quartiles
 from benchmarks.workload import DATA_HELP, settings_of, sizes_of, training_loop
 from mmssl_cli.config import SETTINGS
@@ -41,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", default="all", help="comma-separated, or all (the default)")
     parser.add_argument("--against", type=Path, metavar="FILE", help="CSV of model, seconds, source to print beside")
     add_numbers(parser, batch_size=2048, epochs=3)
-    run(parser, arguments, measure, _table)
+    run(parser, arguments, measure)
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Seconds an epoch, wall and processor, and peak memory of each model, and the ratio to what is given beside."""
+    """Return wall and processor seconds per epoch and peak memory of each model, with the ratio to other programs."""
     models = list(SETTINGS) if options.models == "all" else options.models.split(",")
     for model in models:  # before anything is measured
         settings_of(model, options.device, batch_size=options.batch_size)
@@ -64,26 +63,27 @@ def measure(options: argparse.Namespace) -> Report:
         result = {
             "model": model,
             "seconds": quartiles(wall),
-            "cpu_seconds": quartiles(cpu),
+            "processor_seconds": quartiles(cpu),
             "peak_memory_bytes": memory[model],
-            "modalities": about[model].pop("modalities"),
+            "modalities": about[model]["sizes"].pop("modalities"),
         }
         if model in others:
             theirs = others[model]["seconds"]
             result |= {
-                "against": others[model],
+                "theirs": theirs,
                 "ratio": quartiles(theirs / wall),
-                "cpu_ratio": quartiles(theirs / cpu),
+                "processor_ratio": quartiles(theirs / cpu),
+                "source": others[model]["source"],
             }
         results.append(result)
     return {**about[models[0]], "results": results}
 
 
 def read_others(path: Path) -> dict[str, dict[str, Any]]:
-    """Model, in small letters -> its seconds an epoch elsewhere and where they come from.
+    """Read the seconds per epoch of other programs and their source, by model in small letters.
 
     Raises:
-        InputError: no such file, or not of that form.
+        InputError: the file does not exist or has another form.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -97,10 +97,8 @@ def read_others(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _begin(model: str, options: argparse.Namespace) -> dict[str, Any]:
-    loop = training_loop(options.data, model, options.device, batch_size=options.batch_size)
-    _loops["model"] = loop
-    sizes = sizes_of(loop)
-    return {"data": loop.data.name, "modalities": sizes.pop("modalities"), "sizes": sizes}
+    loop = _loops["model"] = training_loop(options.data, model, options.device, batch_size=options.batch_size)
+    return {"data": loop.data.name, "sizes": sizes_of(loop)}
 
 
 def _epoch() -> tuple[float, float]:
@@ -112,25 +110,6 @@ def _epoch() -> tuple[float, float]:
 
 def _memory() -> int:
     return peak_memory(_loops["model"].device)
-
-
-def _table(report: Report) -> str:
-    lines = [f"{report['data']}: {listed(report['sizes'])}", ""]
-    beside = any("against" in result for result in report["results"])
-    head = ["model", "seconds an epoch", "processor seconds", "peak memory, GB"]
-    head += ["beside", "times", "by processor"] if beside else []
-    rows = []
-    for result in report["results"]:
-        row = [result["model"], spread(result["seconds"]), spread(result["cpu_seconds"])]
-        row.append(f"{result['peak_memory_bytes'] / 1e9:.2f}")
-        if beside:
-            known = "against" in result
-            ratios = [spread(result[ratio], 2) for ratio in ("ratio", "cpu_ratio")] if known else [""] * 2
-            row += [f"{result['against']['seconds']:g}" if known else "", *ratios]
-        rows.append(row)
-    lines.append(columns(head, rows))
-    sources = {result["against"]["source"] for result in report["results"] if "against" in result}
-    return "\n".join([*lines, *(f"beside: {source}" for source in sorted(sources))])
 
 
 if __name__ == "__main__":

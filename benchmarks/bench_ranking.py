@@ -1,7 +1,7 @@
-"""How fast is ranking? All-rank top-K and evaluation, beside a bare matrix product with ``torch.topk``.
+"""All-rank top-K and evaluation beside a bare matrix product with ``torch.topk``.
 
-Both are timed in turn, repeat by repeat, so that what else the machine does falls on both alike; a ratio is
-that of one repeat, and its median and quartiles are shown. The default sizes are TikTok's.
+All are timed in turn, repeat by repeat, so that other load on the machine falls on all alike; a ratio is that of one
+repeat (above 1: slower than the bare product), and median and quartiles are shown. The default sizes are TikTok's.
 
 Example: python -m benchmarks.bench_ranking --repeats 15 --json
 """
@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
+from benchmarks.command import Report, add_numbers, parser_for, run
 from benchmarks.timing import in_turn, quartiles
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.metrics import evaluate
@@ -29,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then print a table or JSON."""
     parser = parser_for(__doc__, "threads", "device")
     add_numbers(parser, **SIZES, repeats=11)
-    run(parser, arguments, measure, _table)
+    run(parser, arguments, measure)
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Seconds and ratio to the bare product (above 1: slower), as median and quartiles, of every case."""
+    """Return seconds and ratio to the bare product of every case."""
     generator = torch.Generator().manual_seed(0)
     data = _data(options, generator)
     ids = data.test.degrees().nonzero().squeeze(1)
@@ -41,7 +41,7 @@ def measure(options: argparse.Namespace) -> Report:
     for case in ("distinct scores", "many ties"):
         users = torch.randn(options.users, options.dim, generator=generator)
         items = torch.randn(options.items, options.dim, generator=generator)
-        if case == "many ties":  # whole numbers have few different products: most lists are cut at a tie
+        if case == "many ties":  # integers have few different products: most lists are cut at a tie
             users, items = users.round(), items.round()
         pair = users.to(options.device), items.to(options.device)
         timed: dict[str, Callable[[], object]] = {
@@ -53,7 +53,7 @@ def measure(options: argparse.Namespace) -> Report:
         seconds = in_turn(timed, options.repeats, options.device)
         for name, values in seconds.items():
             ratio = quartiles(values / seconds["bare product and topk"])
-            results.append({"case": case, "what": name, "seconds": quartiles(values), "ratio": ratio})
+            results.append({"what": f"{case}: {name}", "seconds": quartiles(values), "ratio_to_bare": ratio})
     return {"sizes": {name: getattr(options, name) for name in SIZES}, "results": results}
 
 
@@ -72,15 +72,6 @@ def _data(options: argparse.Namespace, generator: torch.Generator) -> Interactio
 
     train, test = pairs(options.users, options.train_items), pairs(options.test_users, 1)
     return InteractionData("benchmark", options.users, options.items, train, test, test).to(options.device)
-
-
-def _table(report: Report) -> str:
-    rows = [
-        (f"{result['case']}: {result['what']}", spread(result["seconds"]), spread(result["ratio"]))
-        for result in report["results"]
-    ]
-    head = ("median (quartiles)", "seconds", "ratio to bare")
-    return f"{listed(report['sizes'])}\n\n{columns(head, rows)}"
 
 
 if __name__ == "__main__":

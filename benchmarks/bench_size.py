@@ -1,13 +1,16 @@
-"""Do a million users fit? Seconds and peak memory of each stage between a prepared data set and ranked lists.
+"""Seconds and peak memory against the size of the data, up to a million users; growth with each factor.
 
-Random data of the sizes asked for are prepared in a temporary folder by a process of their own, then loaded, trained
-on for a few steps with the full MMSSL model and its adversary, ranked, and saved, as `mmssl train` and
-`mmssl recommend` do. What grows with users x items (the neighbours of Eq. 8, and ranking) is done for a part of the
-users, and the processor seconds for all of them are worked out from it. Peak memory is the process's own at each stage,
-Python's libraries included; what of it lies in files, which the system can take back at any time, stands beside what is
-held at the end of the stage. On a GPU the most that its tensors took stands there as well.
+Random data of the given sizes are prepared in a temporary folder by a process of their own, then loaded, trained on for
+a few steps with the full MMSSL model and its adversary, ranked, and saved, as `mmssl train` and `mmssl recommend` do.
+Work that grows with users x items (the neighbours of Eq. 8, and ranking) is done for a part of the users, and the
+processor seconds for all of them are extrapolated. Peak memory is that of the process at each stage, Python's libraries
+included; beside it stand the memory held at the end of the stage and the part of it that lies in files, which the
+system can take back at any time. On a GPU the peak of its tensors stands there too.
+
+With ``--grow`` one factor after the other grows instead, and the slopes of a step's cost are shown; see ``growth.py``.
 
 Example: python -m benchmarks.bench_size --full --json
+Example: python -m benchmarks.bench_size --grow users,batch --multiples 1,2,4,8
 """
 
 from __future__ import annotations
@@ -18,10 +21,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run
+from benchmarks.command import Report, add_numbers, child, parser_for, run, settings_given
+from benchmarks.growth import START, measure_growth
 from benchmarks.timing import wait
+from benchmarks.workload import random_pairs
 from mmssl_cli.config import merge_settings, settings_to_toml
 from mmssl_cli.data.graph import cosine_topk
 from mmssl_cli.data.interactions import InteractionData, load_interactions
@@ -44,30 +47,45 @@ from pipelines.prepared import Features, PreparedDataset, write_prepared
 from pipelines.prepared.storage import read_table
 
 NAME = "random"
-FULL = {"users": 1_000_000, "items": 200_000, "interactions": 20_000_000}
-TENTH = {size: count // 10 for size, count in FULL.items()}
-OTHERS = {"feature_dim": 1024, "dim": 64, "batch": 1024, "steps": 2, "refreshed": 5000, "ranked": 5000}
-CHUNK = 16_384  # feature rows made at a time
-BYTES = {"peak_bytes": "peak GiB", "held_bytes": "held", "in_files_bytes": "in files", "device_bytes": "GPU's peak"}
+FULL = {"users": 1_000_000, "items": 200_000, "interactions": 20_000_000, "modalities": 2, "batch": 1024, "dim": 64}
+TENTH = {**FULL, **{size: FULL[size] // 10 for size in ("users", "items", "interactions")}}
+OTHERS = {"steps": 2, "feature_dim": 1024, "refreshed": 5000, "ranked": 5000}
+CHUNK = 16_384  # feature rows generated at a time
 CPU = torch.device("cpu")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, then print a table or JSON."""
-    run(_parser(), arguments, measure, _table)
+    """Measure, then print tables or JSON."""
+    parser = parser_for(__doc__, "threads", "device", "set")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--full", action="store_true", help="a million users instead of a tenth of everything")
+    modes.add_argument("--grow", metavar="FACTORS", help=f"grow these one by one: all, or some of {','.join(START)}")
+    for size, count in FULL.items():
+        shown = f"default {TENTH[size]:,}, {count:,} with --full, {START[size]:,} with --grow"
+        parser.add_argument(f"--{size}", type=int, help=shown)
+    add_numbers(parser, **OTHERS)
+    parser.add_argument("--feature-type", choices=("float16", "float32"), default="float16", help="default float16")
+    parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
+    parser.add_argument("--multiples", default="1,2,4,8", help="with --grow: of the first size, default 1,2,4,8")
+    parser.add_argument("--rounds", type=int, default=3, help="with --grow: default 3")
+    run(parser, arguments, measure)
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Seconds, peak memory and what is held of every stage, and the processor seconds that all users would take."""
+    """Return what the stages of one size took, or what each size took as a factor grows."""
+    return measure_growth(options) if options.grow else measure_stages(options)
+
+
+def measure_stages(options: argparse.Namespace) -> Report:
+    """Return seconds and memory of every stage, and the processor seconds extrapolated to all users."""
     for size, count in (FULL if options.full else TENTH).items():
         setattr(options, size, getattr(options, size) or count)
     options.ranked, options.refreshed = min(options.ranked, options.users), min(options.refreshed, options.users)
     stages = Stages(torch.device(options.device))
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
         folder = Path(place)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
-            made = processes.submit(prepare_random, folder, options).result()
-        stages.add({"stage": "prepare, in another process", **made})
+        with child(options.threads) as process:
+            stages.add("prepare, in another process", process.submit(prepare_random, folder, options).result())
         with stages.stage("load"):
             data = load_interactions(folder / NAME)
         names = {kind: read_table(kind, folder / NAME / f"{kind}.parquet") for kind in ("users", "items")}
@@ -79,20 +97,19 @@ def measure(options: argparse.Namespace) -> Report:
             saved = RunFolder.create(folder / "runs", "run", settings_to_toml(loop.settings, {}))
             saved.write_state(loop.state())
             saved.save_model(loop.model.state_dict())
-    every_user = {
-        "neighbours (Eq. 8)": stages.processor_seconds("neighbours") * options.users / options.refreshed,
-        "recommend --all": stages.processor_seconds("recommend") * options.users / options.ranked,
-    }
     return {
         "sizes": {name: getattr(options, name) for name in (*FULL, *OTHERS, "feature_type")},
         "stages": stages.results,
         "peak_memory_bytes": max(result["peak_bytes"] for result in stages.results[1:]),
-        "processor_seconds_for_all_users": every_user,
+        "processor_seconds_for_all_users": {
+            "neighbours (Eq. 8)": stages.processor_seconds("neighbours") * options.users / options.refreshed,
+            "recommend --all": stages.processor_seconds("recommend") * options.users / options.ranked,
+        },
     }
 
 
 def _loop(data: InteractionData, options: argparse.Namespace) -> TrainingLoop:
-    sizes = {"embedding_dim": options.dim, "batch_size": options.batch}
+    sizes = {"embedding_dim": options.dim, "batch_size": options.batch, **settings_given(options.set)}
     settings = merge_settings({"dataset": NAME, "model": "mmssl", "device": options.device, "seed": 0, **sizes})
     return make_loop(settings, data, torch.device(options.device))
 
@@ -103,10 +120,10 @@ def _train(loop: TrainingLoop, options: argparse.Namespace, stages: Stages) -> N
         model.eval()
         features = model.generator()
     with stages.stage(f"neighbours of {options.refreshed:,} users (Eq. 8)"):
-        for chosen, (users, items) in zip(model.neighbours, features, strict=True):
+        for neighbours, (users, items) in zip(model.neighbours, features, strict=True):
             # Neighbours of the others: as many distinct items, so that the graphs have their sizes.
-            chosen.copy_(_spread(len(chosen), chosen.shape[1], model.num_items))
-            chosen[: options.refreshed] = cosine_topk(users[: options.refreshed], items, chosen.shape[1])
+            neighbours.copy_(_spread(len(neighbours), neighbours.shape[1], model.num_items))
+            neighbours[: options.refreshed] = cosine_topk(users[: options.refreshed], items, neighbours.shape[1])
     del features, users, items
     model.train()
     with stages.stage("draw an epoch's triples"):
@@ -136,43 +153,33 @@ def _rank(
     with stages.stage("final embeddings"):
         users, items = loop.model.represent()
     with stages.stage(f"evaluate {options.ranked:,} test users"):
-        evaluate(users, items, loop.data.train, loop.data.test, (10, 20, 50))
+        evaluate(users, items, loop.data.train, loop.data.test, loop.settings.all_ks)
     with stages.stage(f"recommend to {options.ranked:,} users, to parquet"):
         ranker = Ranker(users, items, loop.data.train, names["users"]["id"], names["items"]["id"], None)
         ranker.write(folder / "recommendations.parquet", range(options.ranked), 20)
 
 
 def prepare_random(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Write a prepared data set of random interactions and features; its seconds and the memory it took."""
+    """Write a prepared data set of random interactions and features; return seconds and memory."""
     started = time.perf_counter(), time.process_time()
     reset_peak_memory(CPU)
     chance = np.random.default_rng(0)
-    table = pd.DataFrame({"user": np.arange(options.users, dtype=np.int32)})
-    users = table.assign(id="u" + table["user"].astype(str))
-    table = pd.DataFrame({"item": np.arange(options.items, dtype=np.int32)})
-    items = table.assign(id="i" + table["item"].astype(str))
+    pairs = random_pairs(chance, options.users, options.items, options.interactions, least=3).astype(np.int32)
+    split = np.zeros(len(pairs), dtype=np.int8)
+    at = np.searchsorted(pairs[:, 0], np.arange(options.ranked))
+    split[at], split[at + 1] = 1, 2  # of a user's three or more pairs, one for validation and one for test
+    names = pd.Categorical.from_codes(split, ["train", "validation", "test"]).astype(str)
+    interactions = pd.DataFrame({"user": pairs[:, 0], "item": pairs[:, 1], "split": names})
     present = np.ones(options.items, dtype=bool)
-    features = {f"modality{number}": Features(_random_rows(options, chance), present) for number in range(2)}
-    write_prepared(PreparedDataset(NAME, users, items, _interactions(options, chance), features), folder / NAME)
+    features = {f"modality{at}": Features(_random_rows(options, chance), present) for at in range(options.modalities)}
+    users, items = _numbered("user", options.users), _numbered("item", options.items)
+    write_prepared(PreparedDataset(NAME, users, items, interactions, features), folder / NAME)
     return _figures(started)
 
 
-def _interactions(options: argparse.Namespace, chance: np.random.Generator) -> pd.DataFrame:
-    """Distinct pairs with a few popular items: three a user at least, of which held-out users give up two."""
-    users, items = options.users, options.items
-    first = np.arange(users) * items
-    keys = np.sort(np.concatenate([first + (chance.integers(items, size=users) + s) % items for s in range(3)]))
-    chances = np.cumsum(1 / np.arange(1, items + 1) ** 0.7)
-    while len(keys) < options.interactions:
-        wanted = options.interactions - len(keys)
-        drawn = np.searchsorted(chances, chance.random(wanted) * chances[-1])
-        keys = np.unique(np.concatenate([keys, chance.integers(users, size=wanted) * items + drawn]))
-    user, item = (part.astype(np.int32) for part in np.divmod(keys, items))
-    split = np.zeros(len(keys), dtype=np.int8)
-    at = np.searchsorted(user, np.arange(options.ranked))
-    split[at], split[at + 1] = 1, 2
-    names = pd.Categorical.from_codes(split, ["train", "validation", "test"])
-    return pd.DataFrame({"user": user, "item": item, "split": names.astype(str)})
+def _numbered(kind: str, count: int) -> pd.DataFrame:
+    table = pd.DataFrame({kind: np.arange(count, dtype=np.int32)})
+    return table.assign(id=kind[0] + table[kind].astype(str))
 
 
 def _random_rows(options: argparse.Namespace, chance: np.random.Generator) -> np.ndarray:
@@ -185,7 +192,7 @@ def _random_rows(options: argparse.Namespace, chance: np.random.Generator) -> np
 
 @dataclass
 class Stages:
-    """What each stage took."""
+    """Seconds and memory of each stage."""
 
     device: torch.device
     results: list[dict[str, Any]] = field(default_factory=list)
@@ -200,15 +207,15 @@ class Stages:
         yield
         wait(self.device.type)
         on_device = {"device_bytes": peak_memory(self.device)} if self.device.type == "cuda" else {}
-        self.add({"stage": name, **_figures(started), **on_device})
+        self.add(name, {**_figures(started), **on_device})
 
-    def add(self, result: dict[str, Any]) -> None:
-        """Keep a result, and say on standard error that it is there: a stage may take long."""
-        self.results.append(result)
-        print(f"{result['stage']}: {result['seconds']:.1f} s", file=sys.stderr, flush=True)
+    def add(self, name: str, figures: dict[str, Any]) -> None:
+        """Keep a result and print it to standard error, for a stage may take long."""
+        self.results.append({"stage": name, **figures})
+        print(f"{name}: {figures['seconds']:.1f} s", file=sys.stderr, flush=True)
 
     def processor_seconds(self, start: str) -> float:
-        """The processor seconds of the first stage whose name starts so."""
+        """Return the processor seconds of the first stage whose name starts so."""
         return float(next(r["processor_seconds"] for r in self.results if r["stage"].startswith(start)))
 
 
@@ -222,32 +229,6 @@ def _figures(started: tuple[float, float]) -> dict[str, Any]:
         "peak_bytes": peak_memory(CPU),
         **{f"{name}_bytes": value * 1024 for name, value in kib.items()},
     }
-
-
-def _table(report: Report) -> str:
-    shown = {key: head for key, head in BYTES.items() if key in report["stages"][-1]}
-    rows = []
-    for result in report["stages"]:
-        gib = (f"{result[key] / 2**30:.2f}" if key in result else "" for key in shown)
-        rows.append((result["stage"], f"{result['seconds']:.1f}", f"{result['processor_seconds']:.1f}", *gib))
-    lines = [listed(report["sizes"]), "", columns(("", "seconds", "processor's", *shown.values()), rows)]
-    lines.append(f"most of all after the preparation: {report['peak_memory_bytes'] / 2**30:.2f} GiB")
-    for name, seconds in report["processor_seconds_for_all_users"].items():
-        lines.append(f"{name} for all users, worked out: {seconds:,.0f} processor seconds")
-    return "\n".join(lines)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = parser_for(__doc__, "threads", "device")
-    parser.add_argument(
-        "--full", action="store_true", help=", ".join(f"{count:,} {size}" for size, count in FULL.items())
-    )
-    for size in FULL:
-        parser.add_argument(f"--{size}", type=int, help=f"default {TENTH[size]:,}, or {FULL[size]:,} with --full")
-    add_numbers(parser, **OTHERS)
-    parser.add_argument("--feature-type", choices=("float16", "float32"), default="float16", help="default float16")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
-    return parser
 
 
 if __name__ == "__main__":

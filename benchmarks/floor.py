@@ -1,4 +1,4 @@
-"""The least time a step could take: its floating-point operations and its bytes, at what the machine attains.
+"""Least time of a step: its floating-point operations and its bytes at the speeds that the machine attains.
 
 Operations are those of matrix products, by the formulas of ``torch.utils.flop_counter``, and of sparse products: two
 for each entry and column. Element by element, reductions, random numbers and sorting are counted by their bytes alone.
@@ -23,17 +23,33 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+#: Side of the square matrices, and float32 numbers of each array of the triad: far more than caches hold.
+SIDE, NUMBERS = 2048, 1 << 26
 aten = torch.ops.aten
 _BAGS = (aten._embedding_bag, aten._embedding_bag_forward_only)
-#: These read as many elements of their source as they give.
+#: Operators that read as many elements of their source as they return.
 _GATHERS = (aten.index, aten.index_select, aten.gather, aten.embedding)
-#: These change as many elements of their target as they are given.
+#: Operators that change as many elements of their target as they are given.
 _SCATTERS = (aten.index_put_, aten.index_add_, aten.scatter_add_)
+
+
+def matrix_product(device: str) -> tuple[Callable[[], object], float]:
+    """Return a product of square float32 matrices to time, and its floating-point operations."""
+    left, right = (torch.rand(SIDE, SIDE, device=device) for _ in range(2))
+    out = torch.empty_like(left)
+    return lambda: torch.mm(left, right, out=out), 2.0 * SIDE**3
+
+
+def triad(device: str) -> tuple[Callable[[], object], float]:
+    """Return STREAM's triad a = b + s c to time, and the bytes it moves: two arrays read and one written."""
+    one, two = (torch.rand(NUMBERS, device=device) for _ in range(2))
+    out = torch.empty_like(one)
+    return lambda: torch.add(one, two, alpha=1.5, out=out), 3.0 * 4 * NUMBERS
 
 
 @dataclass
 class _Stored:
-    """A piece of memory: whether it was there before, and bytes read before any is written, and written."""
+    """A piece of memory: allocated outside the block or not, bytes read before any write, and bytes written."""
 
     outside: bool
     read: int = 0
@@ -41,10 +57,10 @@ class _Stored:
 
 
 class Counter(TorchDispatchMode):
-    """Counts the work of every operator run in its ``with`` block.
+    """Count the work of every operator run in its ``with`` block.
 
     Attributes:
-        operators: part -> (operations, bytes) of each of its operators; ``part`` tells which one it is at the time.
+        operators: part -> (operations, bytes) of each of its operators; ``part`` returns the current part.
     """
 
     def __init__(self, part: Callable[[], str] = lambda: "") -> None:
@@ -62,11 +78,11 @@ class Counter(TorchDispatchMode):
         return out
 
     def floor(self, flops_a_second: float, bytes_a_second: float) -> float:
-        """Seconds of all operations, or of moving what was there before: the longer."""
+        """Return the seconds of all operations or of moving the persistent bytes, whichever are more."""
         return max(self.flops / flops_a_second, self.persistent_bytes / bytes_a_second)
 
     def operator_floors(self, flops_a_second: float, bytes_a_second: float) -> dict[str, float]:
-        """Seconds of each part, operator by operator."""
+        """Return the seconds of each part, operator by operator."""
         return {
             part: sum(max(flops / flops_a_second, moved / bytes_a_second) for flops, moved in operators)
             for part, operators in self.operators.items()
@@ -84,7 +100,7 @@ class Counter(TorchDispatchMode):
 
     @property
     def persistent_bytes(self) -> int:
-        """Bytes read and written of tensors that were there before."""
+        """Bytes read and written of tensors allocated outside the block."""
         return sum(stored.read + stored.written for stored in self._stored.values() if stored.outside)
 
     def _count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
@@ -123,7 +139,7 @@ class Counter(TorchDispatchMode):
 def _of_products(
     operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, inputs: list[Tensor], reads: dict[int, int]
 ) -> float:
-    """Operations of an operator, 0 for what is no product; puts right the bytes that sparse products read."""
+    """Operations of a product, 0 of other operators; corrects ``reads`` for sparse products."""
     matrix = next((value for value in args if isinstance(value, Tensor) and value.layout == torch.sparse_csr), None)
     if operator in _BAGS:
         dense, entries = inputs[0], inputs[1].numel()
@@ -136,7 +152,7 @@ def _of_products(
 
 
 def _tensors(values: Any) -> list[Tensor]:
-    """The strided tensors among them, and those that a sparse one consists of."""
+    """The strided tensors among the values, and the components of sparse ones."""
     found: list[Tensor] = []
     for leaf in tree_leaves(values):
         if isinstance(leaf, Tensor) and leaf.layout == torch.sparse_csr:
@@ -147,7 +163,7 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """The tensors that an operator writes in place, as its schema tells."""
+    """The tensors that an operator writes in place by its schema."""
     found = []
     for at, argument in enumerate(func._schema.arguments):
         # A fused optimiser may scale gradients in place, and is not asked to.
@@ -157,7 +173,7 @@ def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[T
 
 
 def _added(tensors: list[Tensor]) -> dict[int, int]:
-    """Bytes of each piece of memory that the tensors lie in, at most its size."""
+    """Bytes per piece of memory of the tensors, at most its size."""
     found: dict[int, int] = {}
     for tensor in tensors:
         place, size = _pointer(tensor), tensor.untyped_storage().nbytes()

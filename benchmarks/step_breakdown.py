@@ -1,4 +1,4 @@
-"""The parts of a training of the full MMSSL model, timed in place."""
+"""Parts of a training of the full MMSSL model, timed in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clocks: what takes turns is timed in turns, so that what else the machine does falls on all alike."""
+"""Clocks: alternatives take turns, so that other load on the machine falls on all of them alike."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Quartiles = dict[str, float]
 
 
 def quartiles(values: Sequence[float] | np.ndarray) -> Quartiles:
-    """Median and quartiles of measurements."""
+    """Return median and quartiles of measurements."""
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
     return {"median": float(median), "low": float(low), "high": float(high)}
 
 
 def wait(device: str) -> None:
-    """Until the device has done what it was given."""
+    """Wait for the device to finish."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def seconds(work: Callable[[], object], device: str = "cpu") -> float:
-    """Wall seconds of ``work``, what it gave the device included."""
+    """Return the wall seconds of ``work``, with those of the device."""
     wait(device)
     started = time.perf_counter()
     work()
@@ -36,7 +36,7 @@ def seconds(work: Callable[[], object], device: str = "cpu") -> float:
 
 
 def in_turn(works: Mapping[str, Callable[[], object]], repeats: int, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Wall seconds of each, [repeats], after a first turn that warms up."""
+    """Return the wall seconds of each, [repeats], after a first turn for warm-up."""
     turns = [[seconds(work, device) for work in works.values()] for _ in range(repeats + 1)][1:]
     return dict(zip(works, np.array(turns).T, strict=True))
 
@@ -51,7 +51,7 @@ class Stopwatch:
 
     @property
     def part(self) -> str:
-        """The innermost part now; empty outside of all."""
+        """The innermost open part; empty outside of all."""
         return self._open[-1][0] if self._open else ""
 
     @contextmanager
@@ -71,7 +71,7 @@ class Stopwatch:
                 self._open[-1] = around, others + took
 
     def timed(self, function: Callable[..., Any], name: str, nested: bool = True) -> Callable[..., Any]:
-        """``function`` as a part; inside another part it belongs to that one where ``nested`` is False."""
+        """Wrap ``function`` as a part; with ``nested=False`` its time inside another part belongs to that part."""
 
         def wrapped(*arguments: Any, **named: Any) -> Any:
             if self._open and not nested:

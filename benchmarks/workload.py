@@ -1,4 +1,4 @@
-"""What the benchmarks that train train on: TikTok where it is prepared, else random data of its sizes."""
+"""Data and models of the benchmarks: TikTok if it is prepared, else random data of its sizes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmssl_cli.training.trainer import make_loop
 from pipelines.prepared.manifest import MANIFEST
 
 PREPARED = Path("data/tiktok")
-#: TikTok's, with features as wide as its whitened ones.
+#: Sizes of TikTok, with features as wide as its whitened ones.
 SIZES = {"users": 9308, "items": 6710, "interactions": 59541, "test_users": 6130, "feature_dim": 64}
 DATA_HELP = f"a prepared data set; else {PREPARED}, else random data of its sizes"
 
@@ -27,10 +27,10 @@ DATA_HELP = f"a prepared data set; else {PREPARED}, else random data of its size
 def training_loop(
     folder: Path | None, model: str, device: str, given: Sequence[str] = (), **settings: Any
 ) -> TrainingLoop:
-    """A model about to be trained on TikTok with its settings there; ``given`` and ``settings`` change them.
+    """Return a model ready to train with its settings for TikTok, changed by ``given`` and ``settings``.
 
     Raises:
-        UsageError: no such setting or model, or no such device.
+        UsageError: unknown setting, model or device.
         InputError: the data cannot be read.
     """
     merged = settings_of(model, device, given, **settings)
@@ -38,13 +38,13 @@ def training_loop(
 
 
 def settings_of(model: str, device: str, given: Sequence[str] = (), **settings: Any) -> TrainSettings:
-    """The settings that TikTok is trained with."""
+    """Return the settings for TikTok, changed by ``given`` and ``settings``."""
     flags = {"seed": 0, **settings, **settings_given(given)}
     return merge_settings({"dataset": "tiktok", "model": model, "device": device, **flags})
 
 
 def load(folder: Path | None, settings: TrainSettings) -> InteractionData:
-    """A prepared folder; where none is given, TikTok if it is prepared in ``data``, else random data of its sizes."""
+    """Load a prepared folder; without one TikTok if it is prepared in ``data``, else random data of its sizes."""
     if folder is None and not (PREPARED / MANIFEST).is_file():
         return random_data(**SIZES)
     scaling = settings.modalities, settings.feature_scaling, settings.feature_components
@@ -54,15 +54,9 @@ def load(folder: Path | None, settings: TrainSettings) -> InteractionData:
 def random_data(
     users: int, items: int, interactions: int, test_users: int, feature_dim: int, modalities: int = 2
 ) -> InteractionData:
-    """Random pairs with a few popular items, at least one a user, and modalities of random features."""
+    """Return random pairs with a few popular items, at least one per user, and modalities of random features."""
     chance = np.random.default_rng(0)
-    popularity = 1 / np.arange(1, items + 1) ** 0.7
-    found = np.arange(users) * items + chance.integers(items, size=users)
-    while len(found) < interactions:
-        wanted = interactions - len(found)
-        drawn = chance.choice(items, size=wanted, p=popularity / popularity.sum())
-        found = np.unique(np.concatenate([found, chance.integers(users, size=wanted) * items + drawn]))
-    train = CSR.from_pairs(np.stack([found // items, found % items], axis=1), users)
+    train = CSR.from_pairs(random_pairs(chance, users, items, interactions), users)
     held_out = np.stack([np.arange(test_users), chance.integers(items, size=test_users)], axis=1)
     test = CSR.from_pairs(held_out, users)
     features = {
@@ -73,8 +67,21 @@ def random_data(
     return InteractionData("random data", users, items, train, test, test, features, present)
 
 
+def random_pairs(chance: np.random.Generator, users: int, items: int, count: int, least: int = 1) -> np.ndarray:
+    """Return distinct pairs int64 [count, 2] with a few popular items and at least ``least`` per user, sorted."""
+    first = np.arange(users) * items
+    start = chance.integers(items, size=users)
+    found = np.sort(np.concatenate([first + (start + step) % items for step in range(least)]))
+    chances = np.cumsum(1 / np.arange(1, items + 1) ** 0.7)
+    while len(found) < count:
+        wanted = count - len(found)
+        drawn = np.searchsorted(chances, chance.random(wanted) * chances[-1])
+        found = np.unique(np.concatenate([found, chance.integers(users, size=wanted) * items + drawn]))
+    return np.stack(np.divmod(found, items), axis=1)
+
+
 def sizes_of(loop: TrainingLoop) -> dict[str, Any]:
-    """The counts that a time depends on."""
+    """Return the counts that a time depends on."""
     data = loop.data
     return {
         "users": data.num_users,
@@ -88,7 +95,7 @@ def sizes_of(loop: TrainingLoop) -> dict[str, Any]:
 
 
 def batches(loop: TrainingLoop, count: int) -> list[Batch]:
-    """The first batches of an epoch, and of further ones where one has not as many."""
+    """Return the first ``count`` batches, from several epochs if one has fewer."""
     found: list[Batch] = []
     while len(found) < count:
         found += loop.sampler.epoch(loop.generator)
@@ -96,7 +103,7 @@ def batches(loop: TrainingLoop, count: int) -> list[Batch]:
 
 
 def refresh(model: Any) -> None:
-    """Eq. 8 whole: the neighbours of every user, the graphs they make, and the views through them."""
+    """Run Eq. 8 whole: the neighbours of every user, their graphs, and the views through them."""
     model.begin_epoch(1)
     with torch.no_grad():
         model.views()

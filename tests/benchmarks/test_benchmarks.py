@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import bench_epoch, workload
-from benchmarks import environment as machine
+from benchmarks import bench_epoch, floor, workload
+from benchmarks.command import shown
 from benchmarks.dense_reference import DenseMMSSL
 from benchmarks.floor import Counter
 from benchmarks.step_breakdown import in_parts
@@ -35,6 +36,8 @@ def tiny_loop(**settings: Any) -> TrainingLoop:
 
 
 def test_random_data_has_the_sizes_asked_for_and_a_training_item_for_every_user() -> None:
+    pairs = workload.random_pairs(np.random.default_rng(0), 40, 30, 200, least=3)
+    assert len(np.unique(pairs, axis=0)) == 200 and np.bincount(pairs[:, 0], minlength=40).min() >= 3
     data = workload.random_data(**SIZES, modalities=3)
     assert (data.num_users, data.num_items, len(data.train), len(data.test), len(data.features)) == (40, 30, 160, 20, 3)
     assert int(data.train.degrees().min()) >= 1
@@ -48,7 +51,7 @@ def test_random_data_has_the_sizes_asked_for_and_a_training_item_for_every_user(
     ],
 )
 def test_the_dense_transcription_takes_the_same_steps(settings: dict[str, Any]) -> None:
-    compared = bench_epoch.compare_with_dense(tiny_loop(**settings), steps=4)
+    compared = bench_epoch.compare_with_dense(tiny_loop(**settings), steps=4)["agreement"]
     assert compared["largest_relative_difference_of_losses"] < 1e-4
     assert compared["neighbours_in_common"] > 0.99
     assert compared["steps"] == 4
@@ -63,7 +66,7 @@ def test_a_wrong_dense_transcription_is_noticed(equation: str, monkeypatch: pyte
         return tree_map(lambda t: t.roll(1, 0) if t.dim() else 1.1 * t, right(self, *arguments))
 
     monkeypatch.setattr(DenseMMSSL, equation, wrong)
-    compared = bench_epoch.compare_with_dense(tiny_loop(), steps=2)
+    compared = bench_epoch.compare_with_dense(tiny_loop(), steps=2)["agreement"]
     assert compared["largest_relative_difference_of_losses"] > 1e-4
 
 
@@ -138,19 +141,20 @@ def test_a_step_has_the_operations_that_pytorch_counts_and_those_of_sparse_produ
     assert sum(counter.operator_floors(1e30, 1.0).values()) == pytest.approx(counter.operator_bytes)
 
 
-def test_the_whole_report_and_its_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_report_and_its_tables(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(workload, "SIZES", SIZES)
-    monkeypatch.setattr(machine, "SIDE", 32)
-    monkeypatch.setattr(machine, "NUMBERS", 1024)
+    monkeypatch.setattr(floor, "SIDE", 32)
+    monkeypatch.setattr(floor, "NUMBERS", 1024)
     monkeypatch.setattr(workload, "PREPARED", workload.PREPARED / "not there")
     flags = ["--epochs", "1", "--repeats", "2", "--compared-steps", "2", "--set", "embedding-dim=8"]
     bench_epoch.main([*flags, "--set", "batch-size=32", "--set", "ks=10,20", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert report["sizes"]["batch"] == 32 and report["machine"]["torch"] == torch.__version__
-    assert report["floor"]["ratio"]["median"] > 0 and report["peak_memory_bytes"] > 0
-    shown = bench_epoch._table(report)
-    for words in ("gradient penalty", "step / floor", "dense / as it is", "operator by operator", "neighbours"):
-        assert words in shown
+    assert all(row["ratio"]["median"] > 0 for row in report["floor"]) and report["peak_memory_bytes"] > 0
+    assert sum(row["share"] for row in report["parts"]) == pytest.approx(1)
+    text = shown(report)
+    for words in ("gradient penalty", "floor of a step", "against dense", "operator by operator", "in common 1"):
+        assert words in text
 
 
 def test_settings_that_do_not_exist_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,7 @@ def measure_cost(
         on_progress(
             f"Timing {WARM_UP + TIMED} training steps with {sized.num_users:,} users and {sized.num_items:,} items"
         )
-        points.append(_measure(sized, settings, fraction))
+        points.append(measure_point(sized, settings, fraction))
     return Cost(device=device_name(device), timed_steps=TIMED, points=tuple(points))
 
 
@@ -145,7 +145,8 @@ def growth(sizes: Sequence[float], values: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
-def _measure(data: InteractionData, settings: Any, fraction: float) -> CostPoint:
+def measure_point(data: InteractionData, settings: Any, fraction: float = 1.0, timed: int = TIMED) -> CostPoint:
+    """Time ``timed`` training steps and a refresh of the modality graphs on data of one size."""
     device = data.train.indices.device
     reset_peak_memory(device)
     torch.manual_seed(settings.seed)
@@ -154,7 +155,7 @@ def _measure(data: InteractionData, settings: Any, fraction: float) -> CostPoint
     loop = TrainingLoop(model, data, settings)
     model.train()
     refresh = _seconds(lambda: model.begin_epoch(1), device)
-    batches = _batches(loop)
+    batches = _batches(loop, WARM_UP + timed)
     # The loop's own step, so that what is timed is what a training does.
     seconds = [_seconds(lambda batch=batch: loop._step(batch), device) for batch in batches][WARM_UP:]  # type: ignore[misc]
     distinct = round(sum(len(batch.distinct_users) for batch in batches) / len(batches))
@@ -173,12 +174,12 @@ def _measure(data: InteractionData, settings: Any, fraction: float) -> CostPoint
     )
 
 
-def _batches(loop: TrainingLoop) -> list[Batch]:
+def _batches(loop: TrainingLoop, count: int) -> list[Batch]:
     """Batches for warm-up and timing, from several epochs of a small data set."""
     batches: list[Batch] = []
-    while len(batches) < WARM_UP + TIMED:
+    while len(batches) < count:
         batches += loop.sampler.epoch(loop.generator)
-    return batches[: WARM_UP + TIMED]
+    return batches[:count]
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
