@@ -23,6 +23,9 @@ from pipelines.io.step_cache import StepResult, WorkFolder, key_of
 from pipelines.prepared.dataset import PreparedDataset
 from pipelines.recipe import PrepOptions, Recipe, resolve
 
+Row = tuple[str | None, str | None, str | None]
+"""Title, text and image (a path or an address) of an item, as far as they are known."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -204,9 +207,10 @@ def hashes_by_name(paths: Mapping[str, Path], work: WorkFolder) -> dict[str, str
     }
 
 
-def undescribed(item_ids: Sequence[str]) -> pd.DataFrame:
-    """Columns id, title, text and image of items of which no more is known."""
-    return pd.DataFrame({"id": list(item_ids)}, dtype=object).assign(title=None, text=None, image=None)
+def described(item_ids: Sequence[str], rows: Mapping[str, Row]) -> pd.DataFrame:
+    """Return columns id, title, text and image of the given items, in their order, of the rows that are known."""
+    known = [(item, *rows.get(item, (None, None, None))) for item in item_ids]
+    return pd.DataFrame(known, columns=["id", "title", "text", "image"], dtype=object)
 
 
 def known_columns(items: pd.DataFrame) -> dict[str, pd.Series]:

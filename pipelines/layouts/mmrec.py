@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipelines.build import Plan, Request, undescribed
+from pipelines.build import Plan, Request, described
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.layouts.importing import plan_import
@@ -154,7 +154,7 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
     Raises:
         InputError: a file is damaged.
     """
-    table = undescribed(item_ids)
+    table = described(item_ids, {})
     if "descriptions" in paths:
         known = read_ids(paths["descriptions"], "item", "item", ITEM_ID)
         rows = _rows(paths, item_ids, len(known), paths["descriptions"])

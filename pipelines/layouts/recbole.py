@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.build import Plan, Request, undescribed
+from pipelines.build import Plan, Request, described
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id
 from pipelines.layouts.importing import plan_import
@@ -192,7 +192,7 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
     Raises:
         InputError: the file is damaged, or has too many malformed records.
     """
-    table = undescribed(item_ids)
+    table = described(item_ids, {})
     if "items" not in paths:
         return table
     file = ColumnFile(paths["items"])

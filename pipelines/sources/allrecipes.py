@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines.build import RawSource
+from pipelines.build import RawSource, Row, described
 from pipelines.errors import InputError
 from pipelines.features.text_cleaning import clean_text
 from pipelines.interactions import collect
@@ -53,54 +53,64 @@ class Allrecipes(RawSource):
     """FoodRecSys-V1, fetched by hand."""
 
     def files(self, reporter: Reporter) -> Mapping[str, Path]:
-        """The tables in the folder of raw files."""
-        return files(self.recipe.raw_dir)
+        """Find the recipes, and the three splits of the core data, else the raw interactions.
+
+        Raises:
+            InputError: neither layout is complete; says what to download from where.
+        """
+        folder = self.recipe.raw_dir
+        for names in (_CORE, _RAW):
+            if all((folder / name).is_file() for name in names.values()):
+                return {role: folder / name for role, name in names.items()}
+        nearer = _RAW if any((folder / name).is_file() for name in _RAW.values()) else _CORE
+        missing = [name for name in nearer.values() if not (folder / name).is_file()]
+        raise InputError(f"{folder} has no {' and no '.join(missing)}; {_HOW_TO_GET_IT}.")
 
     def pictures(self) -> list[str]:
-        """The folder, and the names in the folders in it."""
+        """List the folder, and the names in the folders in it."""
         return [str(self.recipe.raw_dir), *sorted(path.name for path in self.recipe.raw_dir.glob("*images/**/*"))]
 
     def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
-        """Each rating is an interaction."""
-        return read_interactions(self.paths, malformed)
+        """Read the ratings, whatever they are; with their split where the layout fixes it, times in seconds since 1970.
+
+        Raises:
+            InputError: a file is damaged, is no such table, or they hold nothing or too many malformed records.
+        """
+        parts = [role for role in self.paths if role != RECIPES]
+        raw = collect({role: _ratings(self.paths[role], malformed) for role in parts})
+        malformed.check(len(raw) + malformed.count)
+        if not len(raw):
+            raise InputError(
+                f"{self.paths[parts[0]]} holds no ratings; expected user_id, recipe_id, rating, dateLastModified."
+            )
+        return raw
 
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
-        """Name, text and picture of each recipe."""
-        return read_items(self.paths, item_ids, malformed)
+        """Read name, text (name, ingredients and directions) and picture of each recipe, its address where it has none.
+
+        Raises:
+            InputError: the table is damaged, has too many malformed records, or holds none of the recipes.
+        """
+        pictures = _pictures(self.paths[RECIPES])
+        rows: dict[str, Row] = {}
+        for recipe, cells in _recipes(self.paths[RECIPES], item_ids, malformed):
+            name, names = cells["recipe_name"], ", ".join(_names(cells["ingredients"]))
+            address = cells["image_url"].strip()
+            image = pictures.get(recipe, address if _ADDRESS.fullmatch(address) else None)
+            rows[recipe] = (
+                clean_text([name]),
+                clean_text([name, names, _directions(cells["cooking_directions"])]),
+                image,
+            )
+        return described(item_ids, rows)
 
     def ingredients(self, item_ids: list[str]) -> list[list[str]]:
-        """The names of each recipe's ingredients."""
-        return read_ingredients(self.paths, item_ids, MalformedRecords(self.paths[RECIPES], self.recipe.max_malformed))
-
-
-def files(folder: Path) -> dict[str, Path]:
-    """Role -> path: ``metadata`` (the recipes), and the three splits of the core data, else the raw interactions.
-
-    Raises:
-        InputError: neither layout is complete; says what to download from where.
-    """
-    for names in (_CORE, _RAW):
-        if all((folder / name).is_file() for name in names.values()):
-            return {role: folder / name for role, name in names.items()}
-    nearer = _RAW if any((folder / name).is_file() for name in _RAW.values()) else _CORE
-    missing = [name for name in nearer.values() if not (folder / name).is_file()]
-    raise InputError(f"{folder} has no {' and no '.join(missing)}; {_HOW_TO_GET_IT}.")
-
-
-def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) -> RawInteractions:
-    """Read the ratings, whatever they are, as interactions; with their split where the layout fixes it.
-
-    Timestamps are seconds since 1970. Malformed records are left out and go to ``malformed``.
-
-    Raises:
-        InputError: a file is damaged, is no such table, or they hold nothing or too many malformed records.
-    """
-    parts = [role for role in paths if role != RECIPES]
-    raw = collect({role: _ratings(paths[role], malformed) for role in parts})
-    malformed.check(len(raw) + malformed.count)
-    if not len(raw):
-        raise InputError(f"{paths[parts[0]]} holds no ratings; expected user_id, recipe_id, rating, dateLastModified.")
-    return raw
+        """Read the names of the ingredients of each recipe; empty where none are known."""
+        malformed = MalformedRecords(self.paths[RECIPES], self.recipe.max_malformed)
+        found = {
+            recipe: _names(cells["ingredients"]) for recipe, cells in _recipes(self.paths[RECIPES], item_ids, malformed)
+        }
+        return [found.get(item, []) for item in item_ids]
 
 
 def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str, int]]:
@@ -136,43 +146,6 @@ def _seconds(cell: bytes) -> int:
     except ValueError:
         raise ValueError(f"{text[:40]!r} is no date") from None
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(seconds=1)
-
-
-def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: MalformedRecords) -> pd.DataFrame:
-    """Read what the table of recipes says about ``item_ids``.
-
-    One row an id, in their order: id, title, text (name, ingredients and directions) and image (the path of the
-    picture; its address where there is none), each None where it is not known.
-
-    Raises:
-        InputError: the table is damaged, has too many malformed records, or holds none of the recipes.
-    """
-    pictures = _pictures(paths[RECIPES])
-    rows: dict[str, tuple[str | None, str | None, str | None]] = {}
-    for recipe, cells in _recipes(paths[RECIPES], item_ids, malformed):
-        parts = [
-            cells["recipe_name"],
-            ", ".join(_names(cells["ingredients"])),
-            _directions(cells["cooking_directions"]),
-        ]
-        address = cells["image_url"].strip()
-        image = pictures.get(recipe, address if _ADDRESS.fullmatch(address) else None)
-        rows[recipe] = clean_text(parts[:1]), clean_text(parts), image
-    nothing = (None, None, None)
-    described = [(item, *rows.get(item, nothing)) for item in item_ids]
-    return pd.DataFrame(described, columns=["id", "title", "text", "image"], dtype=object)
-
-
-def read_ingredients(
-    paths: Mapping[str, Path], item_ids: Sequence[str], malformed: MalformedRecords
-) -> list[list[str]]:
-    """The names of the ingredients of each of ``item_ids``, in their order; empty where none are known.
-
-    Raises:
-        InputError: as for :func:`read_items`.
-    """
-    found = {recipe: _names(cells["ingredients"]) for recipe, cells in _recipes(paths[RECIPES], item_ids, malformed)}
-    return [found.get(item, []) for item in item_ids]
 
 
 def _recipes(path: Path, item_ids: Sequence[str], malformed: MalformedRecords) -> Iterator[tuple[str, dict[str, str]]]:

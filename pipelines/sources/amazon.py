@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from pipelines.build import RawSource, obtain, undescribed
+from pipelines.build import RawSource, Row, described, obtain
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
 from pipelines.interactions import collect
@@ -65,28 +65,43 @@ class Amazon(RawSource):
         return {role: obtain(recipe, role, reporter) for role in wanted}
 
     def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
-        """Each review is an interaction."""
-        return read_interactions(self.paths["reviews"], malformed)
+        """Read the reviews, each of which is an interaction; times are in the release's unit.
+
+        Raises:
+            InputError: the file is damaged, holds no review, or has too many malformed lines.
+        """
+        path = self.paths["reviews"]
+        raw = collect({"reviews": _reviews(path, malformed)})
+        if not len(raw):
+            raise InputError(
+                f"{path} holds no reviews; expected a JSON object a line with {' and '.join(_RELEASES[1])}."
+            )
+        return raw
 
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
-        """Title, text and address of the picture, where metadata are wanted."""
-        if "metadata" not in self.paths:
-            return undescribed(item_ids)
-        return read_items(self.paths["metadata"], item_ids, malformed)
+        """Read title, text (title, brand, categories and description) and address of the picture from the metadata.
 
+        No more than the wanted items is held. Malformed lines of other items are not looked at more than needed.
 
-def read_interactions(path: Path, malformed: MalformedRecords) -> RawInteractions:
-    """Read a file of reviews; each is an interaction of a user with an item at a time.
-
-    Timestamps are in the release's unit. Malformed lines are left out and go to ``malformed``.
-
-    Raises:
-        InputError: the file is damaged, holds no review, or has too many malformed lines.
-    """
-    raw = collect({"reviews": _reviews(path, malformed)})
-    if not len(raw):
-        raise InputError(f"{path} holds no reviews; expected a JSON object a line with {' and '.join(_RELEASES[1])}.")
-    return raw
+        Raises:
+            InputError: the file is damaged, has too many malformed lines, or holds none of the items.
+        """
+        path, wanted = self.paths.get("metadata"), set(item_ids)
+        if path is None:
+            return described(item_ids, {})
+        rows: dict[str, Row] = {}
+        for number, record in _records(path, malformed, {item.encode() for item in wanted}):
+            item = record.get("parent_asin", record.get("asin"))
+            if not isinstance(item, str):
+                malformed.add(number, "it has no asin or parent_asin")
+            elif item in wanted and item not in rows:
+                rows[item] = _describe(record)
+        if not rows:
+            raise InputError(
+                f"{path} describes none of the {len(wanted):,} items; give the metadata of the same category and "
+                "release."
+            )
+        return described(item_ids, rows)
 
 
 def _reviews(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str, int]]:
@@ -112,34 +127,6 @@ def _review(record: dict[str, Any], keys: _ReviewKeys | None) -> tuple[str, str,
     if type(time) is not int or abs(time) > _LARGEST_TIME:  # bool is an int
         raise ValueError(f"its {keys.time} is missing or no whole number")
     return check_id(user), check_id(item), time
-
-
-def read_items(path: Path, item_ids: Sequence[str], malformed: MalformedRecords) -> pd.DataFrame:
-    """Read what a file of metadata says about ``item_ids``.
-
-    One row an id, in their order: id, title, text (title, brand, categories and description) and image (an
-    address), each None where it is not known. Of several records of one item the first counts. No more than the
-    wanted items is held in memory. Malformed lines are left out and go to ``malformed``; those of other items are
-    not looked at more than needed.
-
-    Raises:
-        InputError: the file is damaged, has too many malformed lines, or holds none of the items.
-    """
-    wanted = set(item_ids)
-    rows: dict[str, tuple[str | None, str | None, str | None]] = {}
-    for number, record in _records(path, malformed, {item.encode() for item in wanted}):
-        item = record.get("parent_asin", record.get("asin"))
-        if not isinstance(item, str):
-            malformed.add(number, "it has no asin or parent_asin")
-        elif item in wanted and item not in rows:
-            rows[item] = _describe(record)
-    if not rows:
-        raise InputError(
-            f"{path} describes none of the {len(wanted):,} items; give the metadata of the same category and release."
-        )
-    nothing = (None, None, None)
-    described = [(item, *rows.get(item, nothing)) for item in item_ids]
-    return pd.DataFrame(described, columns=["id", "title", "text", "image"], dtype=object)
 
 
 def _records(
@@ -183,7 +170,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return record
 
 
-def _describe(record: dict[str, Any]) -> tuple[str | None, str | None, str | None]:
+def _describe(record: dict[str, Any]) -> Row:
     """Title, text and image of a record of metadata."""
     titles = [text for text in _texts(record.get("title")) if _PAGE_SOURCE not in text]
     brand = _texts(record.get("brand")) or _texts(record.get("store"))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError
-from pipelines.io.raw import MalformedRecords
-from pipelines.sources.allrecipes import files, read_ingredients, read_interactions, read_items
+from pipelines.io.raw import MalformedRecords, RawInteractions
+from pipelines.io.reporter import Reporter
+from pipelines.sources.allrecipes import Allrecipes
+from tests.helpers.source_cases import recipe_of, source_of
 
 RATINGS = "user_id,recipe_id,rating,dateLastModified"
 CORE_RECIPES = ["recipe_id", "recipe_name", "image_url", "ingredients", "cooking_directions", "nutritions"]
@@ -80,6 +83,24 @@ def write_raw(folder: Path, ratings: str, recipes: str | bytes | None = None) ->
     recipes = table(RAW_RECIPES, [PANINI, WINGS]) if recipes is None else recipes
     (folder / "raw-data_recipe.csv").write_bytes(recipes if isinstance(recipes, bytes) else recipes.encode())
     return folder
+
+
+def files(folder: Path) -> Mapping[str, Path]:
+    return Allrecipes(recipe_of(folder), Reporter()).paths
+
+
+def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) -> RawInteractions:
+    return source_of(Allrecipes, paths).interactions(malformed, str)
+
+
+def read_items(paths: Mapping[str, Path], ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
+    return source_of(Allrecipes, paths).items(ids, malformed)
+
+
+def read_ingredients(paths: Mapping[str, Path], ids: list[str]) -> list[list[str]]:
+    read = source_of(Allrecipes, paths).ingredients
+    assert read is not None
+    return read(ids)
 
 
 def malformed(path: Path, limit: float = 0.0) -> MalformedRecords:
@@ -149,7 +170,7 @@ def test_the_raw_table_is_the_same_and_its_reviews_are_long(tmp_path: Path) -> N
 
 def test_ingredients_are_lists_of_names(tmp_path: Path) -> None:
     paths = files(write_core(tmp_path))
-    assert read_ingredients(paths, ["218939", "5", "87211"], malformed(paths["metadata"])) == [
+    assert read_ingredients(paths, ["218939", "5", "87211"]) == [
         ["chicken wings", "sprigs rosemary"],
         [],
         ["focaccia bread quartered", "prepared basil pesto", "diced cooked chicken", "sea  salt"],
@@ -260,6 +281,6 @@ def test_any_file_is_read_or_refused_in_a_sentence(ratings: bytes, recipes: byte
         try:
             items: Any = read_items(paths, ["218939", "1"], malformed(paths["metadata"], limit))
             assert items["id"].tolist() == ["218939", "1"]
-            assert len(read_ingredients(paths, ["218939", "1"], malformed(paths["metadata"], limit))) == 2
+            assert len(read_ingredients(paths, ["218939", "1"])) == 2
         except InputError as problem:
             assert place in str(problem)

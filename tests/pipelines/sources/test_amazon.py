@@ -11,13 +11,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError
-from pipelines.io.raw import MalformedRecords
-from pipelines.sources.amazon import read_interactions, read_items
+from pipelines.io.raw import MalformedRecords, RawInteractions
+from pipelines.sources.amazon import Amazon
+from tests.helpers.source_cases import source_of
+
+
+def read_interactions(path: Path, malformed: MalformedRecords) -> RawInteractions:
+    return source_of(Amazon, {"reviews": path}).interactions(malformed, str)
+
+
+def read_items(path: Path, ids: Sequence[str], malformed: MalformedRecords) -> pd.DataFrame:
+    return source_of(Amazon, {"metadata": path}).items(list(ids), malformed)
+
 
 REVIEW_2014 = {
     "reviewerID": "A1HK2FQW6KXQB2",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,17 @@ from hypothesis import strategies as st
 
 from pipelines.errors import InputError, UsageError
 from pipelines.io.raw import MalformedRecords, RawInteractions
-from pipelines.sources.table import files, read_interactions, read_items
+from pipelines.io.reporter import Reporter
+from pipelines.sources.table import Table
 from pipelines.tables import encodings
 from pipelines.tables.times import as_times
+from tests.helpers.source_cases import read_interactions, read_items, recipe_of
 
 ROWS = [("u1", 12, 100), ("u2", 7, 90), ("u1", 7, 110), ("u1", 12, 80)]
+
+
+def files(interactions: Path, items: Path | None = None, images: Path | None = None) -> Mapping[str, Path]:
+    return Table(recipe_of(interactions=interactions, items=items, images=images), Reporter()).paths
 
 
 def lines_of(raw: RawInteractions) -> list[tuple[Any, ...]]:
@@ -386,7 +393,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     clicks = tmp_path / "clicks.csv"
     clicks.write_text("user,item\n")
     assert files(clicks) == {"interactions": clicks}
-    assert files(clicks, clicks, tmp_path) == {"interactions": clicks, "items": clicks, "images": tmp_path}
+    assert files(clicks, clicks, tmp_path) == {"interactions": clicks, "items": clicks}
     with pytest.raises(InputError, match="--interactions expects a table"):
         files(tmp_path)
     with pytest.raises(InputError, match="--items expects a table"):

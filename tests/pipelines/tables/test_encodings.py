@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from pipelines.errors import UsageError
 from pipelines.io.raw import MalformedRecords
-from pipelines.sources.table import read_interactions, read_items
 from pipelines.tables import encodings
 from pipelines.tables.encodings import text_blocks
+from tests.helpers.source_cases import read_interactions, read_items
 
 TITLES = {
     "cp1252": ["Café crème", "Grüne Tasse", "Sillón de jardín", "it’s fine"],
