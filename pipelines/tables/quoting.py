@@ -151,10 +151,12 @@ class QuoteResolver:
         edits: list[tuple[int, int, bytes]] = []
         for number in count(1):
             quoted = block.startswith(b'"', at) and number <= self._width
-            cell = self._quoted_cell(block, at) if quoted else None
-            if quoted and cell is None and not final and self._may_go_on(block, start, at):
-                scan.used = start
-                return start
+            cell = self._quoted.match(block, at) if quoted else None
+            if quoted and cell is None:
+                if not final and self._may_go_on(block, start, at):
+                    scan.used = start
+                    return start
+                cell = self._escaped.match(block, at)
             if cell is not None and b"\n" in cell[0] and not self._is_one_record(block, start, cell.end(), scan):
                 end = _line_end(block, cell.end())
                 scan.edits.append((start, end, b""))
@@ -179,9 +181,6 @@ class QuoteResolver:
         if second_line <= at:
             scan.hidden.append((second_line, at + 1))
         return at + 1
-
-    def _quoted_cell(self, block: bytes, at: int) -> re.Match[bytes] | None:
-        return self._quoted.match(block, at) or self._escaped.match(block, at)
 
     def _may_go_on(self, block: bytes, start: int, at: int) -> bool:
         """Whether the quote at ``at`` may be closed by what follows the block."""

@@ -146,6 +146,7 @@ CELL = st.text(st.sampled_from('ab "\n\r,;\\\t|'), max_size=6)
     block=st.sampled_from([16, 10**6]),
 )
 @example([["", "\n\n", ""]], csv.QUOTE_MINIMAL, 16)
+@example([["", "", '\\"\n']], csv.QUOTE_ALL, 16)
 def test_what_a_csv_writer_writes_is_read_or_counted(
     path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[list[str]], quoting: int, block: int
 ) -> None:
@@ -154,13 +155,13 @@ def test_what_a_csv_writer_writes_is_read_or_counted(
     buffer = io.StringIO()
     csv.writer(buffer, quoting=quoting).writerows([["one", "two", "three"], *rows])  # type: ignore[arg-type]
     found, malformed = read(path, buffer.getvalue())
-    filled = [row for row in rows if any(row)]
-    if not malformed.count:
-        assert [list(row[1:]) for row in found] == filled
-        return
-    left = [row for row in filled if row not in [list(each[1:]) for each in found]]
-    lost = sum(1 + sum(cell.count("\n") for cell in row) for row in left)
-    assert 0 < malformed.count <= lost
+    heights = [1 + sum(cell.count("\n") for cell in row) for row in rows]
+    lines = [2 + sum(heights[:at]) for at in range(len(rows))]
+    kept = {number: cells for number, *cells in found}
+    assert len(kept) == len(found)
+    assert all(kept[line] == row for line, row in zip(lines, rows, strict=True) if line in kept)
+    lost = [at for at, row in enumerate(rows) if lines[at] not in kept and (any(row) or quoting == csv.QUOTE_ALL)]
+    assert len(lost) <= malformed.count <= sum(heights[at] for at in lost)
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
