@@ -27,9 +27,12 @@ import torch
 from benchmarks.command import Report, add_numbers, columns, listed, parser_for, run, spread
 from benchmarks.timing import quartiles
 from mmssl_cli.training.device import peak_memory
+from pipelines.entries import DatasetEntry
 from pipelines.interactions import split_interactions
 from pipelines.io.raw import MalformedRecords, RawInteractions
-from pipelines.sources.table import read_interactions
+from pipelines.io.reporter import Reporter
+from pipelines.recipe import PrepOptions, resolve
+from pipelines.sources.table import Table
 
 SPLITS = ("ratio", "leave-one-out", "temporal", "global-time")
 SORT = "bare sort of the pairs"
@@ -91,7 +94,9 @@ def _write(raw: RawInteractions, path: Path) -> None:
 
 
 def _read(path: Path) -> RawInteractions:
-    return read_interactions(path, MalformedRecords(path), time="time")
+    options = PrepOptions(interactions=path, time="time")
+    recipe = resolve("bench", DatasetEntry(title="Random", source="table"), options, path.parent)
+    return Table(recipe, Reporter()).interactions(MalformedRecords(path), print)
 
 
 def random_interactions(users: int, items: int, interactions: int) -> RawInteractions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import bench_vectors
 from pipelines.errors import InputError
 from pipelines.features.vectors import DIM, RECORD_BYTES, VectorCounts, read_vectors, vectors_identity
 
@@ -138,11 +136,3 @@ def test_any_file_is_read_or_refused_in_a_sentence(pieces: list[bytes]) -> None:
 
 def test_the_encoder_is_described(tmp_path: Path) -> None:
     assert vectors_identity(tmp_path / "f.b") == {"name": "published-vectors", "file": "f.b", "dim": 4096}
-
-
-def test_the_benchmark_reads_what_it_wrote(capsys: pytest.CaptureFixture[str]) -> None:
-    results = bench_vectors.measure(Namespace(records=20, repeats=1))
-    assert [result["case"] for result in results][:2] == ["a tenth of the rows", "every row"]
-    assert all(result["ratio"]["median"] > 0 for result in results)
-    bench_vectors.main(["--records", "12", "--repeats", "1"])
-    assert "speed against bare" in capsys.readouterr().out
