@@ -83,7 +83,7 @@ def _extract(archive: Path, opened: zipfile.ZipFile, entry: zipfile.ZipInfo, pla
 
 
 def _content(archive: Path, opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
-    """The bytes of an entry: no more than the size that the archive declares."""
+    """Yield the bytes of an entry: no more than the size that the archive declares."""
     try:
         with opened.open(entry) as source:
             while piece := source.read(_CHUNK):
@@ -93,7 +93,7 @@ def _content(archive: Path, opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
 
 
 def _parts(archive: Path, entry: zipfile.ZipInfo) -> list[str]:
-    """The folders and the name of an entry, none of which leads out of a folder."""
+    """Return the folders and the name of an entry, none of which leads out of a folder."""
     # Some programs of Windows write its separators.
     path = entry.filename.replace("\\", "/")
     parts = [part for part in path.removesuffix("/").split("/") if part != "."]

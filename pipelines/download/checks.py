@@ -37,7 +37,7 @@ class RemoteFile:
 
 
 class Unexpected(Exception):
-    """What is wrong with a file, as a phrase that follows its name."""
+    """A file is not the expected one; the reason is a phrase that follows its name."""
 
 
 def verify(remote: RemoteFile, path: Path) -> str:

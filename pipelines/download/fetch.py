@@ -26,7 +26,7 @@ _HEADWAY = 2**20
 
 @dataclass(frozen=True)
 class Patience:
-    """How long and how often servers are asked."""
+    """Limits on asking servers."""
 
     attempts: int = 5
     """Failures at one address before the next is tried."""
@@ -114,7 +114,7 @@ def _check_existing(remote: RemoteFile, partial: Partial) -> None:
 
 @dataclass(frozen=True)
 class _Download:
-    """A file on its way."""
+    """A download in progress."""
 
     remote: RemoteFile
     partial: Partial

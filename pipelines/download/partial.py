@@ -40,7 +40,7 @@ class Origin(BaseModel):
         return strong or self.last_modified
 
     def contradicts(self, other: Origin) -> bool:
-        """Whether the two cannot be versions of one content; at another address only the size can tell."""
+        """Return True if the two cannot be versions of one content; at another address only the size can tell."""
         keys = ("etag", "last_modified", "bytes") if self.url == other.url else ("bytes",)
         pairs = [(getattr(self, key), getattr(other, key)) for key in keys]
         return any(mine is not None and theirs is not None and mine != theirs for mine, theirs in pairs)

@@ -25,7 +25,7 @@ _GONE = (404, 410)
 
 @dataclass(frozen=True)
 class Limits:
-    """What is asked of servers, and what is taken from them."""
+    """Limits on what is asked of servers and what is taken from them."""
 
     workers: int = 16
     """Pictures fetched at one time."""
@@ -45,7 +45,7 @@ class Limits:
     most_bytes: int = 20 * 2**20
     redirects: int = 3
     allow_private: bool = False
-    """Whether pictures may lie on this machine or in a private network."""
+    """Let pictures lie on this machine or in a private network."""
 
 
 class Passing(str):
@@ -123,7 +123,7 @@ def _kept(folder: Path, url: str) -> Path | str | None:
 
 @dataclass
 class _Host:
-    """The pictures to get from one host, and how it behaves."""
+    """The pictures to get from one host, and a record of its failures."""
 
     urls: deque[str] = field(default_factory=deque)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -140,7 +140,7 @@ class _Host:
             return start - now
 
     def note(self, problem: WebProblem | None, limits: Limits) -> None:
-        """Hear how a request ended: a host in trouble is left in peace for a while, the longer the worse it is."""
+        """Note the end of a request: a host in trouble is left in peace for a while, the longer the worse it is."""
         with self.lock:
             if problem is None or not problem.temporary:
                 self.failures = 0

@@ -1,4 +1,4 @@
-"""HTTP with suspicion: what a server may do is bounded, and whatever goes wrong is one phrase."""
+"""HTTP with suspicion: a server's answers are bounded in time and size, and every failure is one phrase."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Answer:
 
     @property
     def length(self) -> int | None:
-        """The bytes that it declares; None where it declares none that count."""
+        """The declared number of bytes; None where none that counts is declared."""
         headers = self.response.headers
         text = headers.get("Content-Length", "") if "Transfer-Encoding" not in headers else ""
         return int(text) if _NUMBER.fullmatch(text) else None
@@ -126,7 +126,7 @@ class Answer:
             raise WebProblem(f"sends more than the {before + length:,} bytes that it announces")
 
     def _goes_on(self, length: int) -> bool:
-        """Whether more bytes follow the declared ones."""
+        """Return True if more bytes follow the declared ones."""
         try:
             stream = self.response.extensions["network_stream"]
             return self._received > length or stream.read(1, min(self.timeout, 1)) != b""

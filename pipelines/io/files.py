@@ -7,10 +7,10 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ _ADVICE = {
 
 
 def write_problem(path: Path, problem: OSError) -> InputError:
-    """The sentence for a failed write to ``path``."""
+    """Return the sentence for a failed write to ``path``."""
     advice = _ADVICE.get(problem.errno or 0, problem.strerror or str(problem))
     return InputError(f"Cannot write {path}: {advice}.")
 
@@ -41,13 +41,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the file cannot be written (full disk, permission, read-only file system).
     """
-    temporary: Path | None = None
+    temporary = _beside(path, path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.touch(exist_ok=False)
         yield temporary
         with temporary.open("r+b") as written:  # Windows flushes only what is open for writing
             os.fsync(written.fileno())
@@ -55,8 +52,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     except OSError as problem:
         raise write_problem(path, problem) from problem
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager
@@ -66,33 +63,43 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder cannot be written.
     """
-    temporary: Path | None = None
+    temporary = _beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        temporary.chmod(0o777 & ~_umask())
+        temporary.mkdir(parents=True)
         yield temporary
         _replace_folder(temporary, path)
     except OSError as problem:
         raise write_problem(path, problem) from problem
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path, suffix: str = "", *, before: str = "") -> Path:
+    """Return a new name beside ``path``, of the form that ``remove_leftovers`` knows."""
+    return path.with_name(f".{path.name}.{before}{secrets.token_hex(4)}{suffix}")
 
 
 def _replace_folder(new: Path, path: Path) -> None:
     if not path.exists():
         new.replace(path)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent)) / path.name
+    old = _beside(path, before="old.")
     path.replace(old)
     try:
         new.replace(path)
-    except OSError:
-        old.replace(path)
+    except BaseException:
+        if not path.exists():
+            old.replace(path)
         raise
-    finally:
-        shutil.rmtree(old.parent, ignore_errors=True)
+    with suppress(OSError):
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def remove_leftovers(path: Path) -> None:
@@ -105,19 +112,13 @@ def remove_leftovers(path: Path) -> None:
     try:
         for other in path.parent.iterdir() if path.parent.is_dir() else ():
             if left.fullmatch(other.name):
-                shutil.rmtree(other) if other.is_dir() else other.unlink()
+                _remove(other)
     except OSError as problem:
         raise write_problem(path, problem) from problem
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -134,7 +135,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_problem(path: Path, problem: OSError) -> InputError:
-    """The sentence for a failed read of ``path``."""
+    """Return the sentence for a failed read of ``path``."""
     if isinstance(problem, FileNotFoundError):
         return InputError(f"Cannot read {path}: there is no such file.")
     return InputError(f"Cannot read {path}: {problem.strerror or problem}.")

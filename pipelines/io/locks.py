@@ -50,7 +50,7 @@ def held(path: Path, what: str, *, passing: bool = False) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock file ``path`` at this moment."""
+    """Return True if some process holds the lock file ``path`` at this moment."""
     try:
         # Some network file systems lock only what is open for writing.
         with path.open("r+b" if os.access(path, os.W_OK) else "rb") as file:

@@ -22,7 +22,7 @@ _STORE = 100 * 2**20
 
 
 def ray_module() -> Any:
-    """Ray itself.
+    """Return the module ``ray``.
 
     Raises:
         UsageError: it is not installed.
@@ -41,7 +41,7 @@ def ray_module() -> Any:
 
 @contextmanager
 def joined(address: str | None) -> Iterator[Any]:
-    """Ray, connected to a cluster for the length of a ``with`` block.
+    """Yield Ray, connected to a cluster for the length of a ``with`` block.
 
     Args:
         address: of a cluster; by default $RAY_ADDRESS, else one is started on this machine and ended again.
@@ -79,7 +79,7 @@ def joined(address: str | None) -> Iterator[Any]:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray asks again for minutes where nothing answers; a connection tells within seconds.
+    """Fail within seconds where nothing answers; Ray itself would ask for minutes.
 
     Raises:
         OSError: nothing answers at HOST:PORT.
@@ -91,7 +91,7 @@ def _check_reachable(address: str) -> None:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ray answers SIGTERM in its own way; here it is a Ctrl-C."""
+    """Restore the handlers of signals, which Ray replaces with its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -104,13 +104,13 @@ def _signals_kept() -> Iterator[None]:
 
 
 def nodes_of(ray: Any) -> list[tuple[float, float]]:
-    """Processors and GPUs of each node that is alive."""
+    """Return processors and GPUs of each node that is alive."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
 
 
 def processors_each(nodes: Sequence[tuple[float, float]], places: int, gpus: float) -> int:
-    """Processors of each of ``places`` workers: as many as let all work at once, at least one.
+    """Return the processors of each of ``places`` workers: as many as let all work at once, at least one.
 
     Args:
         nodes: processors and GPUs of each node.
@@ -133,7 +133,7 @@ def processors_each(nodes: Sequence[tuple[float, float]], places: int, gpus: flo
 
 @contextmanager
 def evidence(files: Iterable[Path], folders: Iterable[Path]) -> Iterator[dict[str, str]]:
-    """Path -> SHA-256 of what a node sees that shares the storage of this machine: ``files``, and one in each folder.
+    """Yield path -> SHA-256 of what a node that shares this machine's storage sees: ``files``, and one in each folder.
 
     Raises:
         InputError: a file cannot be read, or a folder not be written.
@@ -155,7 +155,7 @@ def evidence(files: Iterable[Path], folders: Iterable[Path]) -> Iterator[dict[st
 
 
 def unseen(found: Mapping[str, str], version: str) -> str | None:
-    """On a node: a sentence on what it lacks to work as the machine where ``evidence`` was gathered; None if nothing.
+    """Return, on a node, a sentence on what it lacks compared to the machine of ``evidence``; None if nothing.
 
     Args:
         version: of this program there.

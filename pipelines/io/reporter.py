@@ -1,13 +1,13 @@
-"""What a preparation says while it works: lines, and bars for what takes long."""
+"""The progress of a preparation: lines, and bars for what takes long."""
 
 from __future__ import annotations
 
 
 class Reporter:
-    """Says nothing; the command line fills it."""
+    """Shows nothing; the command line has one that does."""
 
     def line(self, text: str) -> None:
-        """A step begins, or there is something worth knowing."""
+        """Show the beginning of a step, or something worth knowing."""
 
     def bar(self, name: str, done: int, total: int | None, unit: str) -> None:
-        """``done`` of ``total`` (None where it is not known) items or bytes, as ``unit`` says, of ``name`` are done."""
+        """Show that ``done`` of ``total`` (None if unknown) items or bytes (the ``unit``) of ``name`` are done."""

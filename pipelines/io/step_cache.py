@@ -22,7 +22,7 @@ _ABOUT = "step.json"
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step made: tables by name, and lines worth telling, which are told again when the step is skipped."""
+    """The tables of a step by name, and lines worth telling, which are told again when the step is skipped."""
 
     tables: dict[str, pd.DataFrame]
     notes: list[str] = field(default_factory=list)
@@ -31,12 +31,12 @@ class StepResult:
 
 
 def key_of(*parts: Any) -> str:
-    """The SHA-256, in hexadecimal, of plain JSON values."""
+    """Return the SHA-256, in hexadecimal, of plain JSON values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 class WorkFolder:
-    """Where the results of the steps of one data set lie, outside the prepared folder."""
+    """The folder with the results of the steps of one data set, outside the prepared folder."""
 
     def __init__(self, path: Path, reporter: Reporter) -> None:
         self.path, self.reporter = path, reporter
@@ -50,7 +50,7 @@ class WorkFolder:
             raise write_problem(self.path, problem) from problem
 
     def step(self, name: str, key: str, build: Callable[[], StepResult]) -> StepResult:
-        """The result of step ``name``: what lies there if it was made with the same ``key``, else ``build()``."""
+        """Return the stored result of step ``name`` if it was made with the same ``key``, else that of ``build()``."""
         folder = self.path / name
         remove_leftovers(folder)
         made = _read(folder, key)
@@ -64,11 +64,11 @@ class WorkFolder:
         return made
 
     def sha256(self, path: Path) -> str:
-        """The hash of a raw file; one whose size and time are unchanged is not read again."""
+        """Return the hash of a raw file; one whose size and time are unchanged is not read again."""
         return self.hashes([path])[path]
 
     def hashes(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """The same of many files; those that do not exist are left out."""
+        """Return the hashes of many files; those that do not exist are left out."""
         notes = self.path / "hashes.json"
         known = read_json(notes)
         found, new = {}, {}
@@ -105,7 +105,7 @@ def _write(folder: Path, key: str, made: StepResult) -> None:
 
 
 def _read(folder: Path, key: str) -> StepResult | None:
-    """What a step wrote, if it is whole and was made with ``key``."""
+    """Return the stored result of a step, if it is whole and was made with ``key``."""
     about = read_json(folder / _ABOUT)
     if about.get("key") != key:
         return None
@@ -119,7 +119,7 @@ def _read(folder: Path, key: str) -> StepResult | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file of our own; empty where there is none."""
+    """Return the JSON object in a file of our own; empty where there is none."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):

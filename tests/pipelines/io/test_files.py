@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.io.files import atomic_file, atomic_folder, read_problem, sha256_of, write_bytes, write_json
+from pipelines.io.files import (
+    atomic_file,
+    atomic_folder,
+    read_problem,
+    remove_leftovers,
+    sha256_of,
+    write_bytes,
+    write_json,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -48,6 +56,33 @@ def test_a_failure_leaves_the_old_folder_and_no_other(tmp_path: Path) -> None:
         raise RuntimeError
     assert [path.name for path in (tmp_path / "f").iterdir()] == ["old"]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with atomic_folder(tmp_path / "f") as place:
+        (place / "old").touch()
+    replace = Path.replace
+
+    def fail(self: Path, target: Path) -> Path:
+        if (self / "new").exists():
+            raise OSError(errno.ENOSPC, "full")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(InputError, match="the disk is full"), atomic_folder(tmp_path / "f") as place:
+        (place / "new").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["f", "f/old"]
+
+
+def test_a_link_to_a_folder_is_replaced_without_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    (tmp_path / "f").symlink_to("elsewhere")
+    (tmp_path / ".f.old.0123abcd").symlink_to("elsewhere")
+    with atomic_folder(tmp_path / "f") as place:
+        (place / "new").touch()
+    remove_leftovers(tmp_path / "f")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["elsewhere", "f", "kept", "new"]
 
 
 @pytest.mark.parametrize(
