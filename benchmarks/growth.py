@@ -22,7 +22,7 @@ from mmssl_cli.studies.diagnostics.cost import growth, measure_point
 from mmssl_cli.training.device import peak_memory, reset_peak_memory
 from pipelines.errors import UsageError
 
-#: Where every factor starts.
+#: Starting value of every factor.
 START = {"users": 8192, "items": 4096, "interactions": 65536, "modalities": 2, "batch": 1024, "dim": 64}
 FEATURE_DIM = 128
 

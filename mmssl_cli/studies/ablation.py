@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mmssl_cli.config import VARIANTS, TrainSettings, build_settings
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, with_marks, word
-from mmssl_cli.reporting.published.ablation import SOURCE, published_ablation
+from mmssl_cli.reporting.published import ABLATION_SOURCE, published_ablation
 from mmssl_cli.reporting.style import colour, figure
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import TESTS, against
@@ -57,7 +57,7 @@ def _table(found: Mapping[str, Configuration], dataset: str, metric: str) -> Tab
     ]
     if published_ablation(dataset):
         used = next(iter(found.values())).runs[0].result.get("modalities")
-        notes.append(f"Paper: {SOURCE}; here with {modalities_label(used)} features.")
+        notes.append(f"Paper: {ABLATION_SOURCE}; here with {modalities_label(used)} features.")
     return Table(
         dashed(f"table3-ablation-{dataset}-{metric}"),
         f"{label} of the variants on {dataset}",

@@ -1,21 +1,25 @@
-"""Published numbers as data, beside which ours are shown.
+"""Published numbers as data, shown beside ours.
 
-``table2_comparison.csv``: Table 2 of the MMSSL paper (WWW 2023).
+``table2_comparison.csv``, ``table3_ablation.csv``, ``table4_sparsity.csv``: Tables 2 to 4 of MMSSL (WWW 2023).
 ``peers_same_split.csv``: later papers on the very same splits.
 """
 
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import pairwise
 
-_FILES = {"table2_comparison.csv": "MMSSL (WWW 2023) table 2", "peers_same_split.csv": ""}
+_PAPER = "MMSSL (WWW 2023) table"
+ABLATION_SOURCE = f"{_PAPER} 3"
 
 
 @dataclass(frozen=True)
 class Published:
-    """One model's published test metrics on one data set."""
+    """Published test metrics of one model on one data set."""
 
     model: str
     source: str
@@ -23,12 +27,42 @@ class Published:
 
 
 def published_results(dataset: str) -> list[Published]:
-    """What has been published on a data set, by rising Recall@20; empty for one that no paper knows."""
+    """Return the published results on a data set, by rising Recall@20; empty for an unknown data set."""
     found: dict[tuple[str, str], Published] = {}
-    for name, source in _FILES.items():
-        text = (files(__name__) / name).read_text(encoding="utf-8")
-        for row in csv.DictReader(text.splitlines()):
-            if row["dataset"] == dataset:
-                key = row["model"], row.get("source") or source
-                found.setdefault(key, Published(*key)).metrics[row["metric"]] = float(row["value"])
+    for row in _rows("table2_comparison", dataset) + _rows("peers_same_split", dataset):
+        key = row["model"], row.get("source") or f"{_PAPER} 2"
+        found.setdefault(key, Published(*key)).metrics[row["metric"]] = float(row["value"])
     return sorted(found.values(), key=lambda result: result.metrics.get("recall@20", 0.0))
+
+
+def published_ablation(dataset: str) -> dict[str, dict[str, float]]:
+    """Return Table 3: variant -> ``{"recall@20": ..., "ndcg@20": ...}``; empty for a data set that it lacks."""
+    found: dict[str, dict[str, float]] = {}
+    for row in _rows("table3_ablation", dataset):
+        variant = "full" if row["variant"] == "MMSSL" else row["variant"]
+        found.setdefault(variant, {})[row["metric"]] = float(row["value"])
+    return found
+
+
+def published_sparsity(dataset: str, edges: Sequence[int], metric: str = "ndcg@20") -> dict[str, list[float]]:
+    """Return Table 4: model -> the value of each bucket of user training degree, in the paper's order.
+
+    Args:
+        edges: of the buckets, ascending: ``(0, 4, 6, 9, 13, 100)`` for ``[0,4] ... [13,100]`` of the paper.
+        metric: as in result.json.
+
+    Returns:
+        Empty for a data set or a metric that the table lacks, and for other buckets than its own.
+    """
+    values: dict[str, dict[tuple[int, ...], float]] = {}
+    for row in _rows("table4_sparsity", dataset):
+        if row.get(metric):
+            bounds = tuple(map(int, re.findall(r"\d+", row["bucket"])))
+            values.setdefault(row["model"], {})[bounds] = float(row[metric])
+    buckets = list(pairwise(edges))
+    return {model: list(found.values()) for model, found in values.items() if list(found) == buckets}
+
+
+def _rows(name: str, dataset: str) -> list[dict[str, str]]:
+    text = (files(__name__) / f"{name}.csv").read_text(encoding="utf-8")
+    return [row for row in csv.DictReader(text.splitlines()) if row["dataset"] == dataset]

@@ -14,7 +14,7 @@ from mmssl_cli.config import TrainSettings
 from mmssl_cli.evaluation.significance import compare_over_users
 from mmssl_cli.evaluation.sparsity import Buckets, default_buckets
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, p_value, percent, with_marks, word
-from mmssl_cli.reporting.published.sparsity import published_sparsity
+from mmssl_cli.reporting.published import published_sparsity
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.sparsity.figures import Spread, draw_user_buckets
 from mmssl_cli.studies.sparsity.items import item_side

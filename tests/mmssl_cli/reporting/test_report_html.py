@@ -206,7 +206,7 @@ class Browser:
         return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
     def measured(self, width: int, *flags: str) -> dict[str, Any]:
-        """What the page measures in a frame of a width in pixels: the page itself runs no script."""
+        """Measure the page in a frame of a width in pixels; the page itself runs no script."""
         (self.folder / "frame.html").write_text(_FRAME.replace("WIDTH", str(width)))
         dom, console = self.open("frame.html", "--dump-dom", *flags)
         assert console == ""

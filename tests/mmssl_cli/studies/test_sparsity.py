@@ -1,4 +1,4 @@
-"""Sparse users and items: buckets, items, the paper's numbers, and the study made of them."""
+"""The study of sparse users and items: tables, figures, the paper's numbers, and results stored with a run."""
 
 from __future__ import annotations
 
@@ -10,81 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mmssl_cli.config import build_settings, settings_to_toml
-from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation import items as item_measures
-from mmssl_cli.evaluation.metrics import evaluate
-from mmssl_cli.evaluation.sparsity import Buckets, default_buckets, parse_buckets, quantile_buckets
+from mmssl_cli.evaluation.sparsity import parse_buckets
 from mmssl_cli.reporting import style
 from mmssl_cli.reporting.document import Cell, Section, Table
-from mmssl_cli.reporting.published.sparsity import published_sparsity
+from mmssl_cli.reporting.published import published_sparsity
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import Configuration, FinishedRun, configurations
-from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.studies.sparsity import figures as sparsity_figures
 from mmssl_cli.studies.sparsity.per_item import per_item
 from mmssl_cli.studies.sparsity.section import reference_of, sparsity
-from pipelines.errors import InputError, UsageError
+from pipelines.errors import InputError
+from tests.helpers.model_cases import toy_data
 
-KS = (3, 20)
 DEGREES = [0, 1, 3, 4, 5, 6, 8, 9, 13, 50, 100, 101]
-
-
-# Buckets
-
-
-def test_a_bucket_is_half_open_and_the_last_one_closed() -> None:
-    buckets = parse_buckets("0, 4,6,9,13,100")
-    assert buckets.labels == ("[0, 4)", "[4, 6)", "[6, 9)", "[9, 13)", "[13, 100]")
-    assert buckets.place(np.array(DEGREES)).tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 4, 4, 4, -1]
-    assert parse_buckets("2,5").place(np.array([1, 2, 5, 6])).tolist() == [-1, 0, 0, -1]
-
-
-@given(
-    st.lists(st.integers(0, 12), min_size=2, max_size=5, unique=True),
-    st.lists(st.tuples(st.integers(0, 14), st.floats(0, 1)), min_size=1),
-)
-def test_bucket_means_against_a_plain_loop(edges: list[int], users: list[tuple[int, float]]) -> None:
-    buckets = Buckets(tuple(sorted(edges)))
-    degrees, values = np.array([degree for degree, _ in users]), np.array([value for _, value in users])
-    for at, mean in enumerate(buckets.means(degrees, values)):
-        low, high, last = buckets.edges[at], buckets.edges[at + 1], at == len(buckets) - 1
-        inside = [value for degree, value in users if low <= degree < high or (last and degree == high)]
-        assert buckets.counts(degrees)[at] == len(inside)
-        assert np.isnan(mean) if not inside else mean == pytest.approx(sum(inside) / len(inside))
-
-
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.integers(1, 6))
-def test_quantile_buckets_hold_everyone_and_are_never_empty(degrees: list[int], wanted: int) -> None:
-    buckets = quantile_buckets(np.array(degrees), wanted)
-    counts = buckets.counts(np.array(degrees))
-    assert counts.min() > 0
-    assert counts.sum() == len(degrees)
-    assert len(buckets) <= wanted
-
-
-def test_quantile_buckets_are_of_one_size_where_degrees_differ_and_fewer_where_they_do_not() -> None:
-    assert quantile_buckets(np.arange(100)).edges == (0, 20, 40, 60, 80, 99)
-    assert quantile_buckets(np.array([1] * 40 + [2] * 35 + [3] * 24 + [500])).edges == (1, 2, 3, 500)
-    assert quantile_buckets(np.array([7, 7])).edges == (7, 8)
-
-
-def test_the_papers_buckets_are_the_default_of_its_data_sets() -> None:
-    assert default_buckets("amazon-baby", np.array([1])).edges == (0, 4, 6, 9, 13, 100)
-    assert default_buckets("allrecipes", np.array([1])).edges == (0, 2, 3, 4, 5, 10)
-    assert default_buckets("tiktok", np.array([1, 2])).edges == (1, 2, 3)
-
-
-@pytest.mark.parametrize("text", ["", "4", "4,4", "5,4", "-1,4", "0,4.5", "0,four", "0,,4", "0," + "9" * 5000])
-def test_buckets_that_do_not_rise_or_are_no_numbers_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="whole numbers that rise"):
-        parse_buckets(text)
-
-
-# The paper's Table 4
 
 
 def test_published_numbers_are_those_of_the_same_buckets_only() -> None:
@@ -96,96 +37,6 @@ def test_published_numbers_are_those_of_the_same_buckets_only() -> None:
     assert published_sparsity("allrecipes", (0, 4, 6, 9, 13, 100)) == {}
     assert published_sparsity("tiktok", (0, 4, 6, 9, 13, 100)) == {}
     assert published_sparsity("amazon-baby", (0, 4, 6, 9, 13, 100), "recall@20") == {}
-
-
-# Items
-
-
-@pytest.fixture(scope="module")
-def data() -> InteractionData:
-    """60 users and 40 items; every user has 1 to 5 training items, some have none to be tested on."""
-    random = np.random.default_rng(3)
-    train, test = [], []
-    for user in range(60):
-        chosen = random.permutation(40)[: random.integers(2, 9)]
-        held = random.integers(0, min(4, len(chosen)))
-        test += [(user, int(item)) for item in chosen[:held]]
-        train += [(user, int(item)) for item in chosen[held:]]
-    empty = CSR.from_pairs([], 60)
-    return InteractionData("shop", 60, 40, CSR.from_pairs(train, 60), empty, CSR.from_pairs(test, 60))
-
-
-@pytest.fixture(scope="module")
-def embeddings() -> tuple[torch.Tensor, torch.Tensor]:
-    random = torch.Generator().manual_seed(5)
-    return torch.randn(60, 8, generator=random), torch.randn(40, 8, generator=random)
-
-
-def test_hits_of_items_against_a_slow_ranking(
-    data: InteractionData, embeddings: tuple[torch.Tensor, torch.Tensor]
-) -> None:
-    users, items = (values.numpy() for values in embeddings)
-    table = item_measures.evaluate_items(*embeddings, data.train, data.test, KS)
-    slow = {name: np.zeros(40, int) for name in table if name != "item"}
-    for user in range(60):
-        train, wanted = data.train.row(user).tolist(), data.test.row(user).tolist()
-        for item in train:
-            slow["train_degree"][item] += 1
-        if not wanted:
-            continue
-        for item in wanted:
-            slow["relevant"][item] += 1
-        ranked = sorted((item for item in range(40) if item not in train), key=lambda i: -(users[user] @ items[i]))
-        for k in KS:
-            for item in ranked[:k]:
-                slow[f"recommended@{k}"][item] += 1
-                slow[f"hits@{k}"][item] += item in wanted
-    assert table["item"].tolist() == list(range(40))
-    assert set(table.dtypes) == {np.dtype("int32")}
-    for name, counts in slow.items():
-        assert table[name].tolist() == counts.tolist(), name
-    assert slow["hits@3"].sum() > 0
-
-
-def test_hits_of_items_sum_to_those_of_users(
-    data: InteractionData, embeddings: tuple[torch.Tensor, torch.Tensor]
-) -> None:
-    table = item_measures.evaluate_items(*embeddings, data.train, data.test, KS)
-    _, per_user = evaluate(*embeddings, data.train, data.test, KS)
-    for k in KS:
-        assert table[f"hits@{k}"].sum() == pytest.approx((per_user[f"precision@{k}"] * k).sum())
-        assert table[f"recommended@{k}"].sum() == len(per_user) * k
-
-
-def test_empty_places_are_no_recommendations() -> None:
-    counts = item_measures.item_counts(torch.tensor([[2, -1], [0, 2]]), CSR.from_pairs([(0, 1), (1, 2)], 2), 3, (1, 2))
-    assert counts["recommended@2"].tolist() == [1, 0, 2]
-    assert counts["hits@2"].tolist() == [0, 0, 1]
-    assert counts["recommended@1"].tolist() == [1, 0, 1]
-
-
-def test_the_tail_is_the_least_popular_share_with_ties_by_index() -> None:
-    degrees = np.array([9, 1, 5, 5, 0, 5, 20, 3, 2, 30])
-    assert np.flatnonzero(item_measures.tail_items(degrees)).tolist() == [0, 1, 2, 3, 4, 5, 7, 8]
-    assert np.flatnonzero(item_measures.tail_items(degrees, 0.5)).tolist() == [1, 2, 4, 7, 8]
-
-
-def test_shares_and_coverage() -> None:
-    counts, tail = np.array([6, 0, 2, 0]), np.array([False, True, True, True])
-    assert item_measures.share_of(counts, tail) == 0.25
-    assert np.isnan(item_measures.share_of(np.zeros(4), tail))
-    assert item_measures.coverage(counts) == 0.5
-    accuracy = item_measures.accuracy_of_items(np.array([1, 0, 2]), np.array([2, 0, 2]))
-    assert accuracy[[0, 2]].tolist() == [0.5, 1.0] and np.isnan(accuracy[1])
-
-
-@pytest.mark.parametrize("highest", [0, 1, 2, 7, 8, 315])
-def test_groups_of_degrees_hold_every_degree_once(highest: int) -> None:
-    groups = item_measures.degree_groups(np.array([highest, 0]))
-    assert [degree for first, last in groups for degree in range(first, last + 1)][: highest + 1] == [
-        *range(highest + 1)
-    ]
-    assert groups[-1][0] <= highest
 
 
 def test_thinning_keeps_distinct_points_in_a_fixed_order() -> None:
@@ -366,7 +217,10 @@ def test_items_that_cannot_be_had_are_left_out_and_said_to_be(tmp_path: Path) ->
     assert (len(alone.tables), len(alone.plots)) == (1, 1)
 
 
-# What is stored with a run
+# Results stored with a run
+
+DATA = toy_data(users=60, items=40)
+EMBEDDINGS = torch.randn(100, 8, generator=torch.Generator().manual_seed(5)).split([60, 40])
 
 
 class _Fixed(torch.nn.Module):
@@ -379,25 +233,23 @@ class _Fixed(torch.nn.Module):
 
 
 @pytest.fixture
-def loads(
-    data: InteractionData, embeddings: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
-) -> list[Path]:
-    """How often a model is loaded, and from where."""
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Paths from which a model is loaded, one per load."""
     loaded: list[Path] = []
 
     def load_model(folder: Path, data_dir: Path) -> tuple[Any, ...]:
         loaded.append(folder)
-        return _Fixed(embeddings), data, RunFolder.open(folder).settings()
+        return _Fixed(EMBEDDINGS), DATA, RunFolder.open(folder).settings()
 
     monkeypatch.setattr("mmssl_cli.studies.sparsity.per_item.load_model", load_model)
     return loaded
 
 
 def test_items_are_computed_once_and_again_when_the_file_is_damaged_or_the_weights_change(
-    tmp_path: Path, loads: list[Path], data: InteractionData, embeddings: tuple[torch.Tensor, torch.Tensor]
+    tmp_path: Path, loads: list[Path]
 ) -> None:
     run = _run(tmp_path / "runs", "mf", 1, items=False)
-    expected = item_measures.evaluate_items(*embeddings, data.train, data.test, (20,))
+    expected = item_measures.evaluate_items(*EMBEDDINGS, DATA.train, DATA.test, (20,))
     pd.testing.assert_frame_equal(per_item(run, tmp_path), expected)
     pd.testing.assert_frame_equal(per_item(run, tmp_path), expected)
     assert len(loads) == 1

@@ -46,7 +46,7 @@ def write_layers(runs_dir: Path) -> None:
 
 
 def read(runs_dir: Path) -> tuple[Callable[[TrainSettings], Configuration | None], list[Configuration]]:
-    """What a study is given: the finished runs of settings, and all configurations."""
+    """Arguments of a study: a finder of runs by settings, and all configurations."""
     found = configurations(finished_runs(runs_dir)[0])
     by_settings = {configuration_of(each.settings): each for each in found}
     return lambda settings: by_settings.get(configuration_of(settings)), found
