@@ -62,13 +62,29 @@ class Recommender(nn.Module):
 
 
 class EmbeddingRecommender(Recommender):
-    """A recommender with user and item embeddings of its own."""
+    """A recommender with user and item embeddings of its own, trained by the ranking loss unless it says otherwise."""
 
     def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
         super().__init__(data, settings)
         self.settings = settings
         self.users = embedding(data.num_users, settings.embedding_dim)
         self.items = embedding(data.num_items, settings.embedding_dim)
+
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return the final embeddings that are trained, [U, n] and [I, n]: by default the model's own."""
+        return self.users, self.items
+
+    def layer0(self) -> tuple[Tensor, Tensor]:
+        """Return the embeddings [U, n] and [I, m] whose rows in a batch have the L2 term."""
+        return self.users, self.items
+
+    def represent(self) -> tuple[Tensor, Tensor]:
+        """Return ``embeddings``."""
+        return self.embeddings()
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the ranking loss on ``embeddings`` and, where weighted, L2 on ``layer0``."""
+        return ranking_terms(self.settings, *self.embeddings(), batch, self.layer0())
 
 
 class GraphRecommender(EmbeddingRecommender):
@@ -85,9 +101,9 @@ class GraphRecommender(EmbeddingRecommender):
         if settings.spectral_weight:
             self.filter = SpectralFilter(data.train, data.num_items, settings.spectral_weight, settings.spectral_rank)
 
-    def filtered(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the embeddings to rank with: those given, and the columns of the low-pass filter where it is on."""
-        return self.filter(users, items) if self.filter is not None else (users, items)
+    def represent(self) -> tuple[Tensor, Tensor]:
+        """Return ``embeddings``, with the columns of the low-pass filter where it is on."""
+        return self.filter(*self.embeddings()) if self.filter is not None else self.embeddings()
 
 
 def embedding(rows: int, dim: int) -> nn.Parameter:

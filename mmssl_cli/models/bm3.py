@@ -32,10 +32,10 @@ class BM3(GraphRecommender):
         nn.init.xavier_uniform_(self.predictor.weight)
         nn.init.zeros_(self.predictor.bias)
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """Predictions of the embeddings, [U, d] and [I, d]; wider where a low-pass filter is added to the scores."""
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return predictions of the propagated embeddings, [U, d] and [I, d]."""
         users, items = self._propagated()
-        return self.filtered(self.predictor(users), self.predictor(items))
+        return self.predictor(users), self.predictor(items)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction of the graph, alignment of content with ids, content with itself, and L2 where weighted."""

@@ -42,7 +42,7 @@ class CLCRec(EmbeddingRecommender):
             nn.init.zeros_(layer.bias)
         self.encoder = nn.Sequential(hidden, nn.LeakyReLU(), out)
 
-    def represent(self) -> tuple[Tensor, Tensor]:
+    def embeddings(self) -> tuple[Tensor, Tensor]:
         """Users' embeddings [U, d]; items' [I, d], with content in place of those never trained."""
         return self.users, torch.where(self.cold, self.encoder(self.content), self.items)
 

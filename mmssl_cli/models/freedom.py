@@ -42,14 +42,14 @@ class FREEDOM(GraphRecommender):
             shape = (self.num_users, self.num_items)
             self.pruned = BipartiteGraph.from_edges(users[chosen], items[chosen], *shape, self.settings.adjacency)
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """Final embeddings [U, d] and [I, d], over all interactions; wider where a low-pass filter is added."""
-        return self.filtered(*self._propagated(self.graph))
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return final embeddings over all interactions, [U, d] and [I, d]."""
+        return self._propagated(self.graph)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking loss on the final embeddings, and on each modality's projected content."""
         users, items = self._propagated(self.pruned)
-        terms = ranking_terms(self.settings, users, items, batch, (self.users, self.items))
+        terms = ranking_terms(self.settings, users, items, batch, self.layer0())
         if self.settings.feature_weight:
             content = self.content(torch.cat([batch.positives, batch.negatives]))
             losses = [self._content_loss(users[batch.users], name, rows, batch) for name, rows in content.items()]

@@ -10,8 +10,7 @@ from torch.nn.functional import leaky_relu, normalize
 from mmssl_cli.config.content import GRCNSettings
 from mmssl_cli.data.edges import EdgeGraph
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import EmbeddingRecommender, embedding, ranking_terms
+from mmssl_cli.models.base import EmbeddingRecommender, embedding
 from mmssl_cli.models.content import ContentProjections
 
 
@@ -43,7 +42,7 @@ class GRCN(EmbeddingRecommender):
             self.user_confidence = nn.Parameter(torch.ones(data.num_users, self.num_modalities))
             self.item_confidence = nn.Parameter(torch.ones(data.num_items, self.num_modalities))
 
-    def represent(self) -> tuple[Tensor, Tensor]:
+    def embeddings(self) -> tuple[Tensor, Tensor]:
         """Ids propagated over the refined graph, with content as ``fusion`` has it: (1 + modalities) d columns or d."""
         users, items, to_users, to_items = [], [], [], []
         for name, content in self.content().items():
@@ -56,10 +55,9 @@ class GRCN(EmbeddingRecommender):
         id_users, id_items = self._propagated(*self._weights(to_users, to_items))
         return self._fused([id_users, *users]), self._fused([id_items, *items])
 
-    def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """BPR and, where weighted, L2 on the ids and initial prototypes of the batch."""
-        own = torch.cat([self.users, *self.prototypes.values()], dim=1), self.items
-        return ranking_terms(self.settings, *self.represent(), batch, own)
+    def layer0(self) -> tuple[Tensor, Tensor]:
+        """Return the ids and the initial prototypes."""
+        return torch.cat([self.users, *self.prototypes.values()], dim=1), self.items
 
     def _refine(self, name: str, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One modality: content of users [U, d] and items [I, d], affinities [n] to users and to items."""

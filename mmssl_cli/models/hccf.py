@@ -36,16 +36,16 @@ class HCCF(GraphRecommender):
         self.edge_dropout = EdgeDropout(self.graph)
         self.user_hypergraph, self.item_hypergraph = Hypergraph(settings), Hypergraph(settings)
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """Sum of the layers, [U, d] and [I, d]."""
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return the sum of the layers, [U, d] and [I, d]."""
         users, items, _ = self._propagated()
-        return self.filtered(users, items)
+        return users, items
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking terms, and the contrast of local with global embeddings, summed over layers."""
         settings = self.settings
         users, items, layers = self._propagated()
-        terms = ranking_terms(settings, users, items, batch, (self.users, self.items))
+        terms = ranking_terms(settings, users, items, batch, self.layer0())
         if settings.contrast_weight and layers:
             losses = [
                 loss

@@ -57,16 +57,15 @@ class LATTICE(GraphRecommender):
         """Drop the graph among items; it is rebuilt from the buffers when next needed."""
         self.item_graph = None
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """Final embeddings [U, d] and [I, d]; wider where a low-pass filter is added."""
-        return self.filtered(*self._final(self._on_fixed_graph()))
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return final embeddings, [U, d] and [I, d]."""
+        return self._final(self._on_fixed_graph())
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking loss, whose gradient reaches the graph itself in the first step after a refresh."""
         latent = self._on_learnt_graph() if self.learns_graph else self._on_fixed_graph()
         self.learns_graph = False
-        users, items = self._final(latent)
-        return ranking_terms(self.settings, users, items, batch, (self.users, self.items))
+        return ranking_terms(self.settings, *self._final(latent), batch, self.layer0())
 
     def _final(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         users, items = self.graph.propagate(self.users, self.items, self.settings.layers)

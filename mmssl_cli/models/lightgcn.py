@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.base import GraphRecommender
 
 
 class LightGCN(GraphRecommender):
@@ -13,14 +12,6 @@ class LightGCN(GraphRecommender):
 
     static_shapes = True
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """Mean of the layers, [U, d] and [I, d]; wider where a low-pass filter is added to the scores."""
-        return self.filtered(*self._propagated())
-
-    def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """BPR on the propagated embeddings and, where weighted, L2 on those of layer 0."""
-        users, items = self._propagated()
-        return ranking_terms(self.settings, users, items, batch, (self.users, self.items))
-
-    def _propagated(self) -> tuple[Tensor, Tensor]:
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return the mean of the layers, [U, d] and [I, d]."""
         return self.graph.propagate(self.users, self.items, self.settings.layers)

@@ -8,8 +8,7 @@ from torch.nn.functional import normalize
 
 from mmssl_cli.config.content import LightGCNMSettings
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms
+from mmssl_cli.models.base import GraphRecommender, embedding
 from mmssl_cli.models.content import ContentProjections
 
 
@@ -31,23 +30,17 @@ class LightGCNM(GraphRecommender):
         if settings.content_join == "concat":
             self.content_users = embedding(data.num_users, self.num_modalities * settings.embedding_dim)
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """Mean of the layers: [U, d] and [I, d], or (1 + modalities) d columns where content stands beside."""
-        return self.filtered(*self._propagated())
-
-    def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """BPR on the propagated embeddings and, where weighted, L2 on those of layer 0, without the content."""
-        return ranking_terms(self.settings, *self._propagated(), batch, (self._own_users(), self.items))
-
-    def _own_users(self) -> Tensor:
+    def layer0(self) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of layer 0 without the content."""
         if self.settings.content_join == "concat":
-            return torch.cat([self.users, self.content_users], dim=1)
-        return self.users
+            return torch.cat([self.users, self.content_users], dim=1), self.items
+        return self.users, self.items
 
-    def _propagated(self) -> tuple[Tensor, Tensor]:
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return the mean of the layers: [U, d] and [I, d], or (1 + modalities) d columns with ``concat``."""
         content = [self.settings.feature_weight * normalize(rows, dim=1) for rows in self.content().values()]
         if self.settings.content_join == "concat":
             items = torch.cat([self.items, *content], dim=1)
         else:
             items = self.items + torch.stack(content).sum(dim=0)
-        return self.graph.propagate(self._own_users(), items, self.settings.layers)
+        return self.graph.propagate(self.layer0()[0], items, self.settings.layers)

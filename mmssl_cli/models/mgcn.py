@@ -33,11 +33,11 @@ class MGCN(GraphRecommender):
         self.item_graphs = {name: ItemGraph.from_edges(*edges, data.num_items) for name, edges in graphs.items()}
         self.fuser = BehaviourAwareFuser(d, len(data.features))
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """Final embeddings [U, d] and [I, d]; wider where a low-pass filter is added."""
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return final embeddings, [U, d] and [I, d]."""
         behaviour = self.graph.propagate(self.users, self.items, self.settings.layers)
         users, items = (of + self.fuser(of, views) for of, views in zip(behaviour, self._views(), strict=True))
-        return self.filtered(users, items)
+        return users, items
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking loss, and the contrast between fused content and behaviour."""

@@ -10,8 +10,7 @@ from torch.nn.functional import leaky_relu, normalize
 from mmssl_cli.config.content import MMGCNSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms
+from mmssl_cli.models.base import GraphRecommender, embedding
 from mmssl_cli.models.content import ContentProjections
 
 
@@ -41,16 +40,12 @@ class MMGCN(GraphRecommender):
             [ModalityLayer(settings.embedding_dim, settings.combination) for _ in range(settings.layers)]
         )
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """The sum over modalities, [U, d] and [I, d]; wider where a low-pass filter is added to the scores."""
-        return self.filtered(*self._summed())
+    def layer0(self) -> tuple[Tensor, Tensor]:
+        """Return the id embeddings and the preferences."""
+        return torch.cat([self.users, *self.preferences.values()], dim=1), self.items
 
-    def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """BPR and, where weighted, L2 on the id embeddings and preferences of the batch."""
-        own = torch.cat([self.users, *self.preferences.values()], dim=1), self.items
-        return ranking_terms(self.settings, *self._summed(), batch, own)
-
-    def _summed(self) -> tuple[Tensor, Tensor]:
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return the sum over modalities, [U, d] and [I, d]."""
         of_users, of_items = [], []
         for name, content in self.content().items():
             users, items = normalize(self.preferences[name], dim=1), normalize(content, dim=1)

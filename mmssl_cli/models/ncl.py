@@ -53,9 +53,9 @@ class NCL(GraphRecommender):
                 setattr(self, f"{side}_centres", centres)
                 setattr(self, f"{side}_clusters", clusters)
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """Mean of the layers, [U, d] and [I, d]."""
-        return self.filtered(*self.graph.propagate(self.users, self.items, self.settings.layers))
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return the mean of the layers, [U, d] and [I, d]."""
+        return self.graph.propagate(self.users, self.items, self.settings.layers)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking terms, and the structural and the semantic contrast."""
@@ -63,7 +63,7 @@ class NCL(GraphRecommender):
         structural = 2 * settings.structure_hops
         layers = propagated([self.graph] * max(settings.layers, structural), self.users, self.items)
         users, items = mean_of_layers(layers[: settings.layers + 1])
-        terms = ranking_terms(settings, users, items, batch, (self.users, self.items))
+        terms = ranking_terms(settings, users, items, batch, self.layer0())
         if settings.contrast_weight:
             of_users, of_items = contrast_batch(
                 layers[structural], layers[0], batch, settings.contrast_temperature, settings.contrast_negatives

@@ -8,8 +8,7 @@ from torch.nn.functional import leaky_relu, normalize
 
 from mmssl_cli.config.collaborative import NGCFSettings
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms
+from mmssl_cli.models.base import GraphRecommender, embedding
 from mmssl_cli.models.dropout import dropout
 
 LEAKY_SLOPE = 0.2  #: of negative numbers; the paper names none, this is its authors' (TensorFlow's default)
@@ -35,16 +34,8 @@ class NGCF(GraphRecommender):
         #: W_2 of each layer, for the product of both.
         self.of_products = nn.ParameterList([embedding(dim, dim) for _ in range(settings.layers)])
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """All layers side by side, [U, d (layers + 1)] and [I, d (layers + 1)]."""
-        return self.filtered(*self._joined())
-
-    def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """BPR on the joined layers and, where weighted, L2 on the embeddings of layer 0."""
-        users, items = self._joined()
-        return ranking_terms(self.settings, users, items, batch, (self.users, self.items))
-
-    def _joined(self) -> tuple[Tensor, Tensor]:
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return all layers side by side, [U, d (layers + 1)] and [I, d (layers + 1)]."""
         users: Tensor = self.users
         items: Tensor = self.items
         joined: list[tuple[Tensor, Tensor]] = [(users, items)]

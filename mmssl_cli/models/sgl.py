@@ -9,7 +9,7 @@ from mmssl_cli.config.collaborative import SGLSettings
 from mmssl_cli.data.graph import BipartiteGraph, mean_propagation
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.base import GraphRecommender
 from mmssl_cli.models.losses import contrast_batch
 
 
@@ -34,23 +34,18 @@ class SGL(GraphRecommender):
         if self.settings.contrast_weight:
             self.views = (self._draw_view(), self._draw_view())
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """Mean of the layers over the whole graph, [U, d] and [I, d]."""
-        return self.filtered(*self._propagated([self.graph] * self.settings.layers))
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return the mean of the layers over the whole graph, [U, d] and [I, d]."""
+        return self.graph.propagate(self.users, self.items, self.settings.layers)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking terms, and the contrast of the batch's users and of its positive items."""
-        settings = self.settings
-        users, items = self._propagated([self.graph] * settings.layers)
-        terms = ranking_terms(settings, users, items, batch, (self.users, self.items))
+        settings, terms = self.settings, super().training_step(batch)
         if settings.contrast_weight:
-            one, other = (self._propagated(graphs) for graphs in self.views)
+            one, other = (mean_propagation(graphs, self.users, self.items) for graphs in self.views)
             losses = contrast_batch(one, other, batch, settings.contrast_temperature, settings.contrast_negatives)
             terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
         return terms
-
-    def _propagated(self, graphs: list[BipartiteGraph]) -> tuple[Tensor, Tensor]:
-        return mean_propagation(graphs, self.users, self.items)
 
     def _draw_view(self) -> list[BipartiteGraph]:
         if self.settings.augmentation == "random-walk":

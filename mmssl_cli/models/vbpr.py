@@ -8,8 +8,7 @@ from torch.nn.functional import normalize
 
 from mmssl_cli.config.content import VBPRSettings
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import EmbeddingRecommender, embedding, ranking_terms
+from mmssl_cli.models.base import EmbeddingRecommender, embedding
 from mmssl_cli.models.content import joined_content
 
 
@@ -36,13 +35,12 @@ class VBPR(EmbeddingRecommender):
         self.item_bias = nn.Parameter(torch.zeros(data.num_items, 1))
         self.content_bias = nn.Parameter(torch.zeros(self.content.shape[1], 1))
 
-    def represent(self) -> tuple[Tensor, Tensor]:
+    def embeddings(self) -> tuple[Tensor, Tensor]:
         """Factors, content factors and a column for the biases, [U, 2d + 1] and [I, 2d + 1]."""
         users = torch.cat([self.users, self.content_users, self.users.new_ones(self.num_users, 1)], dim=1)
         bias = self.item_bias + self.content @ self.content_bias
         return users, torch.cat([self.items, self.content @ self.projection, bias], dim=1)
 
-    def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """BPR and, where weighted, L2 on the factors and biases of the batch."""
-        own = torch.cat([self.users, self.content_users], dim=1), torch.cat([self.items, self.item_bias], dim=1)
-        return ranking_terms(self.settings, *self.represent(), batch, own)
+    def layer0(self) -> tuple[Tensor, Tensor]:
+        """Return the factors and biases."""
+        return torch.cat([self.users, self.content_users], dim=1), torch.cat([self.items, self.item_bias], dim=1)

@@ -77,9 +77,9 @@ class ModalityViews(GraphRecommender):
         self.join_items = self._joining_layer()
         self.raw_spread = self.spread_raw(self.graph)
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """Joined embeddings [U, d] and [I, d]; wider where a low-pass filter is added."""
-        return self.filtered(*self.joined(*self.views().of(slice(None), slice(None))))
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return joined embeddings, [U, d] and [I, d]."""
+        return self.joined(*self.views().of(slice(None), slice(None)))
 
     def views(self, graph: BipartiteGraph | None = None, raw_spread: Mapping[str, Sides] | None = None) -> Views:
         """Return the views over a ``graph`` and its ``spread_raw``, by default those of all interactions."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from mmssl_cli.config import build_settings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.registry import build_model
-from tests.helpers.model_cases import array, toy_data, unit, weighted
+from tests.helpers.model_cases import array, unit, weighted
 
 
 def built(model: str, data: InteractionData, **settings: Any) -> Any:
@@ -21,16 +20,6 @@ def built(model: str, data: InteractionData, **settings: Any) -> Any:
     values = {"model": model, "embedding_dim": 6, "graph_topk": 3, "batch_size": 8, **settings}
     fields = build_settings({"model": model}).model_dump().keys()
     return build_model(data, build_settings({name: value for name, value in values.items() if name in fields}))
-
-
-def with_tokens() -> InteractionData:
-    """Toy data whose modality ``text`` is tokens; item 4 has none."""
-    data = toy_data(absent={"text": (4,)})
-    random = np.random.default_rng(3)
-    tokens = torch.from_numpy(random.integers(0, 6, size=(9, 4)))
-    tokens[:, 0] = torch.from_numpy(random.integers(1, 6, size=9))
-    tokens[4] = 0
-    return replace(data, features={**data.features, "text": tokens})
 
 
 def content(model: Any) -> dict[str, np.ndarray]:

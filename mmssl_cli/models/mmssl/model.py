@@ -68,11 +68,7 @@ class MMSSL(GraphRecommender):
         graphs = self.modality_graphs
         return [g.users_from(self.items) for g in graphs], [g.items_from(self.users) for g in graphs]
 
-    def represent(self) -> tuple[Tensor, Tensor]:
-        """``final_embeddings``, [U, d] and [I, d]; wider where a low-pass filter is added to the scores."""
-        return self.filtered(*self.final_embeddings())
-
-    def final_embeddings(self) -> tuple[Tensor, Tensor]:
+    def embeddings(self) -> tuple[Tensor, Tensor]:
         """Eq. 12: h_u [U, d] and h_i [I, d]."""
         return self._final(self.layer_zero(*self.views()), self.generator() if self.settings.omega else [])
 
@@ -82,7 +78,7 @@ class MMSSL(GraphRecommender):
         user_views, item_views = self.views()
         features = self.generator() if settings.omega or self.generates else []
         users, items = self._final(self.layer_zero(user_views, item_views), features)
-        terms = ranking_terms(settings, users, items, batch, (self.users, self.items))
+        terms = ranking_terms(settings, users, items, batch, self.layer0())
         if self.contrasts:
             terms["contrast"] = settings.contrast_weight * self._contrast(users, user_views, batch)
         if self.adversary is not None and self.adversary_optimizer is not None:

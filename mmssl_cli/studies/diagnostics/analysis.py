@@ -98,7 +98,7 @@ def sample_users(data: InteractionData, most: int) -> Tensor:
 @torch.no_grad()
 def measure_negatives(model: MMSSL, data: InteractionData, anchors: Tensor) -> dict[str, Negatives]:
     """Measure Eq. 20 per modality; the negatives of an anchor are all other users of the data set, as in Eq. 11."""
-    final, _ = model.final_embeddings()
+    final, _ = model.embeddings()
     views = dict(zip(data.features, model.views()[0], strict=True))
     found = {}
     for name, view in views.items():

@@ -43,7 +43,7 @@ def margin_gradients(model: MMSSL, train: CSR, users: Tensor) -> tuple[Tensor, d
         Target [n, I], and source [n, I] per modality; rows of users without an embedding in a view are NaN.
     """
     with torch.no_grad():
-        final_users, final_items = model.final_embeddings()
+        final_users, final_items = model.embeddings()
         by_item = item_contributions(model, *model.layer_zero(*model.views()))
         features = dict(zip(model.generator.projections, model.generator(), strict=True))
         projected = {

@@ -55,7 +55,7 @@ def test_bins_hold_what_the_gradients_are() -> None:
 
     found = measure_negatives(model, data, anchors)
 
-    final, _ = model.final_embeddings()
+    final, _ = model.embeddings()
     for (name, measured), view in zip(found.items(), model.views()[0], strict=True):
         [(x, norms)] = negative_gradients(final, view, anchors, 0.3)
         similarities, values = array(x).ravel(), array(norms).ravel()

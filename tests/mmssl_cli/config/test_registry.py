@@ -6,15 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 
 from mmssl_cli.config import SETTINGS, build_settings, settings_class
 from mmssl_cli.config.registry import MODELS
 from mmssl_cli.config.train import TrainSettings
 from mmssl_cli.experiments.tuning.space import shipped_space
-from mmssl_cli.models.base import Recommender
-from mmssl_cli.models.registry import build_model, model_class
-from mmssl_cli.training.loop import TrainingLoop
+from mmssl_cli.models.registry import build_model
 from pipelines.errors import UsageError
 from tests.helpers.model_cases import toy_data
 
@@ -27,22 +24,6 @@ def test_a_model_has_settings_a_paper_and_ranges(name: str) -> None:
     assert settings.paper is None or re.search(r"\b(19|20)\d\d$", settings.paper)
     assert all(field.description for field in settings.model_fields.values())
     assert "lr" in shipped_space(name)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_a_model_trains_and_ranks(name: str) -> None:
-    data = toy_data()
-    settings = build_settings({"model": name, "embedding_dim": 8, "batch_size": 8})
-    torch.manual_seed(1)
-    model = build_model(data, settings)
-    assert isinstance(model, model_class(name)) and isinstance(model, Recommender)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    record = TrainingLoop(model, data, settings).run_epoch()
-    assert torch.tensor(list(record.values())).isfinite().all()
-    assert any(not torch.equal(before[key], value) for key, value in model.state_dict().items())
-    users, items = model.eval().represent()
-    assert (len(users), len(items)) == (data.num_users, data.num_items)
-    assert users.shape[1] == items.shape[1] >= 8  # wider where a model ranks by content beside the ids
 
 
 def test_an_unknown_model_is_refused_with_the_nearest() -> None:

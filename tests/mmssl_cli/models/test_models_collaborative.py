@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from mmssl_cli.config import build_settings
-from mmssl_cli.data.interactions import load_interactions
-from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.models.losses import contrast_nodes
-from mmssl_cli.models.registry import build_model
-from mmssl_cli.training.loop import TrainingLoop
 from tests.helpers.collaborative_cases import (
     DATA,
-    MODELS,
     edges_of,
     layers_of,
     made,
@@ -28,9 +20,6 @@ from tests.helpers.collaborative_cases import (
     slow_info_nce,
 )
 from tests.helpers.model_cases import array, dense, toy_batch, toy_data, unit
-
-#: Settings that suit a set as sparse as `demo`, where the paper's do not.
-ON_DEMO: dict[str, dict[str, Any]] = {"sgl": {"contrast_weight": 0.01}, "hccf": {"hyper_scale": 0.1}}
 
 
 @pytest.mark.parametrize("negatives", ["batch", "all"])
@@ -159,71 +148,3 @@ def test_ngcf_drops_messages_and_nodes_in_training_alone() -> None:
         assert torch.equal(model.eval().represent()[0], model.represent()[0])
     zeros = (made("ngcf", dropout=0.5, layers=1).represent()[0][:, 8:] == 0).double().mean().item()
     assert zeros == pytest.approx(0.5, abs=0.2)
-
-
-# --- what holds for all
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_training_lowers_every_loss(name: str) -> None:
-    torch.manual_seed(3)
-    settings = build_settings({"model": name, "embedding_dim": 8, "batch_size": 8, "lr": 0.03, **MODELS[name]})
-    loop = TrainingLoop(build_model(DATA, settings), DATA, settings)
-    records = [loop.run_epoch() for _ in range(15)]
-    first, last = (np.mean([r["loss/bpr"] for r in part]) for part in (records[:3], records[-3:]))
-    assert last < 0.8 * first
-    first, last = (np.mean([r["loss/total"] for r in part]) for part in (records[:3], records[-3:]))
-    assert last < first
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_weights_that_are_loaded_represent_the_same(name: str) -> None:
-    settings = build_settings({"model": name, "embedding_dim": 8, "batch_size": 8, "lr": 0.03, **MODELS[name]})
-    loop = TrainingLoop(build_model(DATA, settings), DATA, settings)
-    loop.run_epoch()
-    fresh = build_model(DATA, settings)
-    fresh.load_state_dict(loop.model.state_dict())
-    pairs = list(zip(loop.model.eval().represent(), fresh.eval().represent(), strict=True))
-    assert all(torch.equal(one, other) for one, other in pairs)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_training_that_was_interrupted_goes_on_with_the_same_numbers(name: str) -> None:
-    settings = build_settings({"model": name, "embedding_dim": 8, "batch_size": 8, **MODELS[name]})
-    torch.manual_seed(3)
-    loop = TrainingLoop(build_model(DATA, settings), DATA, settings)
-    loop.run_epoch()
-    state = copy.deepcopy(loop.state())
-    after = loop.run_epoch()
-    other = TrainingLoop(build_model(DATA, settings), DATA, settings)
-    other.restore(state)
-    assert {**other.run_epoch(), "train_seconds": 0} == {**after, "train_seconds": 0}
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_bfloat16_trains_close_to_float32(name: str) -> None:
-    losses = []
-    for precision in ("float32", "bfloat16"):
-        values = {"embedding_dim": 8, "batch_size": 8, "precision": precision, **MODELS[name]}
-        settings = build_settings({"model": name, **values})
-        torch.manual_seed(3)
-        loop = TrainingLoop(build_model(DATA, settings), DATA, settings)
-        losses.append([loop.run_epoch()["loss/bpr"] for _ in range(2)])
-        assert all(p.dtype == torch.float32 and p.isfinite().all() for p in loop.model.parameters())
-    assert losses[1] == pytest.approx(losses[0], rel=0.05)
-    assert losses[1] != losses[0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
-def test_a_few_epochs_beat_random_ranking_on_demo(name: str, demo: Path) -> None:
-    """400 items: a list of 20 drawn by chance finds one item in twenty."""
-    data = load_interactions(demo, modalities=())
-    torch.manual_seed(2023)
-    settings = build_settings({"model": name, "batch_size": 256, "lr": 5e-3, **ON_DEMO.get(name, {})})
-    loop = TrainingLoop(build_model(data, settings), data, settings)
-    for _ in range(8):
-        loop.run_epoch()
-    with torch.no_grad():
-        found = evaluate(*loop.model.eval().represent(), data.train, data.validation, (20,))[0]["recall@20"]
-    assert found > 2 * 20 / 400
