@@ -15,7 +15,7 @@ import typer
 from mmssl_cli.commands.options import place_flags
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.settings_flags import shipped_line
-from mmssl_cli.config import RESUMABLE, changed_settings
+from mmssl_cli.config import RESUMABLE, resume_overrides
 from mmssl_cli.console.errors import disk_is_full
 from mmssl_cli.console.results import present
 from mmssl_cli.console.training import Reporter, make_reporter
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
     from mmssl_cli.training.trainer import RunResult
 
-_RESUMABLE_FLAGS = ", ".join(name.replace("_", "-") for name in RESUMABLE)
-
 
 @plans_runs(exclude=("dry_run", "out"))
 def train(
@@ -39,7 +37,7 @@ def train(
         typer.Option(
             "--resume",
             metavar="RUN",
-            help=f"Resume an interrupted run; only {_RESUMABLE_FLAGS} may change.",
+            help=f"Resume an interrupted run; only {', '.join(RESUMABLE).replace('_', '-')} may change.",
         ),
     ] = None,
     continued: Annotated[
@@ -158,20 +156,9 @@ class Session:
         options = self.options
         with self._together():
             run = resolve_run(argument, options.runs_dir)
-            changed = changed_settings(run.settings(), options.named)
-            refused = [
-                f"{name.replace('_', '-')} ({old}, not {new})"
-                for name, (old, new) in changed.items()
-                if name not in RESUMABLE
-            ]
-            if refused:
-                raise UsageError(
-                    f"Run {run.id} was trained with another {', '.join(refused)}; a resumed run keeps its settings, "
-                    f"only {_RESUMABLE_FLAGS} may change. Leave these out, or start a new run."
-                )
+            overrides = resume_overrides(run.settings(), options.named, run.id)
         from mmssl_cli.training.trainer import resume_run
 
-        overrides = {name: new for name, (_, new) in changed.items()}
         yield resume_run(run.path, overrides, data_dir=options.data_dir, reporter=reporter)
 
     def _together(self) -> AbstractContextManager[None]:
@@ -203,8 +190,14 @@ class Session:
         run = self.under_way(info)
         if run is None and not self.results:
             return "Interrupted before training began; nothing was saved."
-        what = "Interrupted." if self.options.runs == 1 else f"{self.place()} was interrupted; {self.finished()}."
+        several = self.options.runs > 1 and self.is_unfinished
+        what = f"{self.place()} was interrupted; {self.finished()}." if several else "Interrupted."
         return f"{what} Resume with: {self.command(run)}"
+
+    @property
+    def is_unfinished(self) -> bool:
+        """True if runs of the plan are left."""
+        return len(self.results) < len(self.plan)
 
     def finished(self) -> str:
         """List the finished runs."""
@@ -235,7 +228,7 @@ def _with_advice(session: Session, reporter: Reporter) -> Iterator[None]:
         raise typer.Exit(130) from None
     except (MmsslError, OSError) as problem:
         reporter.close()
-        if session.results:
+        if session.results and session.is_unfinished:
             print(f"{session.place()} failed; {session.finished()}.", file=sys.stderr)
         run = session.under_way(reporter.info)
         if run is not None and disk_is_full(problem):

@@ -11,9 +11,9 @@ from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings
 from mmssl_cli.config.merging import (
     SHIPPED,
     build_settings,
-    changed_settings,
     merge_settings,
     read_toml,
+    resume_overrides,
     settings_to_toml,
     shipped_settings,
 )
@@ -33,9 +33,9 @@ __all__ = [
     "MMSSLSettings",
     "TrainSettings",
     "build_settings",
-    "changed_settings",
     "merge_settings",
     "read_toml",
+    "resume_overrides",
     "settings_class",
     "settings_to_toml",
     "shipped_settings",

@@ -11,7 +11,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from mmssl_cli.config.registry import SETTINGS, settings_class
-from mmssl_cli.config.train import TrainSettings
+from mmssl_cli.config.train import RESUMABLE, TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
 
 #: A folder of settings for each data set, and ``ranges`` with what `mmssl tune` searches.
@@ -94,18 +94,28 @@ def build_settings(values: Mapping[str, Any]) -> TrainSettings:
         raise UsageError(_sentence(problem)) from problem
 
 
-def changed_settings(saved: TrainSettings, given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The settings among ``given`` that differ from the saved ones: name -> (saved value, given value).
+def resume_overrides(saved: TrainSettings, given: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+    """Return the given settings of a resumed run that differ from the saved ones.
 
     Raises:
-        UsageError: a given setting does not exist or is out of its range.
+        UsageError: a given setting is unknown, invalid, or may not change.
     """
     # Another model has other settings: the comparison is made within the run's own model.
     checked = build_settings({**saved.model_dump(), **given, "model": saved.model})
     pairs = {name: (getattr(saved, name), getattr(checked, name)) for name in given if name != "model"}
     if "model" in given:
         pairs["model"] = (saved.model, given["model"])
-    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
+    changed = {name: (old, new) for name, (old, new) in pairs.items() if old != new}
+    refused = [
+        f"{name.replace('_', '-')} ({old}, not {new})" for name, (old, new) in changed.items() if name not in RESUMABLE
+    ]
+    if refused:
+        flags = ", ".join(name.replace("_", "-") for name in RESUMABLE)
+        raise UsageError(
+            f"Run {run_id} was trained with another {', '.join(refused)}; a resumed run keeps its settings, only "
+            f"{flags} may change. Leave these out, or start a new run."
+        )
+    return {name: new for name, (_, new) in changed.items()}
 
 
 def _check_key(key: str, model: str, where: str) -> None:
