@@ -39,7 +39,7 @@ def ablate(
     if full.modalities == ():
         raise UsageError("The variants change parts that work on modalities: leave out --modalities none.")
     plan = {name: variant_settings(full, name) for name in chosen}
-    result = carry_out(options.seed_by_seed(plan.values()), options)
+    result = carry_out(options.plan(plan.values()), options)
     found = {name: result.configuration(settings) for name, settings in plan.items()}
     section = ablation_section(plan["full"], {name: ours for name, ours in found.items() if ours is not None})
     result.present(section, options)

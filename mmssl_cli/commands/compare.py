@@ -43,7 +43,7 @@ def compare(
     plan = {name: options.settings(name) for name in names or SETTINGS}
     if not names:
         plan = _with_content(plan, options.data_dir)
-    result = carry_out(options.seed_by_seed(plan.values()), options)
+    result = carry_out(options.plan(plan.values()), options)
     found = [one for settings in plan.values() if (one := result.configuration(settings)) is not None]
     first = next(iter(plan.values()))
     k = int(first.select_on.partition("@")[2])

@@ -129,12 +129,12 @@ class PlanOptions:
             ensure_prepared(dataset, self.data_dir)
         return settings
 
-    def seed_by_seed(self, settings: Iterable[TrainSettings]) -> list[TrainSettings]:
-        """Return ``--runs`` seeds of each, ordered by seed: an interrupted plan has all settings on some seeds."""
-        from mmssl_cli.experiments.plan import over_seeds
+    def plan(self, settings: Iterable[TrainSettings]) -> dict[str, TrainSettings]:
+        """Return ``--runs`` seeds of each by name, ordered by seed: an interrupted plan then compares all on some."""
+        from mmssl_cli.experiments.plan import over_seeds, run_name
 
         by_seed = zip(*(over_seeds(each, self.runs) for each in settings), strict=True)
-        return [run for seeded in by_seed for run in seeded]
+        return {run_name(run): run for seeded in by_seed for run in seeded}
 
 
 def plans_runs(function: Callable[..., None] | None = None, *, exclude: Collection[str] = ()) -> Any:

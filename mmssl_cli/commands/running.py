@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from mmssl_cli.console.sections import present_section
 from mmssl_cli.console.verbosity import verbosity
 from mmssl_cli.experiments.executor import Engine, Outcome
 from mmssl_cli.experiments.plan import RunIndex, distinct, total_seconds
-from mmssl_cli.runs.results import Configuration, configuration_of, label_of
+from mmssl_cli.runs.results import Configuration, configuration_of
 from pipelines.errors import InputError
 from pipelines.io.files import write_problem
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlanResult:
-    """Outcomes of the runs of a plan."""
+    """Outcomes of the runs of a plan, by name."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: Mapping[str, Outcome]
 
     def configuration(self, settings: TrainSettings) -> Configuration | None:
         """Return the finished runs with these settings, of any seed; None if there are none."""
         wanted = configuration_of(settings)
         found = {
             outcome.run.seed: outcome.run
-            for outcome in self.outcomes
+            for outcome in self.outcomes.values()
             if outcome.run is not None and configuration_of(outcome.settings) == wanted
         }
         return Configuration(tuple(found[seed] for seed in sorted(found))) if found else None
@@ -48,7 +48,7 @@ class PlanResult:
         Raises:
             typer.Exit: there are any (1).
         """
-        failures = [(run_name(one.settings), one.problem, one.log) for one in self.outcomes if one.run is None]
+        failures = [(name, one.problem, one.log) for name, one in self.outcomes.items() if one.run is None]
         if failures:
             print_failures(failures)
             raise typer.Exit(1)
@@ -64,24 +64,17 @@ class PlanResult:
         self.raise_failures()
 
 
-def run_name(settings: TrainSettings) -> str:
-    """Return a run's name: ``mmssl on tiktok, seed 2023``."""
-    return f"{label_of(settings)} on {settings.dataset}, seed {settings.seed}"
-
-
-def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Sequence[str] | None = None) -> PlanResult:
+def carry_out(plan: Mapping[str, TrainSettings], options: PlanOptions) -> PlanResult:
     """Reuse finished runs, resume interrupted ones, train the rest.
 
     Args:
-        plan: settings of each run; equal ones are trained once.
-        names: names of the runs; by default model, data set and seed.
+        plan: settings of each run by its name; equal ones are trained once.
 
     Raises:
         typer.Exit: after a dry run (0) or Ctrl-C (130).
     """
-    named = dict(zip(map(id, plan), names, strict=True)) if names else {}
-    runs = distinct(plan)
-    called = [named.get(id(settings)) or run_name(settings) for settings in runs]
+    plan = distinct(plan)
+    names, runs = list(plan), list(plan.values())
     if options.out is not None:
         _check_out(options.out)
     if options.tensorboard:
@@ -99,7 +92,7 @@ def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Seq
             print(problem, file=sys.stderr)
         folders = [planned.folder.id if planned.folder else None for planned in planned_runs]
         statuses = [planned.status for planned in planned_runs]
-        print_plan(list(zip(called, statuses, folders, times, strict=True)), total, options.as_json)
+        print_plan(list(zip(names, statuses, folders, times, strict=True)), total, options.as_json)
         raise typer.Exit
     reporter = make_plan_reporter(verbosity())
     pool = options.target.worker_pool(runs, options.data_dir, options.runs_dir, reporter.message)
@@ -107,8 +100,8 @@ def carry_out(plan: Sequence[TrainSettings], options: PlanOptions, *, names: Seq
     try:
         for problem in problems:
             reporter.message(problem)
-        reporter.begin(planned_runs, called, total)
-        return PlanResult(tuple(engine.carry_out(planned_runs, reporter)))
+        reporter.begin(planned_runs, names, total)
+        return PlanResult(dict(zip(names, engine.carry_out(planned_runs, reporter), strict=True)))
     except KeyboardInterrupt:
         reporter.close()
         print(

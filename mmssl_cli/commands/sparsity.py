@@ -63,7 +63,7 @@ def sparsity(
     names = list(dict.fromkeys([*listed(runs_of), *listed(models)]))
     plan = _settings(names, options)
     study.check_before_training(plan, options.data_dir, wanted, edges)
-    result = carry_out(options.seed_by_seed(plan), options)
+    result = carry_out(options.plan(plan), options)
     found = [configuration for settings in plan if (configuration := result.configuration(settings)) is not None]
     if found:
         section = study.sparsity(found, options.data_dir, metric=wanted, buckets=edges)

@@ -62,7 +62,7 @@ def sweep(
     metric = _measured(metric or reference.select_on, reference)
     options.settings()  # check the data set once the values are valid
     plan = runs_of(lines, options.runs)
-    result = carry_out(list(plan.values()), options, names=list(plan))
+    result = carry_out(plan, options)
     others, problems = configurations_on_same_data(reference, options.data_dir, options.runs_dir)
     places = place_flags(options.data_dir, options.runs_dir)
     section = sweep_section(lines, result.configuration, others, metric, problems=problems, places=places)

@@ -98,11 +98,11 @@ def _train_at_once(options: PlanOptions) -> None:
     Raises:
         typer.Exit: a run failed (1), or Ctrl-C (130).
     """
-    settings = options.settings()
     from mmssl_cli.commands.running import carry_out
 
-    result = carry_out(options.seed_by_seed([settings]), options)
-    finished = {outcome.run.folder.path: outcome.run.result for outcome in result.outcomes if outcome.run is not None}
+    result = carry_out(options.plan([options.settings()]), options)
+    runs = [outcome.run for outcome in result.outcomes.values() if outcome.run is not None]
+    finished = {run.folder.path: run.result for run in runs}
     if finished:
         present(finished, options.as_json)
     result.raise_failures()
@@ -144,7 +144,7 @@ class Session:
             settings = options.settings(prepared=not (self.distributed and torchrun.rank()))
             if line := shipped_line(settings, options.named):
                 reporter.message(line)
-            self.plan = options.seed_by_seed([settings])
+            self.plan = list(options.plan([settings]).values())
         # torch: only once the settings are right
         from mmssl_cli.experiments.in_process import train_in_process
 

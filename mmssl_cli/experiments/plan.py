@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +12,7 @@ from mmssl_cli.config import RUNTIME_FIELDS, build_settings
 from mmssl_cli.runs.data_match import check_same_data
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, RunSummary, list_runs
-from mmssl_cli.runs.results import FinishedRun, identity
+from mmssl_cli.runs.results import FinishedRun, identity, label_of
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,21 +46,21 @@ class PlannedRun:
 
 
 def over_seeds(settings: TrainSettings, runs: int) -> list[TrainSettings]:
-    """The settings with seeds ``seed``, ``seed + 1``, ...: ``runs`` of them."""
-    return [with_seed(settings, settings.seed + number) for number in range(runs)]
+    """Return the settings with seeds ``seed``, ``seed + 1``, ...: ``runs`` of them."""
+    return [build_settings({**settings.model_dump(), "seed": settings.seed + number}) for number in range(runs)]
 
 
-def with_seed(settings: TrainSettings, seed: int) -> TrainSettings:
-    """The same settings with another seed."""
-    return build_settings({**settings.model_dump(), "seed": seed})
+def run_name(settings: TrainSettings) -> str:
+    """Return the name of a run among others: ``mmssl on tiktok, seed 2023``."""
+    return f"{label_of(settings)} on {settings.dataset}, seed {settings.seed}"
 
 
-def distinct(plan: Iterable[TrainSettings]) -> list[TrainSettings]:
-    """The plan with every run once, in order."""
-    once: dict[Any, TrainSettings] = {}
-    for settings in plan:
-        once.setdefault(identity(settings), settings)
-    return list(once.values())
+def distinct(plan: Mapping[str, TrainSettings]) -> dict[str, TrainSettings]:
+    """Return the runs of a plan by name, each once under its first name."""
+    once: dict[Any, tuple[str, TrainSettings]] = {}
+    for name, settings in plan.items():
+        once.setdefault(identity(settings), (name, settings))
+    return dict(once.values())
 
 
 class RunIndex:

@@ -92,7 +92,8 @@ class Watcher(PlanReporter):
 def test_seeds_follow_each_other_and_a_run_is_planned_once() -> None:
     plan = over_seeds(toy(seed=7), 3)
     assert [settings.seed for settings in plan] == [7, 8, 9]
-    assert distinct([*plan, plan[1], toy(seed=8, device="auto"), toy(seed=8, lr=0.5)]) == [*plan, toy(seed=8, lr=0.5)]
+    named = dict(zip("abcdef", [*plan, plan[1], toy(seed=8, device="auto"), toy(seed=8, lr=0.5)], strict=True))
+    assert distinct(named) == {"a": plan[0], "b": plan[1], "c": plan[2], "f": toy(seed=8, lr=0.5)}
 
 
 def test_a_finished_run_stands_whatever_device_is_asked_for(trained: Trained) -> None:
@@ -237,7 +238,9 @@ def test_workers_end_with_their_command_and_leave_a_checkpoint(tmp_path: Path, s
         stderr=subprocess.PIPE,
         text=True,
     )
-    log = _wait_for(lambda: next((p for p in tmp_path.glob("runs/*/log.jsonl") if "epoch" in p.read_text()), None))
+    log = _wait_for(
+        lambda: next((p for p in tmp_path.glob("runs/*/log.jsonl") if '"event": "epoch"' in p.read_text()), None)
+    )
     trainer = int((log.parent / "lock").read_text())
     assert trainer != process.pid
     if signalled == signal.SIGINT:
