@@ -205,7 +205,9 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
     texts = [fields["text"][0]] if "text" in fields else [*([title] if title else []), *worded]
     columns = [column for column in dict.fromkeys([title, image, *texts]) if column is not None]
     rows: dict[str, dict[str, Any]] = {}
-    for _, name, cells in wanted_records(file, fields[ITEM][0], columns, set(item_ids), malformed):
+    for _, name, cells in wanted_records(
+        file, fields[ITEM][0], columns, dict(zip(item_ids, item_ids, strict=True)), malformed
+    ):
         known = {column: " ".join(cell_texts(cell)) for column, cell in cells.items()}
         text = " ".join(known[column] for column in texts if known[column])
         picture = known_image(known.get(image or ""), file.path.parent)

@@ -117,6 +117,15 @@ class Table(RawSource):
             items["image"] = pd.Series(_pictures_named(table.images, item_ids), dtype=object)
         return items
 
+    def unused_columns(self) -> list[str]:
+        """The columns of the table of items that nothing is read from, in their order; none where there is no table."""
+        if "items" not in self.paths:
+            return []
+        table = self.recipe.table
+        file = ColumnFile(self.paths["items"], table.encoding)
+        used = {_id_column(file, str(table.item)), *(table.text or ()), table.image}
+        return [name for name in file.names if name not in used]
+
     def _rows(self, path: Path, item_ids: list[str], malformed: MalformedRecords) -> dict[str, Row]:
         table = self.recipe.table
         file, text, image, folder = ColumnFile(path, table.encoding), table.text or (), table.image, table.images
@@ -133,7 +142,7 @@ class Table(RawSource):
             picture = None if image is None else _picture(cell_texts(cells[image]), folder or path.parent)
             parts = [cell_texts(cells[column]) for column in text]
             title = clean_text(parts[0]) if parts else None
-            rows.setdefault(name_of[written], (title, clean_text(chain(*parts)), picture))
+            rows[name_of[written]] = (title, clean_text(chain(*parts)), picture)
         if not rows:
             known = next(map(repr, _ids(path, item, table.encoding)), "none")
             raise InputError(

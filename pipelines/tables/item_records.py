@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.io.raw import MalformedRecords
@@ -15,7 +15,7 @@ def wanted_records(
     file: ColumnFile,
     item: str,
     columns: Sequence[str],
-    wanted: Collection[str],
+    wanted: Mapping[str, Hashable],
     malformed: MalformedRecords,
     *,
     exact: bool = True,
@@ -25,12 +25,13 @@ def wanted_records(
     Cells are as the file holds them; see :func:`cell_texts`. Further records of an item are counted.
 
     Args:
+        wanted: ids as they are written, and what stands for the item; two that stand for one are one.
         exact: as :func:`pipelines.tables.ids.id_of` has it.
 
     Raises:
         InputError: the file is damaged, lacks a column, or, at its end, has too many malformed records.
     """
-    seen: set[str] = set()
+    seen: set[Hashable] = set()
     repeated = 0
     for batch in file.batches([item, *(column for column in columns if column != item)], malformed):
         for row, text in enumerate(as_text(batch.columns[item], item, file.path).to_pylist()):
@@ -39,10 +40,12 @@ def wanted_records(
             except ValueError as problem:
                 malformed.add(int(batch.records[row]), f"{item}: {problem}", f"{item}: no valid id")
                 continue
-            if name in seen:
+            if name not in wanted:
+                continue
+            if wanted[name] in seen:
                 repeated += 1
-            elif name in wanted:
-                seen.add(name)
+            else:
+                seen.add(wanted[name])
                 cells = {column: batch.columns[column][row].as_py() for column in columns}
                 yield int(batch.records[row]), name, cells
     malformed.check(file.records)

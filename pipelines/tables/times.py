@@ -83,9 +83,10 @@ class TimeColumn:
         with suppress(pa.ArrowException):
             if _all(texts, _FRACTION):
                 return _floored(texts)
-            for ending, zone in (("$", None), (r"(Z|[+-][0-9]{2}:[0-9]{2})$", "UTC")):
+            for ending, zone in (("$", None), (r"(Z|[+-][0-9]{2}:[0-9]{2})$", "UTC"), (" UTC$", "UTC")):
                 if _all(texts, _ISO + ending):
-                    micros = texts.cast(pa.timestamp("us", zone)).cast(pa.int64())
+                    dates = pc.replace_substring(texts, " UTC", "Z")
+                    micros = dates.cast(pa.timestamp("us", zone)).cast(pa.int64())
                     return np.asarray(micros.fill_null(0)) // 1_000_000, np.asarray(texts.is_valid())
         values, known = np.zeros(len(texts), dtype=np.int64), np.zeros(len(texts), dtype=bool)
         left = np.asarray(texts.is_valid())

@@ -1,0 +1,218 @@
+"""Interactions of any table come out as they went in, or are counted with the reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines.errors import InputError
+from pipelines.io.raw import MalformedRecords
+from pipelines.io.reporter import Reporter
+from pipelines.sources.table import Table
+from pipelines.tables import encodings
+from pipelines.tables.ids import MISSING
+from tests.helpers.source_cases import read_interactions, read_items, recipe_of
+
+RATED = [("0", "1", "5", "978300100"), ("0", "2", "4,5", "978300200"), ("1", "2", "3", "978300300")]
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";", "|", "::"])
+def test_separators(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "ratings"
+    rows = [("user", "item", "stars", "time"), *RATED]
+    path.write_text(
+        "".join(separator.join(row) + "\n" for row in rows).replace("4,5", "4,5" if separator == ";" else "4.5")
+    )
+    raw = read_interactions(path, MalformedRecords(path, limit=0.0), time="time", rating="stars", min_rating=4.2)
+    assert (raw.user_ids, raw.item_ids) == (["0"], ["1", "2"])
+    assert raw.timestamp is not None and raw.timestamp.tolist() == [978300100, 978300200]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("item\ttitle\n1\tred, big, new\n2\tblue, small, old\n", "red, big, new"),
+        ("item;title, short;price\n1;lamp;2,5\n2;cup, blue;3\n", "lamp"),
+        ("item,title;long\n1,a;b\n2,c\n", "a;b"),
+        ("item::title\n1::it's 12:30, late\n", "it's 12:30, late"),
+        ('item,title\n1,"a, ""b"" c"\n', 'a, "b" c'),
+        ("title|item\n(a|1\n", "(a"),
+    ],
+)
+def test_a_separator_is_what_divides_the_lines_alike(tmp_path: Path, text: str, title: str) -> None:
+    path = tmp_path / "items"
+    path.write_text(text)
+    name = next(name for name in ("title, short", "title;long", "title") if name in text)
+    read = read_items(path, ["1"], MalformedRecords(path, limit=0.0), text=[name])
+    assert read["title"].tolist() == [title]
+
+
+def test_the_separator_of_movielens_without_a_header_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.dat"
+    path.write_text("0::1::5::978300100\n0::2::5::978300200\n")
+    with pytest.raises(InputError, match="has no column 'user', only 0, 1, 5, 978300100"):
+        read_interactions(path, MalformedRecords(path))
+
+
+def test_ids_with_spaces_are_the_same_without(tmp_path: Path) -> None:
+    path, items = tmp_path / "clicks.csv", tmp_path / "items.csv"
+    path.write_text("user, item\nu0, i1\nu0,i2 \n\u00a0u0 ,\ti1\n007 ,i2\n7,1e5\n")
+    raw = read_interactions(path, MalformedRecords(path, limit=0.0))
+    assert (raw.user_ids, raw.item_ids) == (["u0", "007", "7"], ["i1", "i2", "1e5"])
+    items.write_text("item,title\ni1 ,one\n i2,two\n 1e5,\n")
+    read = read_items(items, raw.item_ids, MalformedRecords(items, limit=0.0), text=["title"])
+    assert read["title"].tolist() == ["one", "two", None]
+
+
+def test_words_that_say_there_is_no_id(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text("user,item\n" + "".join(f"{word},x\n" for word in sorted(MISSING)) + "a, NaN \na,x\nnone,x\n")
+    malformed = MalformedRecords(path, limit=0.9)
+    raw = read_interactions(path, malformed)
+    assert (raw.user_ids, raw.item_ids) == (["a", "none"], ["x"])
+    assert malformed.reasons == {"user: the id is missing": len(MISSING), "item: the id is missing": 1}
+    assert "line 3: user: the id is missing (<NA>)" in malformed.summary()
+    items = tmp_path / "items.csv"
+    items.write_text("item,title\nNULL,n\nx,one\n")
+    malformed = MalformedRecords(items, limit=0.5)
+    read_items(items, ["x"], malformed, text=["title"])
+    assert malformed.shown == ["line 2: item: the id is missing (NULL)"]
+
+
+def test_whole_numbers_with_and_without_a_fraction_are_one(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text("user,item\n1.0,7\n1,7.0\n2,8\n")
+    raw = read_interactions(path, MalformedRecords(path, limit=0.0))
+    assert (raw.user_ids, raw.item_ids) == (["1", "2"], ["7", "8"])
+    assert (raw.user.tolist(), raw.item.tolist()) == ([0, 0, 1], [0, 0, 1])
+
+
+def test_rows_of_an_item_that_are_not_used_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("id,title,price\n1,one,2\n1.0,uno,3\n2,two,4\n2,due,5\n9,nine,6\n")
+    malformed = MalformedRecords(path, limit=0.0)
+    read = read_items(path, ["1", "2"], malformed, text=["title"])
+    assert read["title"].tolist() == ["one", "two"]
+    assert malformed.reasons == {"another record of the same item": 2} and malformed.read == 5
+
+
+def test_columns_that_are_not_used_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("id,title,price\n1,one,2\n")
+
+    def unused(**options: Any) -> list[str]:
+        return Table(recipe_of(interactions=path, **options), Reporter()).unused_columns()
+
+    assert unused() == []
+    assert unused(items=path, text=("title",)) == ["price"]
+    assert unused(items=path, image="price") == ["title"]
+
+
+def test_a_column_that_is_missing_is_said_with_the_flag_that_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text("userId,movieId,stars\n1,2,3\n")
+    with pytest.raises(InputError, match=r"did you mean userId\? Name the column with --user-column\.$"):
+        read_interactions(path, MalformedRecords(path))
+    with pytest.raises(InputError, match="Name the column with --item-column"):
+        read_interactions(path, MalformedRecords(path), user="userId")
+    with pytest.raises(InputError, match="Name the column with --rating-column"):
+        read_interactions(path, MalformedRecords(path), user="userId", item="movieId", rating="r", min_rating=1)
+    with pytest.raises(InputError, match=r"'title'.* Name the column with --text"):
+        read_items(path, ["2"], MalformedRecords(path), item="movieId", text=["title"])
+    path.write_text("us\x1b[31mer,item\na,b\n")
+    with pytest.raises(InputError, match=r"only us\\x1b\[31mer, item"):
+        read_interactions(path, MalformedRecords(path))
+
+
+def test_losses_add_up(tmp_path: Path) -> None:
+    """What was read is what counts and what was left out, reason by reason."""
+    path = tmp_path / "clicks.csv"
+    path.write_text("user,item,stars\na,x,5\nNA,x,5\na,x\n\na,y,1\nb,y,bad\n,,\nb,x,4\n")
+    malformed = MalformedRecords(path, limit=0.5)
+    raw = read_interactions(path, malformed, rating="stars", min_rating=3)
+    assert malformed.reasons == {
+        "the wrong number of cells": 1,
+        "empty lines": 2,
+        "user: the id is missing": 1,
+        "stars: no number": 1,
+        "a rating below 3": 1,
+    }
+    assert malformed.read == len(raw) + sum(malformed.reasons.values()) == 8
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_parquet_and_csv_say_the_same(tmp_path: Path, data: st.DataObject) -> None:
+    ids = st.one_of(st.none(), st.text(st.sampled_from("ab ä1"), max_size=3), st.sampled_from(sorted(MISSING)))
+    rows = data.draw(st.lists(st.tuples(ids, ids), min_size=1, max_size=10))
+    table = pd.DataFrame([*rows, ("u", "i")], columns=["user", "item"], dtype=object)
+    table.to_parquet(tmp_path / "a.parquet")
+    table.to_csv(tmp_path / "a.csv", index=False)
+    found = []
+    for name in ("a.parquet", "a.csv"):
+        malformed = MalformedRecords(tmp_path / name, limit=1.0)
+        raw = read_interactions(tmp_path / name, malformed)
+        assert malformed.read == len(raw) + sum(malformed.reasons.values())
+        found.append([(raw.user_ids[user], raw.item_ids[item]) for user, item in zip(raw.user, raw.item, strict=True)])
+    assert found[0] == found[1]
+
+
+WORD = st.text(st.sampled_from('ab"é 1'), max_size=4)
+PADDING = st.sampled_from(["", " ", "\t", "  "])
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.one_of(st.text(st.sampled_from("abé1"), min_size=1, max_size=3), st.sampled_from(sorted(MISSING))),
+            st.integers(0, 9),
+            WORD,
+            PADDING,
+            st.sampled_from([1, 1000]),
+        ),
+        min_size=1,
+        max_size=15,
+    ),
+    separator=st.sampled_from(";|"),
+    encoding=st.sampled_from(["utf-8", "utf-16", "cp1252"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+    block=st.sampled_from([40, 10**6]),
+)
+def test_grown_tables(
+    tmp_path: Path, rows: list[tuple[str, int, str, str, int]], separator: str, encoding: str, end: str, block: int
+) -> None:
+    """Stray quotes, padded and missing ids, encodings and units at once: the interactions that went in, or a count."""
+    path = tmp_path / "clicks"
+    moment = 1_600_000_000
+    lines = [
+        separator.join([f"{padding}{user}{padding}", f"i{item}{padding}", str((moment + item) * unit), word])
+        for user, item, word, padding, unit in rows
+    ]
+    path.write_bytes(end.join(["user;item;time;word".replace(";", separator), *lines]).encode(encoding))
+    malformed = MalformedRecords(path, limit=1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encodings, "BLOCK", block)
+        try:
+            raw = read_interactions(path, malformed, time="time", encoding=encoding if encoding == "cp1252" else None)
+        except InputError as problem:
+            assert "holds no interactions" in str(problem) and malformed.count == len(rows)
+            return
+    assert malformed.read == len(rows) == len(raw) + malformed.count
+    assert raw.timestamp is not None
+    unit = 1000 if raw.timestamp.max() > 10**11 else 1
+    sound = Counter((user.strip(), f"i{item}", moment + item) for user, item, *_ in rows if user.strip() not in MISSING)
+    found = Counter(
+        (raw.user_ids[user], raw.item_ids[item], time // unit)
+        for user, item, time in zip(raw.user.tolist(), raw.item.tolist(), raw.timestamp.tolist(), strict=True)
+    )
+    assert not found - sound
+    assert (sound - found).total() == malformed.count - sum(user.strip() in MISSING for user, *_ in rows) or any(
+        "runs over" in reason for reason in malformed.reasons
+    )
