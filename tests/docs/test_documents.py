@@ -72,6 +72,12 @@ def test_paths_in_backticks_exist(path: Path) -> None:
             assert any((ROOT / above / text).is_file() for above in ("mmssl_cli", "tests/mmssl_cli")), text
 
 
+@pytest.mark.parametrize("path", DESCRIPTIVE, ids=_name)
+def test_benchmarks_exist(path: Path) -> None:
+    for name in re.findall(r"\bbench_\w+", path.read_text(encoding="utf-8")):
+        assert (ROOT / "benchmarks" / f"{name}.py").is_file(), name
+
+
 @pytest.mark.parametrize(("document", "line"), list(_command_lines()))
 def test_command_lines_use_commands_and_flags_that_exist(document: str, line: str) -> None:
     group = typer.main.get_command(app)
