@@ -25,6 +25,7 @@ lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # The site of docs/, in build/docs; a broken link fails.
 docs: $(DOCS_INSTALLED)

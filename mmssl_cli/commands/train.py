@@ -128,15 +128,15 @@ class Session:
     def train(self, reporter: Reporter) -> None:
         """Train, with the other ranks in the case of ``--distributed``."""
         if self.distributed:
-            from mmssl_cli.training.process_group import join
+            from mmssl_cli.training.process_group import init_process_group
 
-            join()
+            init_process_group()
         for result in self._plan(reporter) if self.resume is None else self._resume(self.resume, reporter):
             self.results.append(result)
         if self.distributed:
-            from mmssl_cli.training.process_group import part
+            from mmssl_cli.training.process_group import destroy_process_group
 
-            part()
+            destroy_process_group()
 
     def _plan(self, reporter: Reporter) -> Iterator[RunResult]:
         options = self.options
@@ -165,9 +165,9 @@ class Session:
         """A block that fails on all ranks if it fails on one; a single process need not import PyTorch for it."""
         if not self.distributed:
             return nullcontext()
-        from mmssl_cli.training.process_group import together
+        from mmssl_cli.training.process_group import fail_together
 
-        return together()
+        return fail_together()
 
     def under_way(self, info: Mapping[str, Any]) -> str | None:
         """Return the id of the unfinished run, if any; ``info`` is the reporter's."""

@@ -1,12 +1,12 @@
-"""One run of a plan, whatever it takes: found finished, gone on with, or trained."""
+"""Reuse, resume or train one run of a plan."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmssl_cli.config import TrainSettings
+from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.plan import PlannedRun, RunIndex
 from mmssl_cli.runs.results import identity
 from mmssl_cli.training.checkpoint import CheckpointError
@@ -15,23 +15,20 @@ from pipelines.errors import InputError, MmsslError
 from pipelines.io.files import write_problem
 from pipelines.io.locks import LockedError, held
 
-if TYPE_CHECKING:
-    from mmssl_cli.console.training import Reporter
-
 
 class DivergedBefore(MmsslError):
-    """A run of these settings diverged, and would again."""
+    """A run of these settings diverged, and would do so again."""
 
 
 def ensure_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, reporter: Reporter) -> Path:
-    """The folder of a finished run of these settings.
+    """Return the folder of a finished run of these settings; resume or train it where there is none.
 
-    Two plans that want one run at the same moment do not both train it: it is claimed first.
+    The run is claimed first, so that of two plans with the same run only one trains it.
 
     Raises:
-        LockedError: another process is at this run; ask again later.
+        LockedError: another process trains this run; try again later.
         DivergedBefore: a run of these settings diverged.
-        MmsslError: whatever stops a training.
+        MmsslError: the training failed.
     """
     with held(_claim(settings, runs_dir), f"A run of {settings.model} with seed {settings.seed}", passing=True):
         return _from(RunIndex(runs_dir).find(settings, data_dir), data_dir, runs_dir, reporter)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmssl_cli.config import TrainSettings
+from mmssl_cli.console.errors import explain
 from mmssl_cli.console.plan import PlanReporter
+from mmssl_cli.console.tensorboard import with_tensorboard
+from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.plan import PlannedRun
-from mmssl_cli.experiments.tasks import train_task
 from mmssl_cli.experiments.workers.local import LocalPool
-from mmssl_cli.experiments.workers.pool import WorkerPool
+from mmssl_cli.experiments.workers.pool import Message, Send, WorkerPool
 from mmssl_cli.runs.folder import LOG, RunFolder
 from mmssl_cli.runs.results import FinishedRun
 from pipelines.errors import InputError
+from pipelines.io.locks import LockedError
 
 #: Seconds until a run is tried again that another process trains.
 _RETRY_LOCKED = 2.0
@@ -100,7 +104,7 @@ class _Execution:
                 if pool.has_room:
                     self._submit(pool, number)
             for number, kind, content in pool.poll():
-                self._hear(number, kind, content)
+                self._handle(number, kind, content)
 
     def _submit(self, pool: WorkerPool, number: int) -> None:
         del self.waiting[number]
@@ -110,8 +114,8 @@ class _Execution:
         pool.submit(number, train_task, settings, engine.data_dir, engine.runs_dir, engine.tensorboard)
         self._reporter.begun(number)
 
-    def _hear(self, number: int, kind: str, content: Any) -> None:
-        """Follow a message of a run: one of ``train_task``, or the loss of its worker."""
+    def _handle(self, number: int, kind: str, content: Any) -> None:
+        """Act on a message of ``train_task`` or of the pool."""
         reporter = self._reporter
         if kind == "start":
             self._run_ids[number] = content["run"]
@@ -149,3 +153,47 @@ class _Execution:
     def _over(self, number: int, outcome: Outcome) -> None:
         self.outcomes[number] = outcome
         self._reporter.over(number, outcome)
+
+
+class SendingReporter(Reporter):
+    """Sends the calls of a training as messages ``start``, ``epoch`` and ``message``."""
+
+    def __init__(self, send: Send) -> None:
+        super().__init__()
+        self._send = send
+
+    def start(self, info: Mapping[str, Any]) -> None:
+        super().start(info)
+        self._send("start", dict(info))
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        self._send("epoch", dict(record))
+
+    def message(self, text: str) -> None:
+        self._send("message", text)
+
+
+def train_task(send: Send, settings: TrainSettings, data_dir: Path, runs_dir: Path, tensorboard: bool) -> Message:
+    """Train, resume or find a run, in a worker.
+
+    Args:
+        tensorboard: write the epochs for TensorBoard also.
+
+    Returns:
+        ``finished`` and the name of its folder; ``locked`` and a sentence, where another process trains it; or
+        ``failed``, a sentence and the traceback.
+    """
+    # PyTorch is imported in workers alone.
+    from mmssl_cli.experiments.ensure_run import ensure_run
+
+    reporter: Reporter = SendingReporter(send)
+    try:
+        if tensorboard:
+            reporter = with_tensorboard(reporter, runs_dir, lambda run: RunFolder(run).read_metrics())
+        return "finished", ensure_run(settings, data_dir, runs_dir, reporter).name
+    except LockedError as problem:
+        return "locked", str(problem)
+    except Exception as problem:
+        return "failed", (explain(problem)[0], traceback.format_exc())
+    finally:
+        reporter.close()

@@ -1,19 +1,16 @@
-"""Carrying out a plan in this process: one run after the other, until the first that fails."""
+"""Train the runs of a plan in this process, one after the other, until the first that fails."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mmssl_cli.config import TrainSettings
+from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.ensure_run import ensure_run
 from mmssl_cli.experiments.plan import RunIndex
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.training.trainer import RunResult, train_run
-
-if TYPE_CHECKING:
-    from mmssl_cli.config import TrainSettings
-    from mmssl_cli.console.training import Reporter
 
 
 def train_in_process(

@@ -1,4 +1,4 @@
-"""A plan is a list of runs as plain values, their settings; and how each of them stands in the folder of runs."""
+"""Plans: lists of settings, a run each, and the status of these runs in a folder of runs."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from mmssl_cli.config import RUNTIME_FIELDS, build_settings
+from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings
 from mmssl_cli.runs.data_match import check_same_data
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, RunSummary, list_runs
 from mmssl_cli.runs.results import FinishedRun, identity, label_of
 from pipelines.errors import InputError
 
-if TYPE_CHECKING:
-    from mmssl_cli.config import TrainSettings
-
-#: Seconds that a process takes before its first epoch.
+#: Seconds from the start of a process to its first epoch.
 _START_UP = 5.0
 
 Status = Literal["finished", "running", "interrupted", "diverged", "missing"]
@@ -26,15 +23,15 @@ Status = Literal["finished", "running", "interrupted", "diverged", "missing"]
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """How a planned run stands.
+    """A run of a plan, and its status in the folder of runs.
 
     Attributes:
         status: finished (it is reused), running (another process trains it), interrupted (it is resumed), diverged
             (it would diverge again) or missing (it is trained).
-        folder: where it stands; None for a missing one.
+        folder: of the run; None for a missing one.
         run: the finished run.
         epochs: epochs trained so far.
-        problems: a sentence on each run that would have counted, and why it does not.
+        problems: a sentence on each run of these settings that does not count.
     """
 
     settings: TrainSettings
@@ -64,7 +61,7 @@ def distinct(plan: Mapping[str, TrainSettings]) -> dict[str, TrainSettings]:
 
 
 class RunIndex:
-    """What a folder of runs holds at this moment, by the identity of its runs.
+    """The runs of a folder at this moment, by their identity.
 
     Raises:
         InputError: the folder cannot be read.
@@ -87,8 +84,8 @@ class RunIndex:
             self._settings.append((settings, summary))
 
     def find(self, settings: TrainSettings, data_dir: Path) -> PlannedRun:
-        """How a run of these settings stands: the best of those that there are, the newest of equals."""
-        stands: dict[str, PlannedRun] = {}
+        """Find the run of these settings: finished before running, interrupted and diverged, and then the newest."""
+        found: dict[str, PlannedRun] = {}
         problems: list[str] = []
         for summary, folder in self._runs.get(identity(settings), []):
             try:
@@ -98,14 +95,14 @@ class RunIndex:
             except InputError as problem:
                 problems.append(f"Run {folder.id} does not count. {problem}")
                 continue
-            stands.setdefault(status, PlannedRun(settings, status, folder, run, summary.epochs))  # type: ignore[arg-type]
+            found.setdefault(status, PlannedRun(settings, status, folder, run, summary.epochs))  # type: ignore[arg-type]
         for status in ("finished", RUNNING, INTERRUPTED, DIVERGED):
-            if status in stands:
-                return stands[status]
+            if status in found:
+                return found[status]
         return PlannedRun(settings, "missing", problems=tuple(problems))
 
     def damaged_on(self, plan: Sequence[TrainSettings]) -> list[RunSummary]:
-        """The damaged runs that may be among those of a plan: on its data sets, or on nobody knows which."""
+        """Return the damaged runs that may belong to a plan: on its data sets, or on unknown ones."""
         names = {settings.dataset for settings in plan}
         return [
             run
@@ -114,7 +111,7 @@ class RunIndex:
         ]
 
     def seconds(self, planned: PlannedRun) -> float | None:
-        """How long a planned run may still take, by the finished runs that are most like it.
+        """Estimate the seconds that a planned run still takes, from the finished runs with the most similar settings.
 
         None where no run of the same model and data set is finished. A run that ended early by patience is expected
         to do so again; a process takes some seconds to start.
@@ -140,7 +137,7 @@ class RunIndex:
 
 
 def total_seconds(times: Sequence[float | None], jobs: int) -> float | None:
-    """How long runs of these lengths take, ``jobs`` at once; None where one is not known."""
+    """Estimate the seconds that runs of these lengths take, ``jobs`` at once; None where one is unknown."""
     known = [seconds for seconds in times if seconds is not None]
     if len(known) < len(times):
         return None

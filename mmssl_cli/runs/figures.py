@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PALETTE = tuple(style.PALETTE[name] for name in ("blue", "vermilion", "green", "purple", "orange", "sky"))
-# Line styles tell them apart in black and white.
+# Line styles distinguish them in black and white.
 _STYLES = ("-", "--", "-.", ":")
 _BEST = "#444444"
 _COLUMNS = 3
@@ -56,7 +56,7 @@ def plot_curves(
 
 
 def best_epoch(metrics: pd.DataFrame, select_on: str) -> int | None:
-    """The first epoch with the highest value of a validation metric; None where it was never measured."""
+    """Return the first epoch with the highest value of a validation metric; None where it was never measured."""
     column = f"validation/{select_on}"
     if column not in metrics:
         return None

@@ -20,7 +20,7 @@ RUNNING, INTERRUPTED, DAMAGED, DIVERGED = "running", "interrupted", "damaged", "
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run at a glance.
+    """Summary of a run.
 
     Attributes:
         select_on: the validation metric that selects its model, such as recall@20.
@@ -49,7 +49,7 @@ class RunSummary:
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
-    """The runs in a folder, newest first; damaged ones are listed as such. No folder, no runs.
+    """List the runs in a folder, newest first, damaged ones as such; a missing folder holds none.
 
     Raises:
         InputError: the folder cannot be read.
@@ -73,7 +73,7 @@ def _looks_like_a_run(path: Path) -> bool:
 
 
 def summarize(path: Path) -> RunSummary:
-    """One run at a glance; never raises for a damaged one."""
+    """Summarize one run; a damaged one raises nothing."""
     run = RunFolder(path)
     started = path.stat().st_mtime
     known: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmssl_cli.config import RUNTIME_FIELDS
+from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, list_runs
 from mmssl_cli.text import model_label, pluralize
@@ -18,8 +18,6 @@ from pipelines.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from mmssl_cli.config import TrainSettings
 
 
 def identity(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:
@@ -145,7 +143,7 @@ def label_of(settings: TrainSettings) -> str:
 
 
 def configurations(runs: Iterable[FinishedRun]) -> list[Configuration]:
-    """Runs grouped by settings, in order of first appearance; of runs with one seed the first counts."""
+    """Group runs by settings, in order of first appearance; of runs with one seed the first counts."""
     groups: dict[tuple[tuple[str, Any], ...], dict[int, FinishedRun]] = {}
     for run in runs:
         groups.setdefault(configuration_of(run.settings), {}).setdefault(run.seed, run)
@@ -153,7 +151,7 @@ def configurations(runs: Iterable[FinishedRun]) -> list[Configuration]:
 
 
 def finished_runs(runs_dir: Path, dataset: str | None = None) -> tuple[list[FinishedRun], list[str]]:
-    """The finished runs of a folder, newest first, and a sentence on each that is damaged.
+    """Return the finished runs of a folder, newest first, and a sentence on each that is damaged.
 
     Args:
         dataset: of this data set only.
@@ -173,7 +171,7 @@ def finished_runs(runs_dir: Path, dataset: str | None = None) -> tuple[list[Fini
 
 
 def unfinished_runs(runs_dir: Path, dataset: str) -> list[str]:
-    """A sentence on each run on a data set that is not over."""
+    """Return a sentence on each run on a data set that is not over."""
     return [
         f"Run {run.id} is {run.status} after {pluralize(run.epochs, 'epoch')} and left out."
         for run in list_runs(runs_dir)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from mmssl_cli.console.training import Reporter
 from mmssl_cli.runs.folder import STATE, RunFolder
 from mmssl_cli.training.epochs import TrainState
 from mmssl_cli.training.loading import load_weights
 from mmssl_cli.training.loop import TrainingLoop
 from pipelines.errors import InputError
-
-if TYPE_CHECKING:
-    from mmssl_cli.console.training import Reporter
 
 
 class CheckpointError(InputError):

@@ -1,4 +1,4 @@
-"""A training step recorded once as a CUDA graph and replayed: one launch in place of hundreds of small ones."""
+"""Record a training step as a CUDA graph and replay it: one launch in place of hundreds of small ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Losses = dict[str, Tensor]
 
 
 class RecordedStep:
-    """Calls a step as it is at first, then records it, and from then on copies each batch in and replays.
+    """A step that is called as it is at first, then recorded; from then on each batch is copied in and replayed.
 
     The step must have the same shapes each time, wait for nothing and change tensors in place (see
-    ``Recommender.static_shapes``); its optimisers must be capturable. What it draws at random goes on from the
+    ``Recommender.static_shapes``); its optimisers must be capturable. Its random draws continue the
     device's own generator. A batch of other shapes has it recorded anew.
     """
 

@@ -105,7 +105,7 @@ def _validate(loop: TrainingLoop) -> dict[str, float]:
 
 @torch.no_grad()
 def evaluate_model(loop: TrainingLoop, split: Literal["validation", "test"]) -> tuple[dict[str, float], pd.DataFrame]:
-    """Metrics of the model as it stands, and a table of them by user."""
+    """Return the metrics of the model with its present weights, and a table of them by user."""
     loop.model.eval()
     users, items = loop.model.represent()
     return evaluate(users, items, loop.data.train, getattr(loop.data, split), loop.settings.all_ks)

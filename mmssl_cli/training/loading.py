@@ -1,4 +1,4 @@
-"""What a run is trained on, and its model: read from disk, and refused where they do not belong together."""
+"""Load the data of a run and its model, and check that they belong together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.errors import InputError, UsageError
 
 
 def load_data(settings: TrainSettings, data_dir: Path) -> InteractionData:
-    """The data set of the settings, on the CPU.
+    """Load the data set of the settings onto the CPU.
 
     Raises:
         InputError: it is not valid, or a held-out split is empty.
@@ -39,7 +39,7 @@ def load_data(settings: TrainSettings, data_dir: Path) -> InteractionData:
 
 
 def load_model(run_dir: Path, data_dir: Path) -> tuple[Recommender, InteractionData, TrainSettings]:
-    """The selected model of a run, in evaluation mode, with its data, both on the CPU.
+    """Load the selected model of a run, in evaluation mode, and its data, both onto the CPU.
 
     Raises:
         InputError: the run or its data set is damaged, they do not fit each other, or there is no model yet.
@@ -67,7 +67,7 @@ def _explain_missing_model(run: RunFolder) -> None:
 
 
 def load_weights(run: RunFolder, model: Recommender) -> None:
-    """Give a model the weights of a run's best epoch.
+    """Load the weights of a run's best epoch into a model.
 
     Raises:
         InputError: they are missing, damaged or of another shape.
@@ -82,7 +82,7 @@ def load_weights(run: RunFolder, model: Recommender) -> None:
 
 
 def modalities_of(model: Recommender, data: InteractionData) -> list[str] | None:
-    """The modalities that a model uses, none perhaps; None for a model that knows of no modalities."""
+    """Return the modalities that a model uses; None for a model without support for modalities."""
     settings = getattr(model, "settings", None)
     knows = hasattr(model, "num_modalities") or getattr(settings, "needs_content", False)
     return list(data.features) if knows else None

@@ -1,4 +1,4 @@
-"""The training loop of one run in memory: epochs of steps, and everything needed to go on from where it stood."""
+"""The training loop in memory: epochs of steps, and the state that a checkpoint needs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pipelines.errors import MmsslError, UsageError
 
 
 class DivergedError(MmsslError):
-    """A loss term is not finite any more."""
+    """A loss term, a weight or a score became infinite or NaN."""
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device to train on: ``auto`` takes a GPU if there is one; each of several processes takes its own.
+    """Return the device to train on: ``auto`` takes a GPU if there is one; each of several processes takes its own.
 
     Raises:
         UsageError: ``cuda`` was asked for and there is none, or there are fewer than processes on this machine.
@@ -40,7 +40,7 @@ def pick_device(wanted: str) -> torch.device:
 
 
 class TrainingLoop:
-    """Model, optimisers, sampler and random state of a run; ``run_epoch`` moves them on by one epoch."""
+    """Model, optimisers, sampler and random state of a run; ``run_epoch`` trains one epoch."""
 
     def __init__(self, model: Recommender, data: InteractionData, settings: TrainSettings) -> None:
         self.model, self.data, self.settings = model, data, settings
@@ -133,7 +133,7 @@ class TrainingLoop:
         return {f"loss/{name}": mean for name, mean in zip(names, table.mean(dim=0).tolist(), strict=True)}
 
     def _check_weights(self) -> None:
-        """The last step's loss says nothing of the weights it led to, and a checkpoint must hold sound ones."""
+        """Check the weights after the last step, which no loss has seen yet, so that a checkpoint holds finite ones."""
         weights = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
         finite = torch.stack([value.isfinite().all() for value in weights.values()]).tolist()
         bad = [name for name, sound in zip(weights, finite, strict=True) if not sound]
@@ -144,7 +144,7 @@ class TrainingLoop:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Within the block the model has its averaged weights, where averaging is on."""
+        """Give the model its averaged weights for the length of the block, where averaging is on."""
         if self.average is None:
             yield
             return
@@ -157,7 +157,7 @@ class TrainingLoop:
             _assign(parameters, kept)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next epochs depend on, as tensors and plain values."""
+        """Return everything that the next epochs depend on, as tensors and plain values."""
         adversary = self.model.adversary_optimizer
         return {
             "epoch": self.epoch,
@@ -172,7 +172,7 @@ class TrainingLoop:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go back to a ``state()``; training then continues with the very numbers it would have had."""
+        """Restore a ``state()``; training then continues with the same numbers as if it had not stopped."""
         self.epoch, self.steps_done = state["epoch"], state["steps_done"]
         if self.average is not None:
             _assign(self.average, state["average"])

@@ -21,19 +21,19 @@ class ReportedByRankZero(MmsslError):
     """Rank 0 reports what went wrong; this rank has nothing to add."""
 
 
-def join() -> None:
+def init_process_group() -> None:
     """Join the process group of the processes that torchrun started."""
     both = torch.cuda.is_available() and dist.is_nccl_available()
     dist.init_process_group("cpu:gloo,cuda:nccl" if both else "gloo", timeout=PATIENCE)
 
 
-def part() -> None:
+def destroy_process_group() -> None:
     """Leave the process group."""
     dist.destroy_process_group()
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def fail_together() -> Iterator[None]:
     """A block that fails on all processes if it fails on one; rank 0 reports the problem.
 
     Raises:

@@ -7,11 +7,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
+from mmssl_cli.console.training import Reporter
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.distributed.collectives import broadcast, is_rank_zero, world_size
 from mmssl_cli.models.registry import build_model, model_class
@@ -23,11 +24,8 @@ from mmssl_cli.training.device import device_name, environment, peak_memory, res
 from mmssl_cli.training.epochs import TrainState, evaluate_model, follow_epochs, run_epochs
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
-from mmssl_cli.training.process_group import check_same, together
+from mmssl_cli.training.process_group import check_same, fail_together
 from pipelines.errors import MmsslError, UsageError
-
-if TYPE_CHECKING:
-    from mmssl_cli.console.training import Reporter
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
         UsageError: settings that do not fit the data set or the machine.
         DivergedError: a loss term became infinite or NaN.
     """
-    with together():
+    with fail_together():
         device = pick_device(settings.device)
         reset_peak_memory(device)
         data = load_data(settings, data_dir)
@@ -64,7 +62,7 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
     provenance = {
         **identity,
         **environment(device),
-        "started": started.isoformat(timespec="milliseconds"),  # `latest` tells runs of one second apart
+        "started": started.isoformat(timespec="milliseconds"),  # `latest` distinguishes runs of one second
     }
     run = RunFolder.create(runs_dir, run_id, settings_to_toml(settings, provenance))
     with run.lock():
@@ -84,7 +82,7 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
     """
     run = RunFolder.open(run_dir)
     with run.lock() if is_rank_zero() else nullcontext():
-        with together():
+        with fail_together():
             settings = build_settings({**run.settings().model_dump(), **overrides})
             device = pick_device(settings.device)
             reset_peak_memory(device)

@@ -24,7 +24,7 @@ from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.registry import MODELS
 from mmssl_cli.training.device import device_name
 from mmssl_cli.training.loop import TrainingLoop
-from mmssl_cli.training.process_group import check_same, together
+from mmssl_cli.training.process_group import check_same, fail_together
 from mmssl_cli.training.trainer import make_loop
 from pipelines.errors import MmsslError
 from tests.helpers.model_cases import toy_batch, toy_data, toy_model
@@ -142,7 +142,7 @@ def _raised(action: Callable[[], None]) -> str:
 
 
 def _fail_second() -> None:
-    with together():
+    with fail_together():
         if dist.get_rank() == 1:
             raise MmsslError("no such file")
 

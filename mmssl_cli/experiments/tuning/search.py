@@ -9,11 +9,11 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from mmssl_cli.console.errors import explain
 from mmssl_cli.console.tuning import TuneReporter
-from mmssl_cli.experiments.tasks import trial_task
 from mmssl_cli.experiments.tuning.study import Search, Trial, trials_of
 from mmssl_cli.experiments.workers.local import LocalPool
-from mmssl_cli.experiments.workers.pool import WorkerPool
+from mmssl_cli.experiments.workers.pool import Message, Send, WorkerPool
 
 
 def run_search(
@@ -61,12 +61,12 @@ def _run(
             else:
                 if kind == "lost":
                     content = {"problem": f"The process that trained it {content}."}
-                _tell(study, proposed[number], content)
+                _record(study, proposed[number], content)
                 reporter.over(next(one for one in trials_of(study, search) if one.number == number))
 
 
-def _tell(study: optuna.Study, trial: optuna.Trial, result: dict[str, Any]) -> None:
-    """Keep the result of ``trial_task``, or a problem."""
+def _record(study: optuna.Study, trial: optuna.Trial, result: dict[str, Any]) -> None:
+    """Record the result of a trial in the study."""
     whole = result.pop("whole", None)
     for name, value in result.items():
         trial.set_user_attr(name, value)
@@ -76,3 +76,30 @@ def _tell(study: optuna.Study, trial: optuna.Trial, result: dict[str, Any]) -> N
         study.tell(trial.number, result["score"])
     else:
         study.tell(trial.number, state=TrialState.PRUNED)
+
+
+def trial_task(send: Send, trial: optuna.Trial, search: Search, data_dir: Path) -> Message:
+    """Train a trial of a search in a worker; it reports its scores to the journal of the search and is pruned by them.
+
+    Returns:
+        ``over``, and either what is kept of the trial and whether it was ``whole``, or its ``problem``.
+    """
+    # PyTorch is imported in workers alone.
+    from mmssl_cli.training.trainer import fit
+
+    def on_validation(epoch: int, score: float) -> bool:
+        trial.report(score, epoch)
+        send("epoch", [epoch, score])
+        return not trial.should_prune()
+
+    try:
+        state, whole = fit(search.settings_of(trial), data_dir, on_validation)
+        return "over", {
+            "score": state.best_score,
+            "best_epoch": state.best_epoch,
+            "epochs": len(state.records),
+            "seconds": sum(record["seconds"] for record in state.records),
+            "whole": whole,
+        }
+    except Exception as problem:
+        return "over", {"problem": explain(problem)[0]}

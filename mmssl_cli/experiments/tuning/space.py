@@ -1,4 +1,4 @@
-"""The ranges that a search of settings draws from, as TOML: lists, or spans such as ``{ low = 1e-4, high = 1e-2 }``."""
+"""Ranges of a search as TOML: lists, or spans such as ``{ low = 1e-4, high = 1e-2 }``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ RANGES = Path(__file__).parents[2] / "presets" / "ranges"
 
 @dataclass(frozen=True)
 class Choices:
-    """Some values."""
+    """A list of values."""
 
     values: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Span:
-    """Every number from ``low`` to ``high``, whole ones where both are; ``log``: evenly in the logarithm."""
+    """The numbers from ``low`` to ``high``, integers where both are; ``log``: uniform in the logarithm."""
 
     low: float
     high: float
@@ -45,7 +45,7 @@ def shipped_space(model: str) -> Space:
 
 
 def read_space(path: Path, model: str) -> Space:
-    """The ranges in a TOML file, each end and choice checked by the model's settings class.
+    """Read the ranges in a TOML file, each end and choice checked by the model's settings class.
 
     Raises:
         InputError: the file is missing, is not TOML, or a range is none.
@@ -99,5 +99,5 @@ def _check(model: str, name: str, value: Any, path: Path) -> None:
 
 
 def without(space: Mapping[str, Choices | Span], fixed: Mapping[str, Any]) -> Space:
-    """The ranges of the settings that are not fixed."""
+    """Return the ranges of the settings that are not fixed."""
     return {name: of for name, of in space.items() if name not in fixed}

@@ -1,4 +1,4 @@
-"""A search of a model's settings by validation: TPE proposes, hopeless trials are ended early (Optuna)."""
+"""A search of a model's settings by validation with Optuna: TPE proposes, the median pruner ends trials early."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WARM_UP, FIRST_TRIALS = 5, 4
 
 @dataclass(frozen=True)
 class Search:
-    """What determines a search.
+    """Definition of a search.
 
     Attributes:
         base: the settings that are not drawn, and the seed of every training.
@@ -41,7 +41,7 @@ class Search:
 
     @property
     def name(self) -> str:
-        """Stands for the search in its file: another base, space, data set or seed is another search."""
+        """Name of the study in its file; another base, space, data set or seed makes another search."""
         base = {
             key: value for key, value in self.base.model_dump().items() if key not in {*self.space, *RUNTIME_FIELDS}
         }
@@ -50,7 +50,7 @@ class Search:
         return f"{self.base.model}-{self.base.dataset}-{digest[:12]}"
 
     def settings(self, drawn: Mapping[str, Any]) -> TrainSettings:
-        """The settings of a trial.
+        """Return the settings of a trial.
 
         Raises:
             UsageError: the drawn values do not fit each other.
@@ -58,17 +58,17 @@ class Search:
         return build_settings({**self.base.model_dump(), **drawn})
 
     def propose(self, study: optuna.Study) -> optuna.Trial:
-        """The next trial."""
+        """Propose the next trial."""
         return study.ask(_distributions(self.space))
 
     def settings_of(self, trial: optuna.Trial) -> TrainSettings:
-        """The settings that a proposed trial is trained with."""
+        """Return the settings that a proposed trial is trained with."""
         return self.settings(_drawn(trial.params, self.space))
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of a search, over.
+    """A trial of a search that is over.
 
     Attributes:
         state: complete, pruned (ended early) or failed.
@@ -86,10 +86,10 @@ class Trial:
 
 
 def open_study(search: Search, path: Path) -> optuna.Study:
-    """The search as it stands in its file, or a new one; a trial that was cut off is put in line again.
+    """Open the search in a file, or begin it; trials that were cut off are enqueued again.
 
     Raises:
-        InputError: the file cannot be written or is not one of searches.
+        InputError: the file cannot be written or is not a journal of Optuna.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -125,7 +125,7 @@ def _trials_before(storage: Any, name: str) -> int:
 
 
 def _defaults(search: Search) -> dict[str, Any]:
-    """The base's own values where the ranges hold them: the first trial of every search."""
+    """Values of the base that the ranges hold: the first trial of every search."""
     values = {}
     for name, of in search.space.items():
         usual = getattr(search.base, name)
@@ -137,7 +137,7 @@ def _defaults(search: Search) -> dict[str, Any]:
 
 
 def trials_of(study: optuna.Study, search: Search) -> list[Trial]:
-    """The trials that are over, in order; those that were cut off do not count."""
+    """Return the trials that are over, in order; those that were cut off do not count."""
     states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     found = []
     for trial in study.trials:
@@ -151,7 +151,7 @@ def trials_of(study: optuna.Study, search: Search) -> list[Trial]:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The trial of the best score, the first of equals; None where none has a score."""
+    """Return the trial with the best score, the first of equals; None where none has a score."""
     scored = [trial for trial in trials if trial.score is not None]
     return max(scored, key=lambda trial: (trial.score or 0.0, -trial.number), default=None)
 
@@ -170,7 +170,7 @@ def _distributions(space: Space) -> dict[str, BaseDistribution]:
 
 
 def _drawn(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """What was proposed as values of settings, numbers from a span to three digits."""
+    """Convert proposed parameters to values of settings; numbers from a span are rounded to three digits."""
     values: dict[str, Any] = {}
     for name, proposed in params.items():
         of = space[name]

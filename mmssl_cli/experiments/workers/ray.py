@@ -1,4 +1,4 @@
-"""Workers on the nodes of a Ray cluster: each task is a task of Ray."""
+"""Workers on the nodes of a Ray cluster; a task of the pool is a task of Ray."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.errors import InputError
 from pipelines.io.ray_cluster import evidence, joined, nodes_of, processors_each, unseen
 from pipelines.version import created_by
 
-#: Seconds without a begun task after which that is said.
+#: Seconds after which a message says that no task has begun.
 _LATE = 30.0
 #: Set by the entry point for processes of this machine.
 _PASSED_ON = ("GOMP_SPINCOUNT",)
@@ -38,7 +38,7 @@ class RayPool(WorkerPool):
         InputError: there is no such cluster, or one of its nodes does not see the same files.
     """
 
-    # Ray's own retries are off: it counts none where memory runs out, and does not say that it tries again.
+    # Ray's own retries are off: they have no limit where memory runs out, and are not reported.
     retries = 3
 
     def __init__(
@@ -67,7 +67,7 @@ class RayPool(WorkerPool):
         return self
 
     def poll(self) -> Iterator[tuple[int, str, Any]]:
-        """See ``WorkerPool.poll``; say it once where no task begins."""
+        """Do as ``WorkerPool.poll`` does, and report once where no task begins."""
         if self._late is not None and time.monotonic() > self._late:
             self._late = None
             if not any(self._folder.iterdir()):
@@ -107,7 +107,7 @@ class RayPool(WorkerPool):
                 return
 
     def _resources(self) -> tuple[int, float]:
-        """CPUs and GPUs of a task, by the nodes that are alive at this moment."""
+        """CPUs and GPUs of a task, by the nodes that are alive now."""
         nodes = nodes_of(self._ray)
         gpus = self._gpus if self._gpus is not None else float(any(has for _, has in nodes))
         return processors_each(nodes, self._jobs, gpus), gpus
@@ -137,7 +137,7 @@ def _run_on_node(found: dict[str, str], version: str, environment: dict[str, str
 
 
 def _how(problem: BaseException) -> str:
-    """How a worker ended, after "it"; Ray says much more."""
+    """Phrase for the end of a worker, after "it"."""
     names = {kind.__name__ for kind in type(problem).__mro__}
     text = " ".join(str(problem).split())
     if "node" in text and ("its node has died" in text or "NodeDiedError" in names):
