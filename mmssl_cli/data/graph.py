@@ -10,13 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmssl_cli.sparse.products import (
-    product_in_float32,
-    sparse_csr,
-    sparse_product,
-    transpose_order,
-    with_values,
-)
+from mmssl_cli.sparse.products import SparseMatrix, product_in_float32, transpose_order, with_values
 
 #: Rows, columns (int64 [n] each) and weights (float [n]) of a graph's edges.
 Edges = tuple[Tensor, Tensor, Tensor]
@@ -24,18 +18,15 @@ Edges = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class BipartiteGraph:
-    """A weighted graph between users and items, as sparse CSR matrices with their transposes.
+    """A weighted graph between users and items.
 
     Attributes:
-        to_users: float32 [U, I], weights of messages from items to users.
-        to_items: float32 [I, U], weights of messages from users to items.
-        to_users_t, to_items_t: their transposes, for the backward pass.
+        to_users: [U, I], weights of messages from items to users.
+        to_items: [I, U], weights of messages from users to items.
     """
 
-    to_users: Tensor
-    to_items: Tensor
-    to_users_t: Tensor
-    to_items_t: Tensor
+    to_users: SparseMatrix
+    to_items: SparseMatrix
 
     @classmethod
     def from_edges(cls, users: Tensor, items: Tensor, num_users: int, num_items: int, adjacency: str) -> BipartiteGraph:
@@ -48,32 +39,27 @@ class BipartiteGraph:
         by_user = torch.bincount(users, minlength=num_users).clamp(min=1).to(torch.float32).rsqrt()[users]
         by_item = torch.bincount(items, minlength=num_items).clamp(min=1).to(torch.float32).rsqrt()[items]
         if adjacency == "sym":
-            weights = by_user * by_item
-            ui, iu = sparse_csr(users, items, weights, shape), sparse_csr(items, users, weights, shape[::-1])
-            return cls(to_users=ui, to_items=iu, to_users_t=iu, to_items_t=ui)
+            to_users = SparseMatrix.from_entries(users, items, by_user * by_item, shape)
+            return cls(to_users, SparseMatrix(to_users.transpose, to_users.matrix))
         if adjacency == "mean":
             by_user, by_item = by_user.square(), by_item.square()
         return cls(
-            to_users=sparse_csr(users, items, by_user, shape),
-            to_items=sparse_csr(items, users, by_item, shape[::-1]),
-            to_users_t=sparse_csr(items, users, by_user, shape[::-1]),
-            to_items_t=sparse_csr(users, items, by_item, shape),
+            SparseMatrix.from_entries(users, items, by_user, shape),
+            SparseMatrix.from_entries(items, users, by_item, shape[::-1]),
         )
 
     def become(self, other: BipartiteGraph) -> None:
         """Copy the edges and weights of another graph of as many edges into this one's storage."""
-        for name in ("to_users", "to_items", "to_users_t", "to_items_t"):
-            mine, new = getattr(self, name), getattr(other, name)
-            for part in (Tensor.crow_indices, Tensor.col_indices, Tensor.values):
-                part(mine).copy_(part(new))
+        self.to_users.copy_(other.to_users)
+        self.to_items.copy_(other.to_items)
 
     def users_from(self, items: Tensor) -> Tensor:
         """Return messages [U, d] from items [I, d] to users."""
-        return sparse_product(self.to_users, self.to_users_t, items)
+        return self.to_users @ items
 
     def items_from(self, users: Tensor) -> Tensor:
         """Return messages [I, d] from users [U, d] to items."""
-        return sparse_product(self.to_items, self.to_items_t, users)
+        return self.to_items @ users
 
     def propagate(self, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
         """Eq. 10: ``layers`` layers of propagation; the mean over the layers + 1 embeddings, [U, d] and [I, d]."""
@@ -88,7 +74,8 @@ class _MeanPropagation(torch.autograd.Function):
         ctx.graphs = graphs
         of_users, of_items = users.float().clone(), items.float().clone()
         for graph in graphs:
-            users, items = product_in_float32(graph.to_users, items), product_in_float32(graph.to_items, users)
+            to_users, to_items = graph.to_users.matrix, graph.to_items.matrix
+            users, items = product_in_float32(to_users, items), product_in_float32(to_items, users)
             of_users += users
             of_items += items
         return of_users.div_(len(graphs) + 1), of_items.div_(len(graphs) + 1)
@@ -98,8 +85,8 @@ class _MeanPropagation(torch.autograd.Function):
         users, items = (gradient / (len(ctx.graphs) + 1) for gradient in gradients)
         at_users, at_items = users, items
         for graph in reversed(ctx.graphs):
-            to_items = product_in_float32(graph.to_users_t, at_users)
-            to_users = product_in_float32(graph.to_items_t, at_items)
+            to_items = product_in_float32(graph.to_users.transpose, at_users)
+            to_users = product_in_float32(graph.to_items.transpose, at_items)
             at_users, at_items = to_users.add_(users), to_items.add_(items)
         return None, at_users, at_items
 
@@ -134,35 +121,26 @@ class EdgeDropout:
 
     def __init__(self, graph: BipartiteGraph) -> None:
         self.graph = graph
-        self.orders = [transpose_order(matrix) for matrix in (graph.to_users, graph.to_items)]
+        self.orders = [transpose_order(sparse.matrix) for sparse in (graph.to_users, graph.to_items)]
 
     def draw(self, share: float) -> BipartiteGraph:
         """Return the graph without each edge with probability ``share``; the graph itself if that is 0."""
         if not share:
             return self.graph
-        graph, (by_item, by_user) = self.graph, self.orders
-        of_users = torch.nn.functional.dropout(graph.to_users.values(), share)
-        of_items = torch.nn.functional.dropout(graph.to_items.values(), share)
-        return BipartiteGraph(
-            to_users=with_values(graph.to_users, of_users),
-            to_items=with_values(graph.to_items, of_items),
-            to_users_t=with_values(graph.to_users_t, of_users[by_item]),
-            to_items_t=with_values(graph.to_items_t, of_items[by_user]),
-        )
+        drawn = []
+        for sparse, order in zip((self.graph.to_users, self.graph.to_items), self.orders, strict=True):
+            values = torch.nn.functional.dropout(sparse.matrix.values(), share)
+            drawn.append(SparseMatrix(with_values(sparse.matrix, values), with_values(sparse.transpose, values[order])))
+        return BipartiteGraph(*drawn)
 
 
-@dataclass(frozen=True)
-class ItemGraph:
-    """A weighted graph among items: float32 CSR [I, I], what a row receives from the columns, with its transpose."""
-
-    matrix: Tensor
-    transpose: Tensor
+class ItemGraph(SparseMatrix):
+    """A weighted graph among items: [I, I], weights of messages to the row from the columns."""
 
     @classmethod
     def from_edges(cls, rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> ItemGraph:
         """Build from edges (int64 [n] each, every edge once) and their weights [n]."""
-        shape = (num_items, num_items)
-        return cls(sparse_csr(rows, columns, weights, shape), sparse_csr(columns, rows, weights, shape))
+        return cls.from_entries(rows, columns, weights, (num_items, num_items))
 
     @classmethod
     def mixed(cls, parts: Sequence[Edges], shares: Sequence[float], num_items: int) -> ItemGraph:
@@ -175,7 +153,7 @@ class ItemGraph:
     def propagate(self, items: Tensor, layers: int = 1) -> Tensor:
         """Return items [I, d] after ``layers`` layers of linear propagation."""
         for _ in range(layers):
-            items = sparse_product(self.matrix, self.transpose, items)
+            items = self @ items
         return items
 
 

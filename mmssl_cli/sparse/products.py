@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -24,26 +25,39 @@ def sparse_csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, 
     return torch.sparse_csr_tensor(starts, columns, values, (shape[0], shape[1]), check_invariants=False)
 
 
+@dataclass(frozen=True)
+class SparseMatrix:
+    """A float32 CSR matrix [n, m] and its transpose [m, n], both built once, for products and their backward passes."""
+
+    matrix: Tensor
+    transpose: Tensor
+
+    @classmethod
+    def from_entries(cls, rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Self:
+        """Build from entries [n], each place once, in any order."""
+        return cls(sparse_csr(rows, columns, values, shape), sparse_csr(columns, rows, values, shape[::-1]))
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        """Return the product [n, d] with [m, d], in float32; gradients flow to the dense factor alone."""
+        product: Tensor = _SparseProduct.apply(self, dense)
+        return product
+
+    def copy_(self, other: SparseMatrix) -> None:
+        """Copy a matrix of as many entries into this one's storage."""
+        for mine, new in ((self.matrix, other.matrix), (self.transpose, other.transpose)):
+            for part in (Tensor.crow_indices, Tensor.col_indices, Tensor.values):
+                part(mine).copy_(part(new))
+
+
 class _SparseProduct(torch.autograd.Function):
-    """``matrix @ dense`` whose backward pass uses a transpose that was built once."""
+    @staticmethod
+    def forward(ctx: Any, sparse: SparseMatrix, dense: Tensor) -> Tensor:
+        ctx.sparse = sparse
+        return product_in_float32(sparse.matrix, dense)
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, transpose: Tensor, dense: Tensor) -> Tensor:
-        ctx.transpose = transpose
-        return product_in_float32(matrix, dense)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, product_in_float32(ctx.transpose, gradients[0].contiguous())
-
-
-def sparse_product(matrix: Tensor, transpose: Tensor, dense: Tensor) -> Tensor:
-    """Return ``matrix @ dense`` [n, d] of a sparse CSR matrix [n, m], its ``transpose`` [m, n] and ``dense`` [m, d].
-
-    In float32; gradients flow to ``dense``, not to the matrix.
-    """
-    product: Tensor = _SparseProduct.apply(matrix, transpose, dense)
-    return product
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, product_in_float32(ctx.sparse.transpose, gradients[0].contiguous())
 
 
 def product_in_float32(matrix: Tensor, dense: Tensor) -> Tensor:

@@ -68,4 +68,4 @@ def nodes_of_batch() -> list[np.ndarray]:
 
 def edges_of(graph: BipartiteGraph) -> np.ndarray:
     """The 0/1 matrix [U, I] of a graph."""
-    return (graph.to_users.to_dense().numpy() > 0).astype(float)
+    return (graph.to_users.matrix.to_dense().numpy() > 0).astype(float)

@@ -65,10 +65,10 @@ def test_symmetric_weights_are_those_of_lightgcn_and_one_sided_ones_the_papers()
     sym = BipartiteGraph.from_edges(users, items, 2, 2, "sym")
     left = BipartiteGraph.from_edges(users, items, 2, 2, "left")
     root = 1 / np.sqrt(2)
-    np.testing.assert_allclose(array(sym.to_users.to_dense()), [[root, 0.5], [0, root]], atol=1e-6)
-    np.testing.assert_allclose(array(sym.to_items.to_dense()), [[root, 0], [0.5, root]], atol=1e-6)
-    np.testing.assert_allclose(array(left.to_users.to_dense()), [[root, root], [0, 1]], atol=1e-6)
-    np.testing.assert_allclose(array(left.to_items.to_dense()), [[1, 0], [root, root]], atol=1e-6)
+    np.testing.assert_allclose(array(sym.to_users.matrix.to_dense()), [[root, 0.5], [0, root]], atol=1e-6)
+    np.testing.assert_allclose(array(sym.to_items.matrix.to_dense()), [[root, 0], [0.5, root]], atol=1e-6)
+    np.testing.assert_allclose(array(left.to_users.matrix.to_dense()), [[root, root], [0, 1]], atol=1e-6)
+    np.testing.assert_allclose(array(left.to_items.matrix.to_dense()), [[1, 0], [root, root]], atol=1e-6)
 
 
 def test_sparse_matrix_from_entries_in_any_order() -> None:

@@ -21,16 +21,16 @@ def _graph(adjacency: str) -> BipartiteGraph:
 @pytest.mark.parametrize("adjacency", ["sym", "left"])
 def test_edges_are_left_out_and_the_others_grow(adjacency: str) -> None:
     graph = _graph(adjacency)
-    whole = [array(matrix.to_dense()) for matrix in (graph.to_users, graph.to_items)]
+    whole = [array(matrix.to_dense()) for matrix in (graph.to_users.matrix, graph.to_items.matrix)]
     dropout = EdgeDropout(graph)
     kept = np.zeros(2)
     for _ in range(50):
         drawn = dropout.draw(0.25)
-        matrices = [array(matrix.to_dense()) for matrix in (drawn.to_users, drawn.to_items)]
+        matrices = [array(matrix.to_dense()) for matrix in (drawn.to_users.matrix, drawn.to_items.matrix)]
         for side, (matrix, full) in enumerate(zip(matrices, whole, strict=True)):
             np.testing.assert_allclose(matrix, np.where(matrix > 0, full / 0.75, 0), rtol=1e-6)
             kept[side] += (matrix > 0).sum() / (full > 0).sum() / 50
-        transposes = [array(matrix.to_dense()) for matrix in (drawn.to_users_t, drawn.to_items_t)]
+        transposes = [array(matrix.to_dense()) for matrix in (drawn.to_users.transpose, drawn.to_items.transpose)]
         assert all(np.array_equal(t, matrix.T) for t, matrix in zip(transposes, matrices, strict=True))
         assert not np.array_equal(matrices[0] > 0, matrices[1].T > 0)
     np.testing.assert_allclose(kept, 0.75, atol=0.06)
@@ -40,7 +40,7 @@ def test_gradients_go_through_the_edges_that_are_left() -> None:
     drawn = EdgeDropout(_graph("left")).draw(0.5)
     given, upstream = torch.randn(ITEMS, 3, requires_grad=True), torch.randn(USERS, 3)
     (gradient,) = torch.autograd.grad(drawn.users_from(given), given, upstream)
-    torch.testing.assert_close(gradient, drawn.to_users.to_dense().T @ upstream)
+    torch.testing.assert_close(gradient, drawn.to_users.matrix.to_dense().T @ upstream)
 
 
 def test_nothing_is_left_out_of_a_share_of_nothing() -> None:
@@ -52,9 +52,9 @@ def test_each_layer_has_its_own_graph() -> None:
     graphs = [EdgeDropout(_graph("sym")).draw(0.4) for _ in range(2)]
     users, items = torch.randn(USERS, 3), torch.randn(ITEMS, 3)
     layers = propagated(graphs, users, items)
-    second = graphs[1].to_users.to_dense() @ graphs[0].to_items.to_dense() @ users
+    second = graphs[1].to_users.matrix.to_dense() @ graphs[0].to_items.matrix.to_dense() @ users
     torch.testing.assert_close(layers[2][0], second)
-    expected = (users + graphs[0].to_users.to_dense() @ items + second) / 3
+    expected = (users + graphs[0].to_users.matrix.to_dense() @ items + second) / 3
     torch.testing.assert_close(mean_of_layers(layers)[0], expected)
 
 

@@ -82,7 +82,7 @@ def test_sgl_leaves_out_the_share_it_is_told() -> None:
     data = toy_data(users=400, items=60, modalities={})
     for share in (0.0, 0.25, 0.6):
         model = made("sgl", data, edge_dropout=share)
-        left = model.views[0][0].to_users.values().numel() / len(data.train)
+        left = model.views[0][0].to_users.matrix.values().numel() / len(data.train)
         assert left == pytest.approx(1 - share, abs=0.06)
 
 

@@ -78,7 +78,7 @@ def test_hccf_leaves_out_other_edges_and_hyperedges_in_each_layer(monkeypatch: p
 
     def remembered_draw(share: float) -> BipartiteGraph:
         graph = draw(share)
-        graphs.append((array(graph.to_users.to_dense()), array(graph.to_items.to_dense())))
+        graphs.append((array(graph.to_users.matrix.to_dense()), array(graph.to_items.matrix.to_dense())))
         return graph
 
     def remembered_mask(incidence: torch.Tensor, share: float) -> torch.Tensor:

@@ -106,7 +106,7 @@ def test_freedom_draws_the_given_share_anew_each_epoch() -> None:
     graphs = []
     for epoch in (1, 2, 3):
         model.begin_epoch(epoch)
-        graphs.append(array(model.pruned.to_users.to_dense()))
+        graphs.append(array(model.pruned.to_users.matrix.to_dense()))
     assert {int((graph > 0).sum()) for graph in graphs} == {round(0.6 * len(data.train))}
     assert any((graphs[0] != graph).any() for graph in graphs[1:])
 

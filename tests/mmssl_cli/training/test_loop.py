@@ -11,6 +11,7 @@ import torch
 
 from mmssl_cli.config import build_settings
 from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.training import loop as loop_module
@@ -80,12 +81,12 @@ def test_positives_graph_and_adversary_hold_training_pairs_alone(user_sampling: 
     for seed in range(5):
         for batch in loop.sampler.epoch(torch.Generator().manual_seed(seed)):
             assert train[batch.users, batch.positives].all()
-    for weights in (model.graph.to_users, model.graph.to_users_t.to_dense().T.to_sparse()):
+    for weights in (model.graph.to_users.matrix, model.graph.to_users.transpose.to_dense().T.to_sparse()):
         assert torch.equal(weights.to_dense() != 0, train)
-    for weights in (model.graph.to_items, model.graph.to_items_t.to_dense().T.to_sparse()):
+    for weights in (model.graph.to_items.matrix, model.graph.to_items.transpose.to_dense().T.to_sparse()):
         assert torch.equal(weights.to_dense() != 0, train.T)
     assert model.adversary is not None
-    rows = model.adversary.transformed_rows(torch.arange(data.num_users))
+    rows = model.adversary.transformed_rows(BatchRows(torch.arange(data.num_users)))
     assert rows is not None
     assert torch.equal(rows == rows.max(dim=1, keepdim=True).values, train)
 

@@ -207,7 +207,7 @@ def test_the_graphs_are_those_of_the_leading_process(monkeypatch: pytest.MonkeyP
         model.views()
         assert model.modality_graphs is not None
         for graph in model.modality_graphs:
-            assert (graph.to_users.to_dense() != 0).nonzero()[:, 1].view(12, 3).tolist() == led[0].tolist()
+            assert (graph.to_users.matrix.to_dense() != 0).nonzero()[:, 1].view(12, 3).tolist() == led[0].tolist()
 
 
 def test_the_graphs_of_an_epoch_take_the_place_of_the_last_ones() -> None:
@@ -215,17 +215,21 @@ def test_the_graphs_of_an_epoch_take_the_place_of_the_last_ones() -> None:
     model.begin_epoch(1)
     model.views()
     assert model.modality_graphs is not None
-    parts = [part(graph.to_users) for graph in model.modality_graphs for part in (Tensor.values, Tensor.col_indices)]
-    before = model.modality_graphs[0].to_items.to_dense()
+    parts = [
+        part(graph.to_users.matrix) for graph in model.modality_graphs for part in (Tensor.values, Tensor.col_indices)
+    ]
+    before = model.modality_graphs[0].to_items.matrix.to_dense()
     with torch.no_grad():
         for weight in model.generator.parameters():
             weight.normal_(generator=torch.Generator().manual_seed(1))
 
     model.begin_epoch(2)
 
-    after = [part(graph.to_users) for graph in model.modality_graphs for part in (Tensor.values, Tensor.col_indices)]
+    after = [
+        part(graph.to_users.matrix) for graph in model.modality_graphs for part in (Tensor.values, Tensor.col_indices)
+    ]
     assert [part.data_ptr() for part in after] == [part.data_ptr() for part in parts]
-    assert not torch.equal(model.modality_graphs[0].to_items.to_dense(), before)
+    assert not torch.equal(model.modality_graphs[0].to_items.matrix.to_dense(), before)
     views = [view.detach() for of_nodes in model.views() for view in of_nodes]
     model.forget_graphs()
     for view, anew in zip(views, [view for of_nodes in model.views() for view in of_nodes], strict=True):
