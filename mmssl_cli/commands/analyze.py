@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,15 +20,14 @@ from mmssl_cli.commands.options import (
 )
 from mmssl_cli.console.sections import present_section
 from mmssl_cli.console.verbosity import Verbosity, verbosity
+from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import resolve_run
+from mmssl_cli.runs.results import FinishedRun, finished_runs
+from mmssl_cli.studies.diagnostics.record import Cost, read_analysis, write_analysis
+from mmssl_cli.studies.run_selection import OURS, is_full
 from pipelines.errors import InputError, UsageError
 
-if TYPE_CHECKING:
-    from mmssl_cli.runs.folder import RunFolder
-    from mmssl_cli.runs.results import FinishedRun
-    from mmssl_cli.studies.diagnostics.record import Cost
-
-LATEST, MODEL = "latest", "mmssl"
+LATEST = "latest"
 
 
 def analyze(
@@ -74,7 +73,6 @@ def analyze(
     Example: mmssl analyze latest --users 200 --no-cost
     """
     from mmssl_cli.studies.diagnostics.analysis import analyse
-    from mmssl_cli.studies.diagnostics.record import write_analysis
     from mmssl_cli.studies.diagnostics.section import analysis_section
 
     chosen = _newest(dataset, data_dir, runs_dir) if run == LATEST else _named(run, dataset, runs_dir)
@@ -87,15 +85,13 @@ def analyze(
 
 
 def _named(argument: str, dataset: str | None, runs_dir: Path) -> FinishedRun:
-    from mmssl_cli.runs.results import FinishedRun
-
     if dataset is not None:
         raise UsageError("--dataset chooses among all runs; leave it out, or name no run.")
     folder = resolve_run(argument, runs_dir)
     trained = folder.read_config()[0]["model"]
-    if trained != MODEL:
+    if trained != OURS:
         raise UsageError(
-            f"Run {folder.id} is of model {trained!r}; expected a run of {MODEL!r}, whose equations are analysed."
+            f"Run {folder.id} is of model {trained!r}; expected a run of {OURS!r}, whose equations are analysed."
         )
     if not folder.is_over() or folder.is_locked():
         raise InputError(
@@ -106,28 +102,23 @@ def _named(argument: str, dataset: str | None, runs_dir: Path) -> FinishedRun:
 
 def _newest(dataset: str | None, data_dir: Path, runs_dir: Path) -> FinishedRun:
     """Return the newest finished run of the full model: on a data set, else on the default one, else on any."""
-    from mmssl_cli.runs.results import finished_runs
-    from mmssl_cli.studies.run_selection import is_full
-
     wanted = chosen_dataset(dataset, data_dir)
     found, problems = finished_runs(runs_dir)
     full = [run for run in found if is_full(run.settings)]
     here = [run for run in full if run.settings.dataset == wanted] or ([] if dataset is not None else full)
     if here:
         taken = here[0]
-        _say(f"Run {taken.id}: the newest finished run of the full {MODEL} on {taken.settings.dataset}")
+        _say(f"Run {taken.id}: the newest finished run of the full {OURS} on {taken.settings.dataset}")
         return taken
     on, flag = ("", "") if dataset is None else (f" on {wanted}", f" --dataset {wanted}")
     command = f"mmssl train{flag}{place_flags(data_dir, runs_dir)}"
     raise UsageError(
-        " ".join([f"{runs_dir} holds no finished run of the full {MODEL}{on}; `{command}` makes one.", *problems[:1]])
+        " ".join([f"{runs_dir} holds no finished run of the full {OURS}{on}; `{command}` makes one.", *problems[:1]])
     )
 
 
 def _known_cost(folder: RunFolder) -> Cost | None:
     """Return the cost of an earlier analysis; None if there is none or it is damaged."""
-    from mmssl_cli.studies.diagnostics.record import read_analysis
-
     try:
         found = read_analysis(folder)
     except InputError as problem:

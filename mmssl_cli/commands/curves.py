@@ -20,6 +20,8 @@ from mmssl_cli.commands.options import (
 )
 from mmssl_cli.console.sections import present_section
 from mmssl_cli.runs.listing import resolve_run
+from mmssl_cli.runs.results import finished_runs
+from mmssl_cli.studies.run_selection import RULE
 from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import UsageError
 
@@ -60,10 +62,8 @@ def curves(
 
     Example: mmssl curves latest --metric ndcg@20
     """
-    from mmssl_cli.runs.results import finished_runs
     from mmssl_cli.studies.curves.section import curves_section
     from mmssl_cli.studies.curves.traces import Trace, curves_of, curves_of_models
-    from mmssl_cli.studies.run_selection import RULE
 
     if run and dataset is not None:
         raise UsageError("--dataset chooses among all runs; leave it out, or name no run.")

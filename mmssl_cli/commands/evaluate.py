@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, say_if_unfinished
+from mmssl_cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_RUNS_DIR,
+    AsJson,
+    DataDir,
+    RunName,
+    RunsDir,
+    say_if_unfinished,
+)
 from mmssl_cli.console.tables import comparison_table, metrics_table, show
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import modalities_label, model_label, pluralize
@@ -18,7 +26,7 @@ _SPLITS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
 
 
 def evaluate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id, start of an id, path, or `latest`.")],
+    run: RunName,
     split: Annotated[str, typer.Option("--split", metavar="<test|validation>", help="Split to evaluate on.")] = "test",
     ks: Annotated[
         str | None, typer.Option("--ks", metavar="<int,...>", help="Cut-offs K; by default those of the run.")
@@ -27,7 +35,7 @@ def evaluate(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write the metrics of each user to this parquet file."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+    as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 from pydantic.fields import FieldInfo
 from rich.text import Text
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset
+from mmssl_cli.commands.options import DEFAULT_DATA_DIR, AsJson, DataDir, chosen_dataset
 from mmssl_cli.commands.settings_flags import bounds_of, choices_of, shipped_line, type_of
 from mmssl_cli.config import SETTINGS, TrainSettings, merge_settings, settings_class
 from mmssl_cli.console.tables import new_table, show
@@ -22,7 +22,7 @@ def models(
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="<name>", help="Show the settings as `train` uses them there.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+    as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """List the models with their papers; with NAME, the settings of that model: default, bounds and description.

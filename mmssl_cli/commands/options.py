@@ -30,6 +30,7 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Also write tables (CSV, parquet, Markdown, LaTeX), figures (SVG, PDF)."),
 ]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Id, start of an id, path, or `latest`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
 
 ENGINES = ("local", "ray")

@@ -28,6 +28,7 @@ from mmssl_cli.commands.options import (
 )
 from mmssl_cli.commands.settings_flags import settings_flags
 from mmssl_cli.config import SETTINGS, TrainSettings, merge_settings, read_toml, settings_class
+from mmssl_cli.experiments.plan import over_seeds, run_name
 from pipelines.errors import UsageError, nearest
 
 Config = Annotated[
@@ -131,8 +132,6 @@ class PlanOptions:
 
     def plan(self, settings: Iterable[TrainSettings]) -> dict[str, TrainSettings]:
         """Return ``--runs`` seeds of each by name, ordered by seed: an interrupted plan then compares all on some."""
-        from mmssl_cli.experiments.plan import over_seeds, run_name
-
         by_seed = zip(*(over_seeds(each, self.runs) for each in settings), strict=True)
         return {run_name(run): run for seeded in by_seed for run in seeded}
 

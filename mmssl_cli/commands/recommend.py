@@ -10,7 +10,15 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, say_if_unfinished
+from mmssl_cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_RUNS_DIR,
+    AsJson,
+    DataDir,
+    RunName,
+    RunsDir,
+    say_if_unfinished,
+)
 from mmssl_cli.console.tables import new_table, show
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import pluralize
@@ -18,7 +26,7 @@ from pipelines.errors import UsageError
 
 
 def recommend(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id, start of an id, path, or `latest`.")],
+    run: RunName,
     user: Annotated[
         list[str] | None,
         typer.Option("--user", metavar="ID", help="Original id of a user; may be repeated."),
@@ -29,7 +37,7 @@ def recommend(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write to this parquet file: user, rank, item, score."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
+    as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:

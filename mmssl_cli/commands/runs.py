@@ -6,13 +6,12 @@ import json
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
-from mmssl_cli.commands.options import DEFAULT_RUNS_DIR, RunsDir
+from mmssl_cli.commands.options import DEFAULT_RUNS_DIR, AsJson, RunsDir
 from mmssl_cli.console.tables import mean_and_deviation, new_table, show
 from mmssl_cli.runs.listing import RunSummary, list_runs
 from mmssl_cli.text import companion, metric_label
@@ -20,7 +19,7 @@ from mmssl_cli.text import companion, metric_label
 
 def runs(
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the runs, newest first, with their metrics. A run that cannot be read is listed as damaged.
 

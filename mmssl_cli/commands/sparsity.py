@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,11 +11,9 @@ from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs, refuse_idle_flags
 from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, settings_class
-from mmssl_cli.text import DEFAULT_METRIC, companion
+from mmssl_cli.experiments.plan import RunIndex, over_seeds
+from mmssl_cli.text import DEFAULT_METRIC, METRICS, companion
 from pipelines.errors import UsageError, nearest
-
-if TYPE_CHECKING:
-    pass
 
 #: Compared by default even without finished runs; other models only with some.
 USUAL = ("mmssl", "lightgcn")
@@ -75,8 +73,6 @@ def sparsity(
 
 
 def _metric(text: str) -> str:
-    from mmssl_cli.text import METRICS
-
     name, _, k = text.strip().lower().partition("@")
     if name not in METRICS or not k.isdecimal() or len(k) > 9 or int(k) < 1:
         raise UsageError(f"There is no metric {text!r}: expected recall@K, precision@K or ndcg@K, such as ndcg@20.")
@@ -88,16 +84,13 @@ def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]
     if names:
         refuse_idle_flags([name.partition(":")[0] for name in names], options.given)
         return [_one(name, options) for name in names]
-
-    from mmssl_cli.experiments.plan import RunIndex, over_seeds
-
     plan = {name: options.settings(name) for name in SETTINGS}
-    store = RunIndex(options.runs_dir)
+    index = RunIndex(options.runs_dir)
     kept = [
         name
         for name, settings in plan.items()
         if name in USUAL
-        or any(store.find(run, options.data_dir).run is not None for run in over_seeds(settings, options.runs))
+        or any(index.find(run, options.data_dir).run is not None for run in over_seeds(settings, options.runs))
     ]
     refuse_idle_flags(kept, options.given)
     return [plan[name] for name in kept]

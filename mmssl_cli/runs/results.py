@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, list_runs
@@ -128,8 +126,7 @@ class Configuration:
             columns.append(run.per_user.set_index("user")[metric])
         if any(not column.index.equals(columns[0].index) for column in columns):
             raise InputError(f"The runs {', '.join(run.id for run in self.runs)} tested different users.")
-        mean = columns[0].copy()
-        mean[:] = np.mean([column.to_numpy() for column in columns], axis=0)
+        mean: pd.Series = sum(columns[1:], start=columns[0]) / len(columns)
         return mean
 
     def degrees(self) -> pd.Series:
