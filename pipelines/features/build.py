@@ -1,4 +1,4 @@
-"""Which encoder makes which modality."""
+"""The encoders of the modalities of a data set."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from pipelines.recipe import Recipe
 
 
 class FeatureBuilder:
-    """The encoders of a recipe, and what becomes of items without content."""
+    """The encoders of a recipe."""
 
     def __init__(self, recipe: Recipe, vectors: Path | None = None, ingredients: Ingredients | None = None) -> None:
-        """Name the encoders, which :meth:`load` loads.
+        """Choose the encoders, which :meth:`load` loads.
 
         Args:
-            vectors: the file of published image features, if there is one.
-            ingredients: item ids -> the ingredients of each, if they are known.
+            vectors: the file of published image features, if any.
+            ingredients: item ids -> the ingredients of each, where known.
 
         Raises:
-            UsageError: an encoder that there is nothing for.
+            UsageError: an encoder without input.
         """
         self.recipe = recipe
         self.makers = {
@@ -43,24 +43,24 @@ class FeatureBuilder:
         }
 
     def load(self) -> None:
-        """Load every encoder, so that one that is missing is known before long work.
+        """Load every encoder, so that a missing one fails before long work.
 
         Raises:
-            InputError: a model or its weights are not to be had.
+            InputError: a model or its weights cannot be loaded.
             UsageError: there is no such encoder.
         """
         for maker in self.makers.values():
             maker.settings()
 
     def settings(self, items: pd.DataFrame, work: WorkFolder) -> dict[str, Any]:
-        """Modality -> what makes its rows and a digest of their contents, as plain JSON values."""
+        """Return modality -> identity of its encoder and a digest of the contents, as plain JSON values."""
         return {
             modality: {**maker.settings(), "contents": maker.contents(items, work)}
             for modality, maker in self.makers.items()
         }
 
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Features:
-        """The features of one modality; items without content are counted and listed in a log.
+        """Make the features of a modality; items without content are counted and listed in a log.
 
         Raises:
             InputError: more items are without content than the recipe allows.

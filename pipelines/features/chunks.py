@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,33 +21,39 @@ Item = TypeVar("Item")
 Encoded = tuple[np.ndarray, np.ndarray]
 """Values, float16 or float32 [n, dim], and presence, bool [n]."""
 Progress = Callable[[int, int], None]
-"""Is told the number of rows that are done, and of all."""
+"""Called with the number of rows done, and of all."""
 
 _ABOUT, _VALUES = "store.json", "values.npy"
 
 
-class Encoder(Protocol):
-    """An encoder of texts or pictures, which gives the same rows on every machine of one kind."""
+class Encoder(ABC):
+    """An encoder of texts or pictures."""
 
-    @property
-    def chunk_rows(self) -> int:
-        """Rows to keep in a chunk."""
+    chunk_rows: int
+    """Rows of a chunk."""
 
+    @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What determines the rows, as JSON values."""
+        """Return all that determines the rows, as JSON values: equal identities give equal rows."""
 
-    def encode(self, items: Sequence[Any], /) -> Encoded:
-        """Encode the items of a chunk."""
+    @abstractmethod
+    def encode(self, items: Sequence[Any]) -> Encoded:
+        """Encode the items of a chunk; those that are None or unreadable are absent, their rows zero.
 
-    def encode_chunks(self, chunks: Iterable[Sequence[Any]], /) -> Iterable[Encoded]:
+        Raises:
+            InputError: it cannot, for want of memory for instance.
+        """
+
+    def encode_chunks(self, chunks: Iterable[Sequence[Any]]) -> Iterable[Encoded]:
         """Encode one chunk after another, perhaps reading ahead."""
+        return map(self.encode, chunks)
 
 
 def chunk_key(encoder: Mapping[str, Any], contents: Iterable[str | None]) -> str:
-    """The SHA-256, in hexadecimal, of an encoder's identity and of what it encodes, in order.
+    """Return the SHA-256, in hexadecimal, of an encoder's identity and the contents, in order.
 
     Args:
-        contents: each item's text, or the hash of its file; None where it has none.
+        contents: the text of each item, or the hash of its file; None where it has none.
     """
     digest = hashlib.sha256(json.dumps(encoder, sort_keys=True).encode())
     for content in contents:
@@ -58,21 +65,21 @@ def chunk_key(encoder: Mapping[str, Any], contents: Iterable[str | None]) -> str
 
 
 class ChunkStore:
-    """A folder with one file for each ``chunk_rows`` feature rows, each whole or absent.
+    """A folder with a file for each ``chunk_rows`` feature rows, each whole or absent.
 
-    What the folder holds of another ``key``, number of rows, chunk size or order is removed at once: a store
-    never mixes rows of different making. The same rows give the same bytes, however often it was interrupted.
+    Chunks of another ``key``, number of rows, chunk size or order are removed at once. The same rows give the same
+    bytes, however often the work was interrupted.
     """
 
     def __init__(
         self, folder: Path, key: str, num_rows: int, chunk_rows: int = 1024, order: np.ndarray | None = None
     ) -> None:
-        """Open the store in ``folder``, which is created if need be.
+        """Open the store in ``folder``, creating it if need be.
 
         Args:
-            key: what determines the rows, as ``chunk_key`` makes it.
-            order: int64 [num_rows], the row at each place, where they are better encoded in another order than
-                their own; the assembled rows are in their own order all the same.
+            key: the key of encoder and contents, see :func:`chunk_key`.
+            order: int64 [num_rows], the row at each place, to encode rows in another order than their own; they are
+                assembled in their own.
 
         Raises:
             InputError: the folder cannot be written.
@@ -95,19 +102,17 @@ class ChunkStore:
             raise write_problem(folder, problem) from problem
 
     def missing(self) -> list[range]:
-        """The places that are still to be written, one range for each chunk, in order."""
+        """Return the places still to be written, one range for each chunk, in order."""
         return [places for places in self._chunks() if not self._path(places).is_file()]
 
     def pick(self, items: Sequence[Item], places: range) -> list[Item]:
-        """The items at ``places``."""
+        """Return the items at ``places``."""
         return [items[row] for row in self._order[places.start : places.stop].tolist()]
 
     def write(self, places: range, values: np.ndarray, present: np.ndarray) -> None:
-        """Write one chunk, ``places`` being one of ``missing()``; rows of absent items are made zero.
+        """Write one chunk: values, float16 or float32 [len(places), dim], and presence, bool [len(places)].
 
-        Args:
-            values: float16 or float32 [len(places), dim].
-            present: bool [len(places)].
+        Rows of absent items are made zero.
 
         Raises:
             InputError: a value is not finite, or the file cannot be written.
@@ -129,15 +134,24 @@ class ChunkStore:
         with atomic_file(self._path(places)) as temporary, temporary.open("wb") as file:
             np.savez(file, values=values, present=present)
 
+    def fill(self, encoded: Iterable[tuple[range, Encoded]], progress: Progress) -> None:
+        """Write the missing chunks as they come, in any order."""
+        done = self.num_rows - sum(map(len, self.missing()))
+        progress(done, self.num_rows)
+        for places, (values, present) in encoded:
+            self.write(places, values, present)
+            done += len(places)
+            progress(done, self.num_rows)
+
     def assemble(self, encoder: Mapping[str, Any]) -> Features:
-        """Join all rows in one memory-mapped array, ``values.npy`` of the folder; one chunk is held at a time.
+        """Join all rows in one memory-mapped array, ``values.npy`` of the folder, holding one chunk at a time.
 
         Args:
-            encoder: what made the rows, for ``Features.encoder``.
+            encoder: the identity of the encoder.
 
         Raises:
-            InputError: a chunk is damaged (it is removed, so that the same command makes it again), or the array
-                cannot be written.
+            InputError: a chunk is damaged, and removed so that the same command makes it again, or the array cannot
+                be written.
         """
         chunks = self._chunks()
         if self.missing():
@@ -176,7 +190,7 @@ class ChunkStore:
         except Exception as problem:  # zip and npy headers each fail in their own ways
             path.unlink(missing_ok=True)
             raise InputError(
-                f"{path} was damaged ({problem}) and is removed; run the same command again to make it anew."
+                f"{path} was damaged ({problem}) and is removed; run the same command again to make it again."
             ) from problem
         return values, present
 
@@ -192,28 +206,19 @@ def encode_in_chunks(
     encode_chunks: Callable[[Iterator[Sequence[Item]]], Iterable[Encoded]],
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Encode what ``store`` is missing, chunk by chunk.
-
-    Args:
-        encode_chunks: is given the items of each missing chunk, and yields the rows of each in turn.
-    """
+    """Encode the missing chunks of ``store`` with :meth:`Encoder.encode_chunks`."""
     if len(items) != store.num_rows:
         raise ValueError(f"a store of {store.num_rows} rows cannot hold {len(items)} items")
     missing = store.missing()
-    done = store.num_rows - sum(map(len, missing))
-    progress(done, store.num_rows)
     encoded = encode_chunks(store.pick(items, places) for places in missing)
-    for places, (values, present) in zip(missing, encoded, strict=True):
-        store.write(places, values, present)
-        done += len(places)
-        progress(done, store.num_rows)
+    store.fill(zip(missing, encoded, strict=True), progress)
 
 
 @contextmanager
 def row_writer(
     path: Path, shape: tuple[int, int], dtype: np.dtype
 ) -> Iterator[Callable[[Iterable[int], np.ndarray], None]]:
-    """Write an npy file of ``shape`` row by row, in any order; rows that are never written are zero.
+    """Write an npy file row by row, in any order; rows that are never written are zero.
 
     It is written as a stream: a full disk is then an error to report, where a memory map would end the process.
     """

@@ -1,4 +1,4 @@
-"""The classifiers of torchvision by name, with weights that are read as tensors and nothing else."""
+"""Classifiers of torchvision by name, with weights that are read as tensors and nothing else."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:we
 
 
 def load_classifier(name: str, weights: Path | None, offline: bool) -> tuple[nn.Module, Any, dict[str, Any]]:
-    """A torchvision classifier with its weights, the transform that belongs to these, and what determines both.
+    """Return a torchvision classifier with its weights, the transform that belongs to them, and the identity of both.
 
     Args:
-        weights: a state dict, .safetensors or what ``torch.save`` writes; torchvision's own, trained on ImageNet (the
-            first version where there are several), where it is None. A file of torchvision is known by its hash and
-            gets the transform of its version, any other that of the first.
-        offline: use torchvision's weights only where they have been downloaded before.
+        weights: a state dict, .safetensors or as ``torch.save`` writes it; by default torchvision's first version,
+            trained on ImageNet. A file of torchvision is known by its hash and gets the transform of its version, any
+            other that of the first.
+        offline: download nothing, use the cache.
 
     Raises:
         UsageError: torchvision has no such classifier.
@@ -60,7 +60,7 @@ def load_classifier(name: str, weights: Path | None, offline: bool) -> tuple[nn.
 
 
 def _build(name: str) -> nn.Module:
-    """The network without any numbers in it, or with random ones: all are replaced."""
+    """Build the network without weights, or with random ones: all are replaced."""
     # What torchvision itself passes for its weights of these two.
     options = {"transform_input": True, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     try:
@@ -98,7 +98,7 @@ def _content(state: Any) -> str:
 
 
 def _fit(network: nn.Module, state: dict[str, Tensor], name: str, path: Path) -> None:
-    """Bring the keys of ``state`` up to date, and check that they are those of the network."""
+    """Update the keys of ``state``, and check that they are those of the network."""
     if name.startswith("densenet"):  # its published weights have the names of an older torchvision
         for key in list(state):
             if old := _OLD_DENSENET.fullmatch(key):
@@ -119,12 +119,12 @@ def _fit(network: nn.Module, state: dict[str, Tensor], name: str, path: Path) ->
 
 
 def _hash_prefix(url: str) -> str:
-    """The beginning of the file's SHA-256: torchvision's files end in it, as in vgg16-397923af.pth."""
+    """The beginning of the file's SHA-256, in which the names of torchvision's files end: vgg16-397923af.pth."""
     return url.rpartition("-")[2].partition(".")[0]
 
 
 def _download(name: str, url: str, offline: bool) -> Path:
-    """torchvision's weights in the cache of torch.hub, where torchvision looks for them too."""
+    """Find torchvision's weights in the cache of torch.hub, downloading them if need be."""
     path = Path(hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     problem: Exception | None = None
     if not path.is_file() and not offline:

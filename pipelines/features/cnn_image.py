@@ -1,4 +1,4 @@
-"""Pictures -> what a layer of a convolutional network sees in them; decoded in processes beside the network."""
+"""Pictures encoded by a layer of a convolutional network; decoded in processes beside the network."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Picture = str | Path | None
 class CNNEncoder(NetworkEncoder):
     """A network that encodes picture files by one of its layers.
 
-    Without ``layer`` the rows are what the network's last classifying layer is given: of a VGG the second fully
-    connected layer after its ReLU (4096-d), of a ResNet the pooled features (2048-d of resnet50), and likewise of
-    every torchvision classifier. With it they are the output of that module (its last, where it is used more than
-    once). Maps [n, channels, height, width] are averaged over height and width, tokens [n, tokens, dim] over tokens.
+    By default the rows are the input of the network's last classifying layer: of a VGG the second fully connected
+    layer after its ReLU (4096-d), of a ResNet the pooled features (2048-d of resnet50). With ``layer`` they are the
+    output of that module (the last one, where it is used more than once). Maps [n, channels, height, width] are
+    averaged over height and width, tokens [n, tokens, dim] over tokens.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class CNNEncoder(NetworkEncoder):
         """Take a network with its weights.
 
         Args:
-            transform: runs in the decoding processes, and gives every picture the same shape.
-            identity: what determines network, weights and transform, as JSON values.
+            transform: gives every picture the same shape; it runs in the decoding processes.
+            identity: of network, weights and transform, as JSON values.
             layer: a name of ``network.named_modules()``.
             workers: processes that decode; with 0 the pictures are decoded in between.
 
@@ -64,7 +64,7 @@ class CNNEncoder(NetworkEncoder):
         self._layer = _listen(network, layer, self._seen)
 
     def identity(self) -> dict[str, Any]:
-        """What determines the rows, as JSON values."""
+        """Return all that determines the rows, as JSON values."""
         return {
             "name": "cnn",
             **self._identity,
@@ -73,20 +73,18 @@ class CNNEncoder(NetworkEncoder):
             **self._circumstances("torch", "torchvision", "pillow"),
         }
 
-    def encode(self, pictures: Sequence[Picture]) -> Encoded:
-        """Values [len(pictures), dim] and presence: what is None or cannot be decoded is absent, its row zero.
-
-        ``pictures.picture_problem`` tells why a picture is absent.
+    def encode(self, items: Sequence[Picture]) -> Encoded:
+        """Return values [len(items), dim] and presence: what is None or cannot be decoded is absent, its row zero.
 
         Raises:
             InputError: the GPU is too small for a batch, or a decoding process died.
         """
-        return next(iter(self.encode_chunks([pictures])))
+        return next(iter(self.encode_chunks([items])))
 
     def encode_chunks(self, chunks: Iterable[Sequence[Picture]]) -> Iterator[Encoded]:
         """Encode one chunk after another, decoding ahead across their borders.
 
-        A batch never holds pictures of two chunks: the rows of a chunk do not depend on those before it.
+        No batch holds pictures of two chunks: the rows of a chunk do not depend on those before it.
         """
         lists = [list(chunk) for chunk in chunks]
         plans = [_batches(chunk, self._batch_size) for chunk in lists]
@@ -109,7 +107,7 @@ class CNNEncoder(NetworkEncoder):
             yield values, present
 
     def _decode(self, batches: list[list[Picture]]) -> Iterator[tuple[list[bool], Tensor]]:
-        """Each batch's readability and its readable pictures, as ``_Batches`` makes them, in order."""
+        """The items of ``_Batches``, in order."""
         workers = min(self._workers, len(batches))
         loader: DataLoader[Any] = DataLoader(
             _Batches(batches, self._transform),  # type: ignore[arg-type]  # any sequence will do
@@ -144,13 +142,13 @@ class CNNEncoder(NetworkEncoder):
 def torchvision_encoder(
     model: str, weights: Path | None = None, *, offline: bool = False, **options: Any
 ) -> CNNEncoder:
-    """The encoder of a torchvision classifier, with the transform that belongs to its weights.
+    """Return the encoder of a torchvision classifier, with the transform that belongs to its weights.
 
     Args:
-        model: NAME or NAME:LAYER, such as vgg16, resnet50, mobilenet_v3_large or vgg16:features.29.
-        weights: a file of weights; torchvision's, trained on ImageNet, are downloaded where it is None.
-        offline: use downloaded weights only if they are in the cache already.
-        options: batch_size, workers, precision and device of ``CNNEncoder``.
+        model: NAME or NAME:LAYER, such as vgg16, resnet50 or vgg16:features.29.
+        weights: a file of weights; by default torchvision's, trained on ImageNet, are downloaded.
+        offline: download nothing, use the cache.
+        options: of ``CNNEncoder``.
 
     Raises:
         UsageError: torchvision has no such classifier, or that no such layer.
@@ -162,7 +160,7 @@ def torchvision_encoder(
 
 @dataclass(frozen=True)
 class _Batches:
-    """Batches of pictures, decoded when asked for: a worker process of a DataLoader asks for whole batches."""
+    """Batches of pictures, which the worker processes of a DataLoader decode."""
 
     batches: list[list[Picture]]
     transform: Transform
@@ -171,7 +169,7 @@ class _Batches:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> tuple[list[bool], Tensor]:
-        """Whether each picture can be read, and those that can, [readable, channels, height, width]."""
+        """Return the readability of each picture, and the readable ones, [readable, channels, height, width]."""
         pictures = [self._load(picture) for picture in self.batches[index]]
         readable = [picture for picture in pictures if picture is not None]
         stacked = torch.stack(readable) if readable else torch.empty(0)
@@ -191,7 +189,7 @@ def _batches(pictures: Sequence[Picture], size: int) -> list[list[int]]:
 
 
 def _listen(network: nn.Module, layer: str | None, seen: list[Tensor]) -> str:
-    """Have ``seen`` hold what the layer gives in each pass, or the last classifying one is given; says which."""
+    """Keep in ``seen`` the output of a layer, or the input of the last classifying one; return its name."""
 
     def keep(value: Any) -> None:
         # A copy: the next module may work in place.
@@ -212,7 +210,7 @@ def _listen(network: nn.Module, layer: str | None, seen: list[Tensor]) -> str:
 
 
 def _as_rows(output: Any, layer: str) -> Tensor:
-    """What a layer gave as [n, dim], float32."""
+    """Return the output of a layer as float32 [n, dim]."""
     if isinstance(output, Tensor) and output.ndim == 4:
         output = output.mean(dim=(2, 3))
     elif isinstance(output, Tensor) and output.ndim == 3:

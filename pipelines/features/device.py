@@ -1,8 +1,8 @@
-"""What the encoders that are neural networks have in common: precision, batches, and where they run."""
+"""The base of the encoders that are neural networks: precision, batches, device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from pipelines.errors import InputError, UsageError
-from pipelines.features.chunks import Encoded
+from pipelines.features.chunks import Encoder
 
 PRECISIONS = ("float16", "float32")
 CHUNK_ROWS, CHUNK_ROWS_GPU = 256, 4096
-"""What an interruption costs at most: minutes of work without a GPU, seconds with one, which small files would slow."""
+"""An interruption costs at most one chunk: minutes without a GPU, seconds with one, which small files would slow."""
 
 
-class NetworkEncoder:
+class NetworkEncoder(Encoder):
     """A network that encodes items in batches.
 
     Args:
@@ -33,19 +33,7 @@ class NetworkEncoder:
         if precision not in PRECISIONS:
             raise UsageError(f"Features are kept as {' or '.join(PRECISIONS)}, not as {precision!r}.")
         self._dtype, self._batch_size, self._device = np.dtype(precision), batch_size, _pick_device(device)
-
-    @property
-    def chunk_rows(self) -> int:
-        """Rows to keep in a chunk."""
-        return CHUNK_ROWS if self._device == "cpu" else CHUNK_ROWS_GPU
-
-    def encode(self, items: Sequence[Any]) -> Encoded:
-        """Encode the items of a chunk."""
-        raise NotImplementedError
-
-    def encode_chunks(self, chunks: Iterable[Sequence[Any]]) -> Iterator[Encoded]:
-        """Encode one chunk after another."""
-        return map(self.encode, chunks)
+        self.chunk_rows = CHUNK_ROWS if self._device == "cpu" else CHUNK_ROWS_GPU
 
     def _circumstances(self, *packages: str) -> dict[str, Any]:
         """The part of an identity that is not the network: settings, device and versions."""

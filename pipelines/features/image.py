@@ -1,15 +1,18 @@
-"""Pictures -> features without any download: statistics of their pixels."""
+"""Pictures encoded without any download: statistics of their pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from pipelines.errors import InputError
+from pipelines.features.chunks import Encoded, Encoder
+from pipelines.features.pictures import picture_problem
 from pipelines.prepared.dataset import Features
 
 SIDE = 32
@@ -17,8 +20,26 @@ HUES, LEVELS, ORIENTATIONS, GRID = 12, 4, 8, 4
 DIM = HUES + 2 * LEVELS + 9 + GRID * GRID + 4 * ORIENTATIONS
 
 
+class PixelEncoder(Encoder):
+    """Pixel statistics, kept with a precision, float16 or float32."""
+
+    chunk_rows = 512
+
+    def __init__(self, precision: str) -> None:
+        self._precision = precision
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that determines the rows, as JSON values."""
+        return {"name": "pixel-statistics", "side": SIDE, "dim": DIM, "precision": self._precision}
+
+    def encode(self, items: Sequence[Path | None]) -> Encoded:
+        """Return values [len(items), 77] and presence; a picture that cannot be read is absent."""
+        made = encode_images([path if path is not None and picture_problem(path) is None else None for path in items])
+        return made.values.astype(self._precision), made.present
+
+
 def encode_images(pictures: Sequence[bytes | Path | None]) -> Features:
-    """Pixel statistics, float32 [len(pictures), 77].
+    """Return pixel statistics, float32 [len(pictures), 77].
 
     Five groups, each of unit length so that none drowns the others: a histogram of hues weighted by their
     strength; histograms of saturation and of brightness; mean, deviation and skewness of each colour channel;

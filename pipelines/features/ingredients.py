@@ -17,16 +17,14 @@ INGREDIENTS = 20
 
 
 def encode_ingredients(recipes: Sequence[Sequence[str]], recipe_ids: Sequence[str], seed: int = 0) -> Features:
-    """Ingredients as tokens, int32 [len(recipes), 20]: ids from 1, and 0 as padding behind them.
+    """Return ingredients as tokens, int32 [len(recipes), 20]: ids from 1, padded with 0.
 
-    A recipe with more than 20 has 20 sampled without replacement. The sample depends on the seed, the recipe's id
-    and the names, not on other recipes or on the order of either. The vocabulary (id, token, count) holds what was
-    sampled: the most frequent name is 1, and names as frequent as another come by their letters; ``count`` is the
+    Of more than 20, 20 are sampled without replacement, by the seed, the recipe's id and the names alone. The
+    vocabulary (id, token, count) holds the sampled names, the most frequent first, then by letters; ``count`` is the
     number of recipes. A recipe without ingredients is marked as absent.
 
     Args:
         recipes: the names of each recipe's ingredients.
-        recipe_ids: as many ids.
     """
     sampled = [_sample(names, recipe, seed) for names, recipe in zip(recipes, recipe_ids, strict=True)]
     counts = Counter(name for names in sampled for name in names)
@@ -47,7 +45,7 @@ def encode_ingredients(recipes: Sequence[Sequence[str]], recipe_ids: Sequence[st
 
 
 def normalise_name(name: str) -> str:
-    """A name without markup, in lower case and the compatible form of Unicode (NFKC), with single spaces.
+    """Return a name without markup, in lower case and the compatible form of Unicode (NFKC), with single spaces.
 
     No word is taken away: the lists hold no amounts, and "diced onion" may well be another thing than "onion".
     """

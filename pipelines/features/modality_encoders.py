@@ -15,9 +15,9 @@ import pandas as pd
 from pipelines.download.pictures import Passing, fetch_images, image_path
 from pipelines.errors import InputError
 from pipelines.features.chunks import ChunkStore, Encoder, chunk_key, encode_in_chunks, row_writer
+from pipelines.features.image import PixelEncoder
 from pipelines.features.ingredients import encode_ingredients
 from pipelines.features.pictures import picture_problem
-from pipelines.features.pixels import PixelEncoder
 from pipelines.features.ray_encoding import encode_on_ray
 from pipelines.features.text import encode_text
 from pipelines.features.vectors import DIM, VectorCounts, read_vectors, vectors_identity
@@ -27,7 +27,7 @@ from pipelines.prepared.dataset import Features
 from pipelines.recipe import Recipe
 
 Made = tuple[Features, Callable[[int], str]]
-"""Features, and the reason why the item of a row has no content, for rows of such items."""
+"""Features, and row -> the reason why its item has no content."""
 Ingredients = Callable[[list[str]], list[list[str]]]
 """Item ids -> the names of the ingredients of each."""
 
@@ -40,10 +40,10 @@ class Rows(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What makes the rows, as plain JSON values; whatever that needs is loaded by then."""
+        """Return the identity of the encoder, which is loaded for it, as plain JSON values."""
 
     def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
-        """What stands for the content of all items; empty where it is in files that stand among the sources."""
+        """Return a digest of the contents of all items; empty where they are files among the sources."""
         return ""
 
     @abstractmethod
@@ -77,12 +77,12 @@ class EncodedRows(Rows):
         self.name = encoder
 
     @abstractmethod
-    def _how_to_make(self) -> Callable[[], Encoder]:
-        """What makes an encoder, here or on a node of a cluster, which has another current folder."""
+    def _maker(self) -> Callable[[], Encoder]:
+        """Return a function that makes an encoder, also on a node of a cluster, which has another working directory."""
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return self._how_to_make()()
+        return self._maker()()
 
     def settings(self) -> dict[str, Any]:
         return dict(self._encoder.identity())
@@ -96,7 +96,7 @@ class EncodedRows(Rows):
             work.reporter.bar(f"Encoding {modality}", done, total, "items")
 
         if self.recipe.engine == "ray":
-            encode_on_ray(self.recipe.address, store, items, self._how_to_make(), self.settings(), progress)
+            encode_on_ray(self.recipe.address, store, items, self._maker(), self.settings(), progress)
         else:
             encode_in_chunks(store, items, self._encoder.encode_chunks, progress)
         return store.assemble(self.settings())
@@ -105,7 +105,7 @@ class EncodedRows(Rows):
 class TextRows(EncodedRows):
     """Texts by Sentence-BERT."""
 
-    def _how_to_make(self) -> Callable[[], Encoder]:
+    def _maker(self) -> Callable[[], Encoder]:
         from pipelines.features.sentence_text import SentenceEncoder
 
         folder = Path(self.name).expanduser()
@@ -130,7 +130,7 @@ def _texts(items: pd.DataFrame) -> list[str | None]:
 class ImageRows(EncodedRows):
     """Pictures by a network, or by statistics of their pixels."""
 
-    def _how_to_make(self) -> Callable[[], Encoder]:
+    def _maker(self) -> Callable[[], Encoder]:
         recipe = self.recipe
         if self.name == "pixels":
             return partial(PixelEncoder, recipe.dtype)
@@ -174,10 +174,10 @@ def _hashes(paths: Sequence[Path | None], work: WorkFolder) -> list[str | None]:
 
 
 def fetch_pictures(addresses: list[str], recipe: Recipe, work: WorkFolder) -> Mapping[str, Path | str]:
-    """Return address -> picture, or why there is none for good.
+    """Return address -> picture, or the lasting reason why there is none.
 
     Raises:
-        InputError: some could not be fetched for a reason that passes, and not for want of asking.
+        InputError: some could not be fetched for a passing reason, and the recipe is not offline.
     """
     work.reporter.line(f"Fetching {len(addresses):,} pictures")
 
@@ -190,7 +190,7 @@ def fetch_pictures(addresses: list[str], recipe: Recipe, work: WorkFolder) -> Ma
         address, reason = next(iter(passing.items()))
         raise InputError(
             f"{len(passing):,} of {len(addresses):,} pictures could not be fetched for now (the first, {address}, "
-            f"{reason}); run the same command again to go on, or with --offline to count them as absent."
+            f"{reason}); run the same command again to resume, or with --offline to count them as absent."
         )
     return fetched
 

@@ -1,4 +1,4 @@
-"""Picture files that nobody vouches for -> upright RGB pictures, or the reason why not."""
+"""Reading picture files of unknown origin as upright RGB pictures, safely."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 
 class PictureError(ValueError):
-    """A file that is no picture, or none that is safe to decode; its text is the reason."""
+    """A file that is no picture, or not safe to decode."""
 
 
 def load_picture(path: Path) -> Image.Image:
-    """The picture in a file: its first frame, turned as its EXIF data say, RGB, transparency on white.
+    """Read the picture in a file: its first frame, turned as its EXIF data say, RGB, transparency on white.
 
     Raises:
         PictureError: the file is missing, damaged, too large, or of a kind that is not among JPEG, PNG, WebP, GIF,
@@ -58,7 +58,7 @@ def load_picture(path: Path) -> Image.Image:
 
 
 def picture_problem(path: Path) -> str | None:
-    """Why ``path`` gives no picture; None where it gives one."""
+    """Return the reason why ``path`` cannot be read as a picture; None if it can."""
     try:
         load_picture(path)
     except PictureError as problem:

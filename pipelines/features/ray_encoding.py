@@ -1,4 +1,4 @@
-"""Encoding on a Ray cluster: chunks go out to encoders on its nodes through Ray Data, their rows to the chunk files."""
+"""Encoding on a Ray cluster: Ray Data sends chunks to encoders on its nodes, their rows go to the chunk files."""
 
 from __future__ import annotations
 
@@ -28,40 +28,32 @@ def encode_on_ray(
     identity: Mapping[str, Any],
     progress: Progress,
 ) -> None:
-    """Encode what ``store`` is missing; this process alone writes it, in the order in which chunks come back.
+    """Encode the missing chunks of ``store``, which this process alone writes, in the order in which they come back.
 
     Args:
-        address: of the cluster; None as ``ray_cluster.joined`` has it.
+        address: of the cluster; None as in ``ray_cluster.joined``.
         items: texts, or absolute paths of pictures.
-        make: makes an encoder on a node.
-        identity: that of the encoder here, which the others must share, or their rows would differ.
+        make: makes the encoder of a node.
+        identity: that of the encoder of this machine, which those of the nodes must share.
 
     Raises:
         InputError: there is no cluster, or a node cannot encode as this machine does.
     """
-    missing = store.missing()
-    done = store.num_rows - sum(map(len, missing))
-    progress(done, store.num_rows)
-    if not missing:
-        return
+    chunks = {places.start: places for places in store.missing()}
+    if not chunks:
+        return store.fill((), progress)
     # Ray finds fault with how Ray Data makes its actors, in words that are no use to whoever encodes.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    chunks = {places.start: places for places in missing}
     sent = [{"start": start, "items": _items_as_json(store.pick(items, places))} for start, places in chunks.items()]
     with joined(address) as ray:
-        for row in _rows(ray, sent, make, dict(identity)):
-            if row["problem"]:
-                raise InputError(row["problem"])
-            places = chunks[row["start"]]
-            store.write(places, *_rows_of(row["rows"]))
-            done += len(places)
-            progress(done, store.num_rows)
+        rows = _rows(ray, sent, make, dict(identity))
+        store.fill(((chunks[row["start"]], _rows_of(row)) for row in rows), progress)
 
 
 def _rows(
     ray: Any, sent: list[dict[str, Any]], make: Callable[[], Encoder], identity: dict[str, Any]
 ) -> Iterable[Mapping[str, Any]]:
-    """What ``_OnNode`` makes of what is sent, as it comes."""
+    """The answers of ``_OnNode``, as they come."""
     import ray.data
 
     nodes = nodes_of(ray)
@@ -83,7 +75,7 @@ def _rows(
 
 
 class _OnNode:
-    """An encoder on a node: a chunk in, its rows out, or a sentence on why there are none."""
+    """An encoder on a node: a chunk in, its rows or a problem out."""
 
     def __init__(self, make: Callable[[], Encoder], identity: dict[str, Any], version: str) -> None:
         import ray
@@ -121,7 +113,7 @@ class _OnNode:
 
 
 def _items_as_json(items: Sequence[Any]) -> str:
-    """Texts, paths (as lists of one) and None: nothing that Ray would have to guess the type of."""
+    """Texts, paths (as lists of one) and None, as one text, so that Ray has no type to guess."""
     return json.dumps([[str(item)] if isinstance(item, Path) else item for item in items])
 
 
@@ -136,6 +128,8 @@ def _rows_as_bytes(encoded: Encoded) -> bytes:
     return file.getvalue()
 
 
-def _rows_of(written: bytes) -> Encoded:
-    with np.load(io.BytesIO(written), allow_pickle=False) as archive:
+def _rows_of(answer: Mapping[str, Any]) -> Encoded:
+    if answer["problem"]:
+        raise InputError(answer["problem"])
+    with np.load(io.BytesIO(answer["rows"]), allow_pickle=False) as archive:
         return archive["values"], archive["present"]

@@ -1,4 +1,4 @@
-"""Text -> features of a Sentence-BERT model (Reimers and Gurevych, 2019), through sentence-transformers."""
+"""Texts encoded by a Sentence-BERT model (Reimers and Gurevych, 2019) of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ _OURS = "sentence_transformers."
 
 
 class SentenceEncoder(NetworkEncoder):
-    """A sentence-transformers model, of any dimension, that encodes texts.
+    """A sentence-transformers model, of any dimension.
 
-    Weights come from safetensors where the model has them. A model that has pickled weights alone is read with
-    ``torch.load(weights_only=True)``, which admits tensors and nothing that could run; code that a model brings
-    along is never run either (``trust_remote_code`` stays off, and module classes of other packages are refused).
+    Weights come from safetensors where the model has them, else from ``torch.load(weights_only=True)``. Code of a
+    model is never run: ``trust_remote_code`` stays off, and module classes of other packages are refused.
     """
 
     def __init__(
@@ -41,12 +40,12 @@ class SentenceEncoder(NetworkEncoder):
         device: str | None = None,
         offline: bool = False,
     ) -> None:
-        """Find the model, downloading it where need be; it is loaded when first used.
+        """Find the model, downloading it if need be; it is loaded when first used.
 
         Args:
             model: a folder, or the name of a model on the Hugging Face Hub, NAME or NAME@REVISION.
-            normalize: scale rows to unit length; the default leaves that to the model, which may do so itself.
-            offline: never ask the Hub, take the model from its cache.
+            normalize: scale rows to unit length, even where the model does not.
+            offline: never ask the Hub, use its cache.
 
         Raises:
             UsageError: a precision or device that does not exist.
@@ -57,7 +56,7 @@ class SentenceEncoder(NetworkEncoder):
         self._name, self._revision, self._folder = _locate(model, offline)
 
     def identity(self) -> dict[str, Any]:
-        """What determines the rows: the model, the hash of all its files, settings and versions, as JSON values."""
+        """Return all that determines the rows: model, hash of its files, settings and versions, as JSON values."""
         revision = {} if self._revision is None else {"revision": self._revision}
         return {
             "name": "sentence-bert",
@@ -70,17 +69,15 @@ class SentenceEncoder(NetworkEncoder):
             **self._circumstances("sentence-transformers", "transformers", "torch"),
         }
 
-    def encode(self, texts: Sequence[str | None]) -> Encoded:
-        """Values [len(texts), dim] and presence: a text that is None or blank is absent, its row zero.
-
-        Batches go from the longest texts to the shortest, so that texts of like length share one.
+    def encode(self, items: Sequence[str | None]) -> Encoded:
+        """Return values [len(items), dim] and presence: a text that is None or blank is absent, its row zero.
 
         Raises:
             InputError: the model cannot be loaded, or the GPU is too small for a batch.
         """
-        kept = [_encodable(text) for text in texts if _has_words(text)]
-        present = np.array([_has_words(text) for text in texts], dtype=bool)
-        values = np.zeros((len(texts), self._dim), dtype=self._dtype)
+        kept = [_encodable(text) for text in items if _has_words(text)]
+        present = np.array([_has_words(text) for text in items], dtype=bool)
+        values = np.zeros((len(items), self._dim), dtype=self._dtype)
         if kept:
             with self._enough_memory(), np.errstate(over="ignore"):  # the store refuses what overflows
                 values[present] = self._encode(kept)
@@ -175,7 +172,7 @@ def _download(name: str, revision: str | None, offline: bool) -> Path:
 
 
 def _files(folder: Path) -> list[Path]:
-    """What a model is read from: configuration, vocabulary, and weights, pickled ones where there are no others."""
+    """The files of a model: configuration, vocabulary, and weights, pickled ones where there are no others."""
     found = {path for pattern in _READ for path in folder.rglob(pattern)}
     safe = {path.parent for path in found if path.suffix == ".safetensors"}
     found |= {path for path in folder.rglob(_PICKLED) if path.parent not in safe}

@@ -1,4 +1,4 @@
-"""Text -> features without any download: TF-IDF of the words, reduced by a truncated SVD."""
+"""Texts encoded without any download: TF-IDF of the words, reduced by a truncated SVD."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from pipelines.prepared.dataset import Features
 
 
 def encode_text(texts: Sequence[str | None], dim: int = 64, seed: int = 0) -> Features:
-    """TF-IDF over words and pairs of words, then truncated SVD: float32 [len(texts), at most ``dim``].
+    """Return latent semantic features, float32 [len(texts), at most ``dim``]: TF-IDF, then truncated SVD.
 
-    Latent semantic analysis (Deerwester et al., 1990). A text with words gets a row of unit length; a missing
-    one, or one without a word, gets a zero row and is marked as absent. There are fewer columns than ``dim``
-    where the texts have fewer words or there are fewer texts. A column's sign is the one that makes its
-    largest term weight positive, so that the same texts give the same rows.
+    Latent semantic analysis (Deerwester et al., 1990) over words and pairs of words. A text with words gets a row of
+    unit length; one without is marked as absent. The sign of a column makes its largest term weight positive, so that
+    the same texts give the same rows.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer  # seconds to import: only when needed
 

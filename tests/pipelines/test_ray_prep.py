@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.errors import InputError
 from pipelines.features.chunks import ChunkStore, encode_in_chunks
-from pipelines.features.pixels import PixelEncoder
+from pipelines.features.image import PixelEncoder
 from pipelines.features.ray_encoding import encode_on_ray
 from tests.conftest import Answer
 from tests.helpers.encoder_cases import photo
