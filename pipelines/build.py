@@ -1,6 +1,6 @@
-"""What sources and layouts have in common: a plan, and the steps from raw files to a data set.
+"""Common to sources and layouts: a plan, and the steps from raw files to a data set.
 
-Each step is kept, so that a repeated command resumes where it stood.
+Each step is cached, so that a repeated command resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Row = tuple[str | None, str | None, str | None]
 
 @dataclass(frozen=True)
 class Request:
-    """A data set that is asked for: its entry of datasets.toml, the options of `mmssl prep`, and where to work."""
+    """A data set to prepare: its entry of datasets.toml and the options of `mmssl prep`."""
 
     name: str
     entry: DatasetEntry
@@ -38,13 +38,13 @@ class Request:
     work: WorkFolder
 
     def report(self, line: str) -> None:
-        """Tell a step, or what is worth knowing."""
+        """Report a line to the user."""
         self.work.reporter.line(line)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What determines a data set, known before the work, and the work itself."""
+    """All that determines a data set, known before the work, and the work itself."""
 
     settings: dict[str, Any]
     sources: dict[str, str]
@@ -54,56 +54,56 @@ class Plan:
 
 
 class Source(Protocol):
-    """What data sets are prepared from: a class of this form for each name in ``pipelines.sources.SOURCES``."""
+    """The class of a name in ``pipelines.sources.SOURCES``."""
 
     needs_files: ClassVar[bool]
-    """Whether there is something to get before a data set can be prepared."""
+    """Whether a data set needs raw files, in contrast to one that is generated."""
 
     def plan(self, request: Request, /) -> Plan:
-        """Look at what there is, and say what a preparation would make of it.
+        """Plan a preparation.
 
         Raises:
-            InputError: a file is missing or not what it should be.
-            UsageError: an option, or an entry of datasets.toml, that this source has no use for.
+            InputError: a file is missing or not valid.
+            UsageError: an option, or an entry of datasets.toml, that does not apply to this source.
         """
 
 
 class RawSource(ABC):
-    """Raw files of one kind: how they are read. What becomes of them is the same for all kinds."""
+    """A source of raw files; a subclass says how they are read."""
 
     needs_files: ClassVar[bool] = True
     options: ClassVar = PrepOptions.model_fields.keys() - TableOptions.model_fields.keys() - {"source", "cold_users"}
-    """The options of `mmssl prep` that have a use."""
+    """The options of `mmssl prep` that apply."""
     ingredients: Callable[[list[str]], list[list[str]]] | None = None
-    """Item ids -> the names of the ingredients of each, where a source knows such a thing."""
+    """Item ids -> the names of the ingredients of each, where known."""
 
     def __init__(self, recipe: Recipe, reporter: Reporter) -> None:
         self.recipe = recipe
         self.paths = self.files(reporter)
-        """Role -> file. A file of the role ``metadata`` or ``items`` is the one that describes items."""
+        """Role -> file; the role ``metadata`` or ``items`` describes items."""
 
     def files(self, reporter: Reporter) -> Mapping[str, Path]:
-        """Return role -> file: by default those that datasets.toml lists, at hand or downloaded.
+        """Return role -> file: by default those of datasets.toml, found or downloaded.
 
         Raises:
-            InputError: a file is not to be had.
+            InputError: a file is missing and cannot be downloaded.
         """
         return {role: obtain(self.recipe, role, reporter) for role in self.recipe.entry.files}
 
     @abstractmethod
     def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
-        """Read who interacted with what; what is malformed is left out and goes to ``malformed``."""
+        """Read the interactions; malformed records are left out and added to ``malformed``."""
 
     @abstractmethod
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Read columns id, title, text and image (a path or an address) of the given items, in their order."""
 
     def settings(self) -> dict[str, Any]:
-        """What of the recipe decides how the files are read, as plain JSON values."""
+        """Return the part of the recipe that decides how the files are read, as plain JSON values."""
         return {}
 
     def pictures(self) -> list[str]:
-        """The names of the pictures that lie beside the files."""
+        """Return the names of the pictures beside the files."""
         return []
 
     @classmethod
@@ -120,7 +120,7 @@ class RawSource(ABC):
         items = source._described(sources, split.tables["items"]["id"].tolist(), work)
 
         def settings() -> dict[str, Any]:
-            """What the manifest records, the contents of pictures being those at hand."""
+            """The settings that the manifest records, with the contents of the pictures fetched so far."""
             paper = {} if recipe.entry.paper is None else {"paper_table_1": recipe.entry.paper.model_dump()}
             return {
                 "source": recipe.entry.source,
@@ -134,7 +134,7 @@ class RawSource(ABC):
 
         def build() -> tuple[PreparedDataset, dict[str, bytes]]:
             made = {modality: features.make(modality, items, work) for modality in recipe.features}
-            # A path of this machine means nothing to who gets the data set.
+            # Paths of this machine mean nothing elsewhere.
             addresses = items["image"].where(items["image"].astype(str).str.contains("://", regex=False), None)
             dataset = PreparedDataset(
                 name=name,
@@ -181,10 +181,10 @@ class RawSource(ABC):
 
 
 def obtain(recipe: Recipe, role: str, reporter: Reporter) -> Path:
-    """Return a file that datasets.toml lists, downloading it unless it is in the raw folder.
+    """Return a file of datasets.toml, downloading it unless it is in the raw folder.
 
     Raises:
-        InputError: it is not to be had.
+        InputError: it cannot be downloaded.
     """
 
     remote = recipe.entry.files[role].remote()
@@ -199,7 +199,7 @@ def obtain(recipe: Recipe, role: str, reporter: Reporter) -> Path:
 
 
 def hashes_by_name(paths: Mapping[str, Path], work: WorkFolder) -> dict[str, str]:
-    """File name -> SHA-256; where two files share a name, role and name."""
+    """Return file name (role and name, where two files share one) -> SHA-256."""
     names = [path.name for path in paths.values()]
     return {
         path.name if names.count(path.name) == 1 else f"{role}/{path.name}": work.sha256(path)
@@ -208,11 +208,11 @@ def hashes_by_name(paths: Mapping[str, Path], work: WorkFolder) -> dict[str, str
 
 
 def described(item_ids: Sequence[str], rows: Mapping[str, Row]) -> pd.DataFrame:
-    """Return columns id, title, text and image of the given items, in their order, of the rows that are known."""
+    """Return columns id, title, text and image of the given items, in their order, from the known rows."""
     known = [(item, *rows.get(item, (None, None, None))) for item in item_ids]
     return pd.DataFrame(known, columns=["id", "title", "text", "image"], dtype=object)
 
 
 def known_columns(items: pd.DataFrame) -> dict[str, pd.Series]:
-    """The columns title, text and image of ``items`` that say something of any item."""
+    """Return those of the columns title, text and image that are not empty."""
     return {name: items[name] for name in ("title", "text", "image") if items[name].notna().any()}

@@ -1,4 +1,4 @@
-"""datasets.toml: the data sets that are known by name, and the one that is meant."""
+"""datasets.toml: the data sets known by name, and the default."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ _FORMS = {
     "sha256": "a SHA-256: 64 hexadecimal digits, letters in lower case",
     "modalities": "the name of a feature file: letters, digits, dashes and underscores, then _feat.npy",
 }
-"""Key -> what is expected of a text there."""
+"""Key -> the form of its text."""
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The known data sets, in the order of the files, and the one that is meant when none is named."""
+    """The known data sets, in the order of the files, and the default."""
 
     entries: dict[str, DatasetEntry]
     default: str
 
 
 def shipped_file() -> Path:
-    """The datasets.toml of this installation: inside the package, or beside it in a checkout."""
+    """Return the datasets.toml of this installation: inside the package, or beside it in a checkout."""
     packaged = Path(__file__).with_name(FILE)
     return packaged if packaged.is_file() else Path(__file__).parents[1] / FILE
 
 
 def load_catalog() -> Catalog:
-    """The shipped catalog, with what a datasets.toml in the working directory adds or replaces.
+    """Return the shipped catalog, with the additions and replacements of a datasets.toml in the working directory.
 
     Raises:
-        InputError: a file is not valid TOML, or an entry is not what it should be.
+        InputError: a file is not valid TOML, or an entry is not valid.
     """
     entries, default = _read(shipped_file())
     own = Path(FILE)
@@ -101,7 +101,7 @@ def _entry(path: Path, name: str, table: Any) -> DatasetEntry:
 
 
 def _reason(error: ErrorDetails) -> str:
-    """What is wrong with a key or its value, in words."""
+    """The problem with a key or its value, in words."""
     place = error["loc"]
     if error["type"] == "extra_forbidden":
         table = _TABLES[str(place[0])] if len(place) > 1 else DatasetEntry
@@ -115,7 +115,7 @@ def _reason(error: ErrorDetails) -> str:
 
 
 def _underscored(table: Any) -> Any:
-    """Keys may be written with dashes, as flags are, but for names: of roles, modalities and files."""
+    """The table with underscores in its keys, but for names of roles, modalities and files."""
     if not isinstance(table, Mapping):
         return table
     plain = {key.replace("-", "_"): value for key, value in table.items()}
@@ -123,7 +123,7 @@ def _underscored(table: Any) -> Any:
 
 
 def prepared_names(data_dir: Path) -> list[str]:
-    """The names of the folders of ``data_dir`` that hold a manifest, sound or not."""
+    """Return the names of the folders of ``data_dir`` that hold a manifest, valid or not."""
     if not data_dir.is_dir():
         return []
     return sorted(
@@ -134,7 +134,7 @@ def prepared_names(data_dir: Path) -> list[str]:
 
 
 def resolve_dataset(name: str | None = None, data_dir: Path = Path("data")) -> str:
-    """The data set that is meant: ``name``, else $MMSSL_DATASET, else the default of datasets.toml.
+    """Return ``name``, else $MMSSL_DATASET, else the default of datasets.toml.
 
     Raises:
         UsageError: neither the catalog nor ``data_dir`` has a data set of that name.

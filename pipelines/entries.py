@@ -1,4 +1,4 @@
-"""The tables of datasets.toml as typed settings; those that `mmssl prep` has options for carry their help."""
+"""The tables of datasets.toml as typed settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def option(help: str, *, flag: str | None = None, metavar: str | None = None, **
 
     Args:
         flag: its name, ``--field-name`` by default.
-        metavar: what stands for its value in the help.
+        metavar: the placeholder of its value in the help.
         limits: of the value, as ``pydantic.Field`` takes them.
     """
     return Field(default=None, description=help, json_schema_extra={"flag": flag, "metavar": metavar}, **limits)
@@ -60,12 +60,12 @@ class FileEntry(Entry):
     kind: Kind = "binary"
 
     def remote(self) -> RemoteFile:
-        """The same for the downloader."""
+        """Return the file as the downloader takes it."""
         return RemoteFile(self.name, self.urls, self.sha256, self.bytes, self.kind)
 
 
 class FeatureEntry(Entry):
-    """How one modality is made."""
+    """The input and encoder of one modality."""
 
     input: Literal["text", "image", "ingredients"]
     encoder: str | None = None
@@ -74,7 +74,7 @@ class FeatureEntry(Entry):
 
 
 class TableOptions(Entry):
-    """Your own tables: where they lie, and which columns count."""
+    """Your own tables and the columns to read."""
 
     panel: ClassVar = "Your own tables"
 
@@ -100,11 +100,11 @@ class DatasetEntry(Entry):
     modalities: dict[FeatureFile, str] = Field(default_factory=lambda: dict(MODALITIES))
     """Of the published layout: raw feature file -> modality."""
     cold_users: ColdUsers = "refuse"
-    """What to do with users who have held-out interactions but none in training."""
+    """Treatment of users with held-out interactions but none in training."""
     files: dict[str, FileEntry] = Field(default_factory=dict)
     """Role -> raw file."""
     features: dict[str, FeatureEntry] = Field(default_factory=dict)
-    """Modality -> how it is made of the raw files."""
+    """Modality -> its input and encoder."""
     k_core: Annotated[int, Field(ge=0)] = 5
     split: Literal["ratio", "leave-one-out", "temporal", "global-time"] = "ratio"
     table: TableOptions = TableOptions()

@@ -22,7 +22,7 @@ TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
 @dataclass(frozen=True)
 class Step:
-    """What was left after one step."""
+    """Counts after one step."""
 
     name: str
     users: int
@@ -35,7 +35,7 @@ class Step:
 
 @dataclass(frozen=True)
 class SplitInteractions:
-    """Interactions ready to be a data set, and how they came to be.
+    """Interactions of a data set, and the steps that led to them.
 
     users, items: columns user (item), int32, 0, 1, ... in ascending order of the original id, and id.
     interactions: columns user, item (int32), split (a categorical of SPLITS) and, where known, timestamp (int64);
@@ -101,8 +101,8 @@ def split_interactions(
     the source fixes the split).
 
     Args:
-        k_core: every user and item that is kept has at least so many interactions; 1 keeps those that have any,
-            0 also the ids without interactions.
+        k_core: keep users and items with at least so many interactions; 1 keeps those that have any, 0 also the ids
+            without interactions.
         split: ``ratio``: each user's interactions at random, 8:1:1. Of n >= 3 interactions, max(1, n // 10) are
             for testing, and max(2, n // 5) are held out in all: at least one each for validation and testing, the
             sizes of the published splits. Of two, one is for testing; a single one is for training.
@@ -169,7 +169,7 @@ def _check_settings(raw: RawInteractions, k_core: int, split: str, seed: int) ->
 
 
 def _ascending(ids: Sequence[str]) -> np.ndarray:
-    """The positions of ``ids`` in ascending order: as numbers where all are whole numbers, else as texts."""
+    """The positions of ``ids`` in ascending order: of numbers, where all are whole numbers, else of texts."""
     if all(len(text) < 19 and text.isascii() and text.isdigit() and str(int(text)) == text for text in ids):
         return np.argsort(np.array([int(text) for text in ids], dtype=np.int64))
     return np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
@@ -211,10 +211,10 @@ def _grouped(numbers: np.ndarray) -> np.ndarray:
 
 
 def core_mask(user: np.ndarray, item: np.ndarray, k: int) -> np.ndarray:
-    """Which of distinct (user, item) pairs, int32 [n] each, are in the k-core, bool [n].
+    """Return which of the distinct (user, item) pairs, int32 [n] each, are in the k-core, bool [n].
 
-    Users and items that have fallen below ``k`` are peeled off in turn, each interaction being looked at twice at
-    most: long chains of removals take no longer than one large one.
+    Users and items below ``k`` are peeled off in turn. Each interaction is visited twice at most, so that a long chain
+    of removals takes no longer than one large one.
     """
     ends = (user, item)
     degree = [np.bincount(numbers) for numbers in ends]
@@ -301,7 +301,7 @@ def _drop_unseen(rows: _Rows) -> _Rows:
 def _table(
     kind: str, numbers: np.ndarray, ids: Sequence[str], order: np.ndarray, *, everyone: bool
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """The users (items) that are left with their ids, and the new number of each old one."""
+    """The remaining users (items) with their ids, and the new number of each old one."""
     counts = np.bincount(numbers, minlength=len(order))
     left = np.arange(len(order)) if everyone else np.flatnonzero(counts)
     renumbered = np.zeros(len(order), dtype=np.int32)

@@ -28,7 +28,7 @@ WORK = ".prep"
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a data set lies, what it is, and whether it was prepared now or before."""
+    """The folder and manifest of a data set, and whether it was prepared just now."""
 
     folder: Path
     manifest: Manifest
@@ -46,12 +46,12 @@ def prepare(
     """Prepare data set ``name`` as ``data_dir/name``, unless it exists, whole and made of the same things.
 
     Args:
-        options: those of `mmssl prep`; what is not given is as datasets.toml says.
+        options: those of `mmssl prep`, over those of datasets.toml.
         force: prepare again in any case, every step.
-        reporter: is told each step in a line, and the progress of long work.
+        reporter: for the steps and the progress of long work.
 
     Raises:
-        UsageError: an unknown name, or an option that this data set has no use for.
+        UsageError: an unknown name, or an option that does not apply to this data set.
         InputError: the raw files are not valid, or the folder cannot be written.
         MmsslError: another process prepares this data set.
     """
@@ -80,7 +80,7 @@ def prepare(
 
 @contextmanager
 def _alone(data_dir: Path, name: str) -> Iterator[None]:
-    """Be the only process that prepares ``name``; a data folder that is new and stays empty is removed again."""
+    """Hold the lock of ``name``; a data folder that is new and stays empty is removed again."""
     new = not data_dir.exists()
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def _alone(data_dir: Path, name: str) -> Iterator[None]:
 
 
 def describe(manifest: Manifest) -> list[str]:
-    """The counts of a data set, and its modalities, in a line each."""
+    """Return the counts of a data set and its modalities, a line each."""
     counts = manifest.counts
     lines = [
         f"{counts.users:,} users, {counts.items:,} items, {counts.interactions:,} interactions "

@@ -1,4 +1,4 @@
-"""What a preparation is asked for: the options of `mmssl prep`, over what datasets.toml says."""
+"""The options of `mmssl prep`, and their merging with an entry of datasets.toml."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_ENCODERS = {
     "ingredients": "sample",
 }
 MODALITY_OF = {"text": "textual", "image": "visual", "ingredients": "ingredients"}
-#: Encoders of one call, or of none.
+#: Encoders that do not work chunk by chunk.
 _QUICK = ("tfidf", "published", "sample")
 _CHOICES = {"dtype": ("float32", "float16"), "cold_users": get_args(ColdUsers)}
 
@@ -35,7 +35,7 @@ Share = Annotated[float, AfterValidator(_check_share)]
 
 
 class SourceOptions(Entry):
-    """Options of where raw data lie."""
+    """Options of the raw data."""
 
     panel: ClassVar = "Where the data come from"
 
@@ -53,7 +53,7 @@ class SourceOptions(Entry):
 
 
 class CleaningOptions(Entry):
-    """Options of which interactions count, and for what."""
+    """Options of the interactions."""
 
     panel: ClassVar = "Cleaning and splitting"
 
@@ -72,7 +72,7 @@ class CleaningOptions(Entry):
 
 
 class FeatureOptions(Entry):
-    """Options of what becomes of texts and pictures."""
+    """Options of the encoders."""
 
     panel: ClassVar = "Features"
 
@@ -94,7 +94,7 @@ class FeatureOptions(Entry):
 
 
 class PrepOptions(FeatureOptions, CleaningOptions, TableOptions, SourceOptions):
-    """The options of `mmssl prep`, of which each base is a panel of its help; None is one that was not given.
+    """The options of `mmssl prep`; each base is a panel of its help. An option that is not given is None.
 
     Raises:
         UsageError: an unknown choice, or a share below 0 or above 1.
@@ -115,7 +115,7 @@ class PrepOptions(FeatureOptions, CleaningOptions, TableOptions, SourceOptions):
     @field_validator("text", "modalities", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
-        """Take names separated by commas, too; `none` is the empty list."""
+        """Accept names separated by commas; `none` is the empty list."""
         if not isinstance(value, str):
             return value
         return () if value == "none" else tuple(part.strip() for part in value.split(",") if part.strip())
@@ -128,7 +128,7 @@ class PrepOptions(FeatureOptions, CleaningOptions, TableOptions, SourceOptions):
         """Refuse options other than ``names``.
 
         Raises:
-            UsageError: an option that has no use here; ``why`` ends the sentence.
+            UsageError: another option is given; ``why`` ends the sentence.
         """
         allowed = set(names)
         useless = [name for name in self.given() if name not in allowed]
@@ -144,12 +144,12 @@ def flag_of(name: str) -> str:
 
 
 def panel_of(name: str) -> str:
-    """Return the heading in the help under which the flag of a field stands."""
+    """Return the panel of the help in which the flag of a field is listed."""
     return next(str(vars(cls)["panel"]) for cls in PrepOptions.__mro__ if name in vars(cls).get("__annotations__", ()))
 
 
 class Recipe(Entry):
-    """All that determines a data set made of raw files, but for the files' contents and the encoders' weights."""
+    """All that determines a data set made from raw files, except their contents and the encoders' weights."""
 
     name: str
     entry: DatasetEntry
@@ -165,7 +165,7 @@ class Recipe(Entry):
     image_weights: Path | None = None
     offline: bool = False
     engine: Literal["ray"] | None = None
-    """Of texts and pictures: on the Ray cluster at ``address``, or None: here."""
+    """Encode texts and pictures on the Ray cluster at ``address``; None: on this machine."""
     address: str | None = None
 
 
@@ -173,7 +173,7 @@ def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path)
     """Merge an entry of the catalog with the options.
 
     Raises:
-        UsageError: an unknown split or modality, or an encoder that is of no use.
+        UsageError: an unknown split or modality, or an encoder without input.
     """
     given = options.given()
     columns = {"user": "user", "item": "item", "text": ()} | entry.table.model_dump(exclude_none=True)
@@ -187,7 +187,7 @@ def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path)
 
 
 def _features(name: str, entry: DatasetEntry, table: TableOptions, options: PrepOptions) -> dict[str, FeatureEntry]:
-    """Modality -> how it is made, every encoder named."""
+    """Modality -> its entry, every encoder named."""
     known = dict(entry.features) or _features_of(table)
     if options.modalities is not None:
         for modality in options.modalities:
@@ -217,6 +217,6 @@ def _features(name: str, entry: DatasetEntry, table: TableOptions, options: Prep
 
 
 def _features_of(table: TableOptions) -> dict[str, FeatureEntry]:
-    """What your own tables have something to make features of."""
+    """The modalities of your own tables."""
     has = {"image": table.image is not None or table.images is not None, "text": bool(table.text)}
     return {MODALITY_OF[kind]: FeatureEntry.model_validate({"input": kind}) for kind in has if has[kind]}

@@ -1,4 +1,4 @@
-"""`mmssl datasets`: what is known, what is prepared, and how it compares with the paper's Table 1."""
+"""`mmssl datasets`: the known and the prepared data sets, beside the paper's Table 1."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def datasets(
 
 
 def list_datasets(data_dir: Path) -> list[dict[str, Any]]:
-    """Each data set of the catalog, then each other prepared folder, as plain values.
+    """Return each data set of the catalog, then each other prepared folder, as plain values.
 
     Raises:
         InputError: ``data_dir`` is a file.
@@ -78,7 +78,7 @@ def list_datasets(data_dir: Path) -> list[dict[str, Any]]:
 
 
 def _prepared(folder: Path, entry: DatasetEntry | None) -> dict[str, Any]:
-    """What a prepared folder holds; the counts are None where it is missing or damaged."""
+    """The content of a prepared folder; the counts are None where it is missing or damaged."""
     from pipelines.errors import InputError
     from pipelines.prepared.manifest import read_manifest
     from pipelines.prepared.read import check_files

@@ -67,7 +67,7 @@ def prep(
 
     `demo` is generated. `amazon-baby` and `amazon-sports` are downloaded, or taken from --raw; `allrecipes` is taken
     from --raw. --from prepares a folder that is processed already. --interactions prepares your own tables. Each step
-    is kept: the same command goes on where it was interrupted, and does nothing when nothing has changed.
+    is cached: the same command resumes where it was interrupted, and does nothing when nothing has changed.
 
     Example: mmssl prep demo
 

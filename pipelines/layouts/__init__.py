@@ -1,4 +1,4 @@
-"""Layouts of data sets that are processed already: a module and a line here for each; each is read and written."""
+"""Layouts of processed data sets, each a module that reads and writes it and a line here."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Layout(Protocol):
     """The functions of the module of a layout."""
 
     def recognises(self, folder: Path, /) -> bool:
-        """Whether a folder holds this layout."""
+        """Return whether a folder holds this layout."""
 
     def plan(self, folder: Path, request: Request, /) -> Plan:
-        """Look at a folder, and say what a preparation would make of it.
+        """Plan to read a folder.
 
         Raises:
-            InputError: a file is missing or not what it should be.
-            UsageError: an option that has no use with this layout.
+            InputError: a file is missing or not valid.
+            UsageError: an option that does not apply to this layout.
         """
 
     def write(self, dataset: PreparedDataset, place: Path, /) -> dict[str, FeatureNote]:
-        """Write a data set into an empty folder; return feature file -> what is to be noted of it."""
+        """Write a data set into an empty folder; return feature file -> note."""
 
 
 def load_layout(name: str) -> Layout:

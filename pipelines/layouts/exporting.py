@@ -1,6 +1,6 @@
-"""A prepared data set in the layouts of other tools, so that nothing is lost on the way there and back.
+"""Export of a prepared data set in the layout of another tool, from which it can be prepared again without loss.
 
-What a layout has no room for lies in files of our own beside it: notes of the features, tables of ids and times.
+Files of our own beside it hold what the layout has no room for: notes of the features, tables of ids and times.
 """
 
 from __future__ import annotations
@@ -20,13 +20,10 @@ from pipelines.prepared.read import check_files, read_prepared
 
 
 def export(folder: Path, layout: str, out: Path) -> list[Path]:
-    """Write the prepared data set in ``folder`` to ``out``, a new or empty folder, in one of ``LAYOUTS``.
+    """Write the prepared data set in ``folder`` to ``out``, a new or empty folder; return the files, by name.
 
     ``mmrec`` and ``recbole`` come with a configuration file, ``<name>.yaml``, for that tool. An empty text comes back
     as an unknown one.
-
-    Returns:
-        The files, by name.
 
     Raises:
         UsageError: an unknown layout.
@@ -35,7 +32,7 @@ def export(folder: Path, layout: str, out: Path) -> list[Path]:
     if layout not in LAYOUTS:
         raise UsageError(f"There is no format {layout!r}: {nearest(layout, LAYOUTS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already, with something in it; remove it or choose another folder.")
+        raise InputError(f"{out} already exists and is not an empty folder; remove it or choose another one.")
     manifest = read_manifest(folder)
     dataset = read_prepared(folder)
     pictures = [name for name in manifest.files if name.startswith(f"{PICTURES}/")]

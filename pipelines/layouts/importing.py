@@ -1,4 +1,4 @@
-"""Layouts of tools that have processed a data set, but for its split perhaps: taken over with what they fix."""
+"""Import of data sets that another tool has processed, except for the split perhaps."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def plan_import(
     read_items: Callable[[Mapping[str, Path], Sequence[str], MalformedRecords], pd.DataFrame],
     read_features: Callable[[Mapping[str, Path], Sequence[str]], dict[str, Features]],
 ) -> Plan:
-    """Plan to read a folder; where it fixes the split, that is kept, and nothing is left out.
+    """Plan to read a folder; a split that it fixes is kept, with every user and item.
 
-    Features are those of the folder, and those that the encoders asked for make of its texts and pictures.
+    Features are those of the folder, and those of the encoders asked for, from its texts and pictures.
 
     Args:
-        paths: role -> file; one of the role ``items`` describes items.
+        paths: role -> file; the role ``items`` describes items.
 
     Raises:
-        UsageError: an option that has no use.
+        UsageError: an option that does not apply.
     """
     options, report = request.options, request.report
     options.allow(_OPTIONS, f"{folder} is of {layout}'s layout.")

@@ -1,7 +1,7 @@
 """The layout of MMRec.
 
     <name>.inter        tab-separated: userID, itemID; optionally timestamp, and x_label: 0 (train), 1 (validation)
-                        or 2 (test); other columns, such as rating, are not looked at
+                        or 2 (test); other columns, such as rating, are ignored
     <kind>_feat.npy     [items, dim], a row an item: image_feat.npy, text_feat.npy, ...
     u_id_mapping.csv    optional, with tabs or commas: user_id (the original id), userID
     i_id_mapping.csv    optional, likewise: asin, itemID
@@ -46,7 +46,7 @@ _LARGEST = np.iinfo(np.int32).max - 1
 
 
 def recognises(folder: Path) -> bool:
-    """Whether a folder holds this layout."""
+    """Return whether a folder holds this layout."""
     found = sorted(folder.glob("*.inter"))
     return len(found) == 1 and {USER, ITEM} <= set(ColumnFile(found[0]).names)
 
@@ -85,7 +85,7 @@ def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """Role -> path: interactions; where they are there, users, items, descriptions, notes and features by file name.
+    """Return role -> path: interactions, and, where they exist, users, items, descriptions, notes and feature files.
 
     Raises:
         InputError: the folder does not hold one file of interactions.
@@ -100,10 +100,10 @@ def files(folder: Path) -> dict[str, Path]:
 
 
 def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) -> RawInteractions:
-    """Read the interactions; ``paths`` are those of :func:`files`. All ids of the mappings are known, seen or not.
+    """Read the interactions. All ids of the mappings are known, seen or not.
 
     Raises:
-        InputError: a file is damaged, or numbers are not what they should be.
+        InputError: a file is damaged, or a number is not valid.
     """
     path = paths["interactions"]
     names = ColumnFile(path).names
@@ -121,7 +121,7 @@ def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) ->
 
 
 def _ids(paths: Mapping[str, Path], kind: str) -> list[str] | None:
-    """The original ids by number, where there is a mapping."""
+    """The original ids by number; None without a mapping."""
     if f"{kind}s" not in paths:
         return None
     columns = {"user": (USER, ("user_id",)), "item": (ITEM, ITEM_ID)}[kind]
@@ -149,7 +149,7 @@ def _by_number(
 
 
 def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: MalformedRecords) -> pd.DataFrame:
-    """One row an id, in their order: id, title, text and image, each None where it is not known.
+    """Read id, title, text and image of the given items, in their order.
 
     Raises:
         InputError: a file is damaged.
@@ -167,7 +167,7 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
 
 
 def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[str, Features]:
-    """Modality -> a row of features an id, in their order.
+    """Return modality -> features of the given items, in their order.
 
     Raises:
         InputError: a file is damaged, or lacks an item.
@@ -181,7 +181,7 @@ def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[st
 
 
 def _rows(paths: Mapping[str, Path], item_ids: Sequence[str], count: int, path: Path) -> np.ndarray:
-    """The rows of ``item_ids`` in a file that has ``count`` rows, one a number."""
+    """The rows of ``item_ids`` in a file of ``count`` rows, one a number."""
     ids = _ids(paths, "item")
     known = None if ids is None else {name: number for number, name in enumerate(ids)}
     rows = np.array([int(name) if known is None else known[name] for name in item_ids], dtype=np.int64)

@@ -7,8 +7,8 @@
     timestamps.csv                    optional: columns user, item, timestamp
     images/                           optional: pictures that items.csv names as images/<file>
 
-Users and items are numbered from 0. A row of zeros means that the item has no content of that modality. What is
-noted of feature files (see ``pipelines.layouts.notes``) goes before what their names and rows say.
+Users and items are numbered from 0. A row of zeros means that the item has no content of that modality. Notes of
+feature files (see ``pipelines.layouts.notes``) take precedence over their names and rows.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LARGEST_ID = np.iinfo(np.int32).max - 1
 
 
 def recognises(folder: Path) -> bool:
-    """Whether a folder holds this layout."""
+    """Return whether a folder holds this layout."""
     return (folder / SPLIT_FILES["train"]).is_file()
 
 
@@ -101,7 +101,7 @@ def _write_lists(path: Path, pairs: np.ndarray, num_users: int) -> None:
 
 
 def raw_files(folder: Path) -> list[Path]:
-    """The files of ``folder`` that belong to the layout.
+    """Return the files of ``folder`` that belong to the layout.
 
     Raises:
         InputError: the folder or one of its three splits is missing.
@@ -129,12 +129,9 @@ def read_published(
     """Read a folder of the published layout.
 
     Args:
-        name: the data set's name.
-        folder: where the files lie.
         modalities: feature file -> modality; another ``<kind>_feat.npy`` becomes modality ``<kind>``.
-        cold: what to do with users whose held-out interactions come without any in training: ``keep`` them, or
-            ``drop`` those held-out interactions (the users keep their numbers). ``refuse`` leaves it to
-            :func:`pipelines.prepared.dataset.validate` to refuse the data.
+        cold: ``drop`` the held-out interactions of users without training interactions (the users keep their
+            numbers), or ``keep`` them; ``refuse`` lets ``validate`` refuse the data.
 
     Raises:
         InputError: a file is missing, damaged or not valid.
@@ -168,10 +165,10 @@ def read_published(
 
 
 def read_pairs(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
-    """The users (int64, also those with an empty list) and the interactions (user, item) of one split file.
+    """Read the users (int64, also those with an empty list) and interactions (user, item) of one split file.
 
     Raises:
-        InputError: the file is not JSON, or not an object of users with lists of items.
+        InputError: the file is not a JSON object of users with lists of items.
     """
     lists = _read_json(path)
     users = np.array([_user(path, key) for key, _ in lists], dtype=np.int64)
@@ -191,7 +188,7 @@ def read_pairs(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
 
 
 def _read_json(path: Path) -> list[tuple[str, Any]]:
-    """The keys and values of an object, of which a key may come twice."""
+    """The keys and values of an object; a key may come twice."""
     try:
         pairs = json.loads(path.read_bytes(), object_pairs_hook=tuple)
     except OSError as problem:

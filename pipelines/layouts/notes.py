@@ -1,7 +1,6 @@
-"""What the layouts of others have no room for: the modality, precision, encoder and vocabulary of a feature file.
+"""Notes beside the feature files of a layout: modality, precision, encoder and vocabulary, for which it has no room.
 
-``mmssl-features.json`` lies beside the files it describes: file name -> note. Without it, a layout is read as its
-own rules say.
+``mmssl-features.json``: file name -> note. Without it, a layout is read by its own rules.
 """
 
 from __future__ import annotations
@@ -39,17 +38,17 @@ class FeatureNote(BaseModel):
     vocabulary: FileName | None = None
     """Of tokens (int32): the file that lists them."""
     zeros: list[Annotated[int, Field(ge=0)]] = []
-    """Rows that are all zero and content all the same; other rows of zeros mean that there is none."""
+    """Rows of zeros that are content; other rows of zeros mean that an item has none."""
 
 
 _NOTES = TypeAdapter(dict[FileName, FeatureNote])
 
 
 def read_notes(folder: Path) -> dict[str, FeatureNote]:
-    """File name -> note; empty where the folder has no notes.
+    """Return file name -> note; empty where the folder has no notes.
 
     Raises:
-        InputError: the notes are damaged, or describe a file that is not there.
+        InputError: the notes are damaged, or describe a missing file.
     """
     path = folder / NOTES_FILE
     if not path.is_file():
@@ -65,7 +64,7 @@ def read_notes(folder: Path) -> dict[str, FeatureNote]:
     for name, note in notes.items():
         missing = [file for file in (name, note.vocabulary) if file is not None and not (folder / file).is_file()]
         if missing:
-            raise InputError(f"{path} describes {missing[0]}, which is not there; export again, or remove the note.")
+            raise InputError(f"{path} describes {missing[0]}, which is missing; export again, or remove the note.")
         if (note.dtype == "int32") != (note.vocabulary is not None):
             raise InputError(f"{path} is damaged at {name}: int32 values and a vocabulary go together.")
     if len({note.modality for note in notes.values()}) < len(notes):
@@ -74,7 +73,7 @@ def read_notes(folder: Path) -> dict[str, FeatureNote]:
 
 
 def note_of(modality: str, features: Features) -> FeatureNote:
-    """Return what a layout has no room for."""
+    """Return the note of the features of a modality."""
     return FeatureNote(
         modality=modality,
         dtype=cast(Any, features.values.dtype.name),
@@ -85,7 +84,7 @@ def note_of(modality: str, features: Features) -> FeatureNote:
 
 
 def write_notes(folder: Path, notes: Mapping[str, FeatureNote], features: Mapping[str, Features]) -> None:
-    """Write the notes of a folder that is being made, and the vocabularies of its features (by modality)."""
+    """Write notes, and the vocabularies of the features (by modality)."""
     for note in notes.values():
         vocabulary = features[note.modality].vocabulary
         if note.vocabulary is not None and vocabulary is not None:
@@ -96,7 +95,7 @@ def write_notes(folder: Path, notes: Mapping[str, FeatureNote], features: Mappin
 
 
 def noted(values: np.ndarray, present: np.ndarray, note: FeatureNote, folder: Path) -> Features:
-    """The features that a file's values [items, dim] and its note stand for."""
+    """Return the features of a file's values [items, dim] and its note."""
     vocabulary = None if note.vocabulary is None else _read_vocabulary(folder / note.vocabulary)
     return Features(values.astype(note.dtype, copy=False), present, note.encoder, vocabulary)
 

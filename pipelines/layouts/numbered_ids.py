@@ -1,4 +1,4 @@
-"""What the layouts share that number users and items from 0: tables of ids, and a row of features an item."""
+"""Tables of ids and feature files of the layouts that number users and items from 0."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PICTURES = "images"
 
 
 class FeatureFile(NamedTuple):
-    """A feature file and what it holds."""
+    """A feature file and its content."""
 
     path: Path
     modality: str
@@ -35,7 +35,7 @@ class FeatureFile(NamedTuple):
 
 
 def count_numbers(kind: str, ids: Sequence[np.ndarray], at_least: int = 0) -> int:
-    """How many users or items there are: the highest number + 1, unless the numbers have wide gaps.
+    """Return the number of users or items: the highest number + 1, unless the numbers have wide gaps.
 
     Raises:
         InputError: one number is far above the others.
@@ -52,17 +52,17 @@ def count_numbers(kind: str, ids: Sequence[np.ndarray], at_least: int = 0) -> in
 
 
 def numbered(kind: str, count: int) -> pd.DataFrame:
-    """Users (items) whose ids are their numbers: columns ``kind``, int32, and id."""
+    """Return users (items) whose ids are their numbers: columns ``kind``, int32, and id."""
     numbers = np.arange(count, dtype=np.int32)
     return pd.DataFrame({kind: numbers, "id": [str(number) for number in numbers]})
 
 
 def read_ids(path: Path, kind: str, number: str, ids: Sequence[str]) -> pd.DataFrame:
-    """A table of ids, separated by commas or tabs: columns ``kind``, id and, where known, title, text and image.
+    """Read a table of ids, separated by commas or tabs: columns ``kind``, id and, where known, title, text and image.
 
     Args:
-        number: the column with the numbers 0, 1, ..., each once, in any order.
-        ids: possible names of the column with the original ids.
+        number: the column of the numbers 0, 1, ..., each once, in any order.
+        ids: possible names of the column of the original ids.
 
     Raises:
         InputError: the file is not such a table.
@@ -94,14 +94,14 @@ def read_ids(path: Path, kind: str, number: str, ids: Sequence[str]) -> pd.DataF
 
 
 def feature_paths(folder: Path) -> list[Path]:
-    """The feature files of a folder, and the files that say what they are."""
+    """Return the feature files of a folder, and their vocabularies."""
     notes = read_notes(folder)
     vocabularies = [folder / note.vocabulary for note in notes.values() if note.vocabulary is not None]
     return [*sorted(folder.glob(f"*{FEATURES}")), *vocabularies]
 
 
 def read_feature_files(folder: Path, modalities: Mapping[str, str] = MODALITIES) -> list[FeatureFile]:
-    """The features of each ``<kind>_feat.npy``, in the order of ``modalities`` (file -> modality), then by name.
+    """Read the features of each ``<kind>_feat.npy``, in the order of ``modalities`` (file -> modality), then by name.
 
     A row of zeros means that the item has no content, unless a note says otherwise.
 
@@ -141,14 +141,14 @@ def _read_file(path: Path, note: FeatureNote | None) -> Features:
 
 
 def item_details(dataset: PreparedDataset) -> dict[str, Iterable[Any]]:
-    """The columns of the file of items."""
+    """Return the columns of the file of items."""
     items = dataset.items
     known = {file_column: items[column] for column, file_column in DETAILS.items() if column in items}
     return {"item": items["item"], "id": items["id"], **known}
 
 
 def write_feature_files(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
-    """Write ``<kind>_feat.npy`` of each modality, named as the layouts name the usual ones; return file -> note."""
+    """Write ``<kind>_feat.npy`` of each modality, the usual ones under their usual names; return file -> note."""
     known = {modality: name for name, modality in MODALITIES.items()}
     notes = {}
     for modality, features in dataset.features.items():
@@ -161,7 +161,7 @@ def write_feature_files(dataset: PreparedDataset, place: Path) -> dict[str, Feat
 
 
 def _picture_name(image: object) -> str | None:
-    """The file name of a picture that is named as one of the folder ``images``; None for anything else."""
+    """The file name of an image ``images/<file>``; None for anything else."""
     if not isinstance(image, str) or not image.isprintable():
         return None
     folder, _, name = image.partition("/")
@@ -170,14 +170,14 @@ def _picture_name(image: object) -> str | None:
 
 
 def known_image(image: object, folder: Path) -> str | None:
-    """An address, or a picture that is there, as an item may name it; any other path means nothing elsewhere."""
+    """Return an image if it is an address or an existing picture of the folder, else None."""
     name = _picture_name(image)
     known = (folder / PICTURES / name).is_file() if name else "://" in str(image)
     return str(image) if known else None
 
 
 def read_pictures(folder: Path, images: Iterable[object]) -> dict[str, bytes]:
-    """File name -> content of the pictures that came with the items, as ``write_prepared`` takes them.
+    """Return file name -> content of the pictures that came with the items, as ``write_prepared`` takes them.
 
     Raises:
         InputError: one cannot be read.

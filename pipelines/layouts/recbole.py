@@ -45,7 +45,7 @@ _IMAGES = ("image", "image_url", "img_url", "imUrl")
 
 
 def recognises(folder: Path) -> bool:
-    """Whether a folder holds this layout."""
+    """Return whether a folder holds this layout."""
     found = sorted(folder.glob("*.inter"))
     return bool(found) and {USER, ITEM} <= _fields(ColumnFile(found[0])).keys()
 
@@ -65,7 +65,7 @@ def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
         columns |= {f"{TIME}:float": rows["timestamp"] for _ in times}
         write_table(place / f"{name}.{part}.inter", columns, "\t")
     write_table(place / f"{name}.user", {f"{USER}:token": users["id"]}, "\t")
-    # Without a field of that name, what is read as the text of an item is its title and all else it says.
+    # Without a field text, title and all other fields would be read as the text of an item.
     texts = items["text"] if "text" in items else [None] * len(items)
     kinds = {"title": "token_seq", "text": "token_seq", "image": "token"}
     details = {field: kind for field, kind in kinds.items() if field in items or field == "text"}
@@ -107,7 +107,7 @@ def _vectors_as_text(features: Features) -> Iterator[str]:
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """Role -> path: interactions, or train, validation and test; where they are there, items, notes and features.
+    """Return role -> path: interactions, or train, validation and test; users, items, notes, features where they exist.
 
     Raises:
         InputError: the folder does not hold the interactions of one data set.
@@ -142,7 +142,7 @@ def _fields(file: ColumnFile) -> dict[str, tuple[str, str]]:
 
 
 def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) -> RawInteractions:
-    """Read the interactions; ``paths`` are those of :func:`files`. All users and items listed are known, seen or not.
+    """Read the interactions. All users and items of the other files are known, seen or not.
 
     Raises:
         InputError: a file is damaged, lacks a field, or has too many malformed records.
@@ -169,7 +169,7 @@ def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) ->
 
 
 def _listed(path: Path | None, field: str) -> Iterator[str]:
-    """The ids that a file lists; what is wrong with others is for who reads more of it to say."""
+    """The valid ids of a file; others are reported where it is read as a whole."""
     file = None if path is None else ColumnFile(path)
     column, _ = _fields(file).get(field, ("", "")) if file else ("", "")
     if file is None or not column:
@@ -185,9 +185,9 @@ def _union(ids: Sequence[str], more: Iterable[str]) -> list[str]:
 
 
 def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: MalformedRecords) -> pd.DataFrame:
-    """One row an id, in their order: id, title, text and image, each None where it is not known.
+    """Read id, title, text and image of the given items, in their order.
 
-    The text is the field ``text``, as it is, where there is one; else the title and all other fields of token_seq.
+    The text is the field ``text`` if there is one, else the title and all other fields of token_seq.
 
     Raises:
         InputError: the file is damaged, or has too many malformed records.
@@ -218,7 +218,7 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
 
 
 def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[str, Features]:
-    """Modality -> a row of features an id, in their order; an item without them is absent.
+    """Return modality -> features of the given items, in their order; an item without them is absent.
 
     Raises:
         InputError: a file is damaged, or its vectors are of unequal length.

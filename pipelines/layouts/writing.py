@@ -1,4 +1,4 @@
-"""Tables and settings as the layouts write them: delimited text with as few quotes as can be, and plain YAML."""
+"""Tables and settings of the layouts: delimited text with as few quotes as possible, and plain YAML."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def write_table(path: Path, columns: Mapping[str, Iterable[Any]] | pd.DataFrame,
 
 
 def _cell(value: Any, delimiter: str) -> str:
-    """A cell as it is written."""
     if not isinstance(value, str):  # a number, or a text that is not known
         return "" if value is None or value != value else str(value)
     if delimiter in value or any(sign in value for sign in '"\r\n'):

@@ -9,7 +9,7 @@
                             (id int32, token string, count int64)
     images/...              pictures that came with the data, if any
 
-It is the one door between the two packages: nothing else is passed from preparation to training.
+Nothing else is passed from preparation to training.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MODULES = {"read_prepared": "read", "verify_prepared": "read", "write_prepared"
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: a command that reads a manifest alone does not wait for pandas."""
+    """Import on first use, so that a command that reads a manifest alone does not wait for pandas."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'dataset')}"), name)

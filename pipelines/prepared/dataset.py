@@ -1,4 +1,4 @@
-"""A prepared data set in memory, and what makes one valid."""
+"""A prepared data set in memory, and its validation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Features:
     values: float16 or float32 [items, dim], a zero row where an item has no content of this modality; or int32
         [items, tokens] where the content is tokens (ingredients): ids from 1, and 0 as padding.
     present: bool [items], whether an item has content of this modality.
-    encoder: what made the values, as plain JSON values; of tokens, ``vocabulary`` is the number of ids, 0 included.
+    encoder: its identity, as plain JSON values; of tokens, ``vocabulary`` is the number of ids, 0 included.
     vocabulary: of tokens, a table of id (1, 2, ...), token and count; else None.
     """
 
@@ -34,11 +34,11 @@ class Features:
 
     @property
     def holds_tokens(self) -> bool:
-        """Whether the values are ids of tokens, not numbers to compute with."""
+        """Return whether the values are ids of tokens, not numbers to compute with."""
         return self.values.dtype == np.int32
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest states of them: columns, type, number of items with content, and encoder."""
+        """Return their entry in a manifest: columns, type, number of items with content, and encoder."""
         dim, dtype = self.values.shape[1], self.values.dtype.name
         return {"dim": dim, "dtype": dtype, "present": int(self.present.sum()), "encoder": self.encoder}
 
@@ -53,7 +53,7 @@ class PreparedDataset:
     interactions: columns user, item, split (train, validation or test) and, where known, timestamp.
     features: modality name -> Features.
     settings: how it was prepared; sources: raw file -> sha256.
-    steps: what was left after each step of cleaning the interactions: name, users, items, interactions.
+    steps: counts after each step of cleaning the interactions: name, users, items, interactions.
     """
 
     name: str
@@ -74,7 +74,7 @@ class PreparedDataset:
         return len(self.items)
 
     def pairs(self, split: str) -> np.ndarray:
-        """The (user, item) pairs of a split, int64 [n, 2], sorted by user, then item."""
+        """Return the (user, item) pairs of a split, int64 [n, 2], sorted by user, then item."""
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
         rows = self.interactions.loc[self.interactions["split"] == split, ["user", "item"]]
@@ -85,7 +85,7 @@ class PreparedDataset:
         return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
     def counts(self) -> dict[str, int]:
-        """How many users, items and interactions of each split there are."""
+        """Return the numbers of users, items and interactions of each split."""
         splits = self.interactions["split"].value_counts()
         return {
             "users": self.num_users,
@@ -130,7 +130,7 @@ def check_cold_users(interactions: pd.DataFrame, ids: pd.Series) -> None:
 
 
 def first(values: Iterable[Any], limit: int = 5) -> str:
-    """The first few of ``values``, for a sentence."""
+    """Return the first few of ``values``, for a sentence."""
     known = list(values)
     return ", ".join(str(value) for value in known[:limit]) + (", ..." if len(known) > limit else "")
 

@@ -1,4 +1,4 @@
-"""manifest.json: what a prepared folder holds, with the hash of every file."""
+"""manifest.json: the description of a prepared folder, with the hash of every file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ModalityEntry(_Entry):
     dtype: Literal["float16", "float32", "int32"]
     """int32: ids of tokens, ``dim`` of them an item."""
     present: Count
-    """How many items have content of this modality."""
+    """Number of items with content of this modality."""
     encoder: dict[str, Any]
 
 
@@ -56,12 +56,12 @@ class Counts(_Entry):
         return self.train + self.validation + self.test
 
     def sparsity(self, interactions: int) -> float:
-        """The share of the users x items matrix left empty by ``interactions`` pairs."""
+        """Return the share of the users x items matrix left empty by ``interactions`` pairs."""
         return 1 - interactions / max(self.users * self.items, 1)
 
 
 class StepEntry(_Entry):
-    """What was left after one step of cleaning the interactions."""
+    """Counts after one step of cleaning the interactions."""
 
     name: str
     users: Count
@@ -84,12 +84,12 @@ class Manifest(_Entry):
     files: dict[str, FileEntry]
 
     def to_bytes(self) -> bytes:
-        """The text of manifest.json."""
+        """Return the text of manifest.json."""
         return (self.model_dump_json(indent=2) + "\n").encode()
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of manifest.json: it stands for the data set, whole."""
+        """The SHA-256 of manifest.json, which identifies the data set."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @property
@@ -100,12 +100,12 @@ class Manifest(_Entry):
 
 
 def feature_file(modality: str) -> str:
-    """Where the features of a modality lie in a prepared folder."""
+    """Return the path of the features of a modality in a prepared folder."""
     return f"features/{modality}.npz"
 
 
 def vocabulary_file(modality: str) -> str:
-    """Where the vocabulary of a modality of tokens lies in a prepared folder."""
+    """Return the path of the vocabulary of a modality of tokens in a prepared folder."""
     return f"features/{modality}.vocabulary.parquet"
 
 
@@ -148,7 +148,7 @@ def _what_is_wrong(problem: ValidationError) -> str:
 
 
 def _check_inside(path: Path, name: str) -> None:
-    """A file of the manifest must be named by a plain relative path, for it is opened."""
+    """Check that a file of the manifest has a plain relative path, for it is opened."""
     parts = PurePosixPath(name).parts
     plain = name == "/".join(parts) and not name.startswith("/") and "\\" not in name and ":" not in name
     if not parts or not plain or ".." in parts or "\0" in name:

@@ -1,4 +1,4 @@
-"""Parquet tables and feature files, written the same way every time and read with suspicion."""
+"""Parquet tables and feature files: the same data give the same bytes, and damaged or hostile files are refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OPTIONAL: dict[str, dict[str, pa.DataType]] = {
     "vocabulary": {},
 }
 TABLES = ("users", "items", "interactions")
-#: Feature values of at least so many bytes stay in their file, mapped into memory: only what is in use takes room.
+#: Feature values of at least so many bytes are mapped into memory and stay in their file.
 MAPPED_BYTES = 256 * 2**20
 
 
@@ -47,7 +47,7 @@ def write_table(kind: str, table: pd.DataFrame, path: Path) -> None:
 
 
 def read_table(kind: str, path: Path) -> pd.DataFrame:
-    """Read users, items, interactions or a vocabulary (``kind``); columns that the format does not know are left out.
+    """Read users, items, interactions or a vocabulary (``kind``), without unknown columns.
 
     Raises:
         InputError: the file is damaged, a column is missing or of another type, or has empty cells.
@@ -117,7 +117,7 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def _mapped(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
-    """The arrays of an npz that are large and not compressed, mapped where they lie in it."""
+    """The large, uncompressed arrays of an npz, mapped where they lie in it."""
     arrays: dict[str, np.ndarray] = {}
     for entry in archive.infolist():
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size < MAPPED_BYTES:
@@ -135,7 +135,7 @@ def _mapped(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
 
 
 def array_problem(problem: Exception) -> str:
-    """Why NumPy could not read an array file."""
+    """Return the reason why NumPy could not read an array file."""
     text = str(problem)
     if "Object arrays" in text:
         return "it holds pickled Python objects, which are never loaded; expected plain numbers"

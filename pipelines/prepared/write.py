@@ -25,7 +25,7 @@ _OURS = {MANIFEST, "features", "images", *(f"{table}.parquet" for table in TABLE
 
 
 def write_prepared(dataset: PreparedDataset, folder: Path, *, images: Mapping[str, bytes] | None = None) -> Manifest:
-    """Validate ``dataset`` and write it to ``folder``, in the place of an earlier preparation.
+    """Validate ``dataset`` and write it to ``folder``, replacing an earlier preparation.
 
     Args:
         images: file name -> content, written under ``images/``, as items name them (``images/<file name>``).
@@ -55,10 +55,10 @@ def write_prepared(dataset: PreparedDataset, folder: Path, *, images: Mapping[st
 
 
 def check_ours(folder: Path) -> None:
-    """Never take away what no preparation wrote.
+    """Refuse to replace a folder that holds anything but a prepared data set.
 
     Raises:
-        InputError: the folder holds other files.
+        InputError: it does.
     """
     if not folder.exists():
         return
@@ -66,7 +66,7 @@ def check_ours(folder: Path) -> None:
     others = held if MANIFEST not in held else [name for name in held if name not in _OURS]
     if others:
         raise InputError(
-            f"{folder} holds what is no part of a prepared data set ({first(others, 3)}) and would be lost; "
+            f"{folder} holds files that are no part of a prepared data set ({first(others, 3)}) and would be lost; "
             "remove it, or choose another name or --data-dir."
         )
 

@@ -1,4 +1,4 @@
-"""Where data sets come from: a class of one file and a line here for each; see docs/adding-a-dataset.md."""
+"""Sources of data sets, each a class of one file and a line here; see docs/adding-a-dataset.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Amazon product data: the releases of 2014, 2018 and 2023, told apart by what their records hold.
+"""The Amazon product data: the releases of 2014, 2018 and 2023, told apart by the keys of their records.
 
     release  reviews (a record a line)             metadata (a record a line)
     2014     JSON: reviewerID, asin,               Python literal: asin, title, brand, categories (lists of
@@ -52,7 +52,7 @@ class Amazon(RawSource):
     """Reviews, metadata and published image features of one category."""
 
     def files(self, reporter: Reporter) -> Mapping[str, Path]:
-        """Of the files that datasets.toml lists, those that the features need."""
+        """Return the files of datasets.toml that the features need."""
         recipe = self.recipe
         published = any(feature.encoder == "published" for feature in recipe.features.values())
         wanted = ["reviews", *(["metadata"] if recipe.features else []), *(["image-features"] if published else [])]
@@ -81,7 +81,7 @@ class Amazon(RawSource):
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Read title, text (title, brand, categories and description) and address of the picture from the metadata.
 
-        No more than the wanted items is held. Malformed lines of other items are not looked at more than needed.
+        No more than the wanted items is held in memory.
 
         Raises:
             InputError: the file is damaged, has too many malformed lines, or holds none of the items.
@@ -132,7 +132,7 @@ def _review(record: dict[str, Any], keys: _ReviewKeys | None) -> tuple[str, str,
 def _records(
     path: Path, malformed: MalformedRecords, wanted: Collection[bytes] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The records of a file with their line numbers, but for lines that can be seen not to be of a ``wanted`` item.
+    """The records of a file with their line numbers, skipping most lines of items that are not ``wanted``.
 
     Raises:
         InputError: the file is damaged, or, at its end, too many lines were malformed.

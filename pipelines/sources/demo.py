@@ -88,7 +88,7 @@ class Demo:
 
 @dataclass(frozen=True)
 class Shop:
-    """What the generator makes: raw data, before any encoder.
+    """The generated raw data, before any encoder.
 
     items: item, id, title, image (a path ``images/<file>``); interactions: user, item, split.
     pictures: file name -> PNG; attributes: the planted ones, int [items] each.
@@ -203,7 +203,7 @@ def _purchases(attributes: dict[str, np.ndarray], num_users: int, rng: np.random
 
 
 def _likes(crowd: np.ndarray, values: int, liked: int, rng: np.random.Generator) -> np.ndarray:
-    """Which values of one attribute each user likes, bool [users, values].
+    """The values of an attribute that each user likes, bool [users, values].
 
     Some users follow their crowd, which collaborative filtering can learn; the others have their own taste.
     """

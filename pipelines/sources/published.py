@@ -1,4 +1,4 @@
-"""Data sets that are processed already: a folder or zip in one of the layouts, given as `--from`."""
+"""Processed data sets: a folder or zip in one of the layouts, given as `--from`."""
 
 from __future__ import annotations
 

@@ -339,7 +339,7 @@ def test_export_and_import_lose_nothing(cli: Cli, tmp_path: Path, category: dict
         np.testing.assert_array_equal(features.values, after.features[name].values)
         np.testing.assert_array_equal(features.present, after.features[name].present)
     refused = cli("export", "toys", "--format", layout, "--out", "out")
-    assert refused.code == 1 and "is there already" in refused.words
+    assert refused.code == 1 and "already exists" in refused.words
     assert cli("export", "toys", "--format", "mmrek").code == 2
 
 

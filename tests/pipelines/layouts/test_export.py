@@ -230,7 +230,7 @@ def test_what_cannot_be_exported(prepared: Path, tmp_path: Path) -> None:
         export(prepared, "recbol", tmp_path / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("precious")
-    with pytest.raises(InputError, match="there already, with something in it"):
+    with pytest.raises(InputError, match="already exists and is not an empty folder"):
         export(prepared, "mmrec", tmp_path / "full")
     with pytest.raises(InputError, match="There is no prepared data set"):
         export(tmp_path / "none", "mmrec", tmp_path / "out")
