@@ -29,6 +29,7 @@ class MMSSLSettings(GraphSettings, AdversarySettings):
     """MMSSL. Modality graphs learnt against a discriminator, and a contrast across modalities (Eq.: its paper's)."""
 
     paper = "Wei et al., WWW 2023"
+    uses_content = True
 
     model: Literal["mmssl"] = "mmssl"
     variant: Variant = Field(

@@ -30,7 +30,9 @@ class TrainSettings(BaseModel):
 
     #: Authors, venue and year of the model's paper, such as ``He et al., SIGIR 2020``.
     paper: ClassVar[str | None] = None
-    #: True if the model needs item features.
+    #: True if the model uses item features where there are any.
+    uses_content: ClassVar[bool] = False
+    #: True if the model cannot do without item features.
     needs_content: ClassVar[bool] = False
     #: Ranges that `mmssl tune` searches where ``presets/ranges`` has no file for the model, as such a file has them.
     ranges: ClassVar[Mapping[str, Any]] = {

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mmssl_cli.evaluation.ranking import ranked_lists
+from mmssl_cli.evaluation.ranking import ranked_blocks
 from mmssl_cli.sparse.csr import CSR
 
 #: The long tail: this share of all items, those of the lowest training degrees.
@@ -44,7 +44,7 @@ def evaluate_items(users: Tensor, items: Tensor, train: CSR, test: CSR, ks: Sequ
     }
     for k in sorted(set(ks)):
         columns[f"hits@{k}"] = columns[f"recommended@{k}"] = torch.zeros_like(columns["relevant"])
-    for ids, topk in ranked_lists(users, items, user_ids, max(ks), train):
+    for ids, topk, _ in ranked_blocks(users, items, user_ids, max(ks), train):
         for name, counts in item_counts(topk, test.select(ids), len(items), ks).items():
             columns[name] = columns[name] + counts
     return pd.DataFrame({name: counts.cpu().numpy().astype(np.int32) for name, counts in columns.items()})

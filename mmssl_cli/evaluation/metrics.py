@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mmssl_cli.evaluation.ranking import ranked_lists
+from mmssl_cli.evaluation.ranking import ranked_blocks
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import InputError
 
@@ -105,7 +105,7 @@ def evaluate(
     if not len(user_ids):
         raise InputError("No user has an item in the split to evaluate; expected at least one interaction in it.")
     tables, degrees = [], train.degrees()
-    for ids, topk in ranked_lists(users, items, user_ids, max(ks), train):
+    for ids, topk, _ in ranked_blocks(users, items, user_ids, max(ks), train):
         columns = {"user": ids, "train_degree": degrees[ids]}
         counted = {name: values.cpu().numpy().astype(np.int32) for name, values in columns.items()}
         tables.append(pd.DataFrame({**counted, **per_user_metrics(topk, relevant.select(ids), ks)}))

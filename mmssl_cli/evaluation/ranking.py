@@ -53,18 +53,8 @@ def rank_topk(
         UsageError: ``k`` is below 1 or above the number of items.
         UnrankableError: an embedding is not finite, or so large that scores overflow.
     """
-    blocks = [best for best, _ in ranked_blocks(users, items, user_ids, k, masked, block_size)]
+    blocks = [best for _, best, _ in ranked_blocks(users, items, user_ids, k, masked, block_size)]
     return torch.cat(blocks) if blocks else user_ids.new_empty((0, k))
-
-
-def ranked_lists(
-    users: Tensor, items: Tensor, user_ids: Tensor, k: int, masked: CSR | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield blocks of ``rank_topk``: the users, int64 [b], and their items [b, k]."""
-    start = 0
-    for best, _ in ranked_blocks(users, items, user_ids, k, masked):
-        yield user_ids[start : start + len(best)], best
-        start += len(best)
 
 
 def ranked_blocks(
@@ -74,8 +64,8 @@ def ranked_blocks(
     k: int,
     masked: CSR | None = None,
     block_size: int | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield blocks of ``rank_topk``: items [b, k] and their scores [b, k] (-inf beside -1)."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield blocks of ``rank_topk``: users, int64 [b], their items [b, k] and the scores [b, k] (-inf beside -1)."""
     num_items = len(items)
     if not 1 <= k <= num_items:
         raise UsageError(f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}.")
@@ -87,7 +77,7 @@ def ranked_blocks(
         scores = users[ids] @ transposed
         if masked is not None:
             _strike_out(scores, masked.select(ids))
-        yield _topk_lowest_index_first(scores, k)
+        yield ids, *_topk_lowest_index_first(scores, k)
 
 
 def _as_scorable(embeddings: Tensor) -> Tensor:

@@ -26,7 +26,6 @@ class BM3(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: BM3Settings) -> None:
         super().__init__(data, settings)
-        self.num_modalities = len(data.features)
         self.content = ContentProjections(data, settings.embedding_dim)
         self.predictor = nn.Linear(settings.embedding_dim, settings.embedding_dim)
         nn.init.xavier_uniform_(self.predictor.weight)

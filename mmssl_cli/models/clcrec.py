@@ -27,7 +27,6 @@ class CLCRec(EmbeddingRecommender):
 
     def __init__(self, data: InteractionData, settings: CLCRecSettings) -> None:
         super().__init__(data, settings)
-        self.num_modalities = len(data.features)
         self.content = joined_content(data)
         self.present = torch.stack(list(data.present.values())).any(dim=0)
         trained = torch.bincount(data.train.indices, minlength=data.num_items) > 0

@@ -28,7 +28,6 @@ class GRCN(EmbeddingRecommender):
 
     def __init__(self, data: InteractionData, settings: GRCNSettings) -> None:
         super().__init__(data, settings)
-        self.num_modalities = len(data.features)
         self.edges = EdgeGraph.from_csr(data.train, data.num_items)
         #: True where the item of an edge has content, bool [n] for each modality.
         self.known = {name: present[self.edges.items] for name, present in data.present.items()}
@@ -39,8 +38,8 @@ class GRCN(EmbeddingRecommender):
         self.content = ContentProjections(data, dim)
         self.prototypes = nn.ParameterDict({name: embedding(data.num_users, dim) for name in data.features})
         if settings.integration == "confidence":
-            self.user_confidence = nn.Parameter(torch.ones(data.num_users, self.num_modalities))
-            self.item_confidence = nn.Parameter(torch.ones(data.num_items, self.num_modalities))
+            self.user_confidence = nn.Parameter(torch.ones(data.num_users, len(data.features)))
+            self.item_confidence = nn.Parameter(torch.ones(data.num_items, len(data.features)))
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Ids propagated over the refined graph, with content as ``fusion`` has it: (1 + modalities) d columns or d."""

@@ -25,10 +25,9 @@ class LightGCNM(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: LightGCNMSettings) -> None:
         super().__init__(data, settings)
-        self.num_modalities = len(data.features)
         self.content = ContentProjections(data, settings.embedding_dim)
         if settings.content_join == "concat":
-            self.content_users = embedding(data.num_users, self.num_modalities * settings.embedding_dim)
+            self.content_users = embedding(data.num_users, len(data.features) * settings.embedding_dim)
 
     def layer0(self) -> tuple[Tensor, Tensor]:
         """Return the embeddings of layer 0 without the content."""

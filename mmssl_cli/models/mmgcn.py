@@ -28,7 +28,6 @@ class MMGCN(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: MMGCNSettings) -> None:
         super().__init__(data, settings)
-        self.num_modalities = len(data.features)
         dim = settings.embedding_dim
         self.content = ContentProjections(data, dim)
         self.preferences = nn.ParameterDict({name: embedding(data.num_users, dim) for name in data.features})

@@ -26,7 +26,6 @@ class VBPR(EmbeddingRecommender):
 
     def __init__(self, data: InteractionData, settings: VBPRSettings) -> None:
         super().__init__(data, settings)
-        self.num_modalities = len(data.features)
         self.content = joined_content(data)
         if settings.feature_weight is not None:
             self.content = settings.feature_weight * normalize(self.content, dim=1)

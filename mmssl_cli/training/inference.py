@@ -49,7 +49,7 @@ def evaluate_run(
         "model": settings.model,
         "variant": getattr(settings, "variant", None),
         "dataset": settings.dataset,
-        "modalities": modalities_of(model, data),
+        "modalities": modalities_of(settings, data),
         "split": split,
         "users": len(per_user),
         "metrics": means,
@@ -106,12 +106,9 @@ class Ranker:
 
     def blocks(self, rows: Sequence[int], top: int) -> Iterator[tuple[Any, Any, Any]]:
         """A block of users at a time: their rows [b], their items [b, top] and the scores, in NumPy."""
-        start = 0
         wanted = torch.from_numpy(np.array(rows, dtype=np.int64)).to(self.items.device)
-        for items, scores in ranked_blocks(self.users, self.items, wanted, top, self.train):
-            block = wanted[start : start + len(items)]
-            start += len(items)
-            yield block.cpu().numpy(), items.cpu().numpy(), scores.cpu().numpy()
+        for users, items, scores in ranked_blocks(self.users, self.items, wanted, top, self.train):
+            yield users.cpu().numpy(), items.cpu().numpy(), scores.cpu().numpy()
 
     def answers(self, rows: Sequence[int], top: int) -> Iterator[dict[str, Any]]:
         """Plain values for each user: id, and the items with id, score and, where known, title."""

@@ -81,8 +81,6 @@ def load_weights(run: RunFolder, model: Recommender) -> None:
         ) from problem
 
 
-def modalities_of(model: Recommender, data: InteractionData) -> list[str] | None:
+def modalities_of(settings: TrainSettings, data: InteractionData) -> list[str] | None:
     """Return the modalities that a model uses; None for a model without support for modalities."""
-    settings = getattr(model, "settings", None)
-    knows = hasattr(model, "num_modalities") or getattr(settings, "needs_content", False)
-    return list(data.features) if knows else None
+    return list(data.features) if settings.uses_content or settings.needs_content else None

@@ -142,5 +142,5 @@ class AdversarialSelfAugmentation(nn.Module):
 
 
 def thin_factors(users: Tensor, pairs: list[Factors]) -> list[Factors]:
-    """Row-normalised factors of the rows of ``users`` (int64 [B]): from [U, d], [I, d] to [B, d], [I, d]."""
+    """Eq. 3: factors ([B, d], [I, d]) of the rows of cosines of ``users`` (int64 [B]), from pairs ([U, d], [I, d])."""
     return [(normalize(u[users], dim=1), normalize(i, dim=1)) for u, i in pairs]

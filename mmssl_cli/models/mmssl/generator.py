@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from mmssl_cli.data.graph import BipartiteGraph, cosine_topk
 from mmssl_cli.data.interactions import InteractionData
@@ -47,8 +46,3 @@ class RelationGenerator(nn.Module):
         found = [cosine_topk(users, items, k) for users, items in self()]
         self.train(training)
         return torch.stack(found)
-
-
-def relation_rows(users: Tensor, items: Tensor) -> Tensor:
-    """Eq. 3: the generated rows of some users, cosines [n, I], from f_u [n, d] and f_i [I, d]."""
-    return normalize(users, dim=1) @ normalize(items, dim=1).T

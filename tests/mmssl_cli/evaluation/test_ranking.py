@@ -71,8 +71,8 @@ def test_blocks_carry_the_scores_of_their_items() -> None:
 
     blocks = list(ranked_blocks(users, items, torch.arange(5), 3, masked, block_size=2))
 
-    assert [len(best) for best, _ in blocks] == [2, 2, 1]
-    best, scores = blocks[0]
+    assert [ids.tolist() for ids, _, _ in blocks] == [[0, 1], [2, 3], [4]]
+    _, best, scores = blocks[0]
     assert best[0, 2] == -1
     assert scores[0, 2] == -torch.inf
     expected = (users[:2] @ items.T).gather(1, best.clamp(min=0))
@@ -84,7 +84,7 @@ def test_the_block_follows_from_the_number_of_items(monkeypatch: pytest.MonkeyPa
     users, items = torch.randn(10, 2), torch.randn(8, 2)
     monkeypatch.setattr(ranking, "BLOCK_BYTES", 4 * 8 * 4)  # four rows of eight float32
 
-    assert [len(best) for best, _ in ranked_blocks(users, items, torch.arange(10), 2)] == [4, 4, 2]
+    assert [len(best) for _, best, _ in ranked_blocks(users, items, torch.arange(10), 2)] == [4, 4, 2]
 
 
 def test_half_precision_embeddings_are_scored_in_single_precision() -> None:

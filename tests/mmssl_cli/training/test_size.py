@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -336,15 +337,14 @@ def test_commands_write_what_they_rank_block_by_block_or_nothing(
     # A product of fewer rows may round otherwise, in the last digit.
     pd.testing.assert_frame_equal(by_groups.read().to_pandas(), pd.read_parquet(trained / "at_once.parquet"))
 
-    whole = ranking.ranked_blocks
+    whole, blocks = ranking._topk_lowest_index_first, itertools.count()
 
-    def cut_off(*arguments: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        for number, block in enumerate(whole(*arguments)):
-            if number == 3:
-                raise OSError(28, "No space left on device")
-            yield block
+    def cut_off(*arguments: Any) -> tuple[Tensor, Tensor]:
+        if next(blocks) == 3:
+            raise OSError(28, "No space left on device")
+        return whole(*arguments)
 
-    monkeypatch.setattr(ranking, "ranked_blocks", cut_off)
+    monkeypatch.setattr(ranking, "_topk_lowest_index_first", cut_off)
     before = sorted(trained.iterdir())
     answer = cli(*command, "--out", "by_groups.parquet")
     assert answer.code == 1 and "Cannot write by_groups.parquet: the disk is full" in answer.words
