@@ -28,12 +28,15 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SINGLE_BYTE = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r"]
+_LATIN = ["cp1252", "cp1250", "cp1254"]
+_OTHER_SCRIPTS = ["cp1251", "cp1253", "cp1255", "cp1256", "koi8_r"]
 _MULTI_BYTE = ["shift_jis", "euc_jp", "gb18030", "big5", "cp949"]
 _SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _FOREIGN = re.compile(rb"[\x80-\xff]")
 _FOREIGN_RUN = re.compile(rb"[\x80-\xff]+")
 _LONG = 3
+_CHAOS = 0.8
+"""Of what charset-normalizer calls chaos, more than its default: accents in every word are no reason to give up."""
 _SAMPLE = 2**16
 _EVIDENCE = 3
 """Bytes beyond ASCII from which an encoding can be told."""
@@ -157,12 +160,12 @@ def _likeliest(block: bytes) -> str | None:
     if len(sample) > _SAMPLE:
         sample = sample[: sample.rfind(b"\n", 0, _SAMPLE)] or sample[:_SAMPLE]
     runs = _FOREIGN_RUN.findall(sample)
-    # In western text, such bytes stand alone between ASCII letters.
-    multi_byte = _MULTI_BYTE if len(b"".join(runs)) >= _LONG * len(runs) else []
-    matches = from_bytes(sample, cp_isolation=[*_SINGLE_BYTE, *multi_byte])
+    # In Latin script, such bytes stand alone between ASCII letters.
+    others = [*_OTHER_SCRIPTS, *_MULTI_BYTE] if len(b"".join(runs)) >= _LONG * len(runs) else []
+    matches = from_bytes(sample, threshold=_CHAOS, cp_isolation=[*_LATIN, *others])
     best = matches.best()
     if best is None:
         return None
     equal = [match for match in matches if (match.chaos, match.coherence) == (best.chaos, best.coherence)]
     names = {name for match in equal for name in match.could_be_from_charset}
-    return _SINGLE_BYTE[0] if _SINGLE_BYTE[0] in names else best.encoding
+    return _LATIN[0] if _LATIN[0] in names else best.encoding
