@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic_core import ErrorDetails
 from pipelines.entries import DatasetEntry, Entry, FeatureEntry, FileEntry, PaperNumbers, TableOptions
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.files import read_problem
+from pipelines.io.parsing import parse_toml
 from pipelines.prepared.dataset import check_name
 from pipelines.prepared.manifest import MANIFEST
 from pipelines.sources import SOURCES
@@ -69,7 +69,7 @@ def load_catalog() -> Catalog:
 
 def _read(path: Path) -> tuple[dict[str, DatasetEntry], str]:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(path.read_bytes())
     except OSError as problem:
         raise read_problem(path, problem) from problem
     except ValueError as problem:

@@ -21,6 +21,7 @@ from pipelines.prepared.read import check_files
 from pipelines.prepared.write import check_ours, write_prepared
 from pipelines.recipe import PrepOptions
 from pipelines.sources import load_source
+from pipelines.sources.published import unpacked_removed_on_refusal
 from pipelines.version import created_by
 
 WORK = ".prep"
@@ -60,7 +61,7 @@ def prepare(
     folder, work = data_dir / name, WorkFolder(data_dir / WORK / name, reporter)
     entry = _find_entry(name, options, folder.exists())
     check_ours(folder)
-    with _alone(data_dir, name):
+    with _alone(data_dir, name), unpacked_removed_on_refusal(work):
         remove_leftovers(folder)
         if force:
             work.forget()

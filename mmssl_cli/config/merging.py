@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from mmssl_cli.config.registry import SETTINGS, settings_class
 from mmssl_cli.config.train import RESUMABLE, TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
+from pipelines.io import parsing
 
 #: A folder of settings for each data set, and ``ranges`` with what `mmssl tune` searches.
 SHIPPED = Path(__file__).parents[1] / "presets"
@@ -28,10 +28,10 @@ def parse_toml(path: Path, absent: str) -> dict[str, Any]:
         InputError: the file is missing, cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parsing.parse_toml(path.read_bytes())
     except FileNotFoundError as problem:
         raise InputError(absent) from problem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except ValueError as problem:
         raise InputError(f"{path} is not valid TOML ({problem}); correct it or leave it out.") from problem
     except OSError as problem:
         raise InputError(f"Cannot read {path}: {problem.strerror}.") from problem

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from mmssl_cli.reporting import html, latex, markdown, style, tabular
 from mmssl_cli.reporting.document import Plot, Report, Section, Table
 from mmssl_cli.text import dashed
 from pipelines.io.files import write_bytes, write_json, write_problem
+from pipelines.io.parsing import parse_json
 
 #: File beside a report that lists the files it wrote, so that the next report can remove those it does not write.
 LIST = "files.json"
@@ -68,8 +68,8 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 def _listed(path: Path) -> set[str]:
     """Files listed by an earlier report; none if there is no list or it is damaged."""
     try:
-        names = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        names = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return set()
     return set(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else set()
 

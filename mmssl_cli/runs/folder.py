@@ -18,7 +18,6 @@ import io
 import json
 import os
 import re
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -34,6 +33,7 @@ from mmssl_cli.runs.tables import parse_table, write_table
 from pipelines.errors import InputError, UsageError
 from pipelines.io.files import read_problem, write_bytes, write_json, write_problem
 from pipelines.io.locks import held, is_held
+from pipelines.io.parsing import parse_json, parse_toml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +130,7 @@ class RunFolder:
         """Read config.toml: the settings, keys with underscores and not yet validated, and the provenance table."""
         with self._reading(CONFIG) as path:
             try:
-                raw = tomllib.loads(path.read_text(encoding="utf-8"))
+                raw = parse_toml(path.read_bytes())
             except ValueError as problem:  # of TOML or of UTF-8
                 raise InputError(f"{path} is damaged: not valid TOML ({problem}).") from problem
         provenance = raw.pop("provenance", {})
@@ -190,7 +190,7 @@ class RunFolder:
                 fault = problem.errors()[0]
                 where = " ".join(repr(part) for part in fault["loc"]) or "content"
                 raise InputError(f"{path} is damaged: its {where} is missing or not what it should be.") from problem
-            result: dict[str, Any] = json.loads(data)
+            result: dict[str, Any] = parse_json(data)
             return result
 
     def save_model(self, state_dict: Mapping[str, Tensor]) -> None:

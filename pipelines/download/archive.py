@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import struct
 import zipfile
@@ -14,6 +15,7 @@ from pipelines.io.files import atomic_folder
 
 MOST_FILES = 10_000
 MOST_BYTES = 8 * 2**30
+MOST_LEVELS = 32
 _CHUNK = 2**20
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
 _ENCRYPTED = 0x1
@@ -49,8 +51,14 @@ def extract_zip(archive: Path, folder: Path, *, most_files: int = MOST_FILES, mo
         if len(entries) > most_files:
             raise InputError(f"{archive} has {len(entries):,} entries; at most {most_files:,} are unpacked.")
         size = sum(entry.file_size for entry in entries)
+        free = shutil.disk_usage(place).free
         if size > most_bytes:
             raise InputError(f"{archive} unpacks to {size:,} bytes; at most {most_bytes:,} are unpacked.")
+        if size > free:
+            raise InputError(
+                f"{archive} unpacks to {size:,} bytes and the disk of {folder.parent} has room for {free:,}; free some "
+                "space and run the command again."
+            )
         for entry in entries:
             _extract(archive, opened, entry, place)
     return folder
@@ -102,6 +110,8 @@ def _parts(archive: Path, entry: zipfile.ZipInfo) -> list[str]:
             f"{archive} holds an entry of the name {entry.filename[:100]!r}, which is not a plain path inside it; "
             "nothing was unpacked."
         )
+    if len(parts) > MOST_LEVELS:
+        raise InputError(f"{archive} nests {len(parts) - 1:,} folders; at most {MOST_LEVELS} are made.")
     return parts
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,6 +15,7 @@ from pipelines.errors import InputError
 from pipelines.features.chunks import Encoded
 from pipelines.features.device import NetworkEncoder
 from pipelines.io.files import sha256_of
+from pipelines.io.parsing import parse_json
 from pipelines.recipe import DEFAULT_ENCODERS
 
 _READ = ("*.json", "*.txt", "*.model", "*.safetensors")
@@ -195,7 +195,7 @@ def _check_safe(folder: Path) -> None:
 def _types(path: Path) -> list[Any]:
     """The class names in modules.json (a list of modules) or router_config.json (``types``: key -> class)."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         if isinstance(content, dict):
             return list(dict(content["types"]).values())
         return [module["type"] for module in content]

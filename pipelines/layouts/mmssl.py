@@ -26,6 +26,7 @@ from pipelines.build import Plan, Request
 from pipelines.entries import MODALITIES, ColdUsers
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem, sha256_of
+from pipelines.io.parsing import parse_json
 from pipelines.io.raw import MalformedRecords
 from pipelines.layouts.notes import NOTES_FILE, FeatureNote
 from pipelines.layouts.numbered_ids import (
@@ -190,10 +191,10 @@ def read_pairs(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
 def _read_json(path: Path) -> list[tuple[str, Any]]:
     """The keys and values of an object; a key may come twice."""
     try:
-        pairs = json.loads(path.read_bytes(), object_pairs_hook=tuple)
+        pairs = parse_json(path.read_bytes(), object_pairs_hook=tuple)
     except OSError as problem:
         raise read_problem(path, problem) from problem
-    except (ValueError, RecursionError) as problem:
+    except ValueError as problem:
         raise InputError(f"{path} is truncated or not JSON ({problem}).") from problem
     if not isinstance(pairs, tuple):
         raise InputError(f"{path} holds {json.dumps(pairs)[:40]}; expected an object: user -> list of items.")

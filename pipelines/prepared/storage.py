@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import InputError
+from pipelines.io.parsing import parse_json
 from pipelines.prepared.dataset import Features
 
 _REQUIRED: dict[str, dict[str, pa.DataType]] = {
@@ -92,8 +93,8 @@ def read_features(path: Path) -> Features:
     """
     arrays = _read_npz(path, ("values", "present", "encoder"))
     try:
-        encoder = json.loads(str(arrays["encoder"]))
-    except (ValueError, RecursionError) as problem:
+        encoder = parse_json(str(arrays["encoder"]))
+    except ValueError as problem:
         raise InputError(f"{path} does not say in JSON what encoded it.") from problem
     if not isinstance(encoder, dict):
         raise InputError(f"{path} does not say in JSON what encoded it: expected an object.")

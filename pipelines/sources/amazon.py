@@ -13,7 +13,6 @@ Files may be packed with gzip. All of them are streamed; anything but the item's
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
 from pipelines.interactions import collect
 from pipelines.io.literals import parse_literal
+from pipelines.io.parsing import parse_json
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id, read_lines
 from pipelines.io.reporter import Reporter
 
@@ -160,9 +160,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         record = parse_literal(text)
     else:
         try:
-            record = json.loads(text)
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
+            record = parse_json(text)
         except ValueError as problem:
             raise ValueError(f"it is not JSON: {problem}") from None
     if not isinstance(record, dict):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +13,8 @@ from pipelines.download.archive import extract_zip
 from pipelines.errors import InputError, UsageError
 from pipelines.io.step_cache import WorkFolder
 from pipelines.layouts import LAYOUTS, load_layout
+
+_UNPACKED = "unpacked-"
 
 
 class Published:
@@ -34,6 +39,17 @@ def layout_of(folder: Path) -> str | None:
     return next((name for name in LAYOUTS if load_layout(name).recognises(folder)), None)
 
 
+@contextmanager
+def unpacked_removed_on_refusal(work: WorkFolder) -> Iterator[None]:
+    """Remove what was unpacked into the work folder if a ``with`` block refuses its contents."""
+    try:
+        yield
+    except InputError:
+        for folder in work.path.glob(f"{_UNPACKED}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def unpacked(place: Path, work: WorkFolder) -> Path:
     """Return the folder that ``place`` is, or that a zip holds; a zip is unpacked into the work folder, once.
 
@@ -42,7 +58,7 @@ def unpacked(place: Path, work: WorkFolder) -> Path:
     """
     if place.is_dir() or not place.exists():
         return place
-    folder = work.path / f"unpacked-{work.sha256(place)[:16]}"
+    folder = work.path / f"{_UNPACKED}{work.sha256(place)[:16]}"
     if not folder.is_dir():
         work.reporter.line(f"Unpacking {place}")
         extract_zip(place, folder)

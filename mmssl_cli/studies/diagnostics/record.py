@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from mmssl_cli.runs.folder import MODEL, RunFolder
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem, sha256_of, write_json
+from pipelines.io.parsing import parse_json
 
 ANALYSIS = "analysis.json"
 #: Source of a transferability: the trained model, the same model before training, or random directions.
@@ -140,13 +140,13 @@ def read_analysis(run: RunFolder) -> Analysis | None:
     path = run.path / ANALYSIS
     again = f"`mmssl analyze {run.id}` makes it again"
     try:
-        found = Analysis.model_validate(json.loads(path.read_bytes()))
+        found = Analysis.model_validate(parse_json(path.read_bytes()))
         digest = sha256_of(run.path / MODEL)
     except FileNotFoundError:
         return None
     except OSError as problem:
         raise read_problem(path, problem) from problem
-    except (ValueError, RecursionError, ValidationError) as problem:
+    except ValueError as problem:
         raise InputError(f"{path} is damaged or of another version; {again}.") from problem
     if found.model_sha256 != digest:
         raise InputError(f"{path} is about other weights than the run has now; {again}.")

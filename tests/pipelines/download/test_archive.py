@@ -7,6 +7,7 @@ import stat
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +50,16 @@ def refused(place: Path, content: bytes, sentence: str, **limits: int) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_thousand_nested_folders_are_refused(place: Path) -> None:
+    refused(place, packed({"a/" * 1000 + "b": b"1"}), "nests 1,000 folders; at most 32")
+
+
+def test_what_has_no_room_is_refused_before_anything_is_unpacked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = SimpleNamespace(free=3)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: full)
+    refused(place, packed({"a": b"1234"}), "unpacks to 4 bytes and the disk of .* has room for 3")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
