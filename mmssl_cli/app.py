@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from mmssl_cli import __version__
 from mmssl_cli.commands.options import accepts_verbosity
 from mmssl_cli.console.errors import explain
+from mmssl_cli.console.lines import printable
 from mmssl_cli.console.verbosity import Verbosity, choose_verbosity, verbosity
 
 # name -> (module and function, summary for `mmssl --help`)
@@ -108,13 +109,13 @@ def _fail(problem: Exception) -> NoReturn:
     if verbosity() is Verbosity.VERBOSE and not isinstance(problem, typer.TyperException):
         import traceback
 
-        traceback.print_exception(problem)
+        print(printable("".join(traceback.format_exception(problem)), keep="\n"), end="", file=sys.stderr)
     sentence, code = explain(problem)
     if sentence:
         from rich.console import Console
         from rich.text import Text
 
-        line = Text.assemble(("Error: ", "bold red"), sentence)
+        line = Text.assemble(("Error: ", "bold red"), printable(sentence))
         Console(stderr=True, soft_wrap=True, highlight=False).print(line)
     sys.exit(code)
 

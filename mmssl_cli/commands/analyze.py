@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from mmssl_cli.commands.options import (
     chosen_dataset,
     place_flags,
 )
+from mmssl_cli.console.lines import warn
 from mmssl_cli.console.sections import present_section
 from mmssl_cli.console.verbosity import Verbosity, verbosity
 from mmssl_cli.runs.folder import RunFolder
@@ -129,4 +129,4 @@ def _known_cost(folder: RunFolder) -> Cost | None:
 
 def _say(text: str) -> None:
     if verbosity() is not Verbosity.QUIET:
-        print(text, file=sys.stderr)
+        warn(text)

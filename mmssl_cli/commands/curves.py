@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +17,7 @@ from mmssl_cli.commands.options import (
     chosen_dataset,
     place_flags,
 )
+from mmssl_cli.console.lines import warn
 from mmssl_cli.console.sections import present_section
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.runs.results import finished_runs
@@ -74,7 +74,7 @@ def curves(
         name = chosen_dataset(dataset, data_dir)
         found, problems = finished_runs(runs_dir, name)
         for problem in problems:
-            print(problem, file=sys.stderr)
+            warn(problem)
         if not found:
             command = f"mmssl train --dataset {name}{place_flags(data_dir, runs_dir)}"
             raise UsageError(f"There is no finished run on {name} to draw in {runs_dir}; `{command}` makes one.")

@@ -40,15 +40,14 @@ def datasets(
         return
     from rich.console import Console
 
+    from mmssl_cli.console.lines import say
+    from mmssl_cli.console.tables import show
+
     console = Console(highlight=False)
-    table = _table(records)
-    # Numbers are never cut: a pipe has no width, and a narrow terminal breaks the lines.
-    unbounded = console.options.update(width=10_000)
-    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
-    console.print(table)
+    show(_table(records))
     for record in records:
         if record["reason"]:
-            console.print(f"{record['name']} is damaged: {record['reason']}", markup=False, soft_wrap=True)
+            say(f"{record['name']} is damaged: {record['reason']}")
     console.print(CAPTION, style="dim", soft_wrap=not console.is_terminal)
 
 

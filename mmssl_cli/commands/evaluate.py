@@ -17,6 +17,7 @@ from mmssl_cli.commands.options import (
     RunsDir,
     say_if_unfinished,
 )
+from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import comparison_table, metrics_table, show
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import modalities_label, model_label, pluralize
@@ -83,4 +84,5 @@ def _show(answer: dict[str, Any]) -> None:
         print()
         show(table)
     if answer["per_user"]:
-        print(f"\nMetrics of each user: {answer['per_user']}")
+        print()
+        say(f"Metrics of each user: {answer['per_user']}")

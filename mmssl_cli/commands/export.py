@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset
+from mmssl_cli.console.lines import say
 from pipelines.layouts import LAYOUTS
 
 
@@ -34,4 +35,4 @@ def export(
     name = chosen_dataset(name, data_dir)
     folder = out or Path("exports") / layout / name
     files = write(data_dir / name, layout, folder)
-    print(f"{folder}: {len(files):,} files written")
+    say(f"{folder}: {len(files):,} files written")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from mmssl_cli.console.lines import warn
 from mmssl_cli.console.verbosity import Verbosity, choose_verbosity, verbosity
 from pipelines.errors import InputError, UsageError, nearest
 
@@ -208,6 +208,6 @@ def say_if_unfinished(run: RunFolder) -> None:
     if verbosity() is Verbosity.QUIET:
         return
     if run.is_locked():
-        print(f"Run {run.id} is still being trained; this is its best model so far.", file=sys.stderr)
+        warn(f"Run {run.id} is still being trained; this is its best model so far.")
     elif not run.is_over():
-        print(f"Run {run.id} was interrupted; this is its best model so far.", file=sys.stderr)
+        warn(f"Run {run.id} was interrupted; this is its best model so far.")

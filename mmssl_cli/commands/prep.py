@@ -19,6 +19,7 @@ from mmssl_cli.commands.options import (
     engine_option,
     keyword_flag,
 )
+from mmssl_cli.console.lines import say
 from mmssl_cli.console.verbosity import Verbosity, verbosity
 from pipelines.errors import UsageError
 from pipelines.recipe import PrepOptions, flag_of, panel_of
@@ -95,7 +96,7 @@ def _prepare(name: str, options: PrepOptions, data_dir: Path, force: bool) -> No
     with prep_reporter(quiet=verbosity() is Verbosity.QUIET) as reporter:
         outcome = prepare(name, options, data_dir=data_dir, force=force, reporter=reporter)
     state = "prepared" if outcome.changed else "unchanged, nothing to do (--force prepares it again)"
-    print(f"{outcome.folder}: {state}")
+    say(f"{outcome.folder}: {state}")
 
 
 def _verify(name: str, data_dir: Path) -> None:
@@ -103,4 +104,4 @@ def _verify(name: str, data_dir: Path) -> None:
     from pipelines.prepared import verify_prepared
 
     manifest = verify_prepared(data_dir / name)
-    print(f"{data_dir / name}: {len(manifest.files):,} files verified; {'; '.join(describe(manifest))}")
+    say(f"{data_dir / name}: {len(manifest.files):,} files verified; {'; '.join(describe(manifest))}")

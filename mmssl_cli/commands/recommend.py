@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from mmssl_cli.commands.options import (
     RunsDir,
     say_if_unfinished,
 )
+from mmssl_cli.console.lines import json_text, say
 from mmssl_cli.console.tables import new_table, show
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import pluralize
@@ -63,9 +63,9 @@ def recommend(
     say_if_unfinished(chosen)
     if out is not None:
         count = ranker.write(out, rows, top)
-        print(f"{out}: {pluralize(count, 'recommendation')} for {pluralize(len(rows), 'user')}")
+        say(f"{out}: {pluralize(count, 'recommendation')} for {pluralize(len(rows), 'user')}")
     elif as_json:
-        print(json.dumps(list(ranker.answers(rows, top)), indent=2, ensure_ascii=False))
+        print(json_text(list(ranker.answers(rows, top))))
     else:
         _show(list(ranker.answers(rows, top)))
 
@@ -82,5 +82,7 @@ def _show(answers: Sequence[dict[str, Any]]) -> None:
         for rank, item in enumerate(answer["items"], start=1):
             cells = [Text(item["item"]), Text(f"{item['score']:.4f}")]
             table.add_row(str(rank), *cells, *([Text(item["title"] or "")] if titled else []))
-        print(f"{'' if number == 0 else chr(10)}User {answer['user']}")
+        if number:
+            print()
+        say(f"User {answer['user']}")
         show(table)

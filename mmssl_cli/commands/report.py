@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, listed, place_flags
+from mmssl_cli.console.lines import say, warn
 
 DEFAULT_OUT = Path("report")
 
@@ -58,13 +58,13 @@ def report(
         print(json.dumps([section_values(section) for section in whole.sections], indent=2))
         return
     for problem in problems:
-        print(problem, file=sys.stderr)
+        warn(problem)
     shown = sum(len(one.runs) for each in evidence for one in each.configurations)
     tables = sum(len(section.tables) for section in whole.sections)
     plots = sum(len(section.plots) for section in whole.sections)
-    print(f"{tables} tables and {plots} figures of {shown} runs: {written[0]}")
+    say(f"{tables} tables and {plots} figures of {shown} runs: {written[0]}")
     missing = [one for section in whole.sections for one in section.missing]
     if missing:
         print("Not available yet:")
         for one in missing:
-            print(f"- {one.what}: {one.command}")
+            say(f"- {one.what}: {one.command}")

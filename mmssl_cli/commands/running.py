@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mmssl_cli.commands.plan_options import PlanOptions
+from mmssl_cli.console.lines import warn
 from mmssl_cli.console.plan import make_plan_reporter, print_failures, print_plan
 from mmssl_cli.console.sections import present_section
 from mmssl_cli.console.verbosity import verbosity
@@ -89,7 +90,7 @@ def carry_out(plan: Mapping[str, TrainSettings], options: PlanOptions) -> PlanRe
     problems += dict.fromkeys(problem for planned in planned_runs for problem in planned.problems)
     if options.dry_run:
         for problem in problems:
-            print(problem, file=sys.stderr)
+            warn(problem)
         folders = [planned.folder.id if planned.folder else None for planned in planned_runs]
         statuses = [planned.status for planned in planned_runs]
         print_plan(list(zip(names, statuses, folders, times, strict=True)), total, options.as_json)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmssl_cli.commands.options import DEFAULT_RUNS_DIR, AsJson, RunsDir
+from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import mean_and_deviation, new_table, show
 from mmssl_cli.runs.listing import RunSummary, list_runs
 from mmssl_cli.text import companion, metric_label
@@ -30,12 +31,12 @@ def runs(
         print(json.dumps([_plain(run) for run in found], indent=2))
         return
     if not found:
-        print(f"{runs_dir} holds no runs; `mmssl train` makes one.")
+        say(f"{runs_dir} holds no runs; `mmssl train` makes one.")
         return
     show(_table(found))
     for run in found:
         if run.problem:
-            print(f"{run.id} is damaged: {run.problem}")
+            say(f"{run.id} is damaged: {run.problem}")
 
 
 def _plain(run: RunSummary) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.settings_flags import shipped_line
 from mmssl_cli.config import RESUMABLE, resume_overrides
 from mmssl_cli.console.errors import disk_is_full
+from mmssl_cli.console.lines import warn
 from mmssl_cli.console.results import present
 from mmssl_cli.console.training import Reporter, make_reporter
 from mmssl_cli.console.verbosity import verbosity
@@ -224,12 +224,12 @@ def _with_advice(session: Session, reporter: Reporter) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         reporter.close()
-        print(session.interruption(reporter.info), file=sys.stderr)
+        warn(session.interruption(reporter.info))
         raise typer.Exit(130) from None
     except (MmsslError, OSError) as problem:
         reporter.close()
         if session.results and session.is_unfinished:
-            print(f"{session.place()} failed; {session.finished()}.", file=sys.stderr)
+            warn(f"{session.place()} failed; {session.finished()}.")
         run = session.under_way(reporter.info)
         if run is not None and disk_is_full(problem):
             raise InputError(

@@ -13,6 +13,7 @@ import typer
 from mmssl_cli.commands.options import ensure_prepared
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.config import build_settings, settings_class
+from mmssl_cli.console.lines import say
 from mmssl_cli.console.tuning import make_tune_reporter, print_trials
 from mmssl_cli.console.verbosity import verbosity
 from pipelines.errors import InputError
@@ -83,7 +84,8 @@ def tune(
         print(json.dumps(shown, indent=2))
         return
     print_trials(found, f"{model} on {search.base.dataset}", search.base.select_on)
-    print(f"\nWritten to {kept}; train with it: mmssl train --config {kept} --runs 3")
+    print()
+    say(f"Written to {kept}; train with it: mmssl train --config {kept} --runs 3")
 
 
 def _search(model: str, options: PlanOptions, ranges: Path | None, seed: int) -> Search:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.markup import escape
 
+from mmssl_cli.console.lines import printable
 from mmssl_cli.console.verbosity import Verbosity
 
 Kind = TypeVar("Kind")
@@ -31,7 +32,7 @@ class LineReporter(SilentReporter):
         self.console, self.verbose = console, verbose
 
     def message(self, text: str) -> None:
-        self.console.print(escape(text), highlight=False, soft_wrap=True)
+        self.console.print(escape(printable(text)), highlight=False, soft_wrap=True)
 
 
 def make(

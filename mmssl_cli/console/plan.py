@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from mmssl_cli.console.base import LineReporter, SilentReporter, make
+from mmssl_cli.console.lines import warn
 from mmssl_cli.console.tables import new_table, show
 from mmssl_cli.console.training import clock, epoch_line
 from mmssl_cli.console.verbosity import Verbosity
@@ -225,7 +226,7 @@ def print_failures(failures: Sequence[tuple[str, str, Path | None]]) -> None:
     """List failed runs on standard error: name, problem and log of each."""
     print(f"{pluralize(len(failures), 'run')} failed:", file=sys.stderr)
     for name, problem, log in failures:
-        print(f"- {name}: {problem}{f' Its log: {log}' if log else ''}", file=sys.stderr)
+        warn(f"- {name}: {problem}{f' Its log: {log}' if log else ''}")
 
 
 def plan_line(statuses: Sequence[str], seconds: float | None) -> str:

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from mmssl_cli.console.lines import printable
 from pipelines.io.reporter import Reporter
 
 
@@ -49,13 +50,13 @@ class ConsoleReporter(Reporter):
         self._tasks: dict[str, TaskID] = {}
 
     def line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def bar(self, name: str, done: int, total: int | None, unit: str) -> None:
         if name not in self._tasks:
             if total is not None and done >= total:
                 return
-            self._tasks[name] = self.progress.add_task(escape(name), total=total, completed=done, unit=unit)
+            self._tasks[name] = self.progress.add_task(escape(printable(name)), total=total, completed=done, unit=unit)
         self.progress.update(self._tasks[name], completed=done, total=total)
         if total is not None and done >= total:
             self.progress.remove_task(self._tasks.pop(name))

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from mmssl_cli.console.lines import say
 from mmssl_cli.text import modalities_label, model_label
 
 
@@ -47,6 +48,6 @@ def _show(results: Mapping[Path, Mapping[str, Any]]) -> None:
     show(metrics_table([record["test"] for record in results.values()], ", ".join(filter(None, parts))))
     print()
     for folder in results:
-        print(f"Run     {folder}")
+        say(f"Run     {folder}")
         for curves in ("curves.png", "curves.svg"):
-            print(f"Curves  {folder / curves}")
+            say(f"Curves  {folder / curves}")

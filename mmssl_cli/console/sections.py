@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from mmssl_cli.console.lines import printable, say
 from mmssl_cli.console.tables import rich_table, show
 from mmssl_cli.reporting.document import Section
 from mmssl_cli.reporting.plain import filled, notes_of, one_line
@@ -30,29 +31,30 @@ def present_section(section: Section, out: Path | None, as_json: bool) -> None:
 
         written = write_section(section, out)
         if not as_json:
-            print(f"\nWritten to {out}: {', '.join(sorted({path.suffix[1:] for path in written}))} files.")
+            print()
+            say(f"Written to {out}: {', '.join(sorted({path.suffix[1:] for path in written}))} files.")
 
 
 def show_section(section: Section) -> None:
     """Print a section to standard output, without its figures; in a pipe, nothing is cut or wrapped."""
     console = Console(highlight=False)
     whole = not console.is_terminal
-    console.print(Text(one_line(section.title), style="bold"), soft_wrap=whole)
+    console.print(Text(printable(one_line(section.title)), style="bold"), soft_wrap=whole)
     for text in section.text:
         console.print()
-        console.print(Text(one_line(text)), soft_wrap=whole)
+        console.print(Text(printable(one_line(text))), soft_wrap=whole)
     for table in map(filled, section.tables):
         console.print()
         show(rich_table(table), wrap=table.labels == len(table.columns))
         for note in notes_of(table, "underlined") if console.is_terminal else table.notes:
-            console.print(Text(one_line(note), style="dim"), soft_wrap=whole)
+            console.print(Text(printable(one_line(note)), style="dim"), soft_wrap=whole)
     if section.missing:
         console.print()
         console.print("Not available yet:")
         for missing in section.missing:
-            console.print(Text(f"- {one_line(missing.what)}"), soft_wrap=whole)
+            console.print(Text(printable(f"- {one_line(missing.what)}")), soft_wrap=whole)
             # One line, however narrow the terminal, so that it can be copied.
-            console.print(Text(f"  {one_line(missing.command)}", style="bold"), soft_wrap=True)
+            console.print(Text(printable(f"  {one_line(missing.command)}"), style="bold"), soft_wrap=True)
 
 
 def section_values(section: Section) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mmssl_cli.console.lines import printable
 from mmssl_cli.reporting import document
 from mmssl_cli.reporting.plain import filled, of_words, one_line
 from mmssl_cli.reporting.published import published_results
@@ -46,10 +48,25 @@ def show(*tables: Table, wrap: bool = False) -> None:
     console = Console(highlight=False)
     unbounded = console.options.update(width=10_000)
     for table in tables:
+        _make_printable(table)
         if not (wrap and console.is_terminal):
             console.width = max(console.width, console.measure(table, options=unbounded).maximum)
         console.width = max(console.width, cell_len(str(table.title or "")))
         console.print(table)
+
+
+def _make_printable(table: Table) -> None:
+    table.title = _printable(table.title)
+    for column in table.columns:
+        column.header = _printable(column.header)
+        column._cells[:] = map(_printable, column._cells)
+
+
+def _printable(cell: Any) -> Any:
+    if isinstance(cell, Text):
+        cell.plain = printable(cell.plain, keep="\n")
+        return cell
+    return printable(cell, keep="\n") if isinstance(cell, str) else cell
 
 
 def metrics_table(runs: Sequence[Mapping[str, float]], title: str = "") -> Table:

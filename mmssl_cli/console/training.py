@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
 from mmssl_cli.console.base import LineReporter, SilentReporter, make
+from mmssl_cli.console.lines import printable
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import DEFAULT_METRIC, modalities_label, model_label, pluralize
 
@@ -48,7 +49,7 @@ class PlainReporter(LineReporter, Reporter):
     def epoch(self, record: Mapping[str, Any]) -> None:
         line = epoch_line(record, self.info, verbose=self.verbose)
         self.console.print(
-            line, style="bold" if record.get("best") else "", markup=False, highlight=False, soft_wrap=True
+            printable(line), style="bold" if record.get("best") else "", markup=False, highlight=False, soft_wrap=True
         )
 
     def finish(self, result: Mapping[str, Any]) -> None:
