@@ -57,7 +57,8 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
     if not is_rank_zero():
         return _follow(loop)
     started = datetime.now()
-    name = settings.model if getattr(settings, "variant", "full") == "full" else f"{settings.model}-{settings.variant}"  # type: ignore[attr-defined]
+    variant = getattr(settings, "variant", "full")
+    name = settings.model if variant == "full" else f"{settings.model}-{variant}"
     run_id = new_run_id(settings.dataset, name, settings.seed, started)
     provenance = {
         **identity,
@@ -176,7 +177,16 @@ def _follow(loop: TrainingLoop) -> RunResult:
 
 def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Reporter) -> RunResult:
     settings = loop.settings
-    info = _start_info(run, loop, state)
+    parameters = sum(p.numel() for p in loop.model.main_parameters())
+    info = {
+        "run": run.id,
+        **_described(loop),
+        "device": str(loop.device) if world_size() == 1 else f"{world_size()} x {loop.device.type}",
+        "epochs": settings.epochs,
+        "select_on": settings.select_on,
+        "parameters": parameters,
+        "first_epoch": len(state.records) + 1,
+    }
     reporter.start(info)
     if info["modalities"] == []:
         reporter.message(f"Without modalities {settings.model} is plain propagation over the interaction graph.")
@@ -193,32 +203,12 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
         reporter.epoch({**record, "best": best, "eta_seconds": mean * (settings.epochs - record["epoch"])})
         return True
 
-    with _early_end_logged(run, state):
-        try:
-            run_epochs(loop, state, on_epoch, lambda model: run.save_model(model.state_dict()))
-        except DivergedError as problem:
-            raise _record_divergence(run, loop, state, problem) from problem
-        record = _finish(run, loop, state, info["parameters"])
+    with _early_end_recorded(run, loop, state):
+        run_epochs(loop, state, on_epoch, lambda model: run.save_model(model.state_dict()))
+        record = _finish(run, loop, state, parameters)
     reporter.finish(record)
     run.append_log({"event": "finish", "test": record["test"], "at": _now()})
     return RunResult(run.path, record)
-
-
-def _start_info(run: RunFolder, loop: TrainingLoop, state: TrainState) -> dict[str, Any]:
-    settings = loop.settings
-    return {
-        "run": run.id,
-        "model": settings.model,
-        "variant": getattr(settings, "variant", None),
-        "dataset": settings.dataset,
-        "modalities": modalities_of(loop.settings, loop.data),
-        "seed": settings.seed,
-        "device": str(loop.device) if world_size() == 1 else f"{world_size()} x {loop.device.type}",
-        "epochs": settings.epochs,
-        "select_on": settings.select_on,
-        "parameters": sum(p.numel() for p in loop.model.main_parameters()),
-        "first_epoch": len(state.records) + 1,
-    }
 
 
 def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: int) -> dict[str, Any]:
@@ -241,11 +231,15 @@ def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: i
 
 
 @contextmanager
-def _early_end_logged(run: RunFolder, state: TrainState) -> Iterator[None]:
+def _early_end_recorded(run: RunFolder, loop: TrainingLoop, state: TrainState) -> Iterator[None]:
     try:
         yield
-    except DivergedError:  # has its line already
-        raise
+    except DivergedError as problem:
+        run.write_result({**_summary("diverged", loop, state, {}), "problem": str(problem)})
+        run.append_log({"event": "diverged", "problem": str(problem), "at": _now()})
+        good = f"the last good checkpoint is that of epoch {len(state.records)}, in {run.path}"
+        good = good if state.records else "there is no good checkpoint yet"
+        raise DivergedError(f"{problem}, and {good}.") from problem
     except (KeyboardInterrupt, Exception) as problem:
         line: dict[str, Any] = {"event": "interrupted"}
         if not isinstance(problem, KeyboardInterrupt):
@@ -255,27 +249,26 @@ def _early_end_logged(run: RunFolder, state: TrainState) -> Iterator[None]:
         raise
 
 
-def _record_divergence(run: RunFolder, loop: TrainingLoop, state: TrainState, problem: Exception) -> MmsslError:
-    good = f"the last good checkpoint is that of epoch {len(state.records)}, in {run.path}"
-    run.write_result({**_summary("diverged", loop, state, {}), "problem": str(problem)})
-    run.append_log({"event": "diverged", "problem": str(problem), "at": _now()})
-    return DivergedError(f"{problem}, and {good if state.records else 'there is no good checkpoint yet'}.")
-
-
 def _summary(status: str, loop: TrainingLoop, state: TrainState, test: Mapping[str, float]) -> dict[str, Any]:
     """The part of result.json that every run has that is over."""
-    settings = loop.settings
     return {
         "status": status,
+        **_described(loop),
+        "epochs": len(state.records),
+        "best_epoch": state.best_epoch or None,
+        "validation": state.best_metrics or {},
+        "test": dict(test),
+    }
+
+
+def _described(loop: TrainingLoop) -> dict[str, Any]:
+    settings = loop.settings
+    return {
         "model": settings.model,
         "variant": getattr(settings, "variant", None),
         "dataset": settings.dataset,
         "modalities": modalities_of(loop.settings, loop.data),
         "seed": settings.seed,
-        "epochs": len(state.records),
-        "best_epoch": state.best_epoch or None,
-        "validation": state.best_metrics or {},
-        "test": dict(test),
     }
 
 

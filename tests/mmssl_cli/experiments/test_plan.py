@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from mmssl_cli.config import TrainSettings, build_settings
+from mmssl_cli.config import TrainSettings
 from mmssl_cli.console.plan import PlanReporter
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.executor import Engine, Outcome
@@ -30,13 +30,13 @@ from mmssl_cli.training.trainer import train_run
 from pipelines.errors import InputError
 from tests.conftest import ROOT
 from tests.helpers.model_cases import write_toy
+from tests.helpers.training_cases import toy_settings
 
 Trained = Callable[..., RunFolder]
 
 
 def toy(**changed: Any) -> TrainSettings:
-    small = {"dataset": "toy", "model": "mf", "embedding_dim": 8, "batch_size": 32, "ks": (3, 5)}
-    return build_settings({**small, "select_on": "recall@5", "epochs": 2, "device": "cpu", **changed})
+    return toy_settings(**{"epochs": 2, **changed})
 
 
 @pytest.fixture

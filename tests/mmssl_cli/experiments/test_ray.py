@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from mmssl_cli.config import TrainSettings, build_settings
+from mmssl_cli.config import TrainSettings
 from mmssl_cli.console.plan import PlanReporter
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.executor import Engine, Outcome
@@ -27,6 +27,7 @@ from pipelines.errors import InputError
 from tests.conftest import Answer
 from tests.helpers.model_cases import write_toy
 from tests.helpers.ray_cases import parent_of, ray_cluster
+from tests.helpers.training_cases import toy_settings
 
 pytestmark = [
     pytest.mark.slow,
@@ -53,8 +54,7 @@ def _as_a_node_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def toy(**changed: Any) -> TrainSettings:
-    small = {"dataset": "toy", "model": "mf", "embedding_dim": 8, "batch_size": 32, "ks": (5,)}
-    return build_settings({**small, "select_on": "recall@5", "epochs": 40, "patience": 40, "device": "cpu", **changed})
+    return toy_settings(**{"epochs": 40, "patience": 40, "ks": (5,), **changed})
 
 
 def on_cluster(cluster: Any, *plan: TrainSettings, reporter: PlanReporter | None = None) -> list[Outcome]:
