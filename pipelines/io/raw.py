@@ -42,12 +42,12 @@ class RawInteractions:
 
 @dataclass
 class MalformedRecords:
-    """What was left out of one file and why: the malformed lines, refused above a share of all, and what else.
+    """Lines left out of one file: malformed ones, refused above a share of all, and others that do not count.
 
-    count: how many malformed lines; the first three are in ``shown``.
-    read: how many lines there were, once all are read.
-    reasons: why -> how many lines were left out, the malformed ones and those that are sound but do not count.
-    notes: what else was noticed in reading the file, a sentence each.
+    count: number of malformed lines; the first three are in ``shown``.
+    read: number of lines, once all are read.
+    reasons: reason -> number of lines left out, malformed or not.
+    notes: other observations on the file, a sentence each.
     """
 
     path: Path
@@ -62,8 +62,8 @@ class MalformedRecords:
         """Note that ``line`` (counted from 1) is malformed and was left out.
 
         Args:
-            kind: the reason without what is particular to this line.
-            lines: how many lines went with it.
+            kind: the reason without the details of this line.
+            lines: number of lines left out with it.
         """
         self.count += lines
         self.leave_out(kind, lines)
@@ -71,12 +71,12 @@ class MalformedRecords:
             self.shown.append(f"line {line:,}: {reason}")
 
     def leave_out(self, kind: str, lines: int = 1) -> None:
-        """Note that sound lines do not count."""
+        """Count valid lines that are left out."""
         if lines:
             self.reasons[kind] = self.reasons.get(kind, 0) + lines
 
     def note(self, sentence: str) -> None:
-        """Note something for the user to see, once."""
+        """Add an observation, once."""
         if sentence not in self.notes:
             self.notes.append(sentence)
 
@@ -91,22 +91,19 @@ class MalformedRecords:
             # A limit of zero is that of layouts which no flag makes tolerant.
             way_out = "Check the file, or raise --max-malformed." if self.limit else "Check the file."
             raise InputError(
-                f"{self.count:,} of {lines:,} lines of {self.path} are malformed ({self._details()}); "
+                f"{self.count:,} of {lines:,} lines of {self.path} are malformed ({'; '.join(self.shown)}); "
                 f"at most {self.limit:.0%} are tolerated. {way_out}"
             )
 
     def said(self) -> list[str]:
-        """What the user should see: the notes, then the complaints; a sentence each."""
+        """Return the notes and the summary, a sentence each."""
         return [*self.notes, *([self.summary()] if self.count else [])]
 
     def summary(self) -> str:
-        """The complaints in a sentence; empty where there are none."""
+        """Summarize the malformed lines in a sentence; empty if there are none."""
         if not self.count:
             return ""
-        return f"{self.path.name}: {self.count:,} malformed lines left out ({self._details()})"
-
-    def _details(self) -> str:
-        return "; ".join(self.shown)
+        return f"{self.path.name}: {self.count:,} malformed lines left out ({'; '.join(self.shown)})"
 
 
 def check_id(text: str) -> str:

@@ -21,7 +21,7 @@ class Batch:
     columns: dict[str, pa.Array]
 
     def kept(self, mask: np.ndarray) -> Batch:
-        """The records that ``mask``, bool [n], is true for."""
+        """Return the records selected by ``mask``, bool [n]."""
         if mask.all():
             return self
         kept = pa.array(mask)
@@ -29,7 +29,7 @@ class Batch:
 
 
 def joined(batches: Iterable[Batch], least: int) -> Iterator[Batch]:
-    """Join batches so that each but the last has at ``least`` so many records."""
+    """Join batches to ``least`` records or more; the last one may have fewer."""
     waiting: list[Batch] = []
     for batch in batches:
         if waiting and any(waiting[0].columns[name].type != column.type for name, column in batch.columns.items()):
@@ -49,7 +49,7 @@ def _joined(batches: Sequence[Batch]) -> Batch:
 
 
 def without_broken(batch: Batch, malformed: MalformedRecords) -> Batch:
-    """The records whose texts are all in the encoding of the file; the others are counted."""
+    """Return the records with valid texts; count those with :data:`BROKEN` in them."""
     sound = np.ones(len(batch.records), dtype=bool)
     for name, column in batch.columns.items():
         texts = column.flatten() if pa.types.is_list(column.type) else column

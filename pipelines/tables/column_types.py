@@ -1,4 +1,4 @@
-"""What the cells of a table mean: ids, numbers and texts, as text files, JSON and parquet write them."""
+"""Types of the cells of a table: ids, numbers and texts, as text files, JSON and parquet write them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DECIMAL_COMMA = r"^\s*([+-]?[0-9]+),([0-9]+)\s*$"
 
 
 def as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
-    """Ids as strings: texts as they are, whole numbers written out; null where there is none.
+    """Return ids as strings: texts unchanged, whole numbers written out, null where a cell is empty.
 
     Raises:
         InputError: the column holds something else.
@@ -34,7 +34,7 @@ def as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
 
 
 def as_numbers(column: pa.Array, name: str, path: Path, *, decimal_comma: bool = False) -> np.ndarray:
-    """Numbers as float64 [n]; NaN where there is none."""
+    """Return numbers as float64 [n]; NaN where a cell holds no number."""
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         return np.asarray(column.cast(pa.float64(), safe=False).fill_null(math.nan))
     texts = as_text(column, name, path)
@@ -47,7 +47,7 @@ def as_numbers(column: pa.Array, name: str, path: Path, *, decimal_comma: bool =
 
 
 def point_for_comma(texts: pa.Array) -> pa.Array:
-    """Numbers like 4,5 as 4.5; other texts as they are."""
+    """Return numbers like 4,5 as 4.5, other texts unchanged."""
     return pc.replace_substring_regex(texts, _DECIMAL_COMMA, r"\1.\2")
 
 
@@ -59,7 +59,7 @@ def _number(text: str | None) -> float:
 
 
 def cell_texts(cell: Any) -> list[str]:
-    """The texts of a cell: of a list, each."""
+    """Return the texts of a cell: of a list, those of every element."""
     if isinstance(cell, list):
         return [text for inner in cell for text in cell_texts(inner)]
     return [] if cell is None or cell == "" else [str(cell)]

@@ -1,4 +1,4 @@
-"""Separator and header of a text table, found out from its first lines."""
+"""Separator and header of a text table, detected from its first lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BYTES = 2**20
 
 @dataclass(frozen=True)
 class Dialect:
-    """The separator of a table, the names of its columns, and how many bytes its header has."""
+    """Separator of a table, names of its columns, and number of bytes of its header."""
 
     separator: str
     names: list[str]
@@ -23,10 +23,10 @@ class Dialect:
 
 
 def find_dialect(path: Path, block: bytes) -> Dialect:
-    """Find the dialect of a table by its first block, which is UTF-8.
+    """Detect the dialect of a table from its first block, which is UTF-8.
 
-    The separator is one that the header has; of several, the one that divides the most of the lines below into as
-    many cells as the header, then the one with the most cells. Of one column, it is a tab, which no id holds.
+    The separator occurs in the header. Of several candidates, it is the one that divides the most of the following
+    lines into as many cells as the header, then the one with the most cells. A table of one column gets a tab.
 
     Raises:
         InputError: the block does not begin with the names of columns.
@@ -56,7 +56,7 @@ def _fitness(separator: str, header: str, lines: list[str]) -> tuple[bool, float
 
 
 def _cells(line: str, separator: str) -> list[str]:
-    """The cells of a line; empty where it cannot be read."""
+    """Return the cells of a line; none if it cannot be read."""
     if len(separator) > 1:
         return line.split(separator)
     try:

@@ -1,4 +1,4 @@
-"""Text files as blocks of whole lines in UTF-8, whatever encoding they are in."""
+"""Text files of any encoding as blocks of whole lines in UTF-8."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.io.files import read_problem
 from pipelines.io.raw import LONGEST_LINE, is_gzip
 
 BROKEN = "\uffff"
-"""Stands in texts for bytes that are not in the encoding of their file; a noncharacter, which no text holds."""
+"""Replaces bytes that cannot be decoded; a noncharacter, which does not occur in text."""
 
 BLOCK = 16 * 2**20
 """Bytes of a file read at a time."""
@@ -36,17 +36,17 @@ _FOREIGN = re.compile(rb"[\x80-\xff]")
 _FOREIGN_RUN = re.compile(rb"[\x80-\xff]+")
 _LONG = 3
 _CHAOS = 0.8
-"""Of what charset-normalizer calls chaos, more than its default: accents in every word are no reason to give up."""
+"""Threshold for charset-normalizer, above its default of 0.2, which rejects text with accents in every word."""
 _SAMPLE = 2**16
 _EVIDENCE = 3
-"""Bytes beyond ASCII from which an encoding can be told."""
+"""Fewest bytes beyond ASCII to detect an encoding from."""
 _MIXED = 50
-"""Of so many bytes in another encoding, one that is UTF-8 by chance is nothing strange."""
+"""Bytes of a legacy encoding among which one valid UTF-8 sequence may occur by chance."""
 _SHOWN = 40
 
 
 def _mark(problem: UnicodeError) -> tuple[str, int]:
-    return BROKEN, cast(UnicodeDecodeError, problem).end
+    return BROKEN, cast(UnicodeDecodeError | UnicodeEncodeError, problem).end
 
 
 codecs.register_error("pipelines.broken", _mark)
@@ -60,18 +60,18 @@ def text_blocks(
     Bytes that cannot be decoded become :data:`BROKEN`.
 
     Args:
-        encoding: of the file; by default UTF-8, or as a byte order mark says, or found out where it is neither.
-        note: is told the encoding that was found out.
+        encoding: encoding of the file; by default that of the byte order mark, else UTF-8, else detected.
+        note: receives a sentence on the detected encoding.
 
     Raises:
         InputError: the file cannot be read, its gzip data are damaged, or a line is longer than LONGEST_LINE.
-        UsageError: there is no such encoding.
+        UsageError: the encoding is unknown.
     """
     chunks = _chunks(path)
     first = next(chunks, b"")
     named = encoding or next((name for mark, name in _BOMS if first.startswith(mark)), None)
     chunks = chain([first], chunks)
-    blocks = _whole_lines(_decoded(chunks, named) if named else chunks, path)
+    blocks = _whole_lines(_decoded(chunks, named, path) if named else chunks, path)
     finder = _Finder(path, note)
     for number, block in enumerate(blocks):
         text = block if named else finder.utf8(block)
@@ -93,17 +93,20 @@ def _chunks(path: Path) -> Iterator[bytes]:
         raise read_problem(path, problem) from problem
 
 
-def _decoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+def _decoded(chunks: Iterable[bytes], encoding: str, path: Path) -> Iterator[bytes]:
     try:
         b" ".decode(encoding, "replace")
-    except LookupError:
+    except (LookupError, ValueError):
         raise UsageError(
             f"There is no encoding {encoding!r}; --encoding expects one such as cp1252 or utf-16."
         ) from None
     decoder = codecs.getincrementaldecoder(encoding)("pipelines.broken")
-    for chunk in chunks:
-        yield decoder.decode(chunk).encode()
-    yield decoder.decode(b"", final=True).encode()
+    try:
+        for chunk in chunks:
+            yield decoder.decode(chunk).encode("utf-8", "pipelines.broken")
+        yield decoder.decode(b"", final=True).encode("utf-8", "pipelines.broken")
+    except ValueError as problem:
+        raise InputError(f"{path} cannot be decoded as {encoding} ({problem}); check --encoding.") from problem
 
 
 def _whole_lines(chunks: Iterable[bytes], path: Path) -> Iterator[bytes]:
@@ -123,7 +126,7 @@ def _whole_lines(chunks: Iterable[bytes], path: Path) -> Iterator[bytes]:
 
 
 class _Finder:
-    """Makes UTF-8 of blocks that should be UTF-8; finds their encoding out where they are not."""
+    """Converts blocks to UTF-8; detects the encoding of those that are not UTF-8."""
 
     def __init__(self, path: Path, note: Callable[[str], None]) -> None:
         self._path, self._note = path, note
@@ -139,7 +142,7 @@ class _Finder:
             return block.decode(self._encoding(block), "pipelines.broken").encode()
 
     def _encoding(self, block: bytes) -> str:
-        """UTF-8 where too little speaks for another, or where some of the block is UTF-8 and the rest is not."""
+        """Return the encoding of a block: UTF-8 if it mixes two, or if there is too little evidence for another."""
         sequences, others = _SEQUENCE.subn(b"", block)[1], len(_FOREIGN.findall(_SEQUENCE.sub(b"", block)))
         found = self._found or (_likeliest(block) if others >= _EVIDENCE else None)
         if found is None or (found not in _MULTI_BYTE and sequences > others // _MIXED):
@@ -155,7 +158,7 @@ class _Finder:
 
 
 def _likeliest(block: bytes) -> str | None:
-    """The encoding of a block; of several that are as likely, that of western Europe."""
+    """Return the likeliest encoding; in a tie, that of western Europe."""
     sample = b"\n".join(line for line in block[: 64 * _SAMPLE].split(b"\n") if not line.isascii())
     if len(sample) > _SAMPLE:
         sample = sample[: sample.rfind(b"\n", 0, _SAMPLE)] or sample[:_SAMPLE]

@@ -12,20 +12,20 @@ import pyarrow.compute as pc
 from pipelines.io.raw import check_id
 
 MISSING = frozenset({"", "nan", "NaN", "NULL", "null", "None", "NA", "<NA>"})
-"""Words that say that there is no id."""
+"""Words that mean a missing id."""
 
 _NONE = "the id is missing"
 _WHOLE = re.compile(r"[0-9]+(\.0)?")
 
 
 def id_of(text: str | None, exact: bool = False) -> str:
-    """The id that a cell holds, without white space around it.
+    """Return the id of a cell, without white space around it.
 
     Args:
-        exact: take every text as it is; only an empty one is none.
+        exact: keep white space, and words that usually mean a missing value.
 
     Raises:
-        ValueError: there is none, or it can be none.
+        ValueError: the id is missing or not valid.
     """
     name = (text or "") if exact else (text or "").strip()
     if not name or (name in MISSING and not exact):
@@ -34,7 +34,7 @@ def id_of(text: str | None, exact: bool = False) -> str:
 
 
 def are_whole_numbers(ids: Iterable[str]) -> bool:
-    """Whether ids are whole numbers, some of them like 12.0: as pandas writes a column where one was missing."""
+    """Return whether ids are whole numbers, some of them like 12.0, as pandas writes a column with a missing value."""
     fraction = False
     for name in ids:
         match = _WHOLE.fullmatch(name)
@@ -48,7 +48,7 @@ class IdColumn:
     """The ids of a column, coded in the order in which they appear; each distinct text is looked at once.
 
     Args:
-        exact: as :func:`id_of` has it.
+        exact: see :func:`id_of`.
     """
 
     def __init__(self, exact: bool = False) -> None:
@@ -59,7 +59,7 @@ class IdColumn:
         self._problems: list[tuple[str, str]] = []
 
     def codes(self, texts: pa.Array) -> np.ndarray:
-        """The codes of ``texts``, int32 [n]; below 0 where there is no id: see :meth:`problem`."""
+        """Return the codes of ``texts``, int32 [n]; below 0 where the id is missing or invalid, see :meth:`problem`."""
         places = pc.index_in(texts, value_set=self._texts)
         if places.null_count:
             is_new = places.is_null()
@@ -73,7 +73,7 @@ class IdColumn:
         return self._codes_of_texts[np.asarray(places)]
 
     def _code(self, text: str | None) -> int:
-        """The code of a text that is new."""
+        """Return the code of a text that was not seen before."""
         try:
             name = id_of(text, self._exact)
         except ValueError as problem:
@@ -83,11 +83,11 @@ class IdColumn:
         return self._codes.setdefault(name, len(self._codes))
 
     def problem(self, code: int) -> tuple[str, str]:
-        """Why a code is below 0, and the same without what is particular to the text."""
+        """Return the reason for a code below 0: with the details of its text, and without."""
         return self._problems[-code - 1]
 
     def used(self, codes: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        """Renumber codes so that all of them occur: int32 [n] from 0, and the id of each."""
+        """Renumber codes from 0 without gaps: return codes, int32 [n], and the id of each code."""
         occurs = np.zeros(len(self._codes), dtype=bool)
         occurs[codes] = True
         renumbered = (np.cumsum(occurs) - 1).astype(np.int32)
@@ -95,7 +95,7 @@ class IdColumn:
 
 
 def without_fractions(codes: np.ndarray, ids: Sequence[str]) -> tuple[np.ndarray, Sequence[str]]:
-    """Make 12 of 12.0 where all ids are whole numbers: the codes, int32 [n], and the id of each."""
+    """Replace 12.0 by 12 if all ids are whole numbers: return codes, int32 [n], and the id of each code."""
     if not are_whole_numbers(ids):
         return codes, ids
     code_of: dict[str, int] = {}

@@ -20,7 +20,7 @@ from pipelines.tables.times import TimeColumn
 
 _EXPECTED = {"rating": "no number", "split": "none of 0 (train), 1 (validation) and 2 (test)"}
 _ROWS = 1_000_000
-"""Records at a time: their ids are looked up among all that are known, whose number does not depend on it."""
+"""Records per batch: each batch searches all ids known so far, so that few large batches are faster."""
 _SHOWN = 40
 
 
@@ -30,7 +30,7 @@ class Part:
 
     min_rating: interactions with a lower rating do not count.
     split: the split of the whole file, or split_column: a column that says 0 (train), 1 (validation) or 2 (test).
-    encoding: of the file, where it is not to be found out.
+    encoding: encoding of a text file; detected by default.
     """
 
     path: Path
@@ -54,9 +54,9 @@ def gather(
     """Read the files of one set of interactions.
 
     Args:
-        exact: ids are what is written, as programs write them; else see :func:`pipelines.tables.ids.id_of`.
-        malformed: counts what is left out; its notes say what is strange about the files.
-        report: is told how many interactions were rated too low to count.
+        exact: keep ids exactly as written; see :func:`pipelines.tables.ids.id_of`.
+        malformed: counts the records that are left out, and receives notes on the files.
+        report: receives the number of interactions rated too low.
 
     Raises:
         InputError: a file is damaged or lacks a column, or they hold nothing, or too many malformed records.
@@ -82,9 +82,9 @@ def gather(
 
 
 class _PartReader:
-    """Reads one file.
+    """Reader of one file.
 
-    low: how many sound interactions were rated too low.
+    low: number of valid interactions rated too low.
     """
 
     def __init__(self, part: Part, users: IdColumn, items: IdColumn, malformed: MalformedRecords) -> None:
@@ -108,7 +108,7 @@ class _PartReader:
         return self._file.records
 
     def rows(self) -> Iterator[dict[str, np.ndarray]]:
-        """The records that count, many at a time: columns user, item (codes), timestamp and split."""
+        """Yield the records that count in large batches: columns user, item (codes), timestamp and split."""
         for batch in joined(self._file.batches(list(dict.fromkeys(self._columns.values())), self._malformed), _ROWS):
             yield self._read(batch)
 
@@ -152,7 +152,7 @@ class _PartReader:
         return as_numbers(cells, self._columns[role], self._part.path, decimal_comma=self._file.decimal_comma)
 
     def _problem(self, role: str, cell: pa.Scalar, codes: dict[str, np.ndarray], row: int) -> tuple[str, str]:
-        """What is wrong with a cell, and the same without what is particular to it."""
+        """Return the problem of a cell: with its text, and without."""
         if role in self._ids:
             return self._ids[role].problem(int(codes[role][row]))
         text = "".join(cell_texts(cell.as_py())).strip()

@@ -20,13 +20,13 @@ def wanted_records(
     *,
     exact: bool = True,
 ) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """The first record of each wanted item: its number, the id of column ``item``, and the cells of ``columns``.
+    """Yield the first record of each wanted item: its number, the id in column ``item``, and the cells of ``columns``.
 
     Cells are as the file holds them; see :func:`cell_texts`. Further records of an item are counted.
 
     Args:
-        wanted: ids as they are written, and what stands for the item; two that stand for one are one.
-        exact: as :func:`pipelines.tables.ids.id_of` has it.
+        wanted: id as written -> identity of the item; several ids may have the same one.
+        exact: see :func:`pipelines.tables.ids.id_of`.
 
     Raises:
         InputError: the file is damaged, lacks a column, or, at its end, has too many malformed records.

@@ -17,7 +17,7 @@ from pipelines.tables.batch import Batch, without_broken
 from pipelines.tables.encodings import BROKEN, text_blocks
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-# Numbers stay as they are written: an id 1e5 is none of 100000, and 17 digits are none of a float.
+# Numbers stay as written: the id 1e5 is not 100000, and a float does not hold 17 digits.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
 
@@ -25,10 +25,10 @@ class JsonLines:
     """A file of JSON lines; its columns are texts, or lists of texts where a record has a list.
 
     Args:
-        block: the first of the file; the keys in it are the names of the columns.
+        block: first block of the file; its keys are the names of the columns.
 
     Raises:
-        InputError: the file is damaged, or its first line is no object.
+        InputError: the first line is not an object.
     """
 
     decimal_comma = False
@@ -45,7 +45,7 @@ class JsonLines:
         self.names = list(dict.fromkeys(key for record in objects if isinstance(record, dict) for key in record))
 
     def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
-        """Stream ``columns``; a record is known by the number of its line."""
+        """Stream ``columns``; the number of a record is that of its line."""
         line = 1
         for block in text_blocks(self._path, self._encoding, malformed.note):
             lines = block.removesuffix(b"\n").split(b"\n")
@@ -66,7 +66,7 @@ class JsonLines:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | str:
-    """The object of a line, or why there is none."""
+    """Return the object of a line, or the problem."""
     try:
         record = _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as problem:
@@ -75,7 +75,7 @@ def _parsed(line: bytes) -> dict[str, Any] | str:
 
 
 def _column(values: list[Any]) -> pa.Array:
-    """Values as texts; as lists of texts where one is a list."""
+    """Return values as texts, or as lists of texts if one is a list."""
     if any(isinstance(value, list) for value in values):
         lists = [value if value is None or isinstance(value, list) else [value] for value in values]
         return pa.array([None if each is None else list(_texts(each)) for each in lists], pa.list_(pa.string()))

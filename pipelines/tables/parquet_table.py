@@ -35,7 +35,7 @@ class ParquetTable:
             raise InputError(f"{path} cannot be read as parquet: it is damaged or truncated.") from problem
 
     def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
-        """Stream ``columns``; the first record has number 2, as below a header."""
+        """Stream ``columns``; the first record has the number 2, as below a header."""
         with pq.ParquetFile(self._path) as file:
             for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns)):
                 numbers = np.arange(self.records, self.records + len(batch)) + 2
@@ -45,7 +45,7 @@ class ParquetTable:
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    """Texts and bytes as texts in UTF-8, which parquet does not check; other columns as they are."""
+    """Return texts and bytes as valid UTF-8, which parquet does not check; other columns unchanged."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _texts(column.dictionary_decode())

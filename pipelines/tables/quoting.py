@@ -1,9 +1,8 @@
-"""Quotes of a text table, told apart: those around a cell, and those that merely stand in one.
+"""Quotes of a text table: those that enclose a cell, and stray ones that are plain characters.
 
-A quoted cell is legal as RFC 4180 has it (quotes in it doubled) or with quotes in it behind a backslash. Any other
-quote is a character like others. A legal cell that runs over lines which look like whole records is doubtful: two
-stray quotes make it as well. Its lines are left out and counted, unless other cells of the table need their quotes,
-and few lines are at stake.
+A cell is quoted if it follows RFC 4180 (quotes inside are doubled) or escapes quotes by a backslash. Any other quote is
+a plain character. A quoted cell that spans lines which look like records is doubtful, since two stray quotes look the
+same. Its lines are left out and counted, unless the table has cells that need their quotes and few lines are at stake.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ _QUOTED_LINE = re.compile(rb'[^"\n]*"[^\n]*')
 _LINES = 10_000
 _PIECE = 2**20
 _FEW = 3
-"""Records that a doubtful cell may cost where quotes are to be trusted."""
+"""Most lines like records in a doubtful cell that is accepted in a table with trusted quotes."""
 
 
 @dataclass(frozen=True)
 class Records:
     """Whole records at the beginning of a block, as legal CSV.
 
-    lines: the line of the block that each begins at, int64 [n], counted from 0.
-    widths: the bytes of that line, int64 [n].
-    used: how many bytes of the block they are; the rest begins a record that the block does not hold to its end.
-    used_lines: how many lines that is.
-    left_out: of each doubtful cell, the line that its record begins at and the number of lines.
+    lines: first line of each record in the block, counted from 0, int64 [n].
+    widths: number of bytes of that line, int64 [n].
+    used: number of bytes of the block that were consumed; the rest is the beginning of an incomplete record.
+    used_lines: number of lines that were consumed.
+    left_out: first line and number of lines of each rejected doubtful cell.
     """
 
     text: bytes
@@ -46,11 +45,11 @@ class Records:
 
 @dataclass
 class _Scan:
-    """What a scan of the records with suspicious quotes came to."""
+    """Result of a scan of records with suspicious quotes; places are bytes of the block."""
 
     edits: list[tuple[int, int, bytes]] = field(default_factory=list)
     hidden: list[tuple[int, int]] = field(default_factory=list)
-    """Ranges of lines that begin no record."""
+    """Ranges of lines that do not start a record."""
     left_out: list[tuple[int, int]] = field(default_factory=list)
     joined: int = 0
     used: int | None = None
@@ -73,12 +72,12 @@ class QuoteResolver:
         self._unclosed = re.compile(rb'"(?:[^"]++|"")*+\Z')
         self._plain = re.compile(rb"(?:[^\r\n%b]++|\r(?!\n|\Z))*" % re.escape(delimiter))
         self._trusted = False
-        """Whether quotes are seen to be around cells that need them: with line breaks or separators in them."""
+        """True once a quoted cell with a separator or a line break was seen: the table does quote cells."""
         self.joined = 0
-        """How many doubtful cells were taken for cells."""
+        """Number of doubtful cells that were accepted."""
 
     def resolve(self, block: bytes, final: bool) -> Records:
-        """Make legal CSV of a block of whole lines; ``final`` if it is the last one."""
+        """Convert a block of whole lines to RFC 4180; ``final`` marks the last one."""
         data = np.frombuffer(block, dtype=np.uint8)
         ends = np.flatnonzero(data == _NEWLINE)
         if not block.endswith(b"\n"):
@@ -105,9 +104,9 @@ class QuoteResolver:
         return Records(text, lines, widths[lines], used, used_lines, left_out)
 
     def _suspicious(self, data: np.ndarray, starts: np.ndarray) -> list[int]:
-        """The lines, by where they begin, that have a quote at the beginning of a cell and are not legal by themselves.
+        """Return the offsets of lines with a quote at the start of a cell that do not follow RFC 4180 by themselves.
 
-        In a legal line, quotes open and close in turn: at the ends of cells, or side by side.
+        In a line that does, quotes alternately open and close: at the ends of cells, or as adjacent pairs.
         """
         found: list[np.ndarray] = []
         first = 0
@@ -135,7 +134,7 @@ class QuoteResolver:
         return starts[np.intersect1d(line[~legal], line[begins_cell])]
 
     def _scan(self, block: bytes, suspicious: list[int], final: bool) -> _Scan:
-        """Read records cell by cell from each suspicious line on, to the end of the record."""
+        """Scan the record that starts at each suspicious line, cell by cell."""
         scan, at = _Scan(), 0
         for start in suspicious:
             if start < at:  # in a cell of an earlier record
@@ -146,7 +145,7 @@ class QuoteResolver:
         return scan
 
     def _scan_record(self, block: bytes, start: int, final: bool, scan: _Scan) -> int:
-        """Scan one record; return where the next one begins."""
+        """Scan one record; return the offset of the next one."""
         at = start
         edits: list[tuple[int, int, bytes]] = []
         for number in count(1):
@@ -164,7 +163,7 @@ class QuoteResolver:
                 scan.left_out.append((start, block[start:end].removesuffix(b"\n").count(b"\n") + 1))
                 return end
             if cell is None:
-                # Beyond the last column, all of the line: the record is too long, whatever follows.
+                # Beyond the last column, the rest of the line: the record has too many cells in any case.
                 end = _end(self._plain if number <= self._width else _REST, block, at)
                 if quoted or number > self._width:
                     edits.append((at, end, _quoted(block[at:end])))
@@ -183,22 +182,23 @@ class QuoteResolver:
         return at + 1
 
     def _may_go_on(self, block: bytes, start: int, at: int) -> bool:
-        """Whether the quote at ``at`` may be closed by what follows the block."""
+        """Return whether the next block may close the quote at ``at``."""
         return len(block) - start < LONGEST_LINE and self._unclosed.match(block, at) is not None
 
     def _is_one_record(self, block: bytes, start: int, end_of_cell: int, scan: _Scan) -> bool:
-        """Whether a quoted cell with line breaks is to be believed."""
+        """Return whether to accept a quoted cell with line breaks."""
         lines = block[start : _line_end(block, end_of_cell)].removesuffix(b"\n").split(b"\n")
         alike = sum(line.count(self._delimiter) == self._width - 1 for line in lines)
         if 2 * alike <= len(lines):
             self._trusted = True
+            scan.joined += alike > _FEW
             return True
         believed = self._trusted and alike <= _FEW
         scan.joined += believed
         return believed
 
     def _has_needful_quotes(self, block: bytes) -> bool:
-        """Whether a line has as many cells as the header only because separators in quotes do not count."""
+        """Return whether a line has as many cells as the header only if separators in quotes do not count."""
         for line in islice(_QUOTED_LINE.finditer(block), _LINES):
             without = self._one_line.sub(b"", line[0])
             if without.count(self._delimiter) == self._width - 1 < line[0].count(self._delimiter):
@@ -208,12 +208,12 @@ class QuoteResolver:
 
 def _end(pattern: re.Pattern[bytes], block: bytes, at: int) -> int:
     match = pattern.match(block, at)
-    assert match is not None  # it matches nothing at all as well
+    assert match is not None  # it matches the empty string, too
     return match.end()
 
 
 def _line_end(block: bytes, at: int) -> int:
-    """Where the line after the one at ``at`` begins."""
+    """Return the offset of the next line."""
     return (block.find(b"\n", at) + 1) or len(block)
 
 
@@ -226,7 +226,7 @@ def _unescaped(cell: bytes) -> bytes:
 
 
 def _edited(block: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
-    """The block with other bytes in place of some ranges, which are in order."""
+    """Replace ranges of a block, given in order."""
     pieces, at = [], 0
     for start, end, text in edits:
         pieces += [block[at:start], text]

@@ -1,6 +1,6 @@
 """Named columns of a table file, streamed batch by batch: text tables, JSON lines (plain or gzip) and parquet.
 
-Records that are none are counted as malformed; no more than a few blocks of a file are ever held.
+Malformed records are counted; at most a few blocks of a file are in memory.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SHOWN = 20
 
 
 class ColumnFile:
-    """A table file, ready to be streamed; its format is told by what it holds, never by its name.
+    """A table file to stream; its content decides the format, never its name.
 
     Args:
-        encoding: of a text file, where it is not to be found out.
+        encoding: encoding of a text file; detected by default.
 
     Raises:
         InputError: there is no such file, it is empty or no table, or two columns have one name.
@@ -41,18 +41,18 @@ class ColumnFile:
         self._table = _open(path, encoding)
         self.names = self._table.names
         self.decimal_comma = self._table.decimal_comma
-        """Whether numbers may have a comma for a point."""
+        """True if numbers may use a decimal comma."""
         twice = {name for name in self.names if self.names.count(name) > 1}
         if twice:
             raise InputError(f"{path} has more than one column {', '.join(sorted(twice))}; rename all but one.")
 
     @property
     def records(self) -> int:
-        """How many records have been read; after streaming, all of the file's."""
+        """Number of records read so far; after streaming, of the whole file."""
         return self._table.records
 
     def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
-        """Stream ``columns``; records that do not fit the header, or not the encoding, are counted.
+        """Stream ``columns``; records that fit neither the header nor the encoding are counted as malformed.
 
         Raises:
             InputError: a column is missing, or the file is damaged.
@@ -76,7 +76,7 @@ class ColumnFile:
             flag: the one that would name another column.
 
         Raises:
-            InputError: there is none.
+            InputError: the column is missing.
         """
         if column in self.names:
             return

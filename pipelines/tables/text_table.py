@@ -19,7 +19,7 @@ from pipelines.tables.encodings import BROKEN, text_blocks
 from pipelines.tables.quoting import QuoteResolver, Records
 
 _SEPARATOR, _RETURN = "\x1f", "\ufffe"
-"""Stand in for a separator of two characters, and for a carriage return within a line, which would end it for Arrow."""
+"""Replace a separator of two characters, and a carriage return within a line, which Arrow takes for a line break."""
 _LONE_RETURN = re.compile(rb"\r(?!\n|\Z)")
 
 
@@ -27,7 +27,7 @@ class TextTable:
     """A text table; its columns are texts.
 
     Args:
-        block: the first of the file.
+        block: first block of the file.
 
     Raises:
         InputError: the file does not begin with the names of columns.
@@ -43,7 +43,7 @@ class TextTable:
         self._separator = separator if len(separator) == 1 else _SEPARATOR
 
     def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
-        """Stream ``columns``; a record is known by the number of the line that it begins at."""
+        """Stream ``columns``; the number of a record is that of its first line."""
         resolver = QuoteResolver(self._separator.encode(), len(self.names))
         line, rest = 2, b""
         for block, final in self._blocks(malformed.note):
@@ -63,7 +63,7 @@ class TextTable:
             )
 
     def _blocks(self, note: Callable[[str], None]) -> Iterator[tuple[bytes, bool]]:
-        """The blocks below the header that hold anything, and whether each is the last."""
+        """Yield the blocks below the header, and for each whether it is the last."""
         waiting: bytes | None = None
         for block in text_blocks(self._path, self._encoding, note):
             if waiting:
@@ -77,7 +77,7 @@ class TextTable:
             yield waiting, True
 
     def _parsed(self, records: Records, line: int, columns: Sequence[str], malformed: MalformedRecords) -> Batch:
-        """The records that have as many cells as the header, but for empty lines."""
+        """Return the records with as many cells as the header, without empty lines."""
         skipped: list[int] = []
 
         def skip(row: pyarrow.csv.InvalidRow) -> str:
@@ -98,7 +98,7 @@ class TextTable:
         cells = dict(zip(columns, arrays, strict=True))
         batch = Batch(line + records.lines[whole], cells)
         widths = records.widths[whole]
-        # An empty line, or one of separators alone.
+        # Empty lines, and lines of separators only.
         empty = (widths == 0) | (widths == len(self.names) - 1)
         for column in cells.values() if empty.any() else ():
             empty &= np.asarray(pc.binary_length(column)) == 0

@@ -9,12 +9,12 @@ import numpy as np
 
 _UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
 _FIRST, _LAST = 100_000_000, 4_200_000_000
-"""In seconds, from 1973 to 2103: the numbers whose unit can be told."""
+"""Range of plausible times in seconds, from 1973 to 2103; the ranges of the units do not overlap."""
 _DAY = 86_400
 
 
 def in_one_unit(times: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Bring times to one unit where they are in several, and say what is strange about them.
+    """Convert times to one unit where they mix several, and describe unlikely ones.
 
     Numbers are taken for seconds, milliseconds, microseconds or nanoseconds since 1970 where that makes a time from
     1973 to 2103; the finest unit that occurs becomes that of all, but for nanoseconds, which become microseconds.
@@ -23,7 +23,7 @@ def in_one_unit(times: np.ndarray) -> tuple[np.ndarray, list[str]]:
         times: int64 [n].
 
     Returns:
-        The times, int64 [n], and what is to be said: of several units, of times before 1970 or yet to come.
+        The times, int64 [n], and sentences on mixed units and on times before 1970 or in the future.
     """
     if not len(times):
         return times, []
@@ -49,13 +49,13 @@ def in_one_unit(times: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def _within(times: Any, unit: int) -> Any:
-    """Whether a time, or each of an array, lies in the years whose unit can be told."""
+    """Return whether a time, or each of an array, lies from 1973 to 2103 in a unit."""
     size = abs(times)
     return (size >= _FIRST * 1000**unit) & (size < _LAST * 1000**unit)
 
 
 def _strange(times: np.ndarray, second: int) -> list[str]:
-    """What is to be said of times in one unit, a second being so many of it."""
+    """Describe unlikely times; ``second`` is the length of a second in their unit."""
     early = int((times < _DAY * second).sum())
     late = int((times > (int(time.time()) + _DAY) * second).sum())
     said = [f"{early:,} times lie before 1970-01-02"] if early else []

@@ -35,7 +35,7 @@ class TimeColumn:
     """A column of times, read batch by batch.
 
     Args:
-        whole: yields all of the column once more; asked for where only other dates can tell the day from the month.
+        whole: yields the whole column again; used if only other dates show which number is the day.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class TimeColumn:
     ) -> None:
         self._name, self._path, self._whole, self._decimal_comma = name, path, whole, decimal_comma
         self._doubtful: str | None = None
-        """The form of dates like 03/04/2021; empty where it cannot be told."""
+        """Form of dates like 03/04/2021; empty if it is unknown."""
 
     def read(self, column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """Times as int64 [n], and bool [n] that is False where there is none.
+        """Return times, int64 [n], and a mask, bool [n], that is False where a cell holds no time.
 
-        Numbers keep their unit, rounded down to whole ones; dates become seconds since 1970, in UTC where they name
+        Numbers keep their unit and are rounded down; dates become seconds since 1970, in UTC where they name
         no zone. Days come before months in 04.03.2021; in 04/03/2021 and 04-03-2021, where other dates of the column
         show it.
         """
@@ -73,13 +73,13 @@ class TimeColumn:
         return self._read_texts(point_for_comma(texts) if self._decimal_comma else texts)
 
     def problem(self, text: str) -> str:
-        """Name what a text is that is no time."""
+        """Describe a text that is not a time."""
         if re.match(_DOUBTFUL, text):
             return "a date with the day or the month first; write it as in 2021-03-25"
         return "no number and no date, such as 2021-03-25 14:30:00"
 
     def _read_texts(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """All at once where all are written alike; else one form after the other, to the same result."""
+        """Read a column of one form at once, else one form after the other, with the same result."""
         with suppress(pa.ArrowException):
             if _all(texts, _FRACTION):
                 return _floored(texts)
@@ -107,7 +107,7 @@ class TimeColumn:
         return _dates(self._doubtful)(texts)
 
     def _told_apart(self) -> str:
-        """The form of dates like 03/04/2021: one number is above 12 somewhere, and never the other."""
+        """Return the form of dates like 03/04/2021: the number that exceeds 12 in some date is the day."""
         highest = np.zeros(2, dtype=np.int64)
         for column in self._whole():
             texts = pc.utf8_trim_whitespace(as_text(column, self._name, self._path))
@@ -119,7 +119,7 @@ class TimeColumn:
 
 
 def as_times(column: pa.Array, name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The times of a whole column: see :meth:`TimeColumn.read`."""
+    """Return the times of a whole column; see :meth:`TimeColumn.read`."""
     return TimeColumn(name, path, lambda: [column]).read(column)
 
 
@@ -141,7 +141,7 @@ def _floored(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _dates(form: str) -> Callable[[pa.Array], tuple[np.ndarray, np.ndarray]]:
-    """A reader of dates: seconds since 1970, int64 [n], and which of them exist, bool [n]."""
+    """Return a reader of dates: seconds since 1970, int64 [n], and a mask of dates that exist, bool [n]."""
 
     def read(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         fields = pc.extract_regex(texts, form)
@@ -159,13 +159,13 @@ def _dates(form: str) -> Callable[[pa.Array], tuple[np.ndarray, np.ndarray]]:
 
 
 def _numbers(fields: pa.StructArray, name: str) -> np.ndarray:
-    """The numbers of a group of digits; 0 where it is empty."""
+    """Return the numbers in a group of digits; 0 where it is empty."""
     texts = pc.struct_field(fields, name).fill_null("")
     return np.asarray(pc.if_else(pc.equal(texts, ""), "0", texts).cast(pa.int64()))
 
 
 def _one_by_one(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """What else ISO 8601 allows."""
+    """Read other forms of ISO 8601."""
     times = [_time(text) for text in texts.to_pylist()]
     return np.array([time or 0 for time in times], dtype=np.int64), np.array([time is not None for time in times])
 

@@ -95,7 +95,7 @@ def test_ids_in_another_encoding(tmp_path: Path) -> None:
     assert read_interactions(path, MalformedRecords(path)).user_ids == ["josé", "andré", "béa"]
 
 
-@pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13"])
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13", "idna"])
 def test_an_unknown_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
     path = write(tmp_path / "items.csv", ["x"], "utf-8")
     with pytest.raises(UsageError, match=f"There is no encoding '{encoding}'; --encoding expects"):
