@@ -10,14 +10,11 @@ from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.plan import PlannedRun, RunIndex
 from mmssl_cli.runs.results import identity
 from mmssl_cli.training.checkpoint import CheckpointError
+from mmssl_cli.training.loop import DivergedError
 from mmssl_cli.training.trainer import resume_run, train_run
-from pipelines.errors import InputError, MmsslError
+from pipelines.errors import InputError
 from pipelines.io.files import write_problem
 from pipelines.io.locks import LockedError, held
-
-
-class DivergedBefore(MmsslError):
-    """A run of these settings diverged, and would do so again."""
 
 
 def ensure_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, reporter: Reporter) -> Path:
@@ -27,7 +24,7 @@ def ensure_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, reporter
 
     Raises:
         LockedError: another process trains this run; try again later.
-        DivergedBefore: a run of these settings diverged.
+        DivergedError: a run of these settings diverged.
         MmsslError: the training failed.
     """
     with held(_claim(settings, runs_dir), f"A run of {settings.model} with seed {settings.seed}", passing=True):
@@ -41,7 +38,7 @@ def _from(planned: PlannedRun, data_dir: Path, runs_dir: Path, reporter: Reporte
     if folder is not None and planned.status == "running":
         raise LockedError(f"Run {folder.id} is being trained by another process.")
     if folder is not None and planned.status == "diverged":
-        raise DivergedBefore(
+        raise DivergedError(
             f"{folder.read_result().get('problem', 'It diverged')}. It would again: change its settings, or remove "
             f"{folder.path} to try once more."
         )
