@@ -78,7 +78,9 @@ def _default(name: str) -> str:
     for model, cls in SETTINGS.items():
         if name in cls.model_fields and name != "model":
             models.setdefault(_shown_default(cls.model_fields[name].default), []).append(model)
-    usual, *others = sorted(models, key=lambda shown: len(models[shown]), reverse=True) or [TrainSettings().model]
+    if not models:
+        return str(TrainSettings.model_fields[name].default)
+    usual, *others = sorted(models, key=lambda shown: len(models[shown]), reverse=True)
     apart = [f"{shown or 'none'} for {', '.join(models[shown])}" for shown in others]
     return "; ".join([usual or "none", *apart]) if apart else usual
 

@@ -7,7 +7,6 @@ subclass. Strength, from weak to strong: class defaults, the shipped settings of
 
 from __future__ import annotations
 
-from mmssl_cli.config.collaborative import LightGCNSettings, MFSettings
 from mmssl_cli.config.merging import (
     SHIPPED,
     build_settings,
@@ -28,8 +27,6 @@ __all__ = [
     "SHIPPED",
     "VARIANTS",
     "GraphSettings",
-    "LightGCNSettings",
-    "MFSettings",
     "MMSSLSettings",
     "TrainSettings",
     "build_settings",

@@ -81,9 +81,7 @@ class NCLSettings(NodeContrastSettings):
         1, ge=1, le=8, description="Half the layers after which a node is contrasted with its layer 0."
     )
     item_weight: float = Field(1.0, ge=0, description="Weight alpha of the items' contrasts beside the users'.")
-    prototype_weight: float = Field(
-        4e-4, ge=0, description="Weight lambda_2 of the contrast with the centres of clusters."
-    )
+    prototype_weight: float = Field(4e-4, ge=0, description="Weight lambda_2 of the contrast with cluster centres.")
     clusters: int = Field(1000, ge=1, description="Clusters K of the users, and of the items.")
     prototype_refresh: int = Field(1, ge=1, description="Epochs between two clusterings.")
     prototype_warmup: int = Field(20, ge=0, description="Epochs before the first clustering.")
@@ -99,13 +97,8 @@ class HCCFSettings(NodeContrastSettings):
     l2_weight: float = 1e-4
     hyperedges: int = Field(128, ge=1, description="Learnt hyperedges K of the users, and of the items.")
     hyper_levels: int = Field(3, ge=0, le=16, description="Levels C of mixing among the hyperedges of a layer.")
-    hyper_scale: float = Field(
-        1.0, ge=0, description="Factor on nodes' weights in the hyperedges; below 1 for sparse data."
-    )
-    residual: bool = Field(
-        True,
-        description="Residual connection of a layer, as in the paper; its authors' later program has none.",
-    )
+    hyper_scale: float = Field(1.0, ge=0, description="Factor on weights in the hyperedges; below 1 for sparse data.")
+    residual: bool = Field(True, description="Residual connections, in the paper; off in its authors' later program.")
     leaky_slope: float = Field(0.5, ge=0, le=1, description="Slope of LeakyReLU for negative numbers; 1 turns it off.")
     edge_dropout: float = Field(
         0.5,

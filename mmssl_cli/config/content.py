@@ -67,9 +67,7 @@ class GRCNSettings(TrainSettings):
         description="Weight of an edge from its affinities in each modality: the largest after learnt confidences, the "
         "largest, or the mean.",
     )
-    pruning: Literal["soft", "hard"] = Field(
-        "soft", description="Edges keep their weights, or those of negative weight are cut off."
-    )
+    pruning: Literal["soft", "hard"] = Field("soft", description="Keep all edges, or cut those of negative weight.")
     fusion: Literal["concat", "mean", "id"] = Field(
         "concat",
         description="Final embeddings: ids and content concatenated, their mean, or the ids alone.",
@@ -97,9 +95,7 @@ class CLCRecSettings(TrainSettings):
     hybrid_share: float = Field(
         0.5, ge=0, le=1, description="Probability rho that content replaces an item in the contrast with users."
     )
-    num_negatives: int = Field(
-        128, ge=1, description="Negative items K of a step, shared by its triples; at most the batch size."
-    )
+    num_negatives: int = Field(128, ge=1, description="Negative items K of a step; at most the batch size.")
     encoder_hidden: int = Field(256, ge=1, description="Width of the hidden layer of the content encoder.")
 
 
@@ -116,5 +112,5 @@ class BM3Settings(GraphSettings):
     layers: int = 1
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout that makes the target view of an embedding.")
     contrast_weight: float = Field(
-        2.0, ge=0, description="Weight of the alignment of content with ids and with its own other view."
+        2.0, ge=0, description="Weight of the alignment of content with ids and with itself."
     )

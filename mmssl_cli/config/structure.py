@@ -33,9 +33,7 @@ class FREEDOMSettings(ItemGraphSettings):
     edge_dropout: float = Field(
         0.8, ge=0, lt=1, description="Share of the interactions left out of an epoch, mostly between popular nodes."
     )
-    feature_weight: float = Field(
-        1e-3, ge=0, description="Weight of the ranking loss on each modality's projected content."
-    )
+    feature_weight: float = Field(1e-3, ge=0, description="Weight of the ranking loss on projected content.")
 
 
 class LATTICESettings(ItemGraphSettings):
@@ -60,9 +58,7 @@ class MGCNSettings(ItemGraphSettings):
 
     model: Literal["mgcn"] = "mgcn"
     l2_weight: float = 1e-4
-    contrast_weight: float = Field(
-        0.01, ge=0, description="Weight of the contrast between fused content and behaviour."
-    )
+    contrast_weight: float = Field(0.01, ge=0, description="Weight of the contrast of fused content and behaviour.")
     contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
 
 
@@ -89,9 +85,7 @@ class SLMRecSettings(ModalityViewsSettings, AdversarySettings):
     )
     contrast_weight: float = Field(0.1, ge=0, description="Weight of the self-supervised task.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Dropout after each layer, in the tasks with feature dropout.")
-    cl: bool = Field(
-        False, description="Contrast of MMSSL (Eq. 11) between fused and modality views, in place of the own task."
-    )
+    cl: bool = Field(False, description="MMSSL's contrast (Eq. 11) of fused and modality views, in place of the task.")
     asl: bool = Field(False, description="Adversarial self-augmentation of MMSSL (Eq. 2 to 7) beside the own task.")
     adversarial_weight: float = Field(1e-3, ge=0, description="Weight of the generator's loss, with asl.")
 

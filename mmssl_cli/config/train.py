@@ -26,7 +26,7 @@ class TrainSettings(BaseModel):
     bare default, as in ``layers: int = 3``, keeps the bounds and the description it has in the base class.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     #: Authors, venue and year of the model's paper, such as ``He et al., SIGIR 2020``.
     paper: ClassVar[str | None] = None
@@ -42,18 +42,13 @@ class TrainSettings(BaseModel):
 
     model: str = Field("mmssl", description="Model to train; `mmssl models` lists them.")
     dataset: str = Field("demo", description="Prepared data set to train on.")
-    modalities: tuple[str, ...] | None = Field(
-        None,
-        description="Modalities to use, comma-separated; or none; or all (the default).",
-    )
+    modalities: tuple[str, ...] | None = Field(None, description="Modalities, comma-separated; none; or all (default).")
     feature_scaling: Literal["none", "standard", "l2", "whiten"] = Field(
         "none",
         description="Scaling of raw features: as they are, columns standardised, rows of length 1, or principal "
         "components of unit variance.",
     )
-    feature_components: int = Field(
-        64, ge=1, description="Maximum number of principal components that whiten keeps of a modality."
-    )
+    feature_components: int = Field(64, ge=1, description="Maximum number of components of a whitened modality.")
     embedding_dim: int = Field(64, ge=1, le=8192, description="Size d of the user and item embeddings.")
     batch_size: int = Field(1024, ge=1, description="Training triples a step.")
     epochs: int = Field(200, ge=1, description="Maximum number of epochs.")
@@ -86,9 +81,7 @@ class TrainSettings(BaseModel):
         description="Sampling of positives: each interaction once, or users evenly and then one item each.",
     )
     seed: int = Field(2023, ge=0, lt=2**63, description="Seed of every random choice.")
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Device to train on; auto takes a GPU if there is one."
-    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device; auto takes a GPU if there is one.")
     cuda_graph: bool = Field(
         False,
         description="Record a training step once as a CUDA graph and replay it, for models whose steps allow it.",

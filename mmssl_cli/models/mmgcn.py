@@ -31,12 +31,9 @@ class MMGCN(GraphRecommender):
         dim = settings.embedding_dim
         self.content = ContentProjections(data, dim)
         self.preferences = nn.ParameterDict({name: embedding(data.num_users, dim) for name in data.features})
-        self.stacks = nn.ModuleDict({name: self._stack() for name in data.features})
-
-    def _stack(self) -> nn.ModuleList:
-        settings = self.settings
-        return nn.ModuleList(
-            [ModalityLayer(settings.embedding_dim, settings.combination) for _ in range(settings.layers)]
+        layers, combination = range(settings.layers), settings.combination
+        self.stacks = nn.ModuleDict(
+            {name: nn.ModuleList(ModalityLayer(dim, combination) for _ in layers) for name in data.features}
         )
 
     def layer0(self) -> tuple[Tensor, Tensor]:
