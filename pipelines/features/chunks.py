@@ -6,15 +6,15 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from pipelines.errors import InputError
-from pipelines.io.files import atomic_file, read_problem, write_json, write_problem
-from pipelines.io.step_cache import read_json
+from pipelines.io.files import atomic_file, read_problem, write_problem
+from pipelines.io.step_cache import read_record, write_record
 from pipelines.prepared.dataset import Features
 
 Item = TypeVar("Item")
@@ -24,6 +24,10 @@ Progress = Callable[[int, int], None]
 """Called with the number of rows done, and of all."""
 
 _ABOUT, _VALUES = "store.json", "values.npy"
+
+
+class DamagedChunkError(InputError):
+    """A chunk was damaged and is removed; encoding the missing chunks makes it again."""
 
 
 class Encoder(ABC):
@@ -72,7 +76,13 @@ class ChunkStore:
     """
 
     def __init__(
-        self, folder: Path, key: str, num_rows: int, chunk_rows: int = 1024, order: np.ndarray | None = None
+        self,
+        folder: Path,
+        key: str,
+        num_rows: int,
+        chunk_rows: int = 1024,
+        order: np.ndarray | None = None,
+        report: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Open the store in ``folder``, creating it if need be.
 
@@ -80,6 +90,7 @@ class ChunkStore:
             key: the key of encoder and contents, see :func:`chunk_key`.
             order: int64 [num_rows], the row at each place, to encode rows in another order than their own; they are
                 assembled in their own.
+            report: is told if the folder holds a damaged store.
 
         Raises:
             InputError: the folder cannot be written.
@@ -94,9 +105,9 @@ class ChunkStore:
         about = {"key": key, "num_rows": num_rows, "chunk_rows": chunk_rows, "order": digest}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if read_json(folder / _ABOUT) != about:
+            if read_record(folder / _ABOUT, report) != about:
                 self._remove("chunk-*.npz", _VALUES)
-                write_json(folder / _ABOUT, about)
+                write_record(folder / _ABOUT, about)
             self._remove(".chunk-*", f".{_VALUES}.*", f".{_ABOUT}.*")  # left by a process that was killed
         except OSError as problem:
             raise write_problem(folder, problem) from problem
@@ -150,12 +161,21 @@ class ChunkStore:
             encoder: the identity of the encoder.
 
         Raises:
-            InputError: a chunk is damaged, and removed so that the same command makes it again, or the array cannot
-                be written.
+            DamagedChunkError: a chunk is damaged; it and every other damaged one are removed.
+            InputError: the array cannot be written.
         """
         chunks = self._chunks()
         if self.missing():
             raise ValueError(f"{len(self.missing())} of {len(chunks)} chunks are still missing")
+        try:
+            return self._assemble(chunks, encoder)
+        except DamagedChunkError:
+            for places in chunks:
+                with suppress(InputError):  # also of those that are removed already
+                    self._read(places)
+            raise
+
+    def _assemble(self, chunks: list[range], encoder: Mapping[str, Any]) -> Features:
         first, _ = self._read(chunks[0])
         present = np.zeros(self.num_rows, dtype=bool)
         with (
@@ -165,7 +185,8 @@ class ChunkStore:
             for places in chunks:
                 values, mask = self._read(places)
                 if (values.dtype, values.shape[1]) != (first.dtype, first.shape[1]):
-                    raise ValueError(f"the chunk of {places} is {values.dtype} {values.shape}, the first {first.dtype}")
+                    self._remove("chunk-*.npz")  # either of the two may be the wrong one
+                    raise DamagedChunkError(f"{self._path(places)} is of another kind than the first; all are removed")
                 rows = self._order[places.start : places.stop]
                 present[rows] = mask
                 write(rows, values)
@@ -183,15 +204,13 @@ class ChunkStore:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 values, present = archive["values"], archive["present"]
-            if len(values) != len(places) or present.shape != (len(places),):
+            if values.ndim != 2 or len(values) != len(places) or present.shape != (len(places),):
                 raise ValueError("it has another number of rows")
         except OSError as problem:
             raise read_problem(path, problem) from problem
         except Exception as problem:  # zip and npy headers each fail in their own ways
             path.unlink(missing_ok=True)
-            raise InputError(
-                f"{path} was damaged ({problem}) and is removed; run the same command again to make it again."
-            ) from problem
+            raise DamagedChunkError(f"{path} was damaged ({problem}) and is removed") from problem
         return values, present
 
     def _remove(self, *patterns: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -14,15 +13,15 @@ import pandas as pd
 
 from pipelines.download.pictures import Passing, fetch_images, image_path
 from pipelines.errors import InputError
-from pipelines.features.chunks import ChunkStore, Encoder, chunk_key, encode_in_chunks, row_writer
+from pipelines.features.chunks import ChunkStore, DamagedChunkError, Encoder, chunk_key, encode_in_chunks, row_writer
 from pipelines.features.image import PixelEncoder
 from pipelines.features.ingredients import encode_ingredients
 from pipelines.features.pictures import picture_problem
 from pipelines.features.ray_encoding import encode_on_ray
 from pipelines.features.text import encode_text
 from pipelines.features.vectors import DIM, VectorCounts, read_vectors, vectors_identity
-from pipelines.io.files import atomic_folder, remove_leftovers
-from pipelines.io.step_cache import WorkFolder, key_of, read_json
+from pipelines.io.files import atomic_folder, remove_leftovers, sha256_of
+from pipelines.io.step_cache import WorkFolder, key_of, read_record, write_record
 from pipelines.prepared.dataset import Features
 from pipelines.recipe import Recipe
 
@@ -90,16 +89,24 @@ class EncodedRows(Rows):
     def _encode(
         self, modality: str, items: Sequence[Any], key: str, work: WorkFolder, order: np.ndarray | None = None
     ) -> Features:
-        store = ChunkStore(work.path / "features" / modality, key, len(items), self._encoder.chunk_rows, order)
+        folder, chunk_rows = work.path / "features" / modality, self._encoder.chunk_rows
+        store = ChunkStore(folder, key, len(items), chunk_rows, order, work.reporter.line)
 
         def progress(done: int, total: int) -> None:
             work.reporter.bar(f"Encoding {modality}", done, total, "items")
 
-        if self.recipe.engine == "ray":
-            encode_on_ray(self.recipe.address, store, items, self._maker(), self.settings(), progress)
-        else:
-            encode_in_chunks(store, items, self._encoder.encode_chunks, progress)
-        return store.assemble(self.settings())
+        def encode() -> Features:
+            if self.recipe.engine == "ray":
+                encode_on_ray(self.recipe.address, store, items, self._maker(), self.settings(), progress)
+            else:
+                encode_in_chunks(store, items, self._encoder.encode_chunks, progress)
+            return store.assemble(self.settings())
+
+        try:
+            return encode()
+        except DamagedChunkError as problem:
+            work.reporter.line(f"Encoding again: {problem}")
+            return encode()
 
 
 class TextRows(EncodedRows):
@@ -212,9 +219,11 @@ class VectorRows(Rows):
         ids = items["id"].tolist()
         key = key_of(self.settings(), work.sha256(self.path), ids)
         folder = work.path / "features" / modality
-        about = read_json(folder / _VECTORS)
-        sizes = {name: (folder / name).stat().st_size for name in _ARRAYS if (folder / name).is_file()}
-        if about.get("key") != key or about.get("sizes") != sizes:
+        about = read_record(folder / _VECTORS, work.reporter.line)
+        files = {name: sha256_of(folder / name) for name in _ARRAYS if (folder / name).is_file()}
+        if about.get("key") == key and about.get("files") != files:
+            work.reporter.line(f"The arrays in {folder} are missing or damaged and are made again")
+        if about.get("key") != key or about.get("files") != files:
             about = self._read(folder, key, ids, modality, work)
         present = np.load(folder / "present.npy", allow_pickle=False)
         values = np.load(folder / "values.npy", mmap_mode="r", allow_pickle=False)
@@ -237,8 +246,8 @@ class VectorRows(Rows):
                 f"{counts.records:,} records, {counts.found:,} of {len(ids):,} items found, {counts.repeated:,} "
                 f"repeated, {counts.not_finite:,} with NaN or infinite values left out"
             )
-            about = {"key": key, "said": said, "sizes": {name: (place / name).stat().st_size for name in _ARRAYS}}
-            (place / _VECTORS).write_text(json.dumps(about), encoding="utf-8")
+            about = {"key": key, "said": said, "files": {name: sha256_of(place / name) for name in _ARRAYS}}
+            write_record(place / _VECTORS, about)
         return about
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.io.files import atomic_folder, remove_leftovers, sha256_of, write_bytes, write_json, write_problem
+from pipelines.io.parsing import parse_json
 from pipelines.io.reporter import Reporter
 
-_ABOUT = "step.json"
+_ABOUT, _DIGEST = "step.json", "sha256"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class WorkFolder:
         """Return the stored result of step ``name`` if it was made with the same ``key``, else that of ``build()``."""
         folder = self.path / name
         remove_leftovers(folder)
-        made = _read(folder, key)
+        made = _read(folder, key, self.reporter.line)
         if made is None:
             made = build()
             _write(folder, key, made)
@@ -70,7 +71,7 @@ class WorkFolder:
     def hashes(self, paths: Iterable[Path]) -> dict[Path, str]:
         """Return the hashes of many files; those that do not exist are left out."""
         notes = self.path / "hashes.json"
-        known = read_json(notes)
+        known = read_record(notes, self.reporter.line)
         found, new = {}, {}
         for path in dict.fromkeys(paths):
             if not path.is_file():
@@ -82,7 +83,7 @@ class WorkFolder:
                 entry = new[name] = [*about, sha256_of(path)]
             found[path] = str(entry[2])
         if new:
-            write_json(notes, {**known, **new})
+            write_record(notes, {**known, **new})
         return found
 
     def log(self, name: str, lines: Sequence[str]) -> Path:
@@ -101,27 +102,42 @@ def _write(folder: Path, key: str, made: StepResult) -> None:
             pq.write_table(arrow, path)
             files[name] = sha256_of(path)
         about = {"key": key, "files": files, "notes": made.notes, "facts": made.facts}
-        (place / _ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+        write_record(place / _ABOUT, about)
 
 
-def _read(folder: Path, key: str) -> StepResult | None:
+def _read(folder: Path, key: str, report: Callable[[str], None]) -> StepResult | None:
     """Return the stored result of a step, if it is whole and was made with ``key``."""
-    about = read_json(folder / _ABOUT)
+    about = read_record(folder / _ABOUT, report)
     if about.get("key") != key:
         return None
     tables = {}
     for name, sha256 in about["files"].items():
         path = folder / f"{name}.parquet"
         if not path.is_file() or sha256_of(path) != sha256:
+            report(f"{path} is missing or damaged and is made again")
             return None
         tables[name] = pq.read_table(path).to_pandas()
     return StepResult(tables, about["notes"], about["facts"])
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file of our own; empty where there is none."""
+def write_record(path: Path, value: Mapping[str, Any]) -> None:
+    """Write plain JSON values with their digest, for :func:`read_record`."""
+    write_json(path, {**value, _DIGEST: key_of(dict(value))})
+
+
+def read_record(path: Path, report: Callable[[str], None]) -> dict[str, Any]:
+    """Return what :func:`write_record` wrote to a file; empty if there is none, or if it was changed since.
+
+    Args:
+        report: is told of a file that was changed.
+    """
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        value = parse_json(path.read_bytes())
+    except FileNotFoundError:
         return {}
-    return value if isinstance(value, dict) else {}
+    except (OSError, ValueError):
+        value = None
+    if isinstance(value, dict) and value.pop(_DIGEST, None) == key_of(value):
+        return value
+    report(f"{path} is damaged or of another version; what it describes is made again")
+    return {}
