@@ -15,8 +15,7 @@ from pipelines.entries import DatasetEntry, Entry, FeatureEntry, FileEntry, Pape
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.files import read_problem
 from pipelines.io.parsing import parse_toml
-from pipelines.prepared.dataset import check_name
-from pipelines.prepared.manifest import MANIFEST
+from pipelines.prepared.manifest import MANIFEST, check_name
 from pipelines.sources import SOURCES
 
 FILE = "datasets.toml"

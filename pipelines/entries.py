@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -14,6 +14,9 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 FeatureFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+_feat\.npy$")]
 ColdUsers = Literal["refuse", "keep", "drop"]
+Split = Literal["ratio", "leave-one-out", "temporal", "global-time"]
+SPLITTERS = (*get_args(Split), "given")
+"""Ways to split interactions, the last of which is the source's own."""
 
 MODALITIES = {"image_feat.npy": "visual", "audio_feat.npy": "acoustic", "text_feat.npy": "textual"}
 """Feature file of the published layout -> modality, unless datasets.toml names others."""
@@ -106,6 +109,6 @@ class DatasetEntry(Entry):
     features: dict[str, FeatureEntry] = Field(default_factory=dict)
     """Modality -> its input and encoder."""
     k_core: Annotated[int, Field(ge=0)] = 5
-    split: Literal["ratio", "leave-one-out", "temporal", "global-time"] = "ratio"
+    split: Split = "ratio"
     table: TableOptions = TableOptions()
     paper: PaperNumbers | None = None

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from pipelines.entries import SPLITTERS
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.raw import RawInteractions
 from pipelines.prepared.dataset import SPLITS
 
-SPLITTERS = ("ratio", "leave-one-out", "temporal", "global-time", "given")
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
 

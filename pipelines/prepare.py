@@ -15,9 +15,7 @@ from pipelines.io.files import remove_leftovers, write_problem
 from pipelines.io.locks import held
 from pipelines.io.reporter import Reporter
 from pipelines.io.step_cache import WorkFolder
-from pipelines.prepared.dataset import check_name
-from pipelines.prepared.manifest import Manifest, read_manifest
-from pipelines.prepared.read import check_files
+from pipelines.prepared.manifest import Manifest, check_files, check_name, read_manifest
 from pipelines.prepared.write import check_ours, write_prepared
 from pipelines.recipe import PrepOptions
 from pipelines.sources import load_source

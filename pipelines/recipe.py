@@ -8,9 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from pipelines.entries import ColdUsers, DatasetEntry, Entry, FeatureEntry, TableOptions, option
+from pipelines.entries import SPLITTERS, ColdUsers, DatasetEntry, Entry, FeatureEntry, Split, TableOptions, option
 from pipelines.errors import UsageError, nearest
-from pipelines.interactions import SPLITTERS
 
 DEFAULT_ENCODERS = {
     # 1024 dimensions, as the paper's text features have. Those that circulate for the Amazon sets were made with
@@ -60,13 +59,13 @@ class CleaningOptions(Entry):
     k_core: int | None = option("Least interactions of a user and an item (5).", ge=0)
     split: str | None = option(
         "How interactions are split: 8:1:1 a user at random (ratio), or by time.",
-        metavar="ratio|leave-one-out|temporal|global-time",
+        metavar="|".join(get_args(Split)),
     )
     seed: int | None = option("Seed of the split, the sampling, the demo (0).", ge=0)
     cold_users: ColdUsers | None = option(
         "With --from: users with held-out interactions but none in training: refuse the data, keep them, or drop "
         "those interactions. By default as datasets.toml says, else refuse.",
-        metavar="refuse|keep|drop",
+        metavar="|".join(get_args(ColdUsers)),
     )
     max_malformed: Share | None = option("Most malformed lines of a file (0.01).", metavar="SHARE")
 

@@ -79,8 +79,7 @@ def list_datasets(data_dir: Path) -> list[dict[str, Any]]:
 def _prepared(folder: Path, entry: DatasetEntry | None) -> dict[str, Any]:
     """The content of a prepared folder; the counts are None where it is missing or damaged."""
     from pipelines.errors import InputError
-    from pipelines.prepared.manifest import read_manifest
-    from pipelines.prepared.read import check_files
+    from pipelines.prepared.manifest import check_files, read_manifest
 
     record: dict[str, Any] = {
         "status": "not prepared",

@@ -123,11 +123,18 @@ class TextRows(EncodedRows):
         return chunk_key({}, _texts(items))
 
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Made:
-        from pipelines.features.sentence_text import longest_first
-
         texts = _texts(items)
         key = chunk_key(self.settings(), texts)
         return self._encode(modality, texts, key, work, longest_first(texts)), lambda _: "no text"
+
+
+def longest_first(texts: Sequence[str | None]) -> np.ndarray:
+    """Return the rows of ``texts`` from the longest to the shortest, int64 [len(texts)].
+
+    In chunks of this order batches are as even as if all texts were encoded in one call, however small the chunks,
+    and too little memory shows at once.
+    """
+    return np.argsort([-len(text or "") for text in texts], kind="stable")
 
 
 def _texts(items: pd.DataFrame) -> list[str | None]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -93,12 +92,13 @@ class SentenceEncoder(NetworkEncoder):
     def _model(self) -> Any:
         _check_safe(self._folder)
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         try:
-            with _quiet():
-                return SentenceTransformer(
-                    str(self._folder), device=self._device, trust_remote_code=False, local_files_only=True
-                )
+            return SentenceTransformer(
+                str(self._folder), device=self._device, trust_remote_code=False, local_files_only=True
+            )
         except Exception as problem:  # configuration, tokenizer and weights each fail in their own ways
             reason = " ".join(str(problem).split())[:300]
             raise InputError(
@@ -117,15 +117,6 @@ class SentenceEncoder(NetworkEncoder):
         for path in _files(self._folder):
             digest.update(f"{path.relative_to(self._folder).as_posix()} {sha256_of(path)}\n".encode())
         return digest.hexdigest()
-
-
-def longest_first(texts: Sequence[str | None]) -> np.ndarray:
-    """Return the rows of ``texts`` from the longest to the shortest, int64 [len(texts)].
-
-    In chunks of this order batches are as even as if all texts were encoded in one call, however small the chunks,
-    and too little memory shows at once.
-    """
-    return np.argsort([-len(text or "") for text in texts], kind="stable")
 
 
 def _locate(model: str, offline: bool) -> tuple[str, str | None, Path]:
@@ -210,17 +201,3 @@ def _has_words(text: str | None) -> bool:
 def _encodable(text: str | None) -> str:
     """Half a surrogate pair, as broken JSON yields it, is no text to a tokenizer: it becomes a question mark."""
     return str(text).encode("utf-8", "replace").decode("utf-8")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the bars that transformers draws while it loads weights."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -15,8 +15,8 @@ from pipelines.layouts import LAYOUTS, load_layout
 from pipelines.layouts.notes import write_notes
 from pipelines.layouts.numbered_ids import PICTURES
 from pipelines.prepared.dataset import PreparedDataset
-from pipelines.prepared.manifest import read_manifest
-from pipelines.prepared.read import check_files, read_prepared
+from pipelines.prepared.manifest import check_files, read_manifest
+from pipelines.prepared.read import read_prepared
 
 
 def export(folder: Path, layout: str, out: Path) -> list[Path]:

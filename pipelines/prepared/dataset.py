@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pipelines.errors import InputError, UsageError
+from pipelines.prepared.manifest import check_name
 
 SPLITS = ("train", "validation", "test")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -92,16 +91,6 @@ class PreparedDataset:
             "items": self.num_items,
             **{split: int(splits.get(split, 0)) for split in SPLITS},
         }
-
-
-def check_name(kind: str, name: str) -> str:
-    """Return ``name`` if it can name a ``kind`` ("data set", "modality") and a file; else UsageError."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot name a {kind}: use up to 100 letters, digits, dots, dashes and underscores, "
-            "beginning with a letter or a digit."
-        )
-    return name
 
 
 def cold_users(interactions: pd.DataFrame) -> dict[str, np.ndarray]:

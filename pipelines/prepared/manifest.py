@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from pipelines.errors import InputError
-from pipelines.io.files import read_problem
+from pipelines.errors import InputError, UsageError
+from pipelines.io.files import read_problem, sha256_of
 
 FORMAT: Literal["mmssl-prepared"] = "mmssl-prepared"
 VERSION: Literal[1] = 1
 MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+Name = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -135,6 +138,31 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def check_files(folder: Path, manifest: Manifest, names: Iterable[str] | None = None, hashes: bool = True) -> None:
+    """Compare files of a prepared folder (all of them where ``names`` is None) with its manifest.
+
+    Raises:
+        InputError: a file is not listed, is missing, or has another size or content.
+    """
+    again = f"prepare {manifest.name} again with `mmssl prep`"
+    for name in manifest.files if names is None else names:
+        path = folder / name
+        entry = manifest.files.get(name)
+        if entry is None:
+            raise InputError(f"{folder / MANIFEST} does not list {name}, which the format requires; {again}.")
+        if not path.is_file():
+            raise InputError(f"{path} is missing; {again}.")
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{path} leads out of its folder; it is not safe to read.")
+        try:
+            differs = "size" if path.stat().st_size != entry.bytes else ""
+            differs = differs or ("checksum" if hashes and sha256_of(path) != entry.sha256 else "")
+        except OSError as problem:
+            raise read_problem(path, problem) from problem
+        if differs:
+            raise InputError(f"{path} is not the file that was prepared (its {differs} differs); {again}.")
+
+
 def _what_is_wrong(problem: ValidationError) -> str:
     error = problem.errors()[0]
     where = ".".join(str(part) for part in error["loc"])
@@ -153,3 +181,13 @@ def _check_inside(path: Path, name: str) -> None:
     plain = name == "/".join(parts) and not name.startswith("/") and "\\" not in name and ":" not in name
     if not parts or not plain or ".." in parts or "\0" in name:
         raise InputError(f"{path} names the file {name!r}, which is not inside the folder.")
+
+
+def check_name(kind: str, name: str) -> str:
+    """Return ``name`` if it can name a ``kind`` ("data set", "modality") and a file; else UsageError."""
+    if not re.fullmatch(_NAME, name):
+        raise UsageError(
+            f"{name!r} cannot name a {kind}: use up to 100 letters, digits, dots, dashes and underscores, "
+            "beginning with a letter or a digit."
+        )
+    return name

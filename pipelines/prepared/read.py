@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pipelines.errors import InputError, UsageError, nearest
-from pipelines.io.files import read_problem, sha256_of
 from pipelines.prepared.dataset import Features, PreparedDataset, check_images, validate
-from pipelines.prepared.manifest import MANIFEST, Manifest, feature_file, read_manifest, vocabulary_file
+from pipelines.prepared.manifest import Manifest, check_files, feature_file, read_manifest, vocabulary_file
 from pipelines.prepared.storage import TABLES, read_features, read_table
 
 
@@ -59,31 +58,6 @@ def _read_modality(folder: Path, manifest: Manifest, modality: str) -> Features:
     if manifest.modalities[modality].dtype != "int32":
         return features
     return replace(features, vocabulary=read_table("vocabulary", folder / vocabulary_file(modality)))
-
-
-def check_files(folder: Path, manifest: Manifest, names: Iterable[str] | None = None, hashes: bool = True) -> None:
-    """Compare files of a prepared folder (all of them where ``names`` is None) with its manifest.
-
-    Raises:
-        InputError: a file is not listed, is missing, or has another size or content.
-    """
-    again = f"prepare {manifest.name} again with `mmssl prep`"
-    for name in manifest.files if names is None else names:
-        path = folder / name
-        entry = manifest.files.get(name)
-        if entry is None:
-            raise InputError(f"{folder / MANIFEST} does not list {name}, which the format requires; {again}.")
-        if not path.is_file():
-            raise InputError(f"{path} is missing; {again}.")
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{path} leads out of its folder; it is not safe to read.")
-        try:
-            differs = "size" if path.stat().st_size != entry.bytes else ""
-            differs = differs or ("checksum" if hashes and sha256_of(path) != entry.sha256 else "")
-        except OSError as problem:
-            raise read_problem(path, problem) from problem
-        if differs:
-            raise InputError(f"{path} is not the file that was prepared (its {differs} differs); {again}.")
 
 
 def _check_agreement(dataset: PreparedDataset, manifest: Manifest) -> None:

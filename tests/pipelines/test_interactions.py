@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.entries import SPLITTERS
 from pipelines.errors import InputError, UsageError
-from pipelines.interactions import SPLITTERS, SplitInteractions, core_mask, split_interactions
+from pipelines.interactions import SplitInteractions, core_mask, split_interactions
 from pipelines.io.raw import RawInteractions
 from pipelines.layouts.mmssl import read_published
 from pipelines.prepared import read_prepared, write_prepared

@@ -51,9 +51,10 @@ def test_a_zip_of_several_data_sets_is_refused(tmp_path: Path) -> None:
         unpacked(tmp_path / "two.zip", WorkFolder(tmp_path / "work", Reporter()))
 
 
-@pytest.mark.parametrize(
-    "light", ["pipelines.prepared.manifest", "pipelines.sources", "pipelines.layouts", "pipelines.version"]
-)
+LIGHT = ("pipelines.prepared.manifest", "pipelines.catalog", "pipelines.layouts", "pipelines.recipe")
+
+
+@pytest.mark.parametrize("light", [*LIGHT, "mmssl_cli.commands.prep", "mmssl_cli.commands.export"])
 def test_what_light_commands_need_is_light(light: str) -> None:
     code = f"import sys, {light}\nassert not {{'numpy', 'pandas', 'pyarrow', 'torch'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
