@@ -44,7 +44,7 @@ class SourceOptions(Entry):
         metavar="PLACE",
     )
     raw_dir: Path | None = option(
-        "Folder of the raw files, those at hand and those to download; DATA/raw/NAME by default.",
+        "Folder of the raw files (or MovieLens's zip), at hand or to download; DATA/raw/NAME by default.",
         flag="--raw",
         metavar="DIR",
     )

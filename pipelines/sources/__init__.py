@@ -14,6 +14,7 @@ SOURCES = {
     "published": "pipelines.sources.published:Published",
     "amazon": "pipelines.sources.amazon:Amazon",
     "allrecipes": "pipelines.sources.allrecipes:Allrecipes",
+    "movielens": "pipelines.sources.movielens:MovieLens",
     "table": "pipelines.sources.table:Table",
 }
 

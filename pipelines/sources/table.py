@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -39,7 +39,7 @@ _KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 class Table(RawSource):
     """The tables that options or datasets.toml name."""
 
-    options = PrepOptions.model_fields.keys() - {"source", "cold_users", "raw_dir"}
+    options: ClassVar = PrepOptions.model_fields.keys() - {"source", "cold_users", "raw_dir"}
 
     def files(self, reporter: Reporter) -> Mapping[str, Path]:
         """Find the tables.
@@ -48,11 +48,20 @@ class Table(RawSource):
             InputError: one of them, or the folder of pictures, does not exist.
             UsageError: a table is not named.
         """
-        table = self.recipe.table
-        if table.interactions is None:
+        if self.recipe.table.interactions is None:
             raise UsageError(
                 f"{self.recipe.name} is prepared from tables; give them as --interactions FILE (--items FILE)."
             )
+        return self.tables()
+
+    def tables(self) -> dict[str, Path]:
+        """Return role -> table, of those that are named.
+
+        Raises:
+            InputError: one of them, or the folder of pictures, does not exist.
+            UsageError: columns of the items are named, but not their table.
+        """
+        table = self.recipe.table
         if table.items is None and (table.text or table.image):
             raise UsageError("--text and --image-column name columns of the items; give their table as --items FILE.")
         given = {"interactions": table.interactions, "items": table.items}

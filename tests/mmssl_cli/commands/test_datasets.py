@@ -37,7 +37,8 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_shipped_catalog() -> None:
     catalog = load_catalog()
-    assert list(catalog.entries) == ["demo", "tiktok", "amazon-baby", "amazon-sports", "allrecipes"]
+    films = ["movielens-100k", "movielens-1m", "movielens-latest-small"]
+    assert list(catalog.entries) == ["demo", "tiktok", "amazon-baby", "amazon-sports", "allrecipes", *films]
     assert catalog.default == "demo"
     assert catalog.entries["tiktok"].cold_users == "keep"
     assert catalog.entries["amazon-baby"].cold_users == "refuse"
