@@ -24,9 +24,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from mmssl_cli.config import TrainSettings, build_settings
 from mmssl_cli.runs.tables import parse_table, write_table
@@ -48,22 +48,39 @@ MODEL = "model.safetensors"
 STATE = "state.pt"
 LOG = "log.jsonl"
 LOCK = "lock"
+#: Seconds that an epoch can take: thirty years.
+_LONGEST = 1e9
 FILES = (CONFIG, METRICS, RESULT, PER_USER, MODEL, STATE, LOG, LOCK)
 
 
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Metrics = dict[
+    Annotated[str, StringConstraints(pattern=r"^[a-z]+@[1-9][0-9]{0,8}$")], Annotated[float, Field(ge=0, le=1)]
+]
+
+
 class _Result(BaseModel):
-    """The part of result.json that every run has."""
+    """The fields of result.json. Those with a default are missing from a run that diverged, or of an older version."""
 
     model_config = ConfigDict(strict=True)
 
     status: str
     model: str
     dataset: str
-    seed: int
-    epochs: int
-    best_epoch: int | None
-    validation: dict[str, float]
-    test: dict[str, float]
+    seed: _Count
+    epochs: _Count
+    best_epoch: _Count | None
+    validation: _Metrics
+    test: _Metrics
+    variant: str | None = None
+    modalities: list[str] | None = None
+    parameters: _Count | None = None
+    seconds_per_epoch: _Seconds | None = None
+    seconds_to_best: _Seconds | None = None
+    peak_memory_bytes: _Count | None = None
+    device: str | None = None
+    problem: str | None = None
 
 
 def new_run_id(dataset: str, model: str, seed: int, started: datetime) -> str:
@@ -158,6 +175,8 @@ class RunFolder:
         table = self._table(METRICS, ("epoch", "seconds"))
         if not table["epoch"].is_monotonic_increasing or table["epoch"].duplicated().any():
             raise InputError(f"{self.path / METRICS} is damaged: its epochs are not in order.")
+        if not table["seconds"].between(0, _LONGEST).all():
+            raise InputError(f"{self.path / METRICS} is damaged: it has an epoch that took no possible time.")
         return table
 
     def write_per_user(self, table: pd.DataFrame) -> None:
@@ -166,7 +185,7 @@ class RunFolder:
 
     def read_per_user(self) -> pd.DataFrame:
         """Read per_user.parquet."""
-        return self._table(PER_USER, ("user", "train_degree"))
+        return self._counts_and_metrics(PER_USER, ("user", "train_degree"))
 
     def write_per_item(self, table: pd.DataFrame) -> None:
         """Write per_item.parquet: ``item``, ``train_degree``, ``relevant``, ``hits@K``, ``recommended@K``; int32."""
@@ -174,7 +193,7 @@ class RunFolder:
 
     def read_per_item(self) -> pd.DataFrame:
         """Read per_item.parquet."""
-        return self._table(PER_ITEM, ("item", "train_degree", "relevant"))
+        return self._counts_and_metrics(PER_ITEM, ("item", "train_degree", "relevant"))
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json, with the keys that ``read_result`` requires."""
@@ -266,6 +285,13 @@ class RunFolder:
     def _table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         with self._reading(name) as path:
             return parse_table(path, path.read_bytes(), columns)
+
+    def _counts_and_metrics(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        table = self._table(name, columns)
+        for column in table:
+            if not table[column].between(0, 2**31 - 1).all():
+                raise InputError(f"{self.path / name} is damaged: its column {column} has an impossible number.")
+        return table
 
     @contextmanager
     def _reading(self, name: str, advice: str = "") -> Iterator[Path]:

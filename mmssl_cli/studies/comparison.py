@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmssl_cli.reporting.document import Cell, Section, Table, mean_of, number, with_marks, word
 from mmssl_cli.reporting.published import published_results
@@ -44,7 +45,7 @@ def _accuracy(
             word(model.label),
             word(f"here, {'seed' if len(model.seeds) == 1 else 'seeds'} {', '.join(map(str, model.seeds))}"),
             *(mean_of(model.test(metric)) for metric in metrics),
-            mean_of([run.result["validation"][model.settings.select_on] for run in model.runs]),
+            mean_of(_known([run.result["validation"] for run in model.runs], model.settings.select_on)),
         ]
         for model in models
     ]
@@ -105,6 +106,11 @@ def _published(dataset: str, metrics: Sequence[str]) -> list[tuple[Cell, ...]]:
     ]
 
 
+def _known(results: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    """Return a field of the results that have it."""
+    return [result[name] for result in results if result.get(name) is not None]
+
+
 def _costs(dataset: str, models: Sequence[Configuration]) -> Table:
     rows = []
     for model in models:
@@ -112,12 +118,12 @@ def _costs(dataset: str, models: Sequence[Configuration]) -> Table:
         rows.append(
             (
                 word(model.label),
-                word(", ".join(sorted({str(result["device"]) for result in results}))),
-                number(results[0]["parameters"], ",.0f"),
-                mean_of([result["seconds_per_epoch"] for result in results], ".2f"),
-                mean_of([result["best_epoch"] for result in results], ".1f" if len(results) > 1 else ".0f"),
-                mean_of([result["seconds_to_best"] for result in results], ".1f"),
-                number(max(result["peak_memory_bytes"] for result in results) / 2**30, ".2f"),
+                word(", ".join(sorted(set(_known(results, "device"))))),
+                number(max(_known(results, "parameters"), default=None), ",.0f"),
+                mean_of(_known(results, "seconds_per_epoch"), ".2f"),
+                mean_of(_known(results, "best_epoch"), ".1f" if len(results) > 1 else ".0f"),
+                mean_of(_known(results, "seconds_to_best"), ".1f"),
+                number(max((size / 2**30 for size in _known(results, "peak_memory_bytes")), default=None), ".2f"),
             )
         )
     return Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Answer
+from tests.helpers.written_runs import write_run
 
 Cli = Callable[..., Answer]
 
@@ -102,3 +104,23 @@ def test_a_run_cannot_control_the_terminal(cli: Cli, tmp_path: Path) -> None:
     (run / "config.toml").write_text("a = \x1b")
     answer = cli("runs")
     assert r"a\x1b[31m is damaged" in answer.out and is_plain(answer)
+
+
+def test_a_report_names_damaged_runs_and_leaves_them_out(cli: Cli, tmp_path: Path, demo: Path) -> None:
+    settings = {"model": "mf", "dataset": "demo", "ks": (20,)}
+    sound = write_run(tmp_path / "runs", settings=settings, scores=[0.1, 0.2], test=0.15)
+    result = json.loads((sound.path / "result.json").read_text())
+    changes = [
+        *({"peak_memory_bytes": [1]}, {"seconds_per_epoch": [0.5]}, {"parameters": "x"}, {"test": {"x": 1}}),
+        *({"validation": [1]}, {"device": None, "seconds_to_best": {}}, {"seed": [1]}, {"modalities": [3]}),
+    ]
+    damaged = []
+    for change in changes:
+        run = write_run(tmp_path / "runs", settings=settings, scores=[0.1, 0.2], test=0.15)
+        run.write_result({**result, **change})
+        damaged.append(run.id)
+    answer = cli("report", "--data-dir", demo.parent)
+    assert answer.code == 0, answer.err
+    assert [line.split()[1] for line in answer.err.splitlines()] == damaged[::-1]
+    assert "figures of 1 runs" in answer.out
+    assert all(line.endswith("is missing or not what it should be.") for line in answer.err.splitlines())

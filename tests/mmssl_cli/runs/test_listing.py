@@ -141,7 +141,12 @@ def test_a_damaged_file_is_a_sentence_that_names_it(tmp_path: Path, name: str, d
 
 @pytest.mark.parametrize(
     "change",
-    [{"status": 3}, {"epochs": "4"}, {"test": {"recall@20": "high"}}, {"validation": None}, {"model": ...}],
+    [
+        *({"status": 3}, {"epochs": "4"}, {"test": {"recall@20": "high"}}, {"validation": None}, {"model": ...}),
+        *({"epochs": -1}, {"seed": 2**70}, {"test": {"recall": 0.1}}, {"test": {"recall@20": 2.0}}, {"best_epoch": []}),
+        *({"validation": {"recall@20": float("nan")}}, {"seconds_per_epoch": [1]}, {"seconds_to_best": float("inf")}),
+        *({"peak_memory_bytes": "much"}, {"parameters": [3]}, {"device": 3}, {"modalities": "ab"}, {"variant": {}}),
+    ],
 )
 def test_a_result_of_another_shape_is_damaged(tmp_path: Path, change: dict[str, Any]) -> None:
     run = _run(tmp_path)
@@ -157,6 +162,8 @@ def test_a_result_of_another_shape_is_damaged(tmp_path: Path, change: dict[str, 
         (pd.DataFrame({"epoch": [1, 1], "seconds": 1.0}), "not in order"),
         (pd.DataFrame({"epoch": [1]}), "no column seconds"),
         (pd.DataFrame({"epoch": [1], "seconds": ["soon"]}), "does not hold numbers"),
+        (pd.DataFrame({"epoch": [1], "seconds": [float("nan")]}), "no possible time"),
+        (pd.DataFrame({"epoch": [1], "seconds": [-1.0]}), "no possible time"),
     ],
 )
 def test_metrics_that_make_no_sense_are_damaged(tmp_path: Path, table: pd.DataFrame, what: str) -> None:
