@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError
 from pipelines.io.files import atomic_file, write_bytes
+from pipelines.io.parsing import too_many_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,10 @@ def parse_table(path: Path, data: bytes, columns: Sequence[str]) -> pd.DataFrame
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data)).to_pandas()
+        with pq.ParquetFile(io.BytesIO(data)) as file:
+            if too_many_rows(file.metadata.num_rows, len(data)):
+                raise ValueError("too many rows")
+            table = file.read().to_pandas()
     except Exception as problem:  # Arrow raises errors of many kinds for a damaged file
         raise InputError(f"{path} is damaged or truncated: it cannot be read as parquet.") from problem
     missing = [column for column in columns if column not in table]

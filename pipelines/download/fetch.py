@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # So many new bytes are a success: after them, failures are counted from the first again.
 _HEADWAY = 2**20
+# Of a file of unknown size: free bytes that must be left, and after how many bytes they are looked at again.
+_RESERVE, _LOOK = 2**28, 2**24
 
 
 @dataclass(frozen=True)
@@ -224,10 +226,14 @@ class _Download:
         done = self.partial.size()
         total = origin.bytes if origin.bytes is not None else self.remote.bytes
         self._check_space((total or 0) - done)
+        seen = -_LOOK
         self.progress(done, total)
         unseen = done < HEAD
         with self.partial.path.open("ab") as file:
             for piece in answer.body(before=done):
+                if total is None and done >= seen + _LOOK:
+                    self._check_reserve()
+                    seen = done
                 file.write(piece)
                 file.flush()
                 done += len(piece)
@@ -237,6 +243,16 @@ class _Download:
                     unseen = False
                     check_head(self.partial.path, self.remote.kind)
                 self.progress(done, total)
+
+    def _check_reserve(self) -> None:
+        """Refuse to fill the disk with what has no known end."""
+        folder = self.partial.target.parent
+        if shutil.disk_usage(folder).free < _RESERVE:
+            self.partial.discard()
+            raise InputError(
+                f"Cannot download {self.remote.name}: the server does not say how large it is, and {folder} "
+                f"has room for less than {_RESERVE:,} bytes; what came is removed. put the file there."
+            )
 
     def _check_space(self, missing: int) -> None:
         folder = self.partial.target.parent

@@ -1,4 +1,4 @@
-"""JSON and TOML that nobody vouches for: what is nested too deeply is one more way of being invalid."""
+"""Bounds on what strangers' files hold: the nesting of JSON and TOML, and the rows of parquet."""
 
 from __future__ import annotations
 
@@ -40,6 +40,14 @@ def parse_toml(data: bytes) -> dict[str, Any]:
         raise ValueError(_TOO_DEEP) from None
     _check_depth(tables)
     return tables
+
+
+def too_many_rows(rows: int, size: int) -> bool:
+    """Return True if parquet of ``size`` bytes claims more rows than distinct ones can take so little room for.
+
+    A few kilobytes of one value repeated would otherwise unpack to all of the memory.
+    """
+    return rows > max(2**20, 64 * size)
 
 
 def _check_depth(value: Any) -> None:

@@ -37,7 +37,7 @@ def read_prepared(folder: Path, modalities: Sequence[str] | None = None, check: 
     needed = [*tables, *map(feature_file, wanted), *map(vocabulary_file, of_tokens)]
     check_files(folder, manifest, needed, hashes=check)
     users, items, interactions = (read_table(kind, folder / f"{kind}.parquet") for kind in TABLES)
-    features = {modality: _read_modality(folder, manifest, modality) for modality in wanted}
+    features = {modality: _read_modality(folder, manifest, modality, len(items)) for modality in wanted}
     dataset = PreparedDataset(
         manifest.name,
         users,
@@ -53,8 +53,8 @@ def read_prepared(folder: Path, modalities: Sequence[str] | None = None, check: 
     return dataset
 
 
-def _read_modality(folder: Path, manifest: Manifest, modality: str) -> Features:
-    features = read_features(folder / feature_file(modality))
+def _read_modality(folder: Path, manifest: Manifest, modality: str, items: int) -> Features:
+    features = read_features(folder / feature_file(modality), (items, manifest.modalities[modality].dim))
     if manifest.modalities[modality].dtype != "int32":
         return features
     return replace(features, vocabulary=read_table("vocabulary", folder / vocabulary_file(modality)))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import InputError
-from pipelines.io.parsing import parse_json
+from pipelines.io.parsing import parse_json, too_many_rows
 from pipelines.prepared.dataset import Features
 
 _REQUIRED: dict[str, dict[str, pa.DataType]] = {
@@ -32,6 +32,10 @@ _OPTIONAL: dict[str, dict[str, pa.DataType]] = {
 TABLES = ("users", "items", "interactions")
 #: Feature values of at least so many bytes are mapped into memory and stay in their file.
 MAPPED_BYTES = 256 * 2**20
+#: Bytes of the header of an array, at most; and of the description of an encoder.
+_HEADER, _LARGEST_ENCODER = 2**16, 2**24
+#: How much smaller large features can be packed.
+_MOST_PACKED = 100
 
 
 def _schema(kind: str, columns: list[str]) -> pa.Schema:
@@ -55,8 +59,13 @@ def read_table(kind: str, path: Path) -> pd.DataFrame:
     """
     try:
         with pq.ParquetFile(path) as file:
+            rows = file.metadata.num_rows
+            if too_many_rows(rows, path.stat().st_size):
+                raise InputError(f"{path} claims {rows:,} rows in {path.stat().st_size:,} bytes; it is not read.")
             table = file.read()
         table.validate(full=True)  # offsets and UTF-8, which are otherwise trusted until a value is used
+    except InputError:
+        raise
     except Exception as problem:  # a damaged file makes Arrow raise errors of many kinds
         raise InputError(f"{path} cannot be read as parquet: it is damaged or truncated.") from problem
     missing = [column for column in _REQUIRED[kind] if column not in table.column_names]
@@ -85,13 +94,18 @@ def write_features(features: Features, path: Path) -> None:
         )
 
 
-def read_features(path: Path) -> Features:
+def read_features(path: Path, shape: tuple[int, int]) -> Features:
     """Read one modality; ``values`` of ``MAPPED_BYTES`` or more are a ``numpy.memmap``, whose changes stay private.
 
+    Args:
+        shape: items and dimensions that the file should have; one that unpacks to more bytes is not unpacked.
+
     Raises:
-        InputError: the file is damaged, holds Python objects or lacks an array.
+        InputError: the file is damaged or too large, holds Python objects or lacks an array.
     """
-    arrays = _read_npz(path, ("values", "present", "encoder"))
+    rows, dim = shape
+    most = {"values": 4 * rows * dim + _HEADER, "present": rows + _HEADER, "encoder": _LARGEST_ENCODER}
+    arrays = _read_npz(path, most)
     try:
         encoder = parse_json(str(arrays["encoder"]))
     except ValueError as problem:
@@ -101,12 +115,17 @@ def read_features(path: Path) -> Features:
     return Features(arrays["values"], arrays["present"], encoder)
 
 
-def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _read_npz(path: Path, most: dict[str, int]) -> dict[str, np.ndarray]:
+    """Read the arrays named in ``most``, which has the largest number of bytes of each."""
+    names = tuple(most)
     try:
         with np.load(path, allow_pickle=False) as archive:
+            _check_sizes(path, archive.zip, most)
             missing = [name for name in names if name not in archive]
             mapped = {} if missing else _mapped(path, archive.zip)
             arrays = {} if missing else {name: mapped[name] if name in mapped else archive[name] for name in names}
+    except InputError:
+        raise
     except Exception as problem:  # zip, deflate and npy headers each fail in their own ways
         raise InputError(f"{path} cannot be read: {array_problem(problem)}.") from problem
     if missing:
@@ -115,6 +134,18 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         if not isinstance(array, np.ndarray):  # an entry of the archive that is no npy comes as raw bytes
             raise InputError(f"{path} cannot be read: its {name} is not an array.")
     return arrays
+
+
+def _check_sizes(path: Path, archive: zipfile.ZipFile, most: dict[str, int]) -> None:
+    """Refuse what unpacks to more than it should, by the sizes that the archive declares and zipfile never exceeds."""
+    for entry in archive.infolist():
+        limit = most.get(entry.filename.removesuffix(".npy"), 0)
+        dense = entry.file_size > max(MAPPED_BYTES, _MOST_PACKED * entry.compress_size)
+        if limit and (entry.file_size > limit or dense):
+            raise InputError(
+                f"{path} cannot be read: {entry.filename} unpacks from {entry.compress_size:,} to "
+                f"{entry.file_size:,} bytes, more than features of this data set take."
+            )
 
 
 def _mapped(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:

@@ -61,14 +61,14 @@ def test_large_features_are_mapped_and_hold_what_was_written(
     written = _features(dtype)
     write_features(written, tmp_path / "text.npz")
 
-    found = read_features(tmp_path / "text.npz")
+    found = read_features(tmp_path / "text.npz", written.values.shape)
 
     assert isinstance(found.values, np.memmap) and not isinstance(found.present, np.memmap)
     assert found.values.dtype == dtype
     np.testing.assert_array_equal(found.values, written.values)
     np.testing.assert_array_equal(found.present, written.present)
     found.values[:] = 1  # in private
-    np.testing.assert_array_equal(read_features(tmp_path / "text.npz").values, written.values)
+    np.testing.assert_array_equal(read_features(tmp_path / "text.npz", written.values.shape).values, written.values)
 
 
 def test_features_that_cannot_be_mapped_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_features_that_cannot_be_mapped_are_read(tmp_path: Path, monkeypatch: py
     np.savez(tmp_path / "columns.npz", values=np.asfortranarray(written.values), **arrays)
 
     for name in ("small", "columns"):
-        found = read_features(tmp_path / f"{name}.npz").values
+        found = read_features(tmp_path / f"{name}.npz", written.values.shape).values
         assert not isinstance(found, np.memmap)
         np.testing.assert_array_equal(found, written.values)
 
@@ -90,12 +90,12 @@ def test_a_damaged_file_of_mapped_features_is_refused(tmp_path: Path, monkeypatc
     objects = np.array([{"a": 1}] * 40, dtype=object)
     np.savez(path, values=objects, present=np.ones(40, bool), encoder=np.array("{}"))
     with pytest.raises(InputError, match="pickled Python objects, which are never loaded"):
-        read_features(path)
+        read_features(path, (40, 6))
     write_features(_features("float32"), path)
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b"\x93NUMPY", b"\x93NUMBY", 1))
     with pytest.raises(InputError, match="damaged, truncated or not a NumPy file"):
-        read_features(path)
+        read_features(path, (40, 6))
 
 
 @pytest.mark.parametrize("scaling", ["none", "standard", "l2", "whiten"])

@@ -101,6 +101,17 @@ def test_too_little_room_is_said_beforehand(tmp_path: Path, web: WebServer, monk
     assert get(tmp_path, web.url("/a")).sha256 == SHA256
 
 
+def test_a_file_of_unknown_size_never_fills_the_disk(
+    tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.download.fetch._LOOK", 2**15)
+    free = iter([2**30, 2**30, 2**28 - 1])  # beforehand, at the first byte, and after the next 32 KiB
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    with pytest.raises(InputError, match=r"does not say how large it is, .* what came is removed"):
+        get(tmp_path, web.put("/a", _chunked(DATA, whole=True)))
+    assert not (tmp_path / ".a.bin.part").exists() and not (tmp_path / "a.bin").exists()
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path, web: WebServer) -> None:
     (tmp_path / "raw").write_text("a file")
     with pytest.raises(InputError, match=r"Cannot write .*(in the way|not a folder)"):

@@ -368,3 +368,38 @@ def test_damage_anywhere_gives_a_sentence_or_the_data(
         read_prepared(folder)
     except InputError as problem:
         assert str(problem).endswith(".")
+
+
+def _bomb(path: Path, shape: tuple[int, int]) -> None:
+    """Features of zeros, a thousandth of their size."""
+    arrays = np.load(path)
+    present, encoder = arrays["present"], arrays["encoder"]
+    np.savez_compressed(path, values=np.zeros(shape, np.float32), present=present, encoder=encoder)
+
+
+@pytest.mark.parametrize("dim", [2, 2**22])
+def test_features_that_unpack_to_too_much_are_not_unpacked(
+    tmp_path: Path, dim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "small"
+    write_prepared(small(), folder)
+    _bomb(folder / "features" / "textual.npz", (5, 2**22))
+    restate(folder, "features/textual.npz")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["modalities"]["textual"]["dim"] = dim  # that of the rows, or that of the bomb
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr("pipelines.prepared.storage.MAPPED_BYTES", 2**20)
+    with pytest.raises(InputError, match=r"values.npy unpacks from [0-9,]+ to 83,886,208 bytes"):
+        verify_prepared(folder)
+
+
+def test_a_table_of_one_row_repeated_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    write_prepared(small(), folder)
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2**22, np.int8)), pa.array([1], pa.int32()))
+    table = pa.table({"user": column, "item": column, "split": pa.array(["train"]).take(np.zeros(2**22, np.int64))})
+    pq.write_table(table, folder / "interactions.parquet")
+    assert (folder / "interactions.parquet").stat().st_size < 2**16
+    restate(folder, "interactions.parquet")
+    with pytest.raises(InputError, match=r"claims 4,194,304 rows in [0-9,]+ bytes; it is not read"):
+        verify_prepared(folder)
