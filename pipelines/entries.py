@@ -14,7 +14,7 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 FeatureFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+_feat\.npy$")]
 ColdUsers = Literal["refuse", "keep", "drop"]
-Split = Literal["ratio", "leave-one-out", "temporal", "global-time"]
+Split = Literal["ratio", "leave-one-out", "temporal", "global-time", "given"]
 SPLITTERS = (*get_args(Split), "given")
 """Ways to split interactions, the last of which is the source's own."""
 
@@ -83,10 +83,20 @@ class TableOptions(Entry):
 
     interactions: Path | None = option("Your interactions, one a row: CSV, TSV, JSON lines or parquet.", metavar="FILE")
     items: Path | None = option("Your items, one a row: CSV, TSV, JSON lines or parquet.", metavar="FILE")
-    user: str | None = option("Column of the user's id (user).", flag="--user-column", metavar="NAME")
-    item: str | None = option("Column of the item's id, in both tables (item).", flag="--item-column", metavar="NAME")
-    time: str | None = option("Column of the time, if any.", flag="--time-column", metavar="NAME")
-    rating: str | None = option("Column of the rating, if any.", flag="--rating-column", metavar="NAME")
+    columns: tuple[str, ...] | None = option(
+        "Columns of interactions without a header: user,item,rating,time.", metavar="COLUMNS"
+    )
+    user: str | None = option("Column of the user's id, else by its usual names.", flag="--user-column", metavar="NAME")
+    item: str | None = option(
+        "Column of the item's id, in both tables, else by its usual names.", flag="--item-column", metavar="NAME"
+    )
+    time: str | None = option(
+        "Column of the time, else by its usual names; none for no times.", flag="--time-column", metavar="NAME"
+    )
+    rating: str | None = option("Column of the rating, for --min-rating.", flag="--rating-column", metavar="NAME")
+    split_column: str | None = option(
+        "Column of the split, for --split given: train, validation and test, or 0, 1 and 2.", metavar="NAME"
+    )
     min_rating: float | None = option("Least rating that counts as an interaction.")
     text: tuple[str, ...] | None = option("Columns of the items that make their text: title,brand.", metavar="COLUMNS")
     image: str | None = option("Column of the picture's path or address.", flag="--image-column", metavar="NAME")

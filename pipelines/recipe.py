@@ -58,7 +58,7 @@ class CleaningOptions(Entry):
 
     k_core: int | None = option("Least interactions of a user and an item (5).", ge=0)
     split: str | None = option(
-        "How interactions are split: 8:1:1 a user at random (ratio), or by time.",
+        "How interactions are split: 8:1:1 a user at random (ratio), by time, or as --split-column says (given).",
         metavar="|".join(get_args(Split)),
     )
     seed: int | None = option("Seed of the split, the sampling, the demo (0).", ge=0)
@@ -111,7 +111,7 @@ class PrepOptions(FeatureOptions, CleaningOptions, TableOptions, SourceOptions):
             raise UsageError(f"{flag_of(str(info.field_name))} {value!r} is unknown: {nearest(str(value), choices)}")
         return value
 
-    @field_validator("text", "modalities", mode="before")
+    @field_validator("text", "columns", "modalities", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         """Accept names separated by commas; `none` is the empty list."""
@@ -175,10 +175,13 @@ def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path)
         UsageError: an unknown split or modality, or an encoder without input.
     """
     given = options.given()
-    columns = {"user": "user", "item": "item", "text": ()} | entry.table.model_dump(exclude_none=True)
+    columns = {"text": ()} | entry.table.model_dump(exclude_none=True)
     table = TableOptions(**columns | {key: value for key, value in given.items() if key in TableOptions.model_fields})
     merged: dict[str, Any] = {"raw_dir": raw_dir, "k_core": entry.k_core, "split": entry.split}
     merged |= {key: value for key, value in given.items() if key in Recipe.model_fields}
+    own_split = entry.source == "table" and merged["split"] == "given"
+    if own_split and options.k_core is None and "k_core" not in entry.model_fields_set:
+        merged["k_core"] = 1  # a split of one's own is kept as it is
     if merged["split"] not in SPLITTERS:
         raise UsageError(f"There is no split {merged['split']!r}: {nearest(merged['split'], SPLITTERS)}")
     features = _features(name, entry, table, options)

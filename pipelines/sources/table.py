@@ -1,10 +1,11 @@
-"""Your own tables: interactions, and items with texts and pictures, in columns you name, as CSV, JSON lines or parquet.
+"""Your own tables: interactions, and items with texts and pictures, as CSV, JSON lines or parquet.
 
     interactions    a user and an item a record, ids being texts or whole numbers; optionally the time (a number or
-                    a date) and a rating
+                    a date), a rating, and the split
     items           an id a record; any columns of text; optionally a column with the path or address of a picture
     images          optionally a folder of pictures: where such paths begin, else pictures named by the item's id
 
+Columns are those that options name, else those of usual names; a text table of interactions may lack a header.
 All files are streamed; text files may be packed with gzip, separated by commas, tabs, semicolons, | or ::, and in any
 encoding. White space around ids does not count. Where all ids of a column are like 12 or 12.0, 12.0 means 12.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -20,11 +22,14 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from pipelines.build import RawSource, Row, described
+from pipelines.entries import TableOptions
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
 from pipelines.recipe import PrepOptions, flag_of
+from pipelines.sources.own_columns import find_columns
+from pipelines.tables.column_names import usual_columns
 from pipelines.tables.column_types import as_text, cell_texts
 from pipelines.tables.ids import are_whole_numbers, id_of, without_fractions
 from pipelines.tables.interaction_reader import Part, gather
@@ -75,7 +80,21 @@ class Table(RawSource):
 
     def settings(self) -> dict[str, Any]:
         """The columns; no path, which would tell of this machine."""
-        return {"columns": self.recipe.table.model_dump(mode="json", exclude={"interactions", "items", "images"})}
+        columns = self.table.model_dump(mode="json", exclude={"interactions", "items", "images"})
+        rare = {name for name in ("columns", "split_column") if columns[name] is None}
+        given = {"cold_users": "keep"} if self.recipe.split == "given" else {}
+        return {"columns": {name: value for name, value in columns.items() if name not in rare}, **given}
+
+    @property
+    def table(self) -> TableOptions:
+        """The options, with the columns of interactions that were found by their usual names."""
+        return self._columns[0]
+
+    @cached_property
+    def _columns(self) -> tuple[TableOptions, list[str]]:
+        if "interactions" not in self.paths:
+            return self.recipe.table, []
+        return find_columns(self.paths["interactions"], self.recipe.table, self.recipe.split)
 
     def pictures(self) -> list[str]:
         """The folder of pictures, and the names in it."""
@@ -90,36 +109,36 @@ class Table(RawSource):
 
         Raises:
             InputError: the file is damaged, lacks a column, holds nothing, or has too many malformed records.
-            UsageError: one of the column of ratings and the least rating without the other.
+            UsageError: an option without the one that it goes with.
         """
-        path, table = self.paths["interactions"], self.recipe.table
-        if (table.rating is None) != (table.min_rating is None):
-            raise UsageError("--rating-column and --min-rating go together: which column, and the least that counts.")
-        file = ColumnFile(path, table.encoding)
-        for role in ("user", "item", "time", "rating"):
-            if getattr(table, role) is not None:
-                file.require(getattr(table, role), flag_of(role))
+        path = self.paths["interactions"]
+        table, notes = self._columns
+        for sentence in notes:
+            report(sentence)
         columns = (str(table.user), str(table.item), table.time, table.rating, table.min_rating)
-        raw = gather([Part(path, *columns, encoding=table.encoding)], malformed, report, exact=False)
+        part = Part(path, *columns, split_column=table.split_column, encoding=table.encoding, columns=table.columns)
+        raw = gather([part], malformed, report, exact=False)
         users, user_ids = without_fractions(raw.user, raw.user_ids)
         items, item_ids = without_fractions(raw.item, raw.item_ids)
         times, said = (None, []) if raw.timestamp is None else in_one_unit(raw.timestamp)
         for sentence in said:
             malformed.note(f"{path.name}: {sentence}")
-        return RawInteractions(users, items, user_ids, item_ids, times)
+        if self.recipe.k_core == 0 and "items" in self.paths:
+            item_ids = list(dict.fromkeys([*item_ids, *self._all_items()]))
+        return RawInteractions(users, items, user_ids, item_ids, times, raw.split)
 
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Read title (the first column of text), text (all of them, cleaned and joined) and picture of each item.
 
-        The ids are in the column ``item``, or, where there is none of that name, ``id`` or ``item_id``. Cells of text
-        may be numbers and lists. A picture is an address, or a path inside the folder of pictures (by default that of
-        the table), from there or absolute; without a column of pictures, it is the one that the id names. No more than
-        the wanted items is held.
+        The ids are in the column of the item's id, as in the interactions, else in ``id`` or ``item_id``, else in the
+        one column of a usual name. Cells of text may be numbers and lists. A picture is an address, or a path inside
+        the folder of pictures (by default that of the table), from there or absolute; without a column of pictures, it
+        is the one that the id names. No more than the wanted items is held.
 
         Raises:
             InputError: the file is damaged, lacks a column, has too many malformed records, or none of the items.
         """
-        table = self.recipe.table
+        table = self.table
         rows = self._rows(self.paths["items"], item_ids, malformed) if "items" in self.paths else {}
         items = described(item_ids, rows)
         if table.image is None and table.images is not None:
@@ -130,15 +149,25 @@ class Table(RawSource):
         """The columns of the table of items that nothing is read from, in their order; none where there is no table."""
         if "items" not in self.paths:
             return []
-        table = self.recipe.table
+        table = self.table
         file = ColumnFile(self.paths["items"], table.encoding)
-        used = {_id_column(file, str(table.item)), *(table.text or ()), table.image}
+        used = {_id_column(file, table.item), *(table.text or ()), table.image}
         return [name for name in file.names if name not in used]
 
+    def _all_items(self) -> list[str]:
+        """The ids of the table of items, as those of interactions are written."""
+        path, encoding = self.paths["items"], self.table.encoding
+        file = ColumnFile(path, encoding)
+        item = _id_column(file, self.table.item)
+        ids = list(_ids(path, item, encoding))
+        return [name.removesuffix(".0") for name in ids] if are_whole_numbers(ids) else ids
+
     def _rows(self, path: Path, item_ids: list[str], malformed: MalformedRecords) -> dict[str, Row]:
-        table = self.recipe.table
+        table = self.table
         file, text, image, folder = ColumnFile(path, table.encoding), table.text or (), table.image, table.images
-        item = _id_column(file, str(table.item))
+        item = _id_column(file, table.item)
+        if file.headerless and item not in file.names:
+            raise InputError(f"{path} seems to have no header; add a first line with the names of its columns.")
         for column, name in ((item, "item"), *((column, "text") for column in text), (image, "image")):
             if column is not None:
                 file.require(column, flag_of(name))
@@ -161,8 +190,13 @@ class Table(RawSource):
         return rows
 
 
-def _id_column(file: ColumnFile, item: str) -> str:
-    return item if item in file.names else next((name for name in _ID_COLUMNS if name in file.names), item)
+def _id_column(file: ColumnFile, item: str | None) -> str:
+    """The column of the ids of items; ``item`` or a usual name, which may be missing."""
+    for name in (item or "item", *_ID_COLUMNS):
+        if name in file.names:
+            return name
+    usual = usual_columns("item", file.names)
+    return usual[0] if len(usual) == 1 else item or "item"
 
 
 def _ids(path: Path, column: str, encoding: str | None) -> Iterator[str]:

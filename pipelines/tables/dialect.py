@@ -3,49 +3,81 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import InputError
+from pipelines.tables.column_names import seem_values, usual_columns
 
 SEPARATORS = ("\t", ",", ";", "|", "::")
+SPACE = " "
+_ATOMIC = re.compile(r"\w+:\w+( \w+:\w+)+|(?=.*\buser_id\b)(?=.*\bitem_id\b)\w+(:\w+)?( \w+(:\w+)?)+")
+"""Header of a file of RecBole with spaces in place of tabs: each field with its type, or user_id and item_id."""
 _LINES = 100
 _BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """Separator of a table, names of its columns, and number of bytes of its header."""
+    """Separator of a table, names of its columns, and number of bytes of its header, 0 if it has none.
+
+    headerless: True if the header seems to be a record.
+    """
 
     separator: str
     names: list[str]
     header: int
+    headerless: bool = False
 
 
-def find_dialect(path: Path, block: bytes) -> Dialect:
+def find_dialect(path: Path, block: bytes, names: Sequence[str] | None = None) -> Dialect:
     """Detect the dialect of a table from its first block, which is UTF-8.
 
     The separator occurs in the header. Of several candidates, it is the one that divides the most of the following
     lines into as many cells as the header, then the one with the most cells. A table of one column gets a tab.
 
+    Args:
+        names: columns of a file without a header; the separator is the one that gives as many cells.
+
     Raises:
-        InputError: the block does not begin with the names of columns.
+        InputError: the block does not begin with the names of columns, or, with ``names``, does, or has other columns.
     """
     header, *_ = block.split(b"\n", 1)
     lines = block[len(header) + 1 : _BYTES].decode("utf-8", "ignore").split("\n")[:_LINES]
     lines, text = [line.rstrip("\r") for line in lines], header.decode().rstrip("\r")
     if not text.strip():
-        raise InputError(f"{path} is empty or begins with an empty line; expected the names of columns.")
+        expected = "a record" if names else "the names of columns"
+        raise InputError(f"{path} is empty or begins with an empty line; expected {expected}.")
     if "\0" in text:
         raise InputError(
             f"{path} is neither parquet nor text in UTF-8; expected a table. If it is text, name its encoding, "
             "such as --encoding utf-16-le."
         )
-    best = max(SEPARATORS, key=lambda separator: _fitness(separator, text, lines))
-    names = [name.strip() for name in _cells(text, best)]
-    if not names:
+    separators = (*SEPARATORS, SPACE) if names or _ATOMIC.fullmatch(text) else SEPARATORS
+    if names is not None:
+        return _without_header(path, separators, text, lines, list(names))
+    best = max(separators, key=lambda separator: _fitness(separator, text, lines))
+    found = [name.strip() for name in _cells(text, best)]
+    if not found:
         raise InputError(f"{path} does not begin with the names of its columns.")
-    return Dialect(best, names, min(len(header) + 1, len(block)))
+    rows = [[cell.strip() for cell in _cells(line, best)] for line in lines if line]
+    return Dialect(best, found, min(len(header) + 1, len(block)), seem_values(found, rows))
+
+
+def _without_header(path: Path, separators: Sequence[str], text: str, lines: list[str], names: list[str]) -> Dialect:
+    fitting = [separator for separator in separators if len(_cells(text, separator)) == len(names)]
+    if not fitting:
+        cells = max((_cells(text, separator) for separator in separators), key=len)
+        raise InputError(
+            f"{path} begins with {text[:60]!r}, {len(cells)} columns; --columns names {len(names)}: {', '.join(names)}."
+        )
+    best = max(fitting, key=lambda separator: _fitness(separator, text, lines))
+    cells = [cell.strip() for cell in _cells(text, best)]
+    if usual_columns("user", cells) or usual_columns("item", cells):
+        raise InputError(f"{path} begins with the names of its columns, {', '.join(cells)}; leave out --columns.")
+    return Dialect(best, names, 0)
 
 
 def _fitness(separator: str, header: str, lines: list[str]) -> tuple[bool, float, int]:

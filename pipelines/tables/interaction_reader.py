@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipelines.tables.table_file import ColumnFile
 from pipelines.tables.times import TimeColumn
 
 _EXPECTED = {"rating": "no number", "split": "none of 0 (train), 1 (validation) and 2 (test)"}
+_SPLITS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "test": 2}
 _ROWS = 1_000_000
 """Records per batch: each batch searches all ids known so far, so that few large batches are faster."""
 _SHOWN = 40
@@ -29,8 +31,10 @@ class Part:
     """One file of interactions, and the names of its columns.
 
     min_rating: interactions with a lower rating do not count.
-    split: the split of the whole file, or split_column: a column that says 0 (train), 1 (validation) or 2 (test).
+    split: the split of the whole file, or split_column: a column that says train (0), validation,
+        valid or val (1), or test (2).
     encoding: encoding of a text file; detected by default.
+    columns: names of the columns of a text file without a header.
     """
 
     path: Path
@@ -42,6 +46,7 @@ class Part:
     split: int | None = None
     split_column: str | None = None
     encoding: str | None = None
+    columns: tuple[str, ...] | None = None
 
 
 def gather(
@@ -98,7 +103,7 @@ class _PartReader:
             "split": part.split_column,
         }
         self._columns = {role: column for role, column in roles.items() if column is not None}
-        self._file = ColumnFile(part.path, part.encoding)
+        self._file = ColumnFile(part.path, part.encoding, part.columns)
         comma = self._file.decimal_comma
         self._times = TimeColumn(part.time or "", part.path, self._time_column, decimal_comma=comma)
         self.low = 0
@@ -114,7 +119,7 @@ class _PartReader:
 
     def _time_column(self) -> Iterator[pa.Array]:
         column = self._columns["time"]
-        file = ColumnFile(self._part.path, self._part.encoding)
+        file = ColumnFile(self._part.path, self._part.encoding, self._part.columns)
         for batch in file.batches([column], MalformedRecords(self._part.path)):
             yield batch.columns[column]
 
@@ -129,7 +134,7 @@ class _PartReader:
             ratings = self._as_numbers("rating", cells["rating"])
             liked, sound["rating"] = ratings >= self._part.min_rating, ~np.isnan(ratings)
         if "split" in cells:
-            labels = self._as_numbers("split", cells["split"])
+            labels = self._splits(cells["split"])
             sound["split"] = np.isin(labels, range(len(SPLITS)))
             columns["split"] = np.nan_to_num(labels).astype(np.int8)
         elif self._part.split is not None:
@@ -150,6 +155,17 @@ class _PartReader:
 
     def _as_numbers(self, role: str, cells: pa.Array) -> np.ndarray:
         return as_numbers(cells, self._columns[role], self._part.path, decimal_comma=self._file.decimal_comma)
+
+    def _splits(self, cells: pa.Array) -> np.ndarray:
+        """Return the positions in SPLITS that a column says, float64 [n]; NaN or another number where it says none."""
+        if not pa.types.is_string(cells.type):
+            return self._as_numbers("split", cells)
+        distinct = cells.dictionary_encode()
+        words = distinct.dictionary
+        known = [_SPLITS.get((word or "").strip().lower(), math.nan) for word in words.to_pylist()]
+        numbers = self._as_numbers("split", words)
+        values = np.append(np.where(np.isnan(known), numbers, known), math.nan)
+        return values[np.asarray(distinct.indices.fill_null(len(words)))]
 
     def _problem(self, role: str, cell: pa.Scalar, codes: dict[str, np.ndarray], row: int) -> tuple[str, str]:
         """Return the problem of a cell: with its text, and without."""

@@ -23,7 +23,7 @@ class ParquetTable:
         InputError: the file is damaged.
     """
 
-    decimal_comma = False
+    decimal_comma = headerless = spaced = False
 
     def __init__(self, path: Path) -> None:
         self.records = 0

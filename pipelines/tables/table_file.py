@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.errors import InputError, nearest
+from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.files import read_problem
 from pipelines.io.raw import MalformedRecords
 from pipelines.tables.batch import Batch
@@ -31,19 +31,25 @@ class ColumnFile:
 
     Args:
         encoding: encoding of a text file; detected by default.
+        columns: names of the columns of a text file without a header.
 
     Raises:
         InputError: there is no such file, it is empty or no table, or two columns have one name.
+        UsageError: ``columns`` of a file that names its own.
     """
 
-    def __init__(self, path: Path, encoding: str | None = None) -> None:
+    def __init__(self, path: Path, encoding: str | None = None, columns: Sequence[str] | None = None) -> None:
         self.path = path
-        self._table = _open(path, encoding)
+        self._table = _open(path, encoding, columns)
         self.names = self._table.names
         self.decimal_comma = self._table.decimal_comma
         """True if numbers may use a decimal comma."""
+        self.headerless = self._table.headerless
+        """True if the names of the columns seem to be the values of a first record."""
+        self.spaced = self._table.spaced
+        """True if spaces separate the columns."""
         twice = {name for name in self.names if self.names.count(name) > 1}
-        if twice:
+        if twice and not self.headerless:
             raise InputError(f"{path} has more than one column {', '.join(sorted(twice))}; rename all but one.")
 
     @property
@@ -80,20 +86,26 @@ class ColumnFile:
         """
         if column in self.names:
             return
-        names = [_printable(name) for name in self.names]
-        shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+        hint = nearest(column, [_printable(name) for name in self.names])
         way_out = f" Name the column with {flag}." if flag else ""
-        raise InputError(f"{self.path} has no column {column!r}, only {shown}: {nearest(column, names)}{way_out}")
+        raise InputError(f"{self.path} has no column {column!r}, only {self.shown_names()}: {hint}{way_out}")
+
+    def shown_names(self) -> str:
+        """Return the names of the columns, the first of many, as a phrase."""
+        names = [_printable(name) for name in self.names]
+        return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
 
 
 def _printable(name: str) -> str:
     return name if name.isprintable() else repr(name)[1:-1]
 
 
-def _open(path: Path, encoding: str | None) -> TextTable | JsonLines | ParquetTable:
+def _open(path: Path, encoding: str | None, columns: Sequence[str] | None) -> TextTable | JsonLines | ParquetTable:
     try:
         with path.open("rb") as file:
             if file.read(len(_PARQUET)) == _PARQUET:
+                if columns is not None:
+                    raise _named(path)
                 return ParquetTable(path)
     except OSError as problem:
         raise read_problem(path, problem) from problem
@@ -101,4 +113,12 @@ def _open(path: Path, encoding: str | None) -> TextTable | JsonLines | ParquetTa
     start = block[:_START].lstrip()
     if _JSON_LIST.match(start):
         raise InputError(f"{path} is a JSON list; expected JSON lines: one object a line, with no list around them.")
-    return JsonLines(path, encoding, block) if start.startswith(b"{") else TextTable(path, encoding, block)
+    if not start.startswith(b"{"):
+        return TextTable(path, encoding, block, columns)
+    if columns is not None:
+        raise _named(path)
+    return JsonLines(path, encoding, block)
+
+
+def _named(path: Path) -> UsageError:
+    return UsageError(f"{path} names its columns itself; leave out --columns, which names those of a text table.")

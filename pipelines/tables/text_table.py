@@ -14,7 +14,7 @@ import pyarrow.csv
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords
 from pipelines.tables.batch import Batch, without_broken
-from pipelines.tables.dialect import find_dialect
+from pipelines.tables.dialect import SPACE, find_dialect
 from pipelines.tables.encodings import BROKEN, text_blocks
 from pipelines.tables.quoting import QuoteResolver, Records
 
@@ -28,16 +28,19 @@ class TextTable:
 
     Args:
         block: first block of the file.
+        names: columns of a file without a header.
 
     Raises:
-        InputError: the file does not begin with the names of columns.
+        InputError: see :func:`pipelines.tables.dialect.find_dialect`.
     """
 
-    def __init__(self, path: Path, encoding: str | None, block: bytes) -> None:
+    def __init__(self, path: Path, encoding: str | None, block: bytes, names: Sequence[str] | None = None) -> None:
         self.records = 0
         self._path, self._encoding = path, encoding
-        self._dialect = find_dialect(path, block)
+        self._dialect = find_dialect(path, block, names)
         self.names = self._dialect.names
+        self.headerless = self._dialect.headerless
+        self.spaced = self._dialect.separator == SPACE
         self.decimal_comma = self._dialect.separator == ";"
         separator = self._dialect.separator
         self._separator = separator if len(separator) == 1 else _SEPARATOR
@@ -45,7 +48,7 @@ class TextTable:
     def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
         """Stream ``columns``; the number of a record is that of its first line."""
         resolver = QuoteResolver(self._separator.encode(), len(self.names))
-        line, rest = 2, b""
+        line, rest = 1 + bool(self._dialect.header), b""
         for block, final in self._blocks(malformed.note):
             block = rest + block
             records = resolver.resolve(block, final)

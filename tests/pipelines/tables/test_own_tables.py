@@ -56,7 +56,7 @@ def test_a_separator_is_what_divides_the_lines_alike(tmp_path: Path, text: str, 
 def test_the_separator_of_movielens_without_a_header_is_found(tmp_path: Path) -> None:
     path = tmp_path / "ratings.dat"
     path.write_text("0::1::5::978300100\n0::2::5::978300200\n")
-    with pytest.raises(InputError, match="has no column 'user', only 0, 1, 5, 978300100"):
+    with pytest.raises(InputError, match="seems to have no header; name its columns: --columns user,item,rating,time"):
         read_interactions(path, MalformedRecords(path))
 
 
@@ -105,9 +105,11 @@ def test_rows_of_an_item_that_are_not_used_are_counted(tmp_path: Path) -> None:
 def test_columns_that_are_not_used_are_known(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text("id,title,price\n1,one,2\n")
+    clicks = tmp_path / "clicks.csv"
+    clicks.write_text("user,item\na,1\n")
 
     def unused(**options: Any) -> list[str]:
-        return Table(recipe_of(interactions=path, **options), Reporter()).unused_columns()
+        return Table(recipe_of(interactions=clicks, **options), Reporter()).unused_columns()
 
     assert unused() == []
     assert unused(items=path, text=("title",)) == ["price"]

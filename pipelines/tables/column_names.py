@@ -1,0 +1,56 @@
+"""Columns of interactions by their usual names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+_USUAL = {
+    "user": "user userid uid useridx userno username reviewerid customer customerid visitorid memberid accountid",
+    "item": "item itemid iid itemidx itemno asin parentasin product productid movie movieid film filmid book bookid "
+    "isbn article articleid business businessid recipe recipeid track trackid song songid video videoid news newsid",
+    "time": "time timestamp unixreviewtime unixtime unixtimestamp date datetime ts",
+    "rating": "rating ratings overall stars score",
+    "split_column": "split splitlabel xlabel",
+}
+_IGNORED = re.compile(r"[\s_-]+")
+_LIKE_EPOCH = 1e8
+_ORDER = ("user", "item", "rating", "time")
+
+
+def usual_columns(role: str, names: Iterable[str]) -> list[str]:
+    """Return the columns that usually hold a role: user, item, time, rating or split_column; case, _ and - ignored."""
+    usual = _USUAL[role].split()
+    return [name for name in names if _IGNORED.sub("", name).casefold() in usual]
+
+
+def seem_values(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    """Return whether the cells of a first line are values and no names of columns, given those of the next lines."""
+    if any(usual_columns(role, first) for role in _USUAL):
+        return False
+    columns = [[row[place] for row in others if len(row) == len(first)] for place in range(len(first))]
+    return any(_is_number(cell) or _is_alike(cell, column) for cell, column in zip(first, columns, strict=True))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return any(sign.isdigit() for sign in text)
+
+
+def _is_alike(cell: str, others: Sequence[str]) -> bool:
+    """Return whether a cell has the form of all others: u1 and u27, or codes with digits of one length."""
+    if not others or not any(sign.isdigit() for sign in cell):
+        return False
+    masks = {re.sub(r"[0-9]+", "0", text) for text in (cell, *others)}
+    return len(masks) == 1 or (len(cell) > 7 and {len(text) for text in others} == {len(cell)})
+
+
+def suggested_columns(first: Sequence[str]) -> str:
+    """Return a value for --columns, given the first line of a file without a header."""
+    names = list(_ORDER[: len(first)])
+    if len(first) == 3 and _is_number(first[2]) and float(first[2]) >= _LIKE_EPOCH:
+        names[2] = "time"
+    return ",".join([*names, *(f"column{place}" for place in range(len(names) + 1, len(first) + 1))])

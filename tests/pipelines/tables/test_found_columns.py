@@ -1,0 +1,138 @@
+"""Columns that no flag names, files without a header, and splits of one's own, through the real entry point."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.prepared import read_prepared
+from pipelines.tables.column_names import seem_values, usual_columns
+
+Cli = Callable[..., Any]
+PAIRS = [(f"u{user}", f"i{item}") for user in range(6) for item in range(6) if user != item]
+NO_FEATURES = ("--k-core", 2, "--modalities", "none")
+
+
+def write(name: str, header: Sequence[str] | None, rows: Sequence[Sequence[object]], separator: str = ",") -> None:
+    lines = [separator.join(map(str, row)) for row in ([header] if header else []) + list(rows)]
+    Path(name).write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("user", "item", "time"),
+    [
+        ("userId", "movieId", "timestamp"),
+        ("user_id", "parent_asin", "timestamp"),
+        ("reviewerID", "asin", "unixReviewTime"),
+        ("USER-ID", "Item_Id", "Time"),
+    ],
+)
+def test_usual_names_are_found_and_told(cli: Cli, tmp_path: Path, user: str, item: str, time: str) -> None:
+    write("clicks.csv", [user, item, time, "rating"], [(*pair, 1_600_000_000 + n, 4) for n, pair in enumerate(PAIRS)])
+    answer = cli("prep", "t", "--interactions", "clicks.csv", *NO_FEATURES)
+    assert answer.code == 0, answer.words
+    assert f"clicks.csv: found by their usual names: {user} is the user, {item} is the item" in answer.err
+    dataset = read_prepared(tmp_path / "data" / "t")
+    assert sorted(dataset.interactions["timestamp"]) == [1_600_000_000 + n for n in range(30)]
+    assert dataset.settings["columns"]["user"] == user and "split_column" not in dataset.settings["columns"]
+    again = cli("prep", "t", "--interactions", "clicks.csv", *NO_FEATURES)
+    assert "unchanged" in again.out
+
+
+@pytest.mark.parametrize(
+    ("header", "flags", "sentence"),
+    [
+        (("who", "item", "t"), (), "no column that is usually the user, only who, item, t; name the one: add --user-"),
+        (("userId", "uid", "item"), (), "could be the user: userId, uid; name one: add --user-column userId"),
+        (("user", "asin", "parent_asin"), (), "could be the item: asin, parent_asin; name one: add --item-column asin"),
+        (("user", "item", "t"), ("--min-rating", 3), "no column that is usually the rating, only user, item, t"),
+        (("user", "item", "t"), ("--split", "temporal"), "no column that is usually the time"),
+        (("user", "item", "t"), ("--split", "given"), "usually the split, only user, item, t; name the one: add --spl"),
+        (("user", "item", "t"), ("--split-column", "t"), "--split-column has no use without --split given"),
+        (("user", "item", "t"), ("--columns", "a,b,c"), "begins with the names of its columns, user, item, t; leave"),
+    ],
+)
+def test_the_flag_is_named(cli: Cli, header: tuple[str, ...], flags: tuple[Any, ...], sentence: str) -> None:
+    write("clicks.csv", header, [(*pair, 3) for pair in PAIRS])
+    answer = cli("prep", "t", "--interactions", "clicks.csv", *flags, *NO_FEATURES)
+    assert answer.code and sentence in answer.words
+
+
+def test_times_may_be_left_out_and_are_not_guessed(cli: Cli, tmp_path: Path) -> None:
+    write("clicks.csv", ["user", "item", "time"], [(*pair, "soon") for pair in PAIRS])
+    assert "time: 'soon' is" in cli("prep", "t", "--interactions", "clicks.csv", *NO_FEATURES).words
+    assert cli("prep", "t", "--interactions", "clicks.csv", "--time-column", "none", *NO_FEATURES).code == 0
+    write("both.csv", ["user", "item", "time", "date"], [(*pair, 1, 2) for pair in PAIRS])
+    answer = cli("prep", "b", "--interactions", "both.csv", *NO_FEATURES)
+    assert "no times are read; the column could be time or date: add --time-column time" in answer.words
+    assert "timestamp" not in read_prepared(tmp_path / "data" / "b").interactions
+
+
+@pytest.mark.parametrize("separator", ["\t", "::", ",", " "])
+def test_a_file_without_a_header(cli: Cli, tmp_path: Path, separator: str) -> None:
+    write("u.data", None, [(*pair, 4, 1_600_000_000 + n) for n, pair in enumerate(PAIRS)], separator)
+    flags = ("--columns", "user,item,rating,time", "--min-rating", 4, *NO_FEATURES)
+    assert cli("prep", "t", "--interactions", "u.data", *flags).code == 0
+    dataset = read_prepared(tmp_path / "data" / "t")
+    assert len(dataset.interactions) == 30 and dataset.interactions["timestamp"].min() == 1_600_000_000
+    answer = cli("prep", "t", "--interactions", "u.data", "--columns", "user,item", *NO_FEATURES)
+    assert answer.code == 1 and "--columns names 2: user, item" in answer.words
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        ([("A0", "I1", 5.0, 16000), ("A0", "I2", 5.0, 16000)], "user,item,rating,time"),
+        ([("u1", "i1"), ("u27", "i3")], "user,item"),
+        ([(1, 5, 1_600_000_000), (1, 6, 1_600_000_000)], "user,item,time"),
+        ([(5, 5, 5, 9, 9), (1, 6, 3, 9, 9)], "user,item,rating,time,column5"),
+    ],
+)
+def test_a_missing_header_is_noticed(cli: Cli, rows: list[tuple[Any, ...]], columns: str) -> None:
+    write("ratings.csv", None, rows)
+    answer = cli("prep", "t", "--interactions", "ratings.csv", *NO_FEATURES)
+    assert answer.code == 1
+    assert f"ratings.csv seems to have no header; name its columns: --columns {columns}" in answer.words
+
+
+def test_columns_of_a_file_that_names_its_own(cli: Cli) -> None:
+    Path("clicks.jsonl").write_text('{"user": 1, "item": 2}\n')
+    answer = cli("prep", "t", "--interactions", "clicks.jsonl", "--columns", "user,item", *NO_FEATURES)
+    assert answer.code == 2 and "names its columns itself; leave out --columns" in answer.words
+
+
+@pytest.mark.parametrize("words", [("train", "validation", "test"), ("TRAIN", "valid", "test"), (0, 1, 2)])
+def test_a_split_of_ones_own(cli: Cli, tmp_path: Path, words: tuple[Any, ...]) -> None:
+    rows = [(*pair, words[min(2, max(0, n % 5 - 2))]) for n, pair in enumerate(PAIRS)]
+    write("clicks.csv", ["user", "item", "fold"], [*rows, ("lonely", "i1", words[0])])
+    flags = ("--split", "given", "--split-column", "fold", "--modalities", "none")
+    assert cli("prep", "t", "--interactions", "clicks.csv", *flags).code == 0
+    dataset = read_prepared(tmp_path / "data" / "t")
+    assert dataset.num_users == 7  # without a k-core, for none was asked for
+    assert dict(dataset.interactions["split"].value_counts()) == {"train": 19, "validation": 6, "test": 6}
+    write("clicks.csv", ["user", "item", "fold"], [*rows, ("u0", "i0", "later")])
+    answer = cli("prep", "t", "--interactions", "clicks.csv", *flags, "--max-malformed", 0)
+    assert answer.code == 1 and "fold: 'later' is none of 0 (train), 1 (validation) and 2 (test)" in answer.words
+
+
+def test_items_that_nobody_has_chosen_yet(cli: Cli, tmp_path: Path) -> None:
+    write("clicks.csv", ["userId", "movieId"], PAIRS)
+    write("items.csv", ["movieId", "title"], [(f"i{item}", f"Film {item}") for item in range(9)])
+    flags = ("--interactions", "clicks.csv", "--items", "items.csv", "--text", "title", "--text-encoder", "tfidf")
+    for core, items in ((0, 9), (1, 6)):
+        assert cli("prep", "t", *flags, "--k-core", core).code == 0
+        dataset = read_prepared(tmp_path / "data" / "t")
+        assert dataset.num_items == items and dataset.items["title"].notna().all()
+        assert json.loads((tmp_path / "data" / "t" / "manifest.json").read_text())["settings"]["k_core"] == core
+
+
+def test_names_and_values() -> None:
+    assert usual_columns("item", ["Movie ID", "title", "item-id"]) == ["Movie ID", "item-id"]
+    assert not seem_values(["who", "what", "when"], [["a", "b", "c"]])
+    assert not seem_values(["user1d", "item"], [["a", "b"]])
+    assert not seem_values(["user", "2019"], [["a", "5"]])
+    assert seem_values(["A1B2C3D4E5", "x"], [["QQB2C3D4E7", "y"]])
