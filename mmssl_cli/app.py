@@ -10,6 +10,7 @@ import inspect
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
@@ -156,5 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # SIGTERM, from a job scheduler or `kill`, is treated as Ctrl-C.
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not sys.warnoptions:  # of NumPy, about numbers of which an error says more
+        warnings.simplefilter("ignore", RuntimeWarning)
     app(args=arguments, prog_name="mmssl")
     raise AssertionError("the command line ends the process")  # pragma: no cover

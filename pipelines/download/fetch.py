@@ -251,7 +251,7 @@ class _Download:
             self.partial.discard()
             raise InputError(
                 f"Cannot download {self.remote.name}: the server does not say how large it is, and {folder} "
-                f"has room for less than {_RESERVE:,} bytes; what came is removed. put the file there."
+                f"has room for less than {_RESERVE:,} bytes; what came is removed. Free some space first."
             )
 
     def _check_space(self, missing: int) -> None:

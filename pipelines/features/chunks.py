@@ -247,7 +247,9 @@ def row_writer(
         start, width = file.tell(), shape[1] * dtype.itemsize
 
         def write(rows: Iterable[int], values: np.ndarray) -> None:
-            for row, value in zip(rows, values.astype(dtype, copy=False), strict=True):
+            with np.errstate(over="ignore"):  # too large for float16 becomes infinite, and is refused as such
+                values = values.astype(dtype, copy=False)
+            for row, value in zip(rows, values, strict=True):
                 file.seek(start + int(row) * width)
                 file.write(value.tobytes())
 

@@ -97,7 +97,9 @@ def write_notes(folder: Path, notes: Mapping[str, FeatureNote], features: Mappin
 def noted(values: np.ndarray, present: np.ndarray, note: FeatureNote, folder: Path) -> Features:
     """Return the features of a file's values [items, dim] and its note."""
     vocabulary = None if note.vocabulary is None else _read_vocabulary(folder / note.vocabulary)
-    return Features(values.astype(note.dtype, copy=False), present, note.encoder, vocabulary)
+    with np.errstate(over="ignore", invalid="ignore"):  # becomes infinite, or no token, and is refused as such
+        values = values.astype(note.dtype, copy=False)
+    return Features(values, present, note.encoder, vocabulary)
 
 
 def _read_vocabulary(path: Path) -> pd.DataFrame:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mmssl_cli.app import main
 from tests.conftest import Answer
+from tests.helpers.raw_cases import amazon_entry, write_amazon
 from tests.helpers.written_runs import write_run
 
 Cli = Callable[..., Answer]
@@ -124,3 +129,24 @@ def test_a_report_names_damaged_runs_and_leaves_them_out(cli: Cli, tmp_path: Pat
     assert [line.split()[1] for line in answer.err.splitlines()] == damaged[::-1]
     assert "figures of 1 runs" in answer.out
     assert all(line.endswith("is missing or not what it should be.") for line in answer.err.splitlines())
+
+
+def test_numbers_too_large_for_the_precision_are_a_sentence_alone(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "datasets.toml").write_text(amazon_entry("toys", "http://127.0.0.1:9"))
+    features = write_amazon(tmp_path / "raw")["image-features"]
+    record = features.read_bytes()[:10] + np.full(4096, 1e38, np.float32).tobytes()
+    features.write_bytes(record + features.read_bytes()[len(record) :])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        answer = cli("prep", "toys", "--raw", "raw", "--dtype", "float16")
+    assert "has NaN or infinite features for 1 items" in sentence(answer)
+
+
+def test_warnings_of_numpy_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmssl_cli.app.app", lambda **given: sys.exit(int(np.float64(1e300) * np.float64(1e300) > 0)))
+    monkeypatch.setattr("sys.warnoptions", [])
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit):
+            main(["models"])
+    assert not shown
