@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -16,6 +16,7 @@ import pandas as pd
 from pipelines.download.fetch import fetch
 from pipelines.entries import DatasetEntry, TableOptions
 from pipelines.features.build import FeatureBuilder
+from pipelines.features.vector_rows import ItemOrder
 from pipelines.interactions import split_interactions
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
@@ -25,6 +26,10 @@ from pipelines.recipe import PrepOptions, Recipe, resolve
 
 Row = tuple[str | None, str | None, str | None]
 """Title, text and image (a path or an address) of an item, as far as they are known."""
+
+
+VECTOR_OPTIONS = ("vectors", "dtype", "max_absent")
+"""The options that concern the files of --features."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class RawSource(ABC):
     """The options of `mmssl prep` that apply."""
     ingredients: Callable[[list[str]], list[list[str]]] | None = None
     """Item ids -> the names of the ingredients of each, where known."""
+    item_order: ItemOrder | None = None
+    """The ids in the order of the table of items, where there is one."""
 
     def __init__(self, recipe: Recipe, reporter: Reporter) -> None:
         self.recipe = recipe
@@ -89,6 +96,9 @@ class RawSource(ABC):
             InputError: a file is missing and cannot be downloaded.
         """
         return {role: obtain(self.recipe, role, reporter) for role in self.recipe.entry.files}
+
+    def check(self) -> None:  # noqa: B027
+        """Check the names that options give to parts of the files, before any encoder is loaded."""
 
     @abstractmethod
     def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
@@ -113,7 +123,9 @@ class RawSource(ABC):
         request.options.allow(cls.options, f"{name} is prepared from raw files of the source {request.entry.source}.")
         recipe = resolve(name, request.entry, request.options, request.data_dir / "raw" / name)
         source = cls(recipe, work.reporter)
-        features = FeatureBuilder(recipe, source.paths.get("image-features"), source.ingredients)
+        source.check()
+        paths = source.paths
+        features = FeatureBuilder(recipe, work, paths.get("image-features"), source.ingredients, source.item_order)
         features.load()
         sources = hashes_by_name(source.paths, work)
         split = source._split(sources, work)
@@ -133,7 +145,7 @@ class RawSource(ABC):
             }
 
         def build() -> tuple[PreparedDataset, dict[str, bytes]]:
-            made = {modality: features.make(modality, items, work) for modality in recipe.features}
+            made = features.make_all(items, work)
             # Paths of this machine mean nothing elsewhere.
             addresses = items["image"].where(items["image"].astype(str).str.contains("://", regex=False), None)
             dataset = PreparedDataset(
@@ -178,6 +190,26 @@ class RawSource(ABC):
             return StepResult({"items": items}, malformed.said())
 
         return work.step("items", key, make).tables["items"]
+
+
+def with_vectors(dataset: PreparedDataset, features: FeatureBuilder, work: WorkFolder) -> PreparedDataset:
+    """Return a data set with the vectors of --features, in place of its own where it has that modality."""
+    if not features.given:
+        return dataset
+    settings = {**dataset.settings, **features.given_settings()}
+    made = {**dataset.features, **features.make_all(dataset.items, work)}
+    return replace(dataset, features=made, settings=settings)
+
+
+def vectors_alone(request: Request) -> FeatureBuilder:
+    """Return the files of --features, for a source that encodes nothing itself.
+
+    Raises:
+        InputError: a file is missing or not valid.
+    """
+    options = PrepOptions(**{name: getattr(request.options, name) for name in VECTOR_OPTIONS})
+    entry = DatasetEntry(title=request.name, source="published")
+    return FeatureBuilder(resolve(request.name, entry, options, request.work.path / "raw"), request.work)
 
 
 def obtain(recipe: Recipe, role: str, reporter: Reporter) -> Path:

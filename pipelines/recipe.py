@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from pipelines.entries import SPLITTERS, ColdUsers, DatasetEntry, Entry, FeatureEntry, Split, TableOptions, option
 from pipelines.errors import UsageError, nearest
+from pipelines.prepared.manifest import check_name
 
 DEFAULT_ENCODERS = {
     # 1024 dimensions, as the paper's text features have. Those that circulate for the Amazon sets were made with
@@ -76,6 +77,12 @@ class FeatureOptions(Entry):
     panel: ClassVar = "Features"
 
     modalities: tuple[str, ...] | None = option("Modalities to make, or none; all by default.", metavar="NAMES")
+    vectors: dict[str, str] | None = option(
+        "Vectors of your own, by item id or in the order of the items: .npy, .npz, .pt, .itememb, a table:COLUMN. "
+        "Repeatable.",
+        flag="--features",
+        metavar="MODALITY=FILE",
+    )
     text_encoder: str | None = option(
         "TF-IDF with SVD, or a sentence-transformers model (sentence-transformers/all-roberta-large-v1).",
         metavar="tfidf|NAME|PATH",
@@ -119,6 +126,22 @@ class PrepOptions(FeatureOptions, CleaningOptions, TableOptions, SourceOptions):
             return value
         return () if value == "none" else tuple(part.strip() for part in value.split(",") if part.strip())
 
+    @field_validator("vectors", mode="before")
+    @classmethod
+    def _split_vectors(cls, value: Any) -> Any:
+        """Accept a list of MODALITY=FILE."""
+        if value is None or isinstance(value, Mapping):
+            return value or None
+        vectors: dict[str, str] = {}
+        for each in value:
+            modality, sign, place = str(each).partition("=")
+            if not sign or not place:
+                raise UsageError(f"--features {each!r} is no MODALITY=FILE, such as visual=clip.npy.")
+            if check_name("modality", modality) in vectors:
+                raise UsageError(f"--features gives the modality {modality} twice.")
+            vectors[modality] = place
+        return vectors or None
+
     def given(self) -> dict[str, Any]:
         """Return the options that were given."""
         return self.model_dump(exclude_none=True)
@@ -154,6 +177,9 @@ class Recipe(Entry):
     entry: DatasetEntry
     table: TableOptions
     features: dict[str, FeatureEntry]
+    """Modality -> what encodes it."""
+    vectors: dict[str, str] = Field(default_factory=dict)
+    """Modality -> the file of its vectors, perhaps with the key of an array or the name of a column."""
     raw_dir: Path
     k_core: int
     split: str
@@ -191,6 +217,7 @@ def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path)
 def _features(name: str, entry: DatasetEntry, table: TableOptions, options: PrepOptions) -> dict[str, FeatureEntry]:
     """Modality -> its entry, every encoder named."""
     known = dict(entry.features) or _features_of(table)
+    known = {modality: feature for modality, feature in known.items() if modality not in (options.vectors or ())}
     if options.modalities is not None:
         for modality in options.modalities:
             if modality not in known:

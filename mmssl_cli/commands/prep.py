@@ -49,6 +49,8 @@ def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
     )
     if kind is bool:
         return keyword_flag(name, bool, option, False)
+    if get_origin(kind) is dict:
+        return keyword_flag(name, list[str] | None, option, None)
     return keyword_flag(name, (kind if kind in (Path, int, float) else str) | None, option, None)
 
 

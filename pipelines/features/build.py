@@ -19,6 +19,7 @@ from pipelines.features.modality_encoders import (
     TfidfRows,
     VectorRows,
 )
+from pipelines.features.vector_rows import ItemOrder, VectorFileRows
 from pipelines.io.step_cache import WorkFolder
 from pipelines.prepared.dataset import Features
 from pipelines.recipe import Recipe
@@ -27,20 +28,36 @@ from pipelines.recipe import Recipe
 class FeatureBuilder:
     """The encoders of a recipe."""
 
-    def __init__(self, recipe: Recipe, vectors: Path | None = None, ingredients: Ingredients | None = None) -> None:
-        """Choose the encoders, which :meth:`load` loads.
+    def __init__(
+        self,
+        recipe: Recipe,
+        work: WorkFolder,
+        vectors: Path | None = None,
+        ingredients: Ingredients | None = None,
+        order: ItemOrder | None = None,
+    ) -> None:
+        """Choose the encoders, which :meth:`load` loads, and check the files of --features.
 
         Args:
             vectors: the file of published image features, if any.
             ingredients: item ids -> the ingredients of each, where known.
+            order: the ids in the order of the source's table of items; by default that of the data set.
 
         Raises:
             UsageError: an encoder without input.
+            InputError: a file of --features is missing or not valid.
         """
         self.recipe = recipe
-        self.makers = {
-            modality: _maker(recipe, feature, vectors, ingredients) for modality, feature in recipe.features.items()
+        self.given = {name: VectorFileRows(recipe, work, place, order) for name, place in recipe.vectors.items()}
+        self.makers: dict[str, Rows] = {
+            **self.given,
+            **{name: _maker(recipe, feature, vectors, ingredients) for name, feature in recipe.features.items()},
         }
+
+    def set_order(self, ids: list[str]) -> None:
+        """Set the ids in the order of the table of items; if there are none, the order is that of the data set."""
+        for maker in self.given.values():
+            maker.order = (lambda: ids) if ids else None
 
     def load(self) -> None:
         """Load every encoder, so that a missing one fails before long work.
@@ -58,6 +75,16 @@ class FeatureBuilder:
             modality: {**maker.settings(), "contents": maker.contents(items, work)}
             for modality, maker in self.makers.items()
         }
+
+    def given_settings(self) -> dict[str, Any]:
+        """Return ``vectors``: modality -> identity of the file of --features; empty where none is given."""
+        return {"vectors": {name: maker.settings() for name, maker in self.given.items()}} if self.given else {}
+
+    def make_all(self, items: pd.DataFrame, work: WorkFolder) -> dict[str, Features]:
+        """Make the features of every modality; see :meth:`make`."""
+        for maker in self.given.values():
+            maker.check_count(items)  # counts that do not fit are found before anything is encoded
+        return {modality: self.make(modality, items, work) for modality in self.makers}
 
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Features:
         """Make the features of a modality; items without content are counted and listed in a log.

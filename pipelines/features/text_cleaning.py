@@ -1,10 +1,12 @@
-"""Texts of the web made plain: no markup, no entities, no control characters, no "None"."""
+"""Texts of the web made plain: no markup, no entities, no mojibake, no control characters, no "None"."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections.abc import Iterable
+
+from ftfy import TextFixerConfig, fix_encoding
 
 LONGEST_TEXT = 20_000
 """Characters kept of a text; sentence encoders read a few hundred words at most."""
@@ -17,13 +19,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _INVISIBLE = re.compile(r"[\u00ad\u200b\u2060\ufeff]+")
 # Longer ones name no character, and html.unescape fails on a number of thousands of digits.
 _HUGE_REFERENCE = re.compile(r"&#[xX]?[0-9a-fA-F]{9,};?")
+_MOJIBAKE = TextFixerConfig(fix_c1_controls=False)  # U+0085 ends a line
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def clean_text(parts: Iterable[object]) -> str | None:
     """Clean each part and join what is left with spaces; None where nothing is.
 
-    Entities are resolved, also those escaped several times over; tags, comments, scripts and styles go; control
+    Entities are resolved, also those escaped several times over; mojibake (UTF-8 read in another encoding, cafÃ©) is
+    undone; tags, comments, scripts and styles go; control
     characters and runs of white space become one space. Parts that say that there is none (None, NaN, "None",
     "nan", "null") are left out; numbers are written out. At most :data:`LONGEST_TEXT` characters are returned.
     """
@@ -38,6 +42,8 @@ def _clean(text: str) -> str:
         text = _unescape(text)
     if "<" in text:
         text = _TAG.sub(" ", _without_hidden(text))
+    if not text.isascii():
+        text = fix_encoding(text, _MOJIBAKE)
     if not text.isprintable():  # white space other than " " is not printable either
         text = _INVISIBLE.sub("", _CONTROL.sub(" ", _whole_characters(text)))
     return " ".join(text.split())

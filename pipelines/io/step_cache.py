@@ -86,6 +86,16 @@ class WorkFolder:
             write_record(notes, {**known, **new})
         return found
 
+    def remembered(self, name: str, key: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the JSON object that ``find()`` returned for ``name`` and ``key`` the last time, or does now."""
+        path = self.path / "remembered.json"
+        entry = read_record(path, self.reporter.line).get(name, {})
+        if entry.get("key") == key:
+            return dict(entry["found"])
+        found = find()
+        write_record(path, {**read_record(path, lambda _: None), name: {"key": key, "found": found}})
+        return found
+
     def log(self, name: str, lines: Sequence[str]) -> Path:
         """Write the log ``name`` of a step, a line each."""
         path = self.path / f"{name}.log"

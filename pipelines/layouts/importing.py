@@ -20,7 +20,7 @@ from pipelines.recipe import MODALITY_OF, resolve
 
 _OPTIONS = (
     *("source", "k_core", "split", "seed", "max_malformed", "text_encoder", "image_encoder", "image_weights"),
-    *("dtype", "max_absent", "offline", "engine", "address"),
+    *("vectors", "dtype", "max_absent", "offline", "engine", "address"),
 )
 
 
@@ -32,6 +32,7 @@ def plan_import(
     read_interactions: Callable[[Mapping[str, Path], MalformedRecords], RawInteractions],
     read_items: Callable[[Mapping[str, Path], Sequence[str], MalformedRecords], pd.DataFrame],
     read_features: Callable[[Mapping[str, Path], Sequence[str]], dict[str, Features]],
+    read_order: Callable[[Mapping[str, Path], RawInteractions], list[str]],
 ) -> Plan:
     """Plan to read a folder; a split that it fixes is kept, with every user and item.
 
@@ -39,6 +40,7 @@ def plan_import(
 
     Args:
         paths: role -> file; the role ``items`` describes items.
+        read_order: returns the ids in the order of the table of items, empty where there is none.
 
     Raises:
         UsageError: an option that does not apply.
@@ -53,6 +55,7 @@ def plan_import(
         features={MODALITY_OF[kind]: FeatureEntry.model_validate({"input": kind}) for kind in made},
     )
     recipe = resolve(request.name, entry, options, request.work.path / "raw")
+    features = FeatureBuilder(recipe, request.work)
     settings = {
         "source": layout,
         "k_core": options.k_core,  # None and None where the files fix the split
@@ -61,10 +64,12 @@ def plan_import(
         "encoders": made,
         "dtype": recipe.dtype,
         "cold_users": "keep",
+        **features.given_settings(),
     }
     sources = hashes_by_name(paths, request.work)
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
+        features.load()
         report(f"Reading {', '.join(sources)} in {folder}, of {layout}'s layout")
         malformed = MalformedRecords(next(iter(paths.values())), recipe.max_malformed)
         raw = read_interactions(paths, malformed)
@@ -81,8 +86,8 @@ def plan_import(
         items = read_items(paths, ids, of_items)
         for line in (*malformed.said(), *of_items.said()):
             report(line)
-        features = FeatureBuilder(recipe)
-        encoded = {modality: features.make(modality, items, request.work) for modality in recipe.features}
+        features.set_order(read_order(paths, raw))
+        encoded = features.make_all(items, request.work)
         dataset = PreparedDataset(
             request.name,
             split.users,

@@ -53,7 +53,8 @@ def recognises(folder: Path) -> bool:
 
 def plan(folder: Path, request: Request) -> Plan:
     """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
-    return plan_import(folder, request, "mmrec", files(folder), read_interactions, read_items, read_features)
+    readers = (read_interactions, read_items, read_features, lambda _, raw: list(raw.item_ids))
+    return plan_import(folder, request, "mmrec", files(folder), *readers)
 
 
 def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:

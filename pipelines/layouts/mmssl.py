@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.build import Plan, Request
+from pipelines.build import VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
 from pipelines.entries import MODALITIES, ColdUsers
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem, sha256_of
@@ -58,7 +58,9 @@ def recognises(folder: Path) -> bool:
 def plan(folder: Path, request: Request) -> Plan:
     """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
     name, options, modalities, report = request.name, request.options, request.entry.modalities, request.report
-    options.allow(["source", "cold_users"], f"nothing is drawn or encoded in preparing {folder}.")
+    allowed = ["source", "cold_users", *(VECTOR_OPTIONS if options.vectors else ())]
+    options.allow(allowed, f"nothing is drawn or encoded in preparing {folder}.")
+    vectors = vectors_alone(request)
     policy = options.cold_users or request.entry.cold_users
     sources = {path.name: sha256_of(path) for path in raw_files(folder)}
 
@@ -71,9 +73,10 @@ def plan(folder: Path, request: Request) -> Plan:
         unseen = dataset.num_items - dataset.interactions["item"].nunique()
         if unseen:
             report(f"{unseen:,} of {dataset.num_items:,} items occur in no split: other files describe them")
+        dataset = with_vectors(dataset, vectors, request.work)
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
-    return Plan(_settings(modalities, policy), sources, build)
+    return Plan({**_settings(modalities, policy), **vectors.given_settings()}, sources, build)
 
 
 def _settings(modalities: Mapping[str, str], cold: ColdUsers) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 <name>.train.inter, <name>.valid.inter, <name>.test.inter
 <name>.item             optional: item_id; title (or name), other fields of token_seq as text, image; fields of
                         float_seq are features, each a modality of its name
+<name>.itememb          optional: an id, and fields of float_seq, each a modality of its name (pre-trained vectors)
 <name>.<suffix>         features that notes describe (see ``pipelines.layouts.notes``): the id of an item, and a
                         field of float_seq, or of token_seq with the numbers of tokens; zeros alone mean nothing
 images/                 pictures that the field image names as images/<file>
@@ -52,7 +53,8 @@ def recognises(folder: Path) -> bool:
 
 def plan(folder: Path, request: Request) -> Plan:
     """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
-    return plan_import(folder, request, "recbole", files(folder), read_interactions, read_items, read_features)
+    readers = (read_interactions, read_items, read_features, lambda paths, _: list(_listed(paths.get("items"), ITEM)))
+    return plan_import(folder, request, "recbole", files(folder), *readers)
 
 
 def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
@@ -128,6 +130,7 @@ def files(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder} has no {' and no '.join(missing)}, which the other parts of the split need.")
     paths = {"interactions": parts[""]} if missing else {split: parts[part] for split, part in PARTS.items()}
     optional = {"users": folder / f"{base}.user", "items": folder / f"{base}.item", "notes": folder / NOTES_FILE}
+    optional["vectors"] = folder / f"{base}.itememb"
     for name, note in read_notes(folder).items():
         optional[f"features/{note.modality}"] = folder / name
         if note.vocabulary is not None:
@@ -233,13 +236,16 @@ def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[st
         strict = MalformedRecords(path, limit=0.0)
         values, present = _read_vectors(path, columns[0], columns[1], item_ids, strict, note.dtype, set(note.zeros))
         features[note.modality] = noted(values, present, note, some.parent)
-    fields = _fields(ColumnFile(paths["items"])) if "items" in paths else {}
-    for field, (column, kind) in fields.items():
-        if kind == "float_seq" and field not in features:
-            values, present = _read_vectors(
-                paths["items"], fields[ITEM][0], column, item_ids, MalformedRecords(paths["items"])
-            )
-            features[field] = Features(values, present, {"name": "recbole", "field": field})
+    for path in (paths[role] for role in ("items", "vectors") if role in paths):
+        fields = _fields(ColumnFile(path))
+        ids = next((column for column, kind in fields.values() if kind == "token"), None)
+        ids = fields[ITEM][0] if ITEM in fields else ids
+        for field, (column, kind) in fields.items():
+            if kind == "float_seq" and field not in features:
+                if ids is None:
+                    raise InputError(f"{path} has no field of ids, such as {ITEM}:token, beside {column}.")
+                values, present = _read_vectors(path, ids, column, item_ids, MalformedRecords(path))
+                features[field] = Features(values, present, {"name": "recbole", "field": field})
     return features
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from pipelines.build import Plan, Request
+from pipelines.build import VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
 from pipelines.features.image import encode_images
 from pipelines.features.text import encode_text
 from pipelines.prepared.dataset import PreparedDataset
@@ -68,7 +68,9 @@ class Demo:
     def plan(cls, request: Request) -> Plan:
         """Plan to generate the shop from a seed; see :class:`pipelines.build.Source`."""
         name, report = request.name, request.report
-        request.options.allow(["seed"], f"{name} is generated from a seed, with features of its own.")
+        allowed = ["seed", *(VECTOR_OPTIONS if request.options.vectors else ())]
+        request.options.allow(allowed, f"{name} is generated from a seed, with features of its own.")
+        vectors = vectors_alone(request)
         seed = request.options.seed or 0
         settings = {"source": "demo", "seed": seed, "generator": GENERATOR_VERSION}
 
@@ -81,9 +83,10 @@ class Demo:
                 "textual": encode_text(list(shop.items["title"])),
             }
             tables = (shop.users, shop.items, shop.interactions)
-            return PreparedDataset(name, *tables, features, settings), shop.pictures
+            dataset = PreparedDataset(name, *tables, features, settings)
+            return with_vectors(dataset, vectors, request.work), shop.pictures
 
-        return Plan(settings, {}, build)
+        return Plan({**settings, **vectors.given_settings()}, {}, build)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from pipelines.build import RawSource, Row, described
 from pipelines.entries import TableOptions
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
+from pipelines.features.vector_files import refuse_vectors_as_words
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
 from pipelines.recipe import PrepOptions, flag_of
@@ -77,6 +78,40 @@ class Table(RawSource):
         if table.images is not None and not table.images.is_dir():
             raise InputError(f"There is no folder {table.images}; --images expects one with pictures.")
         return paths
+
+    def check(self) -> None:
+        """Refuse names of columns that the tables lack, and vectors among the columns of text.
+
+        Raises:
+            InputError: a column is missing.
+            UsageError: an option without the one that it goes with, or a column of vectors as text.
+        """
+        table = self.table
+        if "items" in self.paths:
+            file, text = ColumnFile(self.paths["items"], table.encoding), table.text or ()
+            self._require(file, _id_column(file, table.item))
+            refuse_vectors_as_words(file, text, flag_of("text"))
+
+    def _require(self, file: ColumnFile, item: str) -> None:
+        table = self.table
+        if file.headerless and item not in file.names:
+            raise InputError(f"{file.path} seems to have no header; add a first line with the names of its columns.")
+        names = ((item, "item"), *((column, "text") for column in table.text or ()), (table.image, "image"))
+        for column, name in names:
+            if column is not None:
+                file.require(column, flag_of(name))
+
+    def item_order(self) -> list[str]:
+        """Return the id of each row of the table of items, empty where a row has no valid one."""
+        if "items" not in self.paths:
+            return []
+        path, encoding = self.paths["items"], self.table.encoding
+        file = ColumnFile(path, encoding)
+        column = _id_column(file, self.table.item)
+        batches = file.batches([column], MalformedRecords(path))
+        texts = [text or "" for batch in batches for text in as_text(batch.columns[column], column, path).to_pylist()]
+        names = [text.strip() for text in texts]
+        return [name.removesuffix(".0") for name in names] if are_whole_numbers(filter(None, names)) else names
 
     def settings(self) -> dict[str, Any]:
         """The columns; no path, which would tell of this machine."""
@@ -166,11 +201,7 @@ class Table(RawSource):
         table = self.table
         file, text, image, folder = ColumnFile(path, table.encoding), table.text or (), table.image, table.images
         item = _id_column(file, table.item)
-        if file.headerless and item not in file.names:
-            raise InputError(f"{path} seems to have no header; add a first line with the names of its columns.")
-        for column, name in ((item, "item"), *((column, "text") for column in text), (image, "image")):
-            if column is not None:
-                file.require(column, flag_of(name))
+        self._require(file, item)
         name_of = {name: name for name in item_ids}
         if are_whole_numbers(_ids(path, item, table.encoding)):
             name_of = {f"{name}.0": name for name in item_ids} | name_of

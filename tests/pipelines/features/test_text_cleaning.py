@@ -30,6 +30,12 @@ from pipelines.features.text_cleaning import LONGEST_TEXT, clean_text
         ("zero\u200bwidth soft\u00adhyphen \ufeffmark", "zerowidth softhyphen mark"),
         ("\ud83d\ude00 and \ud83d alone", "😀 and � alone"),
         ("&#99999999999; &#" + "9" * 5000 + "; x", "x"),
+        ("cafÃ© and the seller\u00e2\u20ac\u2122s", "café and the seller\u2019s"),
+        ("l\u00e2\x80\x99&Eacute;t\u00c3\u00a9 \u2013 Ã la carte", "l\u2019Été \u2013 à la carte"),
+        (
+            "na\u00efve d\u00e9j\u00e0 vu, 10 \u20ac \ud83d \u65e5\u672c",
+            "na\u00efve d\u00e9j\u00e0 vu, 10 \u20ac \ufffd \u65e5\u672c",
+        ),
         ("", None),
         ("<br>\n&nbsp;", None),
         ("None", None),

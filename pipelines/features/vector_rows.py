@@ -1,0 +1,114 @@
+"""The rows of a modality whose vectors the user brings: ``--features MODALITY=FILE``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.errors import InputError
+from pipelines.features.modality_encoders import Made, Rows
+from pipelines.features.vector_files import ItemVectors, locate_vectors, read_item_vectors
+from pipelines.io.step_cache import WorkFolder, key_of
+from pipelines.prepared.dataset import Features
+from pipelines.recipe import Recipe
+from pipelines.tables.ids import are_whole_numbers
+
+ItemOrder = Callable[[], list[str]]
+"""Returns the ids in the order of the table of items, empty where there is none."""
+
+
+class VectorFileRows(Rows):
+    """Vectors from a file, by item id where it has ids, else in the order of the items.
+
+    A row of zeros means that the item has no content, as in the published layout.
+
+    Raises:
+        InputError: the file is missing or not valid.
+        UsageError: the file has no such array or column.
+    """
+
+    def __init__(self, recipe: Recipe, work: WorkFolder, place: str, order: ItemOrder | None) -> None:
+        super().__init__(recipe)
+        self.order = order
+        self._work = work
+        self._path, self._key = locate_vectors(place)
+        self._sha256 = work.sha256(self._path)
+        self._about = work.remembered(f"vectors {place}", key_of(self._sha256, recipe.table.item), self._describe)
+
+    def _describe(self) -> dict[str, Any]:
+        found = self._read()
+        return {"dim": found.values.shape[1], "rows": len(found.values), "keyed": found.ids is not None}
+
+    def _read(self) -> ItemVectors:
+        return read_item_vectors(self._path, self._key, self.recipe.table.item)
+
+    def settings(self) -> dict[str, Any]:
+        part = {} if self._key is None else {"key": self._key}
+        about = {"dim": self._about["dim"], "sha256": self._sha256, "precision": self.recipe.dtype}
+        return {"name": "given", "file": self._path.name, **part, **about}
+
+    def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
+        self.check_count(items)
+        return ""
+
+    def check_count(self, items: pd.DataFrame) -> list[str]:
+        """Return the ids to which the rows of a file without ids belong.
+
+        Raises:
+            InputError: the numbers of rows and of ids differ.
+        """
+        if self._about["keyed"]:
+            return []
+        listed = self.order() if self.order else []
+        order, where = (listed, "the table of items has") if listed else (items["id"].tolist(), "the data set has")
+        if len(order) != self._about["rows"]:
+            raise InputError(
+                f"{self._path} has {self._about['rows']:,} rows, but {where} {len(order):,}; expected a row each, in "
+                "that order, or item ids: an array ids in an .npz, a dict in a .pt, a column of ids in a table."
+            )
+        return order
+
+    def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Made:
+        order = self.check_count(items)
+        found = self._read()
+        names = order if found.ids is None else found.ids
+        if are_whole_numbers(filter(None, names)):
+            names = [name.removesuffix(".0") for name in names]
+        row_of: dict[str, int] = {}
+        for row, name in enumerate(names):
+            if name:
+                row_of.setdefault(name, row)
+        ids = items["id"].tolist()
+        rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
+        self._report(modality, names, row_of, set(ids), rows)
+        present = rows >= 0
+        values = np.zeros((len(ids), self._about["dim"]), dtype=self.recipe.dtype)
+        with np.errstate(over="ignore"):  # refused in a sentence
+            values[present] = found.values[rows[present]]
+        if not np.isfinite(values).all():
+            raise InputError(f"{self._path} holds values too large for {self.recipe.dtype}; choose --dtype float32.")
+        present &= values.any(axis=1)
+        why = {False: f"no row in {self._path.name}", True: f"a row of zeros in {self._path.name}"}
+        return Features(values, present, self.settings()), lambda row: why[bool(rows[row] >= 0)]
+
+    def _report(
+        self, modality: str, names: list[str], row_of: dict[str, int], wanted: set[str], rows: np.ndarray
+    ) -> None:
+        found = int((rows >= 0).sum())
+        if not found:
+            raise InputError(
+                f"{self._path} has vectors of none of the {len(rows):,} items: its ids are like "
+                f"{next(iter(row_of), '')!r}, those of the items like {next(iter(sorted(wanted)), '')!r}."
+            )
+        by = "by item id" if self._about["keyed"] else "in the order of the items"
+        line = f"{modality}: {len(names):,} rows of {self._path.name} {by}, {found:,} of {len(rows):,} items found"
+        surplus = [name for name in row_of if name not in wanted]
+        if surplus:
+            some = ", ".join([*surplus[:3], *(["..."] if len(surplus) > 3 else [])])
+            line += f"; {len(surplus):,} rows of other items left out ({some})"
+        if len(row_of) < len(names):
+            line += f"; {len(names) - len(row_of):,} rows with no id or a repeated one, of which the first counts"
+        self._work.reporter.line(line)

@@ -1,0 +1,257 @@
+"""Vectors of one's own: every form gives the same rows, and every way in which a file can be wrong."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.errors import InputError, UsageError
+from pipelines.features.vector_files import locate_vectors, read_item_vectors
+from pipelines.prepared import read_prepared
+
+IDS = ["12", "b7", "c"]
+VALUES = np.array([[0.5, -1.25], [3.0, 0.0], [1e-3, 2.0]], dtype=np.float32)
+
+
+def npz(folder: Path) -> Path:
+    np.savez(folder / "v.npz", ids=np.array(IDS), clip=VALUES)
+    return folder / "v.npz"
+
+
+def tensors(folder: Path) -> Path:
+    import torch
+
+    torch.save({name: torch.tensor(row) for name, row in zip(IDS, VALUES, strict=True)}, folder / "v.pt")
+    return folder / "v.pt"
+
+
+def parquet(folder: Path) -> Path:
+    table = pd.DataFrame({"title": ["x", "y", "z"], "item_id": IDS, "clip": list(VALUES)})
+    table.to_parquet(folder / "v.parquet")
+    return folder / "v.parquet"
+
+
+def itememb(folder: Path) -> Path:
+    lines = [f"{name}\t{' '.join(map(str, row))}\n" for name, row in zip(IDS, VALUES.tolist(), strict=True)]
+    (folder / "v.itememb").write_text("iid:token\tclip:float_seq\n" + "".join(lines))
+    return folder / "v.itememb"
+
+
+def csv(folder: Path) -> Path:
+    lines = [f"{name},{','.join(map(str, row))}\n" for name, row in zip(IDS, VALUES.tolist(), strict=True)]
+    (folder / "v.csv").write_text("asin,0,1\n" + "".join(lines))
+    return folder / "v.csv"
+
+
+def json_lines(folder: Path) -> Path:
+    rows = zip(IDS, VALUES.tolist(), strict=True)
+    (folder / "v.jsonl").write_text("".join(json.dumps({"id": name, "clip": row}) + "\n" for name, row in rows))
+    return folder / "v.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("write", "key"),
+    [
+        *((write, None) for write in (npz, tensors, itememb, csv, json_lines)),
+        *((write, "clip") for write in (npz, parquet, itememb, json_lines)),
+    ],
+)
+def test_every_form_gives_the_same_rows(tmp_path: Path, write: Callable[[Path], Path], key: str | None) -> None:
+    path = write(tmp_path)
+    assert locate_vectors(f"{path}:{key}" if key else str(path)) == (path, key)
+    found = read_item_vectors(path, key)
+    assert found.ids == IDS
+    np.testing.assert_array_equal(np.asarray(found.values, dtype=np.float32), VALUES)
+
+
+def test_forms_without_ids(tmp_path: Path) -> None:
+    import torch
+
+    np.save(tmp_path / "v.npy", VALUES.astype(np.float16))
+    np.savez(tmp_path / "v.npz", VALUES)
+    torch.save(torch.tensor(VALUES).bfloat16(), tmp_path / "v.pt")
+    pd.DataFrame({"clip": list(VALUES)}).to_parquet(tmp_path / "v.parquet")
+    for name in ("v.npy", "v.npz", "v.pt", "v.parquet"):
+        found = read_item_vectors(tmp_path / name, None)
+        assert found.ids is None
+        np.testing.assert_allclose(np.asarray(found.values, dtype=np.float32), VALUES, rtol=4e-3)
+
+
+def broken(folder: Path, name: str, content: Any) -> Path:
+    path = folder / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, str):
+        path.write_text(content)
+    elif name.endswith(".npz"):
+        np.savez(path, **content)
+    elif name.endswith(".pt"):
+        import torch
+
+        torch.save(content, path)
+    else:
+        np.save(path, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("v.npy", np.zeros(3), r"array of shape \(3,\); expected \[items, dim\]"),
+        ("v.npy", np.zeros((0, 3)), r"array of shape \(0, 3\)"),
+        ("v.npy", np.array([[1.0, np.nan], [1, 2]]), r"NaN or infinite values in 1 of 2 rows, first in that of row 0"),
+        ("v.npy", np.array([["a"]]), "holds <U1 values"),
+        ("v.npy", b"nothing", "cannot be read .* expected an npy file of numbers"),
+        ("v.npy", np.array([[{}]], dtype=object), "cannot be read"),
+        ("v.npz", {"a": VALUES, "b": VALUES}, "holds the arrays a, b; name one: --features MODALITY=.*:KEY"),
+        ("v.npz", {"a": VALUES, "ids": np.array(["x"])}, "has 1 ids, but 3 rows"),
+        ("v.npz", b"PK nothing", "cannot be read"),
+        ("v.pt", {"a": np.zeros(3)}, "never loaded|holds a dict"),
+        ("v.pt", b"nothing", "cannot be read"),
+        ("v.csv", "item,a,b\nx,1,2\ny,1,word\n", "NaN or infinite values in 1 of 2 rows, first in that of item 'y'"),
+        ("v.itememb", "iid:token\te:float_seq\nx\t1 2\ny\t1\n", "record 3 has 1 numbers in e:float_seq; expected 2"),
+        ("v.itememb", "iid:token\te:float_seq\nx\t1 two\n", "what is no number"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, name: str, content: Any, sentence: str) -> None:
+    with pytest.raises((InputError, UsageError), match=sentence):
+        read_item_vectors(broken(tmp_path, name, content), None)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self) -> Any:
+            return Path.touch, (ran,)
+
+    for name in ("v.npy", "v.npz", "v.pt"):
+        (tmp_path / name).write_bytes(pickle.dumps(Payload()))
+        with pytest.raises(InputError):
+            read_item_vectors(tmp_path / name, None)
+    assert not ran.exists()
+
+
+def test_a_key_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no array 'clop': did you mean clip\?"):
+        read_item_vectors(npz(tmp_path), "clop")
+    with pytest.raises(InputError, match=r"has no column 'clop'.*did you mean clip\?"):
+        read_item_vectors(parquet(tmp_path), "clop")
+    with pytest.raises(UsageError, match=r"has the columns title, clip; name one: --features MODALITY=.*:clip"):
+        read_item_vectors(parquet(tmp_path), None)
+    with pytest.raises(InputError, match=r"There is no file .*nowhere.npy:a"):
+        locate_vectors(str(tmp_path / "nowhere.npy:a"))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Clicks of 6 users on items i0 to i5, in a table whose order is another one, with i9, which nobody clicks."""
+    pairs = [(f"u{user}", f"i{item}") for user in range(6) for item in range(6) if (user + item) % 6]
+    pd.DataFrame(pairs, columns=["user", "item"]).to_csv(tmp_path / "clicks.csv", index=False)
+    ids = ["i3", "i9", "i0", "i5", "i1", "i2", "i4"]
+    clip = [[float(name[1]) + 1, 0.5] for name in ids]
+    pd.DataFrame({"item": ids, "title": [f"thing {name}" for name in ids], "clip": clip}).to_parquet(
+        tmp_path / "items.parquet"
+    )
+    np.save(tmp_path / "audio.npy", np.array([[float(name[1]) + 1] for name in ids], dtype=np.float32))
+    np.savez(tmp_path / "visual.npz", ids=["i1", "i0", "zz"], v=np.array([[2.0], [1.0], [9.0]]))
+    return tmp_path
+
+
+TABLES = ("--interactions", "clicks.csv", "--items", "items.parquet", "--k-core", 1, "--max-absent", 1)
+
+
+def test_vectors_of_a_shop_by_id_and_in_order(cli: Callable[..., Any], shop: Path) -> None:
+    flags = (
+        "--features",
+        "clip=items.parquet:clip",
+        "--features",
+        "acoustic=audio.npy",
+        "--features",
+        "visual=visual.npz",
+    )
+    answer = cli("prep", "shop", *TABLES, *flags)
+    assert answer.code == 0, answer.words
+    assert (
+        "visual: 3 rows of visual.npz by item id, 2 of 6 items found; 1 rows of other items left out (zz)"
+        in answer.words
+    )
+    assert "acoustic: 7 rows of audio.npy in the order of the items, 6 of 6 items found; 1 rows" in answer.words
+    made = read_prepared(shop / "data/shop")
+    assert list(made.items["id"]) == [f"i{number}" for number in range(6)]
+    np.testing.assert_array_equal(made.features["acoustic"].values[:, 0], np.arange(1, 7))
+    np.testing.assert_array_equal(made.features["clip"].values, [[number + 1, 0.5] for number in range(6)])
+    assert made.features["visual"].present.tolist() == [True, True, False, False, False, False]
+    encoder = made.features["visual"].encoder
+    assert (encoder["name"], encoder["file"], encoder["dim"]) == ("given", "visual.npz", 1)
+    assert "unchanged" in cli("prep", "shop", *TABLES, *flags).words
+    np.savez(shop / "visual.npz", ids=["i1"], v=np.array([[7.0]]))
+    assert cli("prep", "shop", *TABLES, *flags).code == 0
+    assert read_prepared(shop / "data/shop").features["visual"].values[:, 0].tolist() == [0, 7, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--text", "title,clip"), "clip of items.parquet holds vectors, not words; .* textual=items.parquet:clip"),
+        (("--features", "visual"), "--features 'visual' is no MODALITY=FILE"),
+        (("--features", "a b=audio.npy"), "'a b' cannot name a modality"),
+        (("--features", "a=audio.npy", "--features", "a=visual.npz"), "--features gives the modality a twice"),
+        (("--features", "a=short.npy"), "short.npy has 2 rows, but the table of items has 7; expected a row each"),
+        (
+            ("--features", "a=other.npz"),
+            "vectors of none of the 6 items: its ids are like 'q', those of the",
+        ),
+        (("--features", "a=large.npz", "--dtype", "float16"), "too large for float16; choose --dtype float32"),
+        (("--text", "titel"), "has no column 'titel'.* did you mean title"),
+        (("--time-column", "when"), "has no column 'when'"),
+    ],
+)
+def test_what_does_not_fit_a_shop(cli: Callable[..., Any], shop: Path, flags: tuple[str, ...], sentence: str) -> None:
+    np.save(shop / "short.npy", np.ones((2, 3)))
+    np.savez(shop / "other.npz", ids=["q"], v=np.ones((1, 2)))
+    np.savez(shop / "large.npz", ids=["i0"], v=np.full((1, 2), 1e9))
+    answer = cli("prep", "shop", *TABLES, *flags)
+    assert answer.code != 0
+    assert re.search(sentence, answer.words), answer.words
+    assert not (shop / "data/shop").exists()
+
+
+def test_vectors_for_every_other_source(cli: Callable[..., Any], shop: Path) -> None:
+    """The demo, and each layout that its export writes, in the order of their items."""
+    values = np.arange(1, 401, dtype=np.float32)[:, None]
+    np.save(shop / "own.npy", values)
+    assert cli("prep", "demo", "--features", "own=own.npy", "--features", "visual=own.npy").code == 0
+    made = read_prepared(shop / "data/demo")
+    assert set(made.features) == {"visual", "textual", "own"}
+    np.testing.assert_array_equal(made.features["own"].values, values)
+    np.testing.assert_array_equal(made.features["visual"].values, values)
+    for layout in ("mmssl", "mmrec", "recbole"):
+        assert cli("export", "demo", "--format", layout, "--out", layout).code == 0
+        answer = cli("prep", f"a-{layout}", "--from", layout, "--features", "mine=own.npy")
+        assert answer.code == 0, answer.words
+        again = read_prepared(shop / f"data/a-{layout}")
+        np.testing.assert_array_equal(again.features["mine"].values, again.features["own"].values)
+        assert "unchanged" in cli("prep", f"a-{layout}", "--from", layout, "--features", "mine=own.npy").words
+
+
+def test_recboles_own_file_of_item_vectors_needs_no_flag(cli: Callable[..., Any], shop: Path) -> None:
+    folder = shop / "tiny"
+    folder.mkdir()
+    pairs = [f"{user}\t{item}\n" for user in range(5) for item in range(5)]
+    (folder / "tiny.inter").write_text("user_id:token\titem_id:token\n" + "".join(pairs))
+    rows = [f"{item}\t{item + 1} 0.5\n" for item in (4, 1, 0, 2)]
+    (folder / "tiny.itememb").write_text("iid:token\titem_emb:float_seq\n" + "".join(rows))
+    answer = cli("prep", "tiny", "--from", folder)
+    assert answer.code == 0, answer.words
+    features = read_prepared(shop / "data/tiny").features["item_emb"]
+    assert features.values.tolist() == [[1, 0.5], [2, 0.5], [3, 0.5], [0, 0], [5, 0.5]]
+    assert features.present.tolist() == [True, True, True, False, True]
