@@ -77,7 +77,11 @@ class RawSource(ABC):
     """A source of raw files; a subclass says how they are read."""
 
     needs_files: ClassVar[bool] = True
-    options: ClassVar = PrepOptions.model_fields.keys() - TableOptions.model_fields.keys() - {"source", "cold_users"}
+    options: ClassVar = (
+        PrepOptions.model_fields.keys()
+        - TableOptions.model_fields.keys()
+        - {"source", "cold_users", "release", "category"}
+    )
     """The options of `mmssl prep` that apply."""
     ingredients: Callable[[list[str]], list[list[str]]] | None = None
     """Item ids -> the names of the ingredients of each, where known."""

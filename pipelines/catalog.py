@@ -17,6 +17,7 @@ from pipelines.io.files import read_problem
 from pipelines.io.parsing import parse_toml
 from pipelines.prepared.manifest import MANIFEST, check_name
 from pipelines.sources import SOURCES
+from pipelines.sources.amazon_releases import entry_by_name, known_names
 
 FILE = "datasets.toml"
 ENVIRONMENT = "MMSSL_DATASET"
@@ -132,15 +133,21 @@ def prepared_names(data_dir: Path) -> list[str]:
     )
 
 
+def find_entry(name: str) -> DatasetEntry | None:
+    """Return the entry of datasets.toml, or of the category of Amazon, with that name; None if there is none."""
+    return load_catalog().entries.get(name) or entry_by_name(name)
+
+
 def resolve_dataset(name: str | None = None, data_dir: Path = Path("data")) -> str:
     """Return ``name``, else $MMSSL_DATASET, else the default of datasets.toml.
 
     Raises:
-        UsageError: neither the catalog nor ``data_dir`` has a data set of that name.
+        UsageError: neither the catalog nor ``data_dir`` has a data set of that name, nor is it a category of Amazon.
     """
     catalog = load_catalog()
     chosen = name or os.environ.get(ENVIRONMENT) or catalog.default
     known = {*catalog.entries, *prepared_names(data_dir)}
-    if chosen not in known:
+    if chosen not in known and entry_by_name(chosen) is None:
+        known.update(known_names() if chosen.startswith("amazon-2") else ())
         raise UsageError(f"There is no data set {chosen!r}: {nearest(chosen, known)}")
     return chosen

@@ -14,6 +14,8 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 FeatureFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+_feat\.npy$")]
 ColdUsers = Literal["refuse", "keep", "drop"]
+Release = Literal["2014", "2018", "2023"]
+"""Of the Amazon product data."""
 Split = Literal["ratio", "leave-one-out", "temporal", "global-time", "given"]
 SPLITTERS = (*get_args(Split), "given")
 """Ways to split interactions, the last of which is the source's own."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.build import Plan, Request
-from pipelines.catalog import load_catalog
+from pipelines.catalog import find_entry, load_catalog
 from pipelines.entries import DatasetEntry
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.files import remove_leftovers, write_problem
@@ -19,6 +19,7 @@ from pipelines.prepared.manifest import Manifest, check_files, check_name, read_
 from pipelines.prepared.write import check_ours, write_prepared
 from pipelines.recipe import PrepOptions
 from pipelines.sources import load_source
+from pipelines.sources.amazon_releases import entry_of
 from pipelines.sources.published import unpacked_removed_on_refusal
 from pipelines.version import created_by
 
@@ -118,9 +119,14 @@ def _beside_the_paper(entry: DatasetEntry) -> list[str]:
 
 
 def _find_entry(name: str, options: PrepOptions, prepared: bool) -> DatasetEntry:
-    entries = load_catalog().entries
-    if name in entries:
-        return entries[name]
+    known = find_entry(name)
+    if options.source is None and options.interactions is None and (options.release or options.category):
+        entry = entry_of(options.release, options.category)
+        if known not in (None, entry):
+            raise UsageError(f"{name} is another data set than this category; leave the name out, or choose another.")
+        return entry
+    if known is not None:
+        return known
     if options.interactions is not None:
         return DatasetEntry(title=name, source="table")
     if options.source is not None:
@@ -131,8 +137,8 @@ def _find_entry(name: str, options: PrepOptions, prepared: bool) -> DatasetEntry
             "before; --check verifies it."
         )
     raise UsageError(
-        f"There is no data set {name!r}: {nearest(name, entries)} To prepare your own, give its folder with "
-        "--from, or its tables with --interactions."
+        f"There is no data set {name!r}: {nearest(name, load_catalog().entries)} To prepare your own, give its folder "
+        "with --from, or its tables with --interactions."
     )
 
 

@@ -8,7 +8,17 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from pipelines.entries import SPLITTERS, ColdUsers, DatasetEntry, Entry, FeatureEntry, Split, TableOptions, option
+from pipelines.entries import (
+    SPLITTERS,
+    ColdUsers,
+    DatasetEntry,
+    Entry,
+    FeatureEntry,
+    Release,
+    Split,
+    TableOptions,
+    option,
+)
 from pipelines.errors import UsageError, nearest
 from pipelines.prepared.manifest import check_name
 
@@ -22,7 +32,7 @@ DEFAULT_ENCODERS = {
 MODALITY_OF = {"text": "textual", "image": "visual", "ingredients": "ingredients"}
 #: Encoders that do not work chunk by chunk.
 _QUICK = ("tfidf", "published", "sample")
-_CHOICES = {"dtype": ("float32", "float16"), "cold_users": get_args(ColdUsers)}
+_CHOICES = {"dtype": ("float32", "float16"), "cold_users": get_args(ColdUsers), "release": get_args(Release)}
 
 
 def _check_share(value: float, info: ValidationInfo) -> float:
@@ -49,6 +59,8 @@ class SourceOptions(Entry):
         flag="--raw",
         metavar="DIR",
     )
+    release: Release | None = option("Of the Amazon product data, with --category.", metavar="2014|2018|2023")
+    category: str | None = option("Category of that release; `mmssl datasets --available` lists them.", metavar="NAME")
     offline: bool | None = option("Download nothing; say what is missing.")
 
 
@@ -110,7 +122,7 @@ class PrepOptions(FeatureOptions, CleaningOptions, TableOptions, SourceOptions):
     address: str | None = None
     """Of the Ray cluster."""
 
-    @field_validator("dtype", "cold_users", mode="before")
+    @field_validator("dtype", "cold_users", "release", mode="before")
     @classmethod
     def _check_choice(cls, value: Any, info: ValidationInfo) -> Any:
         choices = _CHOICES[str(info.field_name)]

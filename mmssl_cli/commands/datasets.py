@@ -23,6 +23,7 @@ _STATUS = {"prepared": "ready", "not prepared": "-", "damaged": "damaged"}
 
 def datasets(
     data_dir: DataDir = DEFAULT_DATA_DIR,
+    available: Annotated[bool, typer.Option("--available", help="List what `mmssl prep` knows by name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ) -> None:
     """List the data sets of datasets.toml and those prepared, beside the paper's Table 1.
@@ -30,9 +31,11 @@ def datasets(
     For each: ready (prepared) or not, users, items, interactions, sparsity, modalities with their dimensions;
     below it, what the paper states. Every file of a prepared data set is compared with its checksum.
 
+    Example: mmssl datasets --available
+
     Example: mmssl datasets --json
     """
-    records = list_datasets(data_dir)
+    records = list_available() if available else list_datasets(data_dir)
     if as_json:
         import json
 
@@ -43,12 +46,27 @@ def datasets(
     from mmssl_cli.console.lines import say
     from mmssl_cli.console.tables import show
 
+    if available:
+        show(_table_of_names(records))
+        return
     console = Console(highlight=False)
     show(_table(records))
     for record in records:
         if record["reason"]:
             say(f"{record['name']} is damaged: {record['reason']}")
     console.print(CAPTION, style="dim", soft_wrap=not console.is_terminal)
+
+
+def list_available() -> list[dict[str, Any]]:
+    """Return name, title and source of each data set that `mmssl prep` knows by name, in the order of the catalog."""
+    from pipelines.catalog import load_catalog
+    from pipelines.sources.amazon_releases import entry_by_name, known_names
+
+    entries = dict(load_catalog().entries)
+    for name in known_names():
+        if name not in entries and (entry := entry_by_name(name)) is not None:
+            entries[name] = entry
+    return [{"name": name, "title": entry.title, "source": entry.source} for name, entry in entries.items()]
 
 
 def list_datasets(data_dir: Path) -> list[dict[str, Any]]:
@@ -112,6 +130,16 @@ def _prepared(folder: Path, entry: DatasetEntry | None) -> dict[str, Any]:
         "modalities": {name: modality.dim for name, modality in manifest.modalities.items()},
         "digest": manifest.digest,
     }
+
+
+def _table_of_names(records: list[dict[str, str]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("Data set", "Source", "Title", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for record in records:
+        table.add_row(*(Text(record[column]) for column in ("name", "source", "title")))
+    return table
 
 
 def _table(records: list[dict[str, Any]]) -> Table:

@@ -185,16 +185,16 @@ def ensure_prepared(dataset: str, data_dir: Path) -> None:
     Raises:
         InputError: the data set must be prepared first.
     """
-    from pipelines.catalog import load_catalog, prepared_names
+    from pipelines.catalog import find_entry, prepared_names
     from pipelines.sources import load_source
 
     if dataset in prepared_names(data_dir):
         return
-    entry = load_catalog().entries[dataset]
-    if load_source(entry.source).needs_files:
+    entry = find_entry(dataset)
+    if entry is None or load_source(entry.source).needs_files:
         raise InputError(
             f"Data set {dataset!r} is not prepared in {data_dir}; run `mmssl prep {dataset}"
-            f"{' --from PLACE' if entry.source == 'published' else ''}{place_flags(data_dir)}` first."
+            f"{' --from PLACE' if entry is None or entry.source == 'published' else ''}{place_flags(data_dir)}` first."
         )
     from mmssl_cli.console.preparation import prep_reporter
     from pipelines.prepare import prepare

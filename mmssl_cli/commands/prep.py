@@ -24,6 +24,8 @@ from mmssl_cli.console.verbosity import Verbosity, verbosity
 from pipelines.errors import UsageError
 from pipelines.recipe import PrepOptions, flag_of, panel_of
 
+AMAZON = "amazon"
+"""In place of a name: that of the release and category."""
 EngineName = Annotated[str, engine_option("Encode text and pictures", "pictures and models")]
 
 
@@ -68,11 +70,16 @@ def prep(
 ) -> None:
     """Prepare a data set: raw files, or a generator, to one checked folder that every model reads.
 
-    `demo` is generated. `amazon-baby` and `amazon-sports` are downloaded, or taken from --raw; `allrecipes` is taken
-    from --raw. --from prepares a folder that is processed already. --interactions prepares your own tables. Each step
-    is cached: the same command resumes where it was interrupted, and does nothing when nothing has changed.
+    `demo` is generated. Those of Amazon and MovieLens are downloaded, or taken from --raw; `allrecipes` is taken from
+    --raw. `mmssl datasets --available` lists all names. --from prepares a folder that is processed already.
+    --interactions prepares your own tables. Each step is cached: the same command resumes where it was interrupted,
+    and does nothing when nothing has changed.
 
     Example: mmssl prep demo
+
+    Example: mmssl prep movielens-100k --min-rating 4
+
+    Example: mmssl prep amazon --release 2018 --category Musical_Instruments
 
     Example: mmssl prep tiktok --from downloads/tiktok
 
@@ -81,14 +88,29 @@ def prep(
     on_ray = ExecutionTarget(engine, address).engine == "ray"
     given |= {"offline": given["offline"] or None, "engine": "ray" if on_ray else None, "address": address}
     options = PrepOptions(**given)
-    if name is None or (options.source is None and options.interactions is None):
-        name = chosen_dataset(name, data_dir)
+    name = _name(name, options, data_dir)
     if check:
         if force or options.given():
             raise UsageError("--check only verifies; leave out everything but NAME and --data-dir.")
         _verify(name, data_dir)
     else:
         _prepare(name, options, data_dir, force)
+
+
+def _name(name: str | None, options: PrepOptions, data_dir: Path) -> str:
+    """The name of the data set: one of the catalog or a prepared one, unless the options make it."""
+    if options.source is not None or options.interactions is not None:
+        return name or chosen_dataset(name, data_dir)
+    named = options.release is not None or options.category is not None
+    if named or name == AMAZON:
+        from pipelines.catalog import load_catalog
+        from pipelines.sources.amazon_releases import data_set_name
+
+        if named and name not in (None, AMAZON):
+            return str(name)
+        if named or AMAZON not in load_catalog().entries:
+            return data_set_name(options.release, options.category)
+    return chosen_dataset(name, data_dir)
 
 
 def _prepare(name: str, options: PrepOptions, data_dir: Path, force: bool) -> None:

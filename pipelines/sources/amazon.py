@@ -5,9 +5,11 @@
              unixReviewTime in seconds             names), description, imUrl
     2018     as in 2014                            JSON: asin, title, brand, category, description (lists),
                                                    imageURLHighRes, imageURL (lists of addresses)
-    2023     JSON: user_id, parent_asin,           JSON: parent_asin, title, store, categories, description
-             timestamp in milliseconds             (lists), images (a list of {variant, large, hi_res, thumb})
+    2023     JSON: user_id, parent_asin,           JSON: parent_asin, title, store, categories, features,
+             timestamp in milliseconds; or CSV     description (lists), images (a list of {variant, large,
+             of these and the rating               hi_res, thumb})
 
+A review also has a rating: ``overall``, in 2023 ``rating``.
 Files may be packed with gzip. All of them are streamed; anything but the item's id may be missing.
 """
 
@@ -16,31 +18,36 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
 from pipelines.build import RawSource, Row, described, obtain
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
-from pipelines.interactions import collect
 from pipelines.io.literals import parse_literal
 from pipelines.io.parsing import parse_json
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id, read_lines
 from pipelines.io.reporter import Reporter
+from pipelines.sources.ratings import Rated, collect_rated
 
 
 class _ReviewKeys(NamedTuple):
     user: str
     item: str
     time: str
+    rating: str
+
+    def __str__(self) -> str:
+        return " and ".join(self[:3])
 
 
 _RELEASES = (
-    _ReviewKeys("user_id", "parent_asin", "timestamp"),  # 2023, whose records have an asin as well
-    _ReviewKeys("reviewerID", "asin", "unixReviewTime"),  # 2014, 2018
+    _ReviewKeys("user_id", "parent_asin", "timestamp", "rating"),  # 2023, whose records have an asin as well
+    _ReviewKeys("reviewerID", "asin", "unixReviewTime", "overall"),  # 2014, 2018
 )
-_LARGEST_TIME = 2**63 - 1
+_TABLE = "user_id,parent_asin,rating,timestamp"  # the header of the 5-core ratings of 2023
+_LARGEST = 2**63 - 1
 # The 2014 metadata begin so, which saves parsing the many lines of items that are not wanted.
 _LEADING_ID = re.compile(rb"\{'asin': '([^'\\]+)', ")
 _ADDRESS = re.compile(r"https?://[!-~]{1,2000}")
@@ -50,6 +57,8 @@ _PAGE_SOURCE = "getTime"  # in titles of 2018 that are scripts of the page, not 
 
 class Amazon(RawSource):
     """Reviews, metadata and published image features of one category."""
+
+    options: ClassVar = RawSource.options | {"min_rating", "release", "category"}
 
     def files(self, reporter: Reporter) -> Mapping[str, Path]:
         """Return the files of datasets.toml that the features need."""
@@ -65,21 +74,26 @@ class Amazon(RawSource):
         return {role: obtain(recipe, role, reporter) for role in wanted}
 
     def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
-        """Read the reviews, each of which is an interaction; times are in the release's unit.
+        """Read the reviews, interactions all of them or those from ``--min-rating`` on; times in the release's unit.
 
         Raises:
             InputError: the file is damaged, holds no review, or has too many malformed lines.
         """
-        path = self.paths["reviews"]
-        raw = collect({"reviews": _reviews(path, malformed)})
+        path, least = self.paths["reviews"], self.recipe.table.min_rating
+        raw = collect_rated(_reviews(path, malformed, least is not None), least, malformed, report)
+        if not len(raw) and least is not None:
+            raise InputError(f"{path} holds no reviews with a rating of {least:g} or more.")
         if not len(raw):
-            raise InputError(
-                f"{path} holds no reviews; expected a JSON object a line with {' and '.join(_RELEASES[1])}."
-            )
+            raise InputError(f"{path} holds no reviews; expected a JSON object a line with {_RELEASES[1]}.")
         return raw
 
+    def settings(self) -> dict[str, Any]:
+        """The least rating, where there is one."""
+        least = self.recipe.table.min_rating
+        return {} if least is None else {"min_rating": least}
+
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
-        """Read title, text (title, brand, categories and description) and address of the picture from the metadata.
+        """Read title, text (title, brand, categories, features, description) and picture's address from the metadata.
 
         No more than the wanted items is held in memory.
 
@@ -104,29 +118,34 @@ class Amazon(RawSource):
         return described(item_ids, rows)
 
 
-def _reviews(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str, int]]:
-    """User, item and time of each sound record."""
+def _reviews(path: Path, malformed: MalformedRecords, rated: bool) -> Iterator[Rated]:
+    """User, item, time and, if asked for, rating of each valid record."""
     keys: _ReviewKeys | None = None
     for number, record in _records(path, malformed):
         keys = keys or next((known for known in _RELEASES if known.user in record and known.item in record), None)
         try:
-            review = _review(record, keys)
+            review = _review(record, keys, rated)
         except ValueError as problem:
             malformed.add(number, str(problem))
             continue
         yield review
 
 
-def _review(record: dict[str, Any], keys: _ReviewKeys | None) -> tuple[str, str, int]:
-    """User, item and time of a record of reviews."""
+def _review(record: dict[str, Any], keys: _ReviewKeys | None, rated: bool) -> Rated:
+    """User, item, time and rating (0 unless asked for) of a record of reviews."""
     if keys is None:
-        raise ValueError(f"it has neither {' and '.join(_RELEASES[1])} nor {' and '.join(_RELEASES[0])}")
-    user, item, time = (record.get(key) for key in keys)
+        raise ValueError(f"it has neither {_RELEASES[1]} nor {_RELEASES[0]}")
+    user, item, time, rating = (record.get(key) for key in keys)
     if not isinstance(user, str) or not isinstance(item, str):
         raise ValueError(f"its {keys.user} or {keys.item} is missing or no text")
-    if type(time) is not int or abs(time) > _LARGEST_TIME:  # bool is an int
+    if type(time) is not int or abs(time) > _LARGEST:  # bool is an int
         raise ValueError(f"its {keys.time} is missing or no whole number")
-    return check_id(user), check_id(item), time
+    user, item = check_id(user), check_id(item)
+    if not rated:
+        return user, item, time, 0.0
+    if isinstance(rating, bool) or not isinstance(rating, int | float) or not abs(rating) <= _LARGEST:  # nor nan
+        raise ValueError(f"its {keys.rating} is missing or no number")
+    return user, item, time, float(rating)
 
 
 def _records(
@@ -137,12 +156,15 @@ def _records(
     Raises:
         InputError: the file is damaged, or, at its end, too many lines were malformed.
     """
-    number = 0
+    number, parse = 0, _parse
     for number, line in read_lines(path):
+        if number == 1 and line == _TABLE.encode():
+            parse = _parse_row
+            continue
         if wanted is not None and (leading := _LEADING_ID.match(line)) and leading[1] not in wanted:
             continue
         try:
-            record = _parse(line)
+            record = parse(line)
         except ValueError as problem:
             malformed.add(number, str(problem))
             continue
@@ -168,13 +190,25 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return record
 
 
+def _parse_row(line: bytes) -> dict[str, Any] | None:
+    """The record of a line of the table; None for an empty line."""
+    text = line.decode().strip()
+    if not text:
+        return None
+    cells = text.split(",")
+    if len(cells) != 4:
+        raise ValueError(f"it has {len(cells)} cells, not the 4 of {_TABLE}")
+    return {"user_id": cells[0], "parent_asin": cells[1], "rating": float(cells[2]), "timestamp": int(cells[3])}
+
+
 def _describe(record: dict[str, Any]) -> Row:
     """Title, text and image of a record of metadata."""
     titles = [text for text in _texts(record.get("title")) if _PAGE_SOURCE not in text]
     brand = _texts(record.get("brand")) or _texts(record.get("store"))
     categories = _texts(record.get("categories")) or _texts(record.get("category"))
     # Paths through the categories share their beginnings.
-    parts = [*titles, *brand, *dict.fromkeys(categories), *_texts(record.get("description"))]
+    points = [*_texts(record.get("features")), *_texts(record.get("description"))]
+    parts = [*titles, *brand, *dict.fromkeys(categories), *points]
     return clean_text(titles), clean_text(parts), _image(record)
 
 

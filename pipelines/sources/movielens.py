@@ -24,11 +24,11 @@ from pipelines.build import Plan, RawSource, Request, Row, described, obtain
 from pipelines.entries import FeatureEntry
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
-from pipelines.interactions import collect
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id, read_lines
 from pipelines.io.reporter import Reporter
 from pipelines.recipe import Recipe, resolve
 from pipelines.sources.published import unpacked
+from pipelines.sources.ratings import Rated, collect_rated
 from pipelines.sources.table import Table
 
 _MOST_SECONDS = 2**40
@@ -81,22 +81,10 @@ class MovieLens(Table):
         Raises:
             InputError: the file is damaged, holds no rating that counts, or has too many malformed lines.
         """
-        path, least, low = self.paths["ratings"], self.recipe.table.min_rating, 0
-
-        def counted() -> Iterator[tuple[str, str, int]]:
-            nonlocal low
-            for user, item, rating, time in _ratings(path, malformed):
-                if least is None or rating >= least:
-                    yield user, item, time
-                else:
-                    low += 1
-
-        raw = collect({"ratings": counted()})
-        if low:
-            malformed.leave_out(f"a rating below {least:g}", low)
-            report(f"{low:,} interactions with a rating below {least:g} left out")
+        path, least = self.paths["ratings"], self.recipe.table.min_rating
+        raw = collect_rated(_ratings(path, malformed), least, malformed, report)
         if not len(raw):
-            raise InputError(f"{path} holds no ratings{' that count' if low else ''}.")
+            raise InputError(f"{path} holds no ratings{'' if least is None else ' that count'}.")
         return raw
 
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
@@ -170,8 +158,8 @@ def _lines(path: Path, malformed: MalformedRecords) -> Iterator[tuple[int, str]]
     malformed.check(number)
 
 
-def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str, float, int]]:
-    """User, film, rating and time of each valid line."""
+def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[Rated]:
+    """User, film, time and rating of each valid line."""
     separator = next(release.separator for release in _RELEASES if release.ratings == path.name)
     for number, line in _lines(path, malformed):
         cells = line.split(separator)
@@ -185,7 +173,7 @@ def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str
         except ValueError as problem:
             malformed.add(number, str(problem))
             continue
-        yield user, item, rating, time
+        yield user, item, time, rating
 
 
 def _films(paths: Mapping[str, Path], wanted: set[str], malformed: MalformedRecords) -> dict[str, tuple[str, str]]:

@@ -45,7 +45,7 @@ _KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 class Table(RawSource):
     """The tables that options or datasets.toml name."""
 
-    options: ClassVar = PrepOptions.model_fields.keys() - {"source", "cold_users", "raw_dir"}
+    options: ClassVar = PrepOptions.model_fields.keys() - {"source", "cold_users", "raw_dir", "release", "category"}
 
     def files(self, reporter: Reporter) -> Mapping[str, Path]:
         """Find the tables.

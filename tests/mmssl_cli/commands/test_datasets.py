@@ -213,3 +213,12 @@ def test_long_names_never_cut_numbers(cli: Cli, prepared: Path) -> None:
 def test_help_has_an_example(cli: Cli) -> None:
     assert "Example: mmssl datasets --json" in cli("datasets", "--help").words
     assert "Example: mmssl prep demo" in cli("prep", "--help").words
+
+
+def test_what_is_known_by_name(cli: Cli) -> None:
+    lines = [line.split() for line in cli("datasets", "--available").out.splitlines()]
+    assert ["amazon-2014-baby", "amazon", "Amazon", "Baby", "(2014)"] in lines
+    records = json.loads(cli("datasets", "--available", "--json").out)
+    assert [record["name"] for record in records] == [words[0] for words in lines[1:]]
+    assert [record["name"] for record in records][:2] == ["demo", "tiktok"]
+    assert {"name": "demo", "title": load_catalog().entries["demo"].title, "source": "demo"} in records

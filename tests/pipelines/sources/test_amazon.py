@@ -124,6 +124,34 @@ def test_reviews_of_each_release(
     assert raw.split is None
 
 
+def test_the_ratings_of_2023_are_a_table(tmp_path: Path) -> None:
+    header = "user_id,parent_asin,rating,timestamp"
+    raw = interactions(tmp_path / "Baby.csv", [header, "A,B1,5.0,1588687728923", "", "C,B2,1.0,1588687728924"])
+    assert ([*raw.user_ids], [*raw.item_ids]) == (["A", "C"], ["B1", "B2"])
+    assert raw.timestamp is not None and raw.timestamp.tolist() == [1588687728923, 1588687728924]
+    malformed = MalformedRecords(tmp_path / "Baby.csv", limit=1)
+    wrong = [header, "A,B1,5.0", "A,,5.0,1", "A,B1,good,1", "A,B1,5.0,now", "A,B1,5.0,7"]
+    (tmp_path / "Baby.csv").write_text("\n".join(wrong))
+    assert len(read_interactions(tmp_path / "Baby.csv", malformed)) == 1 and malformed.count == 4
+    assert malformed.shown[0] == f"line 2: it has 3 cells, not the 4 of {header}"
+
+
+@pytest.mark.parametrize(
+    ("review", "key"), [(REVIEW_2014, "overall"), (REVIEW_2018, "overall"), (REVIEW_2023, "rating")]
+)
+def test_only_high_ratings(tmp_path: Path, review: dict[str, Any], key: str) -> None:
+    path, said = tmp_path / "reviews", list[str]()
+    ratings = (5.0, 4, 3.9, 1.0, None, "5", True)
+    path.write_text("\n".join(json.dumps(review | {key: rating}) for rating in ratings))
+    malformed = MalformedRecords(path, limit=1)
+    raw = source_of(Amazon, {"reviews": path}, min_rating=4).interactions(malformed, said.append)
+    assert (len(raw), malformed.count, malformed.shown[0]) == (2, 3, f"line 5: its {key} is missing or no number")
+    assert said == ["2 interactions with a rating below 4 left out"]
+    assert len(source_of(Amazon, {"reviews": path}).interactions(malformed, str)) == len(ratings)
+    with pytest.raises(InputError, match="holds no reviews with a rating of 6 or more"):
+        source_of(Amazon, {"reviews": path}, min_rating=6).interactions(malformed, str)
+
+
 def test_malformed_reviews_are_left_out_counted_and_shown(tmp_path: Path) -> None:
     good = json.dumps(REVIEW_2014)
     bad = [
@@ -205,7 +233,7 @@ def test_metadata_of_2023(tmp_path: Path) -> None:
         "main_category": "All Beauty",
         "title": "Howard LC0008 Leather Conditioner, 8-Ounce (4-Pack)",
         "average_rating": 4.8,
-        "features": [],
+        "features": ["For leather &amp; vinyl", None, "8 ounces"],
         "description": ["Keeps leather soft.", None, 3],
         "price": None,
         "images": [
@@ -228,7 +256,12 @@ def test_metadata_of_2023(tmp_path: Path) -> None:
     assert items(tmp_path / "meta", lines, ["B3", "B2", "B01CUPMQZE"]) == [
         ("B3", None, None, None),
         ("B2", None, None, large.format("h3")),
-        ("B01CUPMQZE", title, f"{title} Howard Products Beauty Leather Keeps leather soft.", large.format("l2")),
+        (
+            "B01CUPMQZE",
+            title,
+            f"{title} Howard Products Beauty Leather For leather & vinyl 8 ounces Keeps leather soft.",
+            large.format("l2"),
+        ),
     ]
 
 
