@@ -24,16 +24,15 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.config import TrainSettings, build_settings
+from mmssl_cli.runs.result_fields import parse_result
 from mmssl_cli.runs.tables import parse_table, write_table
 from pipelines.errors import InputError, UsageError
 from pipelines.io.files import read_problem, write_bytes, write_json, write_problem
 from pipelines.io.locks import held, is_held
-from pipelines.io.parsing import parse_json, parse_toml
+from pipelines.io.parsing import parse_toml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,36 +50,6 @@ LOCK = "lock"
 #: Seconds that an epoch can take: thirty years.
 _LONGEST = 1e9
 FILES = (CONFIG, METRICS, RESULT, PER_USER, MODEL, STATE, LOG, LOCK)
-
-
-_Count = Annotated[int, Field(ge=0, lt=2**63)]
-_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Metrics = dict[
-    Annotated[str, StringConstraints(pattern=r"^[a-z]+@[1-9][0-9]{0,8}$")], Annotated[float, Field(ge=0, le=1)]
-]
-
-
-class _Result(BaseModel):
-    """The fields of result.json. Those with a default are missing from a run that diverged, or of an older version."""
-
-    model_config = ConfigDict(strict=True)
-
-    status: str
-    model: str
-    dataset: str
-    seed: _Count
-    epochs: _Count
-    best_epoch: _Count | None
-    validation: _Metrics
-    test: _Metrics
-    variant: str | None = None
-    modalities: list[str] | None = None
-    parameters: _Count | None = None
-    seconds_per_epoch: _Seconds | None = None
-    seconds_to_best: _Seconds | None = None
-    peak_memory_bytes: _Count | None = None
-    device: str | None = None
-    problem: str | None = None
 
 
 def new_run_id(dataset: str, model: str, seed: int, started: datetime) -> str:
@@ -202,15 +171,7 @@ class RunFolder:
     def read_result(self) -> dict[str, Any]:
         """Read result.json: at least status, model, dataset, seed, epochs, best_epoch, validation and test."""
         with self._reading(RESULT) as path:
-            data = path.read_bytes()
-            try:
-                _Result.model_validate_json(data)
-            except ValidationError as problem:
-                fault = problem.errors()[0]
-                where = " ".join(repr(part) for part in fault["loc"]) or "content"
-                raise InputError(f"{path} is damaged: its {where} is missing or not what it should be.") from problem
-            result: dict[str, Any] = parse_json(data)
-            return result
+            return parse_result(path, path.read_bytes())
 
     def save_model(self, state_dict: Mapping[str, Tensor]) -> None:
         """Write model.safetensors from a module's ``state_dict()``, and remove per_item.parquet of older weights."""
