@@ -17,7 +17,7 @@ ColdUsers = Literal["refuse", "keep", "drop"]
 Release = Literal["2014", "2018", "2023"]
 """Of the Amazon product data."""
 Split = Literal["ratio", "leave-one-out", "temporal", "global-time", "given"]
-SPLITTERS = (*get_args(Split), "given")
+SPLITTERS = get_args(Split)
 """Ways to split interactions, the last of which is the source's own."""
 
 MODALITIES = {"image_feat.npy": "visual", "audio_feat.npy": "acoustic", "text_feat.npy": "textual"}

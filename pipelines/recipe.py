@@ -50,7 +50,7 @@ class SourceOptions(Entry):
     panel: ClassVar = "Where the data come from"
 
     source: Path | None = option(
-        "Folder or zip of the published layout (train.json, ...), or folder of RecBole or MMRec files.",
+        "Folder or zip of the published layout (train.json, ...), or folder of LightGCN, RecBole or MMRec files.",
         flag="--from",
         metavar="PLACE",
     )

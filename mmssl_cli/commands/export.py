@@ -24,7 +24,7 @@ def export(
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Write a prepared data set in the layout of MMRec, of RecBole, or of the paper's authors (mmssl).
+    """Write a prepared data set in the layout of LightGCN, MMRec, RecBole, or of the paper's authors (mmssl).
 
     `mmssl prep NAME --from DIR` reads each of them back, ids, splits and features included.
 

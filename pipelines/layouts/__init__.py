@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # The name -> where the module is; it is imported when it is needed. Of several that recognise a folder, the first.
 LAYOUTS = {
     "mmssl": "pipelines.layouts.mmssl",
+    "lightgcn": "pipelines.layouts.lightgcn",
     "mmrec": "pipelines.layouts.mmrec",
     "recbole": "pipelines.layouts.recbole",
 }

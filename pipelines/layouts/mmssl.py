@@ -87,6 +87,11 @@ def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
     """Write a data set; see :class:`pipelines.layouts.Layout`."""
     for split, file in SPLIT_FILES.items():
         _write_lists(place / file, dataset.pairs(split), dataset.num_users)
+    return write_tables(dataset, place)
+
+
+def write_tables(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
+    """Write all but the splits: ids, details, times and features; return feature file -> note."""
     write_table(place / USERS_FILE, dataset.users[["user", "id"]])
     write_table(place / ITEMS_FILE, item_details(dataset))
     if "timestamp" in dataset.interactions:
@@ -119,8 +124,13 @@ def raw_files(folder: Path) -> list[Path]:
             f"{folder} has no {' and no '.join(missing)}; the published layout needs "
             f"{', '.join(SPLIT_FILES.values())} (user -> list of items)."
         )
+    return [*splits, *optional_files(folder)]
+
+
+def optional_files(folder: Path) -> list[Path]:
+    """Return the files of the layout in ``folder`` beside the splits."""
     optional = [folder / name for name in (ITEMS_FILE, USERS_FILE, TIMES_FILE, NOTES_FILE)]
-    return [*splits, *feature_paths(folder), *(path for path in optional if path.is_file())]
+    return [*feature_paths(folder), *(path for path in optional if path.is_file())]
 
 
 def read_published(
@@ -140,8 +150,24 @@ def read_published(
     Raises:
         InputError: a file is missing, damaged or not valid.
     """
-    files = raw_files(folder)
+    raw_files(folder)  # refuses a folder that lacks one
     pairs = {split: read_pairs(folder / file) for split, file in SPLIT_FILES.items()}
+    return assemble(name, folder, pairs, modalities, cold)
+
+
+def assemble(
+    name: str,
+    folder: Path,
+    pairs: Mapping[str, tuple[np.ndarray, pd.DataFrame]],
+    modalities: Mapping[str, str],
+    cold: ColdUsers,
+) -> PreparedDataset:
+    """Make a data set of the users and interactions of each split, and the other files of ``folder``.
+
+    Raises:
+        InputError: a file is damaged or not valid.
+    """
+    files = optional_files(folder)
     users = read_ids(folder / USERS_FILE, "user", "user", ("id",)) if folder / USERS_FILE in files else None
     items = read_ids(folder / ITEMS_FILE, "item", "item", ITEM_ID) if folder / ITEMS_FILE in files else None
     features = read_feature_files(folder, modalities)

@@ -1,7 +1,8 @@
-"""The atomic files of RecBole: tab-separated, with the type of each field in the header, such as ``user_id:token``.
+"""The atomic files of RecBole: fields with tabs (or single spaces) between, the type of each in the header, such as
+``user_id:token``; a field without a type is a token.
 
 <name>.inter            user_id, item_id; optionally timestamp; or, with the split fixed,
-<name>.train.inter, <name>.valid.inter, <name>.test.inter
+<name>.train.inter, <name>.valid.inter, <name>.test.inter (or part1, part2 and part3)
 <name>.item             optional: item_id; title (or name), other fields of token_seq as text, image; fields of
                         float_seq are features, each a modality of its name
 <name>.itememb          optional: an id, and fields of float_seq, each a modality of its name (pre-trained vectors)
@@ -40,6 +41,7 @@ from pipelines.tables.table_file import ColumnFile
 USER, ITEM, TIME = "user_id", "item_id", "timestamp"
 PARTS = {"train": "train", "validation": "valid", "test": "test"}
 """Split -> part of the file name."""
+_PART_OF = {part: part for part in PARTS.values()} | {"part1": "train", "part2": "valid", "part3": "test"}
 _TITLES = ("title", "name", "item_name", "movie_title")
 _ROWS = 1024
 _IMAGES = ("image", "image_url", "img_url", "imUrl")
@@ -117,8 +119,10 @@ def files(folder: Path) -> dict[str, Path]:
     groups: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.glob("*.inter")):
         base, _, part = path.stem.rpartition(".")
-        base, part = (base, part) if base and part in PARTS.values() else (path.stem, "")
-        groups.setdefault(base, {})[part] = path
+        base, part = (base, _PART_OF[part]) if base and part in _PART_OF else (path.stem, "")
+        other = groups.setdefault(base, {}).setdefault(part, path)
+        if other != path:
+            raise InputError(f"{folder} has two files of one split, {other.name} and {path.name}; remove one.")
     if len(groups) != 1:
         raise InputError(
             f"{folder} has interactions of {' and '.join(groups) or 'no data set'}; expected <name>.inter, or "
@@ -141,7 +145,7 @@ def files(folder: Path) -> dict[str, Path]:
 def _fields(file: ColumnFile) -> dict[str, tuple[str, str]]:
     """Field -> (column, type)."""
     split = [(name, *name.partition(":")[::2]) for name in file.names]
-    return {field: (column, kind) for column, field, kind in split if kind}
+    return {field: (column, kind or "token") for column, field, kind in split}
 
 
 def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) -> RawInteractions:
@@ -154,11 +158,14 @@ def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) ->
     for role in (*SPLITS, "interactions"):
         if role not in paths:
             continue
-        fields = _fields(ColumnFile(paths[role]))
+        file = ColumnFile(paths[role])
+        fields = _fields(file)
+        if file.spaced:
+            malformed.note(f"{file.path.name}: fields are separated by spaces, not tabs, and read so")
         missing = [field for field in (USER, ITEM) if field not in fields]
         if missing:
             raise InputError(
-                f"{paths[role]} has no field {' and no '.join(missing)}, only {', '.join(fields) or 'none with a type'}"
+                f"{paths[role]} has no field {' and no '.join(missing)}, only {', '.join(fields)}"
                 f"; expected a header such as {USER}:token, {ITEM}:token, {TIME}:float with tabs between."
             )
         split = SPLITS.index(role) if role in SPLITS else None

@@ -13,6 +13,8 @@ from pipelines.download.archive import extract_zip
 from pipelines.errors import InputError, UsageError
 from pipelines.io.step_cache import WorkFolder
 from pipelines.layouts import LAYOUTS, load_layout
+from pipelines.layouts.mmssl import SPLIT_FILES
+from pipelines.layouts.unknown import unknown_folder
 
 _UNPACKED = "unpacked-"
 
@@ -31,7 +33,12 @@ class Published:
                 f"test.json (user -> list of items) as `mmssl prep {request.name} --from PLACE`."
             )
         folder = unpacked(request.options.source, request.work)
-        return load_layout(layout_of(folder) or next(iter(LAYOUTS))).plan(folder, request)
+        if not folder.is_dir():
+            raise InputError(f"There is no folder {folder}; --from expects one with {', '.join(SPLIT_FILES.values())}.")
+        layout = layout_of(folder)
+        if layout is None:
+            raise unknown_folder(folder, request.report)
+        return load_layout(layout).plan(folder, request)
 
 
 def layout_of(folder: Path) -> str | None:

@@ -178,7 +178,10 @@ def test_a_wrong_command_line_ends_with_2(
     ("arguments", "sentence"),
     [
         (["own", "--from", "nowhere"], "There is no folder nowhere"),
-        (["own", "--from", "."], "has no train.json and no val.json and no test.json"),
+        (
+            ["own", "--from", "."],
+            "is of no known layout. It has data, raw. Expected train.json",
+        ),
         (["demo", "--check"], "There is no prepared data set at data/demo"),
         (["own", "--from", "raw", "--cold-users", "keep", "--data-dir", "raw/train.json"], "raw/train.json"),
         (["raw", "--from", "raw", "--cold-users", "keep", "--data-dir", "."], "would be lost"),

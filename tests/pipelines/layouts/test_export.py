@@ -31,7 +31,7 @@ from tests.pipelines.layouts.test_mmssl import real
 def back(folder: Path, layout: str, name: str = "own") -> tuple[PreparedDataset, dict[str, bytes]]:
     """Read an exported folder as preparation does: the data set and its pictures."""
     assert layout_of(folder) == layout
-    options = PrepOptions(**({"cold_users": "keep"} if layout == "mmssl" else {"max_malformed": 0.0}))
+    options = PrepOptions(**({"cold_users": "keep"} if layout in ("mmssl", "lightgcn") else {"max_malformed": 0.0}))
     work = WorkFolder(folder.parent / "work", Reporter())
     entry = DatasetEntry(title=name, source="published")
     return load_layout(layout).plan(folder, Request(name, entry, options, folder.parent, work)).build()

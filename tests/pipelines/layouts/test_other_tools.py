@@ -180,7 +180,7 @@ def test_recbole_with_the_split_in_three_files(shop: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "sentence"),
     [
-        ("shop.inter", "user_id\titem_id\na\tb\n", "has no field user_id and no item_id, only none with a type"),
+        ("shop.inter", "user\titem\na\tb\n", "has no field user_id and no item_id, only user, item; expected"),
         ("shop.inter", "user_id:token\trating:float\na\t1\n", "has no field item_id, only user_id, rating"),
         ("shop.inter", "user_id:token\titem_id:token\na\n", "1 of 1 lines of .*shop.inter are malformed"),
         ("other.inter", RECBOLE, "has interactions of other and shop"),

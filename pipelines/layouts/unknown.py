@@ -1,0 +1,79 @@
+"""Folders that no layout recognises: the files found, and what the nearest layout lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pipelines.errors import InputError
+from pipelines.layouts import lightgcn, mmrec, mmssl, recbole
+from pipelines.tables.table_file import ColumnFile
+
+_SHOWN = 12
+_PICKLES = (".pkl", ".pickle")
+_MATRICES = {"train": ("trnMat", "train_mat"), "val": ("valMat", "val_mat"), "test": ("tstMat", "test_mat")}
+"""File of the published layout, without .json -> pickled matrices of DiffMM, and of MMSSL."""
+_TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".dat", ".data", ".gz")
+
+
+def unknown_folder(folder: Path, report: Callable[[str], None]) -> InputError:
+    """Return the refusal of a folder; nothing in it is unpickled.
+
+    Args:
+        report: receives the lines of Python that convert pickled matrices.
+    """
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    matrices = {
+        split: next((name for name in names if name.removesuffix(".pkl") in known), None)
+        for split, known in _MATRICES.items()
+    }
+    known = {split: name for split, name in matrices.items() if name}
+    pickles = [name for name in names if name.endswith(_PICKLES)]
+    if known or pickles:
+        return _convert(folder, known or dict(zip(_MATRICES, pickles, strict=False)), report)
+    found = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+    return InputError(f"{folder} is of no known layout. It has {found or 'no files'}. {_nearest(folder, names)}")
+
+
+def _nearest(folder: Path, names: list[str]) -> str:
+    interactions = [name for name in names if name.endswith(".inter")]
+    if interactions:
+        file = ColumnFile(folder / interactions[0])
+        return (
+            f"{interactions[0]} has the columns {file.shown_names()}; RecBole's layout needs {recbole.USER}:token and "
+            f"{recbole.ITEM}:token, MMRec's {mmrec.USER} and {mmrec.ITEM}."
+        )
+    layouts = {"the published layout": mmssl.SPLIT_FILES.values(), "LightGCN's": ("train.txt", "test.txt")}
+    for layout, needed in layouts.items():
+        missing = [name for name in needed if name not in names]
+        if len(missing) < len(list(needed)):
+            lacks = f"it has no {' and no '.join(missing)}" if missing else "its first lines are no numbers"
+            return f"It is nearest to {layout} ({', '.join(needed)}), but {lacks}."
+    inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
+    tables = [name for name in names if name.endswith(_TABLES)]
+    if tables:
+        return f"If {tables[0]} is a table of interactions, give it as --interactions {folder / tables[0]}."
+    layouts_of = _phrase([*mmssl.SPLIT_FILES.values()]), _phrase([lightgcn.SPLIT_FILES["train"], "test.txt"])
+    hint = f" Is it the folder {inner[0]} in it?" if len(inner) == 1 else ""
+    return f"Expected {layouts_of[0]}; {layouts_of[1]} of LightGCN; or a file .inter of RecBole or MMRec.{hint}"
+
+
+def _phrase(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}"
+
+
+def _convert(folder: Path, matrices: dict[str, str], report: Callable[[str], None]) -> InputError:
+    """Tell how to turn pickled matrices into JSON in three lines of Python; return the refusal."""
+    for line in (
+        "import json, pickle",
+        f"for split, name in {matrices!r}.items():",
+        '    json.dump({user: list(map(int, items)) for user, items in enumerate(pickle.load(open(name, "rb")).tolil()'
+        '.rows)}, open(f"{split}.json", "w"))',
+    ):
+        report(line)
+    return InputError(
+        f"{folder} has pickled matrices ({', '.join(matrices.values())}), which are not read, for opening a pickle may "
+        "run any program. If you trust them, run the three lines of Python above in that folder (SciPy must be "
+        "installed), which turn them into JSON; then prepare again."
+    )

@@ -1,0 +1,135 @@
+"""Folders as other programs leave them: LightGCN's, RecBole's variants, pickles, and folders of no layout."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import coo_array, coo_matrix
+
+from pipelines.layouts import lightgcn
+from pipelines.prepared import read_prepared
+
+Cli = Callable[..., Any]
+PAIRS = [(user, item) for user in range(6) for item in range(7) if user != item]
+
+
+def lightgcn_folder(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "train.txt").write_text(
+        "".join(f"{u} {' '.join(str(i) for i in range(5) if i != u)}\n" for u in range(6))
+    )
+    (folder / "test.txt").write_text("".join(f"{u} {5 + u % 2}\n" for u in range(6)) + "\n")
+    return folder
+
+
+def test_lightgcn_with_validation_drawn(cli: Cli, tmp_path: Path) -> None:
+    folder = lightgcn_folder(tmp_path / "gowalla")
+    np.save(folder / "image_feat.npy", np.ones((7, 2), dtype=np.float32))
+    answer = cli("prep", "t", "--from", folder)
+    assert answer.code == 0, answer.words
+    assert "No valid.txt: 6 of 25 training interactions drawn for validation" in answer.err
+    data = read_prepared(tmp_path / "data" / "t")
+    assert (data.num_users, data.num_items, len(data.interactions)) == (6, 7, 31)
+    assert dict(data.interactions["split"].value_counts()) == {"train": 19, "validation": 6, "test": 6}
+    assert data.settings["seed"] == 0 and list(data.features) == ["visual"]
+    drawn = data.pairs("validation").tolist()
+    assert "unchanged" in cli("prep", "t", "--from", folder).out
+    assert cli("prep", "t", "--from", folder, "--seed", 1).code == 0
+    assert read_prepared(tmp_path / "data" / "t").pairs("validation").tolist() != drawn
+
+
+def test_lightgcn_with_original_ids_and_validation(cli: Cli, tmp_path: Path) -> None:
+    folder = lightgcn_folder(tmp_path / "book")
+    (folder / "valid.txt").write_text("0 6\n")
+    (folder / "item_list.txt").write_text(
+        "org_id remap_id freebase_id\n" + "".join(f"B{i} {i} m.{i}\n" for i in range(7))
+    )
+    assert cli("prep", "t", "--from", folder).code == 0
+    data = read_prepared(tmp_path / "data" / "t")
+    assert data.pairs("validation").tolist() == [[0, 6]] and data.items["id"].tolist() == [f"B{i}" for i in range(7)]
+    (folder / "item_list.txt").write_text("org_id remap_id\nB0 0\n")
+    assert "item_list.txt lacks item 1; mend" in cli("prep", "t", "--from", folder).words
+
+
+def test_one_training_item_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("3 1\n4 1 2 2\n5\n")
+    users, training = lightgcn.read_pairs(tmp_path / "train.txt")
+    assert users.tolist() == [3, 4, 5]
+    kept, drawn = lightgcn.draw_validation(training, seed=0)
+    assert sorted(kept["user"]) == [3, 4] and drawn["user"].tolist() == [4]
+
+
+def test_a_line_of_lightgcn_that_is_wrong(cli: Cli, tmp_path: Path) -> None:
+    folder = lightgcn_folder(tmp_path / "g")
+    (folder / "test.txt").write_text("0 5\n1 x\n")
+    assert "test.txt, line 2 has 'x'; expected a user and items" in cli("prep", "t", "--from", folder).words
+
+
+@pytest.mark.parametrize("separator", ["\t", " "])
+@pytest.mark.parametrize("header", [("user_id:token", "item_id:token", "timestamp:float"), ("user_id", "item_id")])
+def test_recbole_in_parts(cli: Cli, tmp_path: Path, separator: str, header: tuple[str, ...]) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    for number in range(3):
+        rows = [(u, i, 1_600_000_000)[: len(header)] for u, i in PAIRS if min(2, max(0, i - 4)) == number]
+        lines = [separator.join(map(str, row)) for row in (header, *rows)]
+        (folder / f"shop.part{number + 1}.inter").write_text("\n".join(lines))
+    answer = cli("prep", "t", "--from", folder)
+    assert answer.code == 0, answer.words
+    assert ("shop.part1.inter: fields are separated by spaces" in answer.err) is (separator == " ")
+    data = read_prepared(tmp_path / "data" / "t")
+    assert len(data.interactions) == len(PAIRS) and len(data.pairs("test")) == sum(i >= 6 for _, i in PAIRS)
+    (folder / "shop.train.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
+    assert "two files of one split, shop.part1.inter and shop.train.inter" in cli("prep", "t", "--from", folder).words
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (
+            ("val.json", "test.json"),
+            "It has test.json, val.json. It is nearest to the published layout .* no train.json",
+        ),
+        (("train.txt",), "nearest to LightGCN's .* but it has no test.txt"),
+        (("train.txt", "test.txt"), "nearest to LightGCN's .* but its first lines are no numbers"),
+        (
+            ("a.inter",),
+            r"a.inter has the columns x, y; RecBole's layout needs user_id:token .* MMRec's userID and itemID",
+        ),
+        (("ratings.csv",), "If ratings.csv is a table of interactions, give it as --interactions .*ratings.csv"),
+        ((), r"It has no files\. Expected train.json, val.json and test.json; train.txt and test.txt of LightGCN"),
+    ],
+)
+def test_what_a_folder_lacks(cli: Cli, tmp_path: Path, files: tuple[str, ...], sentence: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in files:
+        (folder / name).write_text("x\ty\n1\t2\n")
+    answer = cli("prep", "t", "--from", folder)
+    assert answer.code == 1 and re.search(sentence, answer.words), answer.words
+
+
+@pytest.mark.parametrize("names", [("trnMat.pkl", "valMat.pkl", "tstMat.pkl"), ("train_mat", "val_mat", "test_mat")])
+def test_pickles_are_refused_with_what_turns_them_into_json(cli: Cli, tmp_path: Path, names: tuple[str, ...]) -> None:
+    folder = tmp_path / "tiktok"
+    folder.mkdir()
+    for number, name in enumerate(names):
+        users, items = np.arange(3), np.arange(3) + number
+        make = coo_matrix if number else coo_array
+        matrix = make((np.ones(3), (users, items)), shape=(3, 5))
+        (folder / name).write_bytes(pickle.dumps(matrix))
+    answer = cli("prep", "t", "--from", folder)
+    assert answer.code == 1 and "pickled matrices" in answer.err
+    code = "\n".join(answer.err[answer.err.index("import json") :].splitlines()[:3])
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+    assert json.loads((folder / "val.json").read_text()) == {"0": [1], "1": [2], "2": [3]}
+    assert cli("prep", "t", "--from", folder).code == 0
