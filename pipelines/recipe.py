@@ -29,10 +29,11 @@ DEFAULT_ENCODERS = {
     "image": "vgg16",
     "ingredients": "sample",
 }
+DType = Literal["float32", "float16"]
 MODALITY_OF = {"text": "textual", "image": "visual", "ingredients": "ingredients"}
 #: Encoders that do not work chunk by chunk.
 _QUICK = ("tfidf", "published", "sample")
-_CHOICES = {"dtype": ("float32", "float16"), "cold_users": get_args(ColdUsers), "release": get_args(Release)}
+_CHOICES = {"dtype": get_args(DType), "cold_users": get_args(ColdUsers), "release": get_args(Release)}
 
 
 def _check_share(value: float, info: ValidationInfo) -> float:
@@ -59,7 +60,9 @@ class SourceOptions(Entry):
         flag="--raw",
         metavar="DIR",
     )
-    release: Release | None = option("Of the Amazon product data, with --category.", metavar="2014|2018|2023")
+    release: Release | None = option(
+        "Of the Amazon product data, with --category.", metavar="|".join(get_args(Release))
+    )
     category: str | None = option("Category of that release; `mmssl datasets --available` lists them.", metavar="NAME")
     offline: bool | None = option("Download nothing; say what is missing.")
 
@@ -107,7 +110,7 @@ class FeatureOptions(Entry):
         "Weights of the classifier: a state dict or safetensors.",
         metavar="FILE",
     )
-    dtype: Literal["float32", "float16"] | None = option("Type of the values kept.", metavar="float32|float16")
+    dtype: DType | None = option("Type of the values kept.", metavar="|".join(get_args(DType)))
     max_absent: Share | None = option("Most items without content of a modality (0.5).", metavar="SHARE")
 
 
@@ -167,7 +170,7 @@ class PrepOptions(FeatureOptions, CleaningOptions, TableOptions, SourceOptions):
         allowed = set(names)
         useless = [name for name in self.given() if name not in allowed]
         if useless:
-            raise UsageError(f"{flag_of(useless[0])} has no use here: {why}")
+            raise UsageError(f"{flag_of(useless[0])} is not applicable: {why}")
 
 
 def flag_of(name: str) -> str:
@@ -196,7 +199,7 @@ class Recipe(Entry):
     k_core: int
     split: str
     seed: int = 0
-    dtype: Literal["float32", "float16"] = "float32"
+    dtype: DType = "float32"
     max_absent: float = 0.5
     max_malformed: float = 0.01
     image_weights: Path | None = None
@@ -240,7 +243,7 @@ def _features(name: str, entry: DatasetEntry, table: TableOptions, options: Prep
     encoders = {"text": options.text_encoder, "image": options.image_encoder}
     for kind, encoder in encoders.items():
         if encoder is not None and kind not in inputs:
-            raise UsageError(f"--{kind}-encoder has no use here: data set {name!r} makes no features of {kind}.")
+            raise UsageError(f"--{kind}-encoder is not applicable: data set {name!r} makes no features of {kind}.")
     made = {
         modality: FeatureEntry(
             input=feature.input,
@@ -250,10 +253,10 @@ def _features(name: str, entry: DatasetEntry, table: TableOptions, options: Prep
     }
     if options.engine is not None and all(feature.encoder in _QUICK for feature in made.values()):
         raise UsageError(
-            f"--engine has no use here: data set {name!r} has no texts or pictures to encode chunk by chunk."
+            f"--engine is not applicable: data set {name!r} has no texts or pictures to encode chunk by chunk."
         )
     if options.image_weights is not None and "image" not in inputs:
-        raise UsageError(f"--image-weights has no use here: data set {name!r} makes no features of images.")
+        raise UsageError(f"--image-weights is not applicable: data set {name!r} makes no features of images.")
     return made
 
 

@@ -116,7 +116,7 @@ def _maker(recipe: Recipe, feature: FeatureEntry, vectors: Path | None, ingredie
             raise UsageError(f"Data set {recipe.name!r} has no ingredients.")
         return IngredientRows(recipe, ingredients)
     if recipe.image_weights is not None and encoder in ("published", "pixels"):
-        raise UsageError(f"--image-weights has no use here: {encoder} features need no network.")
+        raise UsageError(f"--image-weights is not applicable: {encoder} features need no network.")
     if encoder != "published":
         return ImageRows(recipe, encoder)
     if vectors is None:

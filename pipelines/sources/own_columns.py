@@ -34,7 +34,7 @@ def find_columns(path: Path, table: TableOptions, split: str) -> tuple[TableOpti
     if table.rating is not None and table.min_rating is None:
         raise UsageError("--rating-column and --min-rating go together: which column, and the least that counts.")
     if table.split_column is not None and split != "given":
-        raise UsageError("--split-column has no use without --split given.")
+        raise UsageError("--split-column applies only with --split given.")
     file = ColumnFile(path, table.encoding, table.columns)
     needed = {
         "user": True,

@@ -47,7 +47,7 @@ def _command_lines() -> Iterator[tuple[str, str]]:
     """Yield the lines of code blocks that call `mmssl`, each with its document."""
     for path in DESCRIPTIVE:
         for block in FENCE.findall(path.read_text(encoding="utf-8")):
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("mmssl "):
                     yield _name(path), line
 

@@ -200,7 +200,7 @@ def test_a_changed_picture_text_type_or_weight_is_noticed(cli: Cli, tmp_path: Pa
     assert {entry.dtype for entry in modalities.values()} == {"float16"}
     assert {entry.encoder["precision"] for entry in modalities.values()} == {"float16"}
     refused = cli("prep", "shop", *SHOP, "--image-weights", "weights.pth")
-    assert refused.code == 2 and "--image-weights has no use here" in refused.words
+    assert refused.code == 2 and "--image-weights is not applicable" in refused.words
     bare = cli("prep", "shop")
     assert bare.code == 2 and "give its --interactions or --from, as before" in bare.words
 
@@ -402,12 +402,12 @@ def test_real_weights_from_raw_files_to_a_trained_model(cli: Cli, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["toys", "--interactions", "clicks.csv"], "--interactions has no use here"),
+        (["toys", "--interactions", "clicks.csv"], "--interactions is not applicable"),
         (["toys", "--split", "half"], "There is no split 'half'"),
         (["toys", "--modalities", "sound"], "has no modality 'sound'"),
         (["toys", "--max-absent", "2"], "--max-absent is 2.0; expected a share"),
         (["toys", "--dtype", "float64"], "--dtype 'float64' is unknown"),
-        (["toys", "--modalities", "visual", "--text-encoder", "tfidf"], "--text-encoder has no use here"),
+        (["toys", "--modalities", "visual", "--text-encoder", "tfidf"], "--text-encoder is not applicable"),
         (["mine", "--interactions", "clicks.csv", "--text", "title"], "--items FILE"),
         (["mine"], "There is no data set 'mine'"),
     ],

@@ -98,5 +98,5 @@ def test_the_command_line_prepares_the_same_features(
 def test_an_engine_that_has_nothing_to_encode_is_refused(cli: Callable[..., Answer]) -> None:
     Path("clicks.csv").write_text("user,item\na,b\n")
     answer = cli("prep", "shop", "--interactions", "clicks.csv", "--engine", "ray")
-    assert answer.code == 2 and "--engine has no use here" in answer.words
-    assert "--engine has no use here" in cli("prep", "demo", "--engine", "ray").words
+    assert answer.code == 2 and "--engine is not applicable" in answer.words
+    assert "--engine is not applicable" in cli("prep", "demo", "--engine", "ray").words

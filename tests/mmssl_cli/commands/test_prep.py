@@ -156,10 +156,10 @@ def test_quiet_says_only_the_result(cli: Cli, small_shop: None) -> None:
     [
         (["tiktik"], "There is no data set 'tiktik': did you mean tiktok?"),
         (["tiktok"], "tiktok is prepared from files"),
-        (["demo", "--from", "raw"], "--from has no use here: demo is generated"),
-        (["demo", "--cold-users", "keep"], "--cold-users has no use here: demo is generated"),
+        (["demo", "--from", "raw"], "--from is not applicable: demo is generated"),
+        (["demo", "--cold-users", "keep"], "--cold-users is not applicable: demo is generated"),
         (["demo", "--cold-users", "kep"], "--cold-users 'kep' is unknown: did you mean keep?"),
-        (["own", "--from", "raw", "--seed", "3"], "--seed has no use here: nothing is drawn"),
+        (["own", "--from", "raw", "--seed", "3"], "--seed is not applicable: nothing is drawn"),
         (["../own", "--from", "raw"], "'../own' cannot name a data set"),
         (["demo", "--check", "--force"], "--check only verifies"),
         (["demo", "--seed", "-1"], "--seed"),

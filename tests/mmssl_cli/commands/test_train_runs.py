@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import re
-import resource
 import shlex
 import statistics
 from collections.abc import Callable
@@ -195,6 +194,7 @@ def test_a_full_disk_is_a_sentence_with_the_command_that_goes_on(
 
 
 def test_a_line_of_the_log_is_whole_or_not_there(train: Cli) -> None:
+    resource = pytest.importorskip("resource", reason="limits of a process are those of Unix")
     run = cut_off(train)
     before = (run.path / "log.jsonl").read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -300,6 +300,7 @@ def test_a_run_that_diverged_before_its_first_validation_says_so(cli: Cli, train
 
 
 def test_memory_is_that_of_the_run_and_not_of_the_process(train: Cli) -> None:
+    resource = pytest.importorskip("resource", reason="the peak memory of a process is read as on Unix")
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

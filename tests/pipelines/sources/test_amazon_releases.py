@@ -111,7 +111,7 @@ def test_what_does_not_go_together(cli: Cli, tmp_path: Path) -> None:
     assert "give --release 2014, 2018 or 2023, and --category NAME" in cli("prep", "amazon").words
     assert "--release '2019' is unknown" in cli("prep", "amazon", "--release", "2019").words
     assert "demo is another data set than this category" in cli("prep", "demo", *books).words
-    assert "--release has no use here" in cli("prep", "own", *books, "--interactions", "x.csv").words
+    assert "--release is not applicable" in cli("prep", "own", *books, "--interactions", "x.csv").words
     assert "leave out everything but NAME" in cli("prep", "amazon", *books, "--check").words
     assert cli("train", "--dataset", "amazon-2018-books").code == 1
     assert not (tmp_path / "data").exists()

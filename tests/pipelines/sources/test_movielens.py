@@ -141,7 +141,7 @@ def test_plots_and_posters_beside_it(cli: Cli, tmp_path: Path) -> None:
     assert read_prepared(tmp_path / "data" / "movielens-100k").features["visual"].present.all()
     assert "--items FILE" in cli(*common, "--text", "plot").words
     assert "Name the columns of --items" in cli(*common, "--items", "films.csv").words
-    assert "--rating-column has no use here" in cli(*common, "--rating-column", "r").words
+    assert "--rating-column is not applicable" in cli(*common, "--rating-column", "r").words
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_usual_names_are_found_and_told(cli: Cli, tmp_path: Path, user: str, ite
         (("user", "item", "t"), ("--min-rating", 3), "no column that is usually the rating, only user, item, t"),
         (("user", "item", "t"), ("--split", "temporal"), "no column that is usually the time"),
         (("user", "item", "t"), ("--split", "given"), "usually the split, only user, item, t; name the one: add --spl"),
-        (("user", "item", "t"), ("--split-column", "t"), "--split-column has no use without --split given"),
+        (("user", "item", "t"), ("--split-column", "t"), "--split-column applies only with --split given"),
         (("user", "item", "t"), ("--columns", "a,b,c"), "begins with the names of its columns, user, item, t; leave"),
     ],
 )
