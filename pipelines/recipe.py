@@ -51,7 +51,7 @@ class SourceOptions(Entry):
     panel: ClassVar = "Where the data come from"
 
     source: Path | None = option(
-        "Folder or zip of the published layout (train.json, ...), or folder of LightGCN, RecBole or MMRec files.",
+        "Folder or zip of the published layout (train.json, ...), or folder of LightGCN, RecBole, MMRec or MicroLens.",
         flag="--from",
         metavar="PLACE",
     )

@@ -1,4 +1,4 @@
-"""Processed data sets: a folder or zip in one of the layouts, given as `--from`."""
+"""Processed data sets, and releases of MicroLens: a folder or zip in one of the layouts, given as `--from`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipelines.io.step_cache import WorkFolder
 from pipelines.layouts import LAYOUTS, load_layout
 from pipelines.layouts.mmssl import SPLIT_FILES
 from pipelines.layouts.unknown import unknown_folder
+from pipelines.sources import microlens
 
 _UNPACKED = "unpacked-"
 
@@ -36,6 +37,8 @@ class Published:
         if not folder.is_dir():
             raise InputError(f"There is no folder {folder}; --from expects one with {', '.join(SPLIT_FILES.values())}.")
         layout = layout_of(folder)
+        if layout is None and microlens.recognises(folder):
+            return microlens.MicroLens.plan_folder(folder, request)
         if layout is None:
             raise unknown_folder(folder, request.report)
         return load_layout(layout).plan(folder, request)
@@ -70,7 +73,7 @@ def unpacked(place: Path, work: WorkFolder) -> Path:
         work.reporter.line(f"Unpacking {place}")
         extract_zip(place, folder)
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "__MACOSX")
-    found = [path for path in (folder, *inside) if layout_of(path)]
+    found = [path for path in (folder, *inside) if layout_of(path) or microlens.recognises(path)]
     if len(found) > 1:
         raise InputError(f"{place} holds several data sets, in {' and in '.join(map(str, found[:3]))}; leave one.")
     return found[0] if found else inside[0] if len(inside) == 1 else folder

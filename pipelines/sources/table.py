@@ -177,7 +177,7 @@ class Table(RawSource):
         rows = self._rows(self.paths["items"], item_ids, malformed) if "items" in self.paths else {}
         items = described(item_ids, rows)
         if table.image is None and table.images is not None:
-            items["image"] = pd.Series(_pictures_named(table.images, item_ids), dtype=object)
+            items["image"] = pd.Series(pictures_named(table.images, item_ids), dtype=object)
         return items
 
     def unused_columns(self) -> list[str]:
@@ -238,7 +238,7 @@ def _ids(path: Path, column: str, encoding: str | None) -> Iterator[str]:
                 yield id_of(text)
 
 
-def _pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:
+def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:
     """The picture in ``folder`` that bears each id as its name; of several kinds, the first in order of the alphabet.
 
     The ids are looked up among the names that are there, so that none of them is taken for a path.
