@@ -62,7 +62,7 @@ class Source(Protocol):
     """The class of a name in ``pipelines.sources.SOURCES``."""
 
     needs_files: ClassVar[bool]
-    """Whether a data set needs raw files, in contrast to one that is generated."""
+    """True if a data set needs raw files, in contrast to one that is generated."""
 
     def plan(self, request: Request, /) -> Plan:
         """Plan a preparation.
@@ -99,13 +99,13 @@ class RawSource(ABC):
         Raises:
             InputError: a file is missing and cannot be downloaded.
         """
-        return {role: obtain(self.recipe, role, reporter) for role in self.recipe.entry.files}
+        return {role: fetch_file(self.recipe, role, reporter) for role in self.recipe.entry.files}
 
     def check(self) -> None:  # noqa: B027
         """Check the names that options give to parts of the files, before any encoder is loaded."""
 
     @abstractmethod
-    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
+    def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
         """Read the interactions; malformed records are left out and added to ``malformed``."""
 
     @abstractmethod
@@ -173,12 +173,12 @@ class RawSource(ABC):
         def make() -> StepResult:
             work.reporter.line("Reading interactions")
             malformed = MalformedRecords(next(iter(self.paths.values())), recipe.max_malformed)
-            said: list[str] = []
-            raw = self.interactions(malformed, said.append)
+            notes: list[str] = []
+            raw = self.interactions(malformed, notes.append)
             made = split_interactions(raw, k_core=recipe.k_core, split=recipe.split, seed=recipe.seed)
             interactions = made.interactions.assign(split=made.interactions["split"].astype(str))
             tables = {"users": made.users, "items": made.items, "interactions": interactions}
-            notes = [*said, *malformed.said(), *map(str, made.steps)]
+            notes += [*malformed.sentences(), *map(str, made.steps)]
             return StepResult(tables, notes, {"steps": [asdict(step) for step in made.steps]})
 
         return work.step("interactions", key, make)
@@ -191,7 +191,7 @@ class RawSource(ABC):
             path = next((self.paths[role] for role in ("metadata", "items") if role in self.paths), None)
             malformed = MalformedRecords(path or next(iter(self.paths.values())), self.recipe.max_malformed)
             items = self.items(item_ids, malformed)
-            return StepResult({"items": items}, malformed.said())
+            return StepResult({"items": items}, malformed.sentences())
 
         return work.step("items", key, make).tables["items"]
 
@@ -216,7 +216,7 @@ def vectors_alone(request: Request) -> FeatureBuilder:
     return FeatureBuilder(resolve(request.name, entry, options, request.work.path / "raw"), request.work)
 
 
-def obtain(recipe: Recipe, role: str, reporter: Reporter) -> Path:
+def fetch_file(recipe: Recipe, role: str, reporter: Reporter) -> Path:
     """Return a file of datasets.toml, downloading it unless it is in the raw folder.
 
     Raises:
@@ -231,7 +231,7 @@ def obtain(recipe: Recipe, role: str, reporter: Reporter) -> Path:
     unpacked = recipe.raw_dir / remote.name.removesuffix(".gz")
     if remote.sha256 is None and not (recipe.raw_dir / remote.name).exists() and unpacked.is_file():
         return unpacked
-    return fetch(remote, recipe.raw_dir, offline=recipe.offline, progress=show, report=reporter.line)
+    return fetch(remote, recipe.raw_dir, offline=recipe.offline, progress=show, on_progress=reporter.line)
 
 
 def hashes_by_name(paths: Mapping[str, Path], work: WorkFolder) -> dict[str, str]:

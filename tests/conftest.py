@@ -1,4 +1,4 @@
-"""What the tests share: the command line as a function, and a prepared data set small enough for seconds."""
+"""Shared by all tests: the command line as a function, and a prepared data set small enough for seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OURS = ("MMSSL_", "NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TE
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command line answered."""
+    """The answer to a command line."""
 
     code: int
     out: str

@@ -11,7 +11,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class WebProblem(Exception):
-    """Why an address gave nothing, as a phrase that follows the address.
+    """The reason why an address gave nothing, as a phrase that follows the address.
 
     temporary: asking again may help. status: the server's, where it gave one. wait: seconds it asked for.
     """

@@ -1,4 +1,4 @@
-"""Unpacking a zip that nobody vouches for: nothing leaves the folder, nothing grows without bound, all or nothing."""
+"""Unpack an untrusted zip: only into its folder, within bounds of size and number, all or nothing."""
 
 from __future__ import annotations
 

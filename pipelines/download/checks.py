@@ -70,7 +70,7 @@ def check_head(path: Path, kind: Kind) -> None:
 
 
 def check_whole(path: Path, kind: Kind) -> None:
-    """Raise Unexpected if a file is damaged or cut off; gzip and zip tell, other kinds cannot."""
+    """Raise Unexpected if a gzip or zip file is damaged or truncated; other kinds have no checksum to verify."""
     try:
         if kind == "gzip":
             with gzip.open(path) as file:

@@ -51,7 +51,7 @@ def fetch(
     *,
     offline: bool = False,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
-    report: Callable[[str], None] = lambda line: None,
+    on_progress: Callable[[str], None] = lambda line: None,
     patience: Patience = Patience(),
 ) -> Path:
     """Return the file ``folder/remote.name``: verified if it exists, downloaded if it does not.
@@ -62,7 +62,7 @@ def fetch(
     Args:
         offline: ask no server.
         progress: is told the bytes that have come, and how many there are if that is known.
-        report: is told in a line of each failure that is followed by another attempt, there or at the next address.
+        on_progress: called with a line on each failure that is followed by another attempt, there or elsewhere.
 
     Raises:
         InputError: the file is not what it should be, is not to be had, or cannot be written.
@@ -78,13 +78,13 @@ def fetch(
             return path
         if offline or not remote.urls:
             why = ", and offline nothing is downloaded" if remote.urls else ""
-            raise InputError(f"{path} is not there{why}. {_by_hand(remote, folder)}.")
+            raise InputError(f"{path} is missing{why}. {_by_hand(remote, folder)}.")
         folder.mkdir(parents=True, exist_ok=True)
         with held(folder / f".{path.name}.lock", str(path), passing=True):
             if path.exists():
                 _check_existing(remote, partial)
             else:
-                _Download(remote, partial, patience, progress, report).run()
+                _Download(remote, partial, patience, progress, on_progress).run()
     except OSError as problem:
         raise write_problem(path, problem) from problem
     return path
@@ -122,7 +122,7 @@ class _Download:
     partial: Partial
     patience: Patience
     progress: Callable[[int, int | None], None]
-    report: Callable[[str], None]
+    on_progress: Callable[[str], None]
 
     def run(self) -> None:
         """Bring the whole file into its place from the first address that gives it."""
@@ -135,7 +135,7 @@ class _Download:
             except WebProblem as problem:
                 problems.append(f"{url} {problem}")
                 if url != urls[-1]:
-                    self.report(f"{problems[-1]}; trying the next address")
+                    self.on_progress(f"{problems[-1]}; trying the next address")
         kept = self.partial.size()
         later = "try again later" + (f": {kept:,} bytes are kept and continued" if kept else "")
         advice = f"{_by_hand(self.remote, self.partial.target.parent)}, or {later}."
@@ -153,7 +153,7 @@ class _Download:
                 if not problem.temporary or failures >= self.patience.attempts:
                     raise
                 wait = self.patience.wait(failures, problem.wait)
-                self.report(f"{url} {problem}; asking again in {wait:.0f} s")
+                self.on_progress(f"{url} {problem}; asking again in {wait:.0f} s")
                 self.patience.sleep(wait)
 
     def _attempt(self, url: str) -> None:

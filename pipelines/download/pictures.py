@@ -49,7 +49,7 @@ class Limits:
 
 
 class Passing(str):
-    """Why a picture is not at hand now, though it may be later: no network, a server in trouble, or nobody asked."""
+    """The reason why a picture is missing for now: no network, a server in trouble, or no request made."""
 
 
 def image_path(folder: Path, url: str) -> Path:
@@ -140,7 +140,7 @@ class _Host:
             return start - now
 
     def note(self, problem: WebProblem | None, limits: Limits) -> None:
-        """Note the end of a request: a host in trouble is left in peace for a while, the longer the worse it is."""
+        """Record the end of a request; after temporary failures, back off from the host for longer each time."""
         with self.lock:
             if problem is None or not problem.temporary:
                 self.failures = 0

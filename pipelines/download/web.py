@@ -1,4 +1,4 @@
-"""HTTP with suspicion: a server's answers are bounded in time and size, and every failure is one phrase."""
+"""HTTP from untrusted servers: answers bounded in time and size, every failure described in one phrase."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Answer:
         self._direct, self._received, self._ended, self._begun = True, 0, False, False
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Hear of a step of the connection, as an extension of httpx2; what is raised ends it."""
+        """Check a step of the connection, as the ``trace`` extension of httpx2; an exception ends the connection."""
         if event == "connection.connect_tcp.started":
             self._direct = info["host"].encode() == self.host  # a proxy is the user's own, wherever it is
         elif event.endswith(("connect_tcp.complete", "start_tls.complete")):

@@ -82,7 +82,7 @@ class ChunkStore:
         num_rows: int,
         chunk_rows: int = 1024,
         order: np.ndarray | None = None,
-        report: Callable[[str], None] = lambda line: None,
+        on_progress: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Open the store in ``folder``, creating it if need be.
 
@@ -90,7 +90,7 @@ class ChunkStore:
             key: the key of encoder and contents, see :func:`chunk_key`.
             order: int64 [num_rows], the row at each place, to encode rows in another order than their own; they are
                 assembled in their own.
-            report: is told if the folder holds a damaged store.
+            on_progress: called with a line if the folder holds a damaged store.
 
         Raises:
             InputError: the folder cannot be written.
@@ -105,7 +105,7 @@ class ChunkStore:
         about = {"key": key, "num_rows": num_rows, "chunk_rows": chunk_rows, "order": digest}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if read_record(folder / _ABOUT, report) != about:
+            if read_record(folder / _ABOUT, on_progress) != about:
                 self._remove("chunk-*.npz", _VALUES)
                 write_record(folder / _ABOUT, about)
             self._remove(".chunk-*", f".{_VALUES}.*", f".{_ABOUT}.*")  # left by a process that was killed

@@ -1,4 +1,4 @@
-"""Bounds on what strangers' files hold: the nesting of JSON and TOML, and the rows of parquet."""
+"""Bounds on untrusted files: the nesting of JSON and TOML, and the rows of parquet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a raw source yields, and how its files are read with suspicion: streamed, bounded, complaints counted."""
+"""Interactions of a raw source, and its untrusted files: streamed within bounds, malformed lines counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class RawInteractions:
-    """Who interacted with what, as a source tells it: repeats included, in the order of the files.
+    """Users and items that interacted, as a source tells it: repeats included, in the order of the files.
 
     user, item: int32 [n], positions in ``user_ids`` and ``item_ids``, which hold each original id once.
     timestamp: int64 [n] in the source's own unit, or None where it is not known.
@@ -95,7 +95,7 @@ class MalformedRecords:
                 f"at most {self.limit:.0%} are tolerated. {way_out}"
             )
 
-    def said(self) -> list[str]:
+    def sentences(self) -> list[str]:
         """Return the notes and the summary, a sentence each."""
         return [*self.notes, *([self.summary()] if self.count else [])]
 
@@ -122,7 +122,7 @@ def check_id(text: str) -> str:
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether a file begins as gzip does, whatever its name."""
+    """Return True if a file begins as gzip does, whatever its name."""
     try:
         with path.open("rb") as file:
             return file.read(2) == _GZIP

@@ -23,7 +23,7 @@ _ABOUT, _DIGEST = "step.json", "sha256"
 
 @dataclass(frozen=True)
 class StepResult:
-    """The tables of a step by name, and lines worth telling, which are told again when the step is skipped."""
+    """The tables of a step by name, and notes, which are reported again when the step is skipped."""
 
     tables: dict[str, pd.DataFrame]
     notes: list[str] = field(default_factory=list)
@@ -115,16 +115,16 @@ def _write(folder: Path, key: str, made: StepResult) -> None:
         write_record(place / _ABOUT, about)
 
 
-def _read(folder: Path, key: str, report: Callable[[str], None]) -> StepResult | None:
+def _read(folder: Path, key: str, on_progress: Callable[[str], None]) -> StepResult | None:
     """Return the stored result of a step, if it is whole and was made with ``key``."""
-    about = read_record(folder / _ABOUT, report)
+    about = read_record(folder / _ABOUT, on_progress)
     if about.get("key") != key:
         return None
     tables = {}
     for name, sha256 in about["files"].items():
         path = folder / f"{name}.parquet"
         if not path.is_file() or sha256_of(path) != sha256:
-            report(f"{path} is missing or damaged and is made again")
+            on_progress(f"{path} is missing or damaged and is made again")
             return None
         tables[name] = pq.read_table(path).to_pandas()
     return StepResult(tables, about["notes"], about["facts"])
@@ -135,11 +135,11 @@ def write_record(path: Path, value: Mapping[str, Any]) -> None:
     write_json(path, {**value, _DIGEST: key_of(dict(value))})
 
 
-def read_record(path: Path, report: Callable[[str], None]) -> dict[str, Any]:
+def read_record(path: Path, on_progress: Callable[[str], None]) -> dict[str, Any]:
     """Return what :func:`write_record` wrote to a file; empty if there is none, or if it was changed since.
 
     Args:
-        report: is told of a file that was changed.
+        on_progress: called with a line on a file that was changed.
     """
     try:
         value = parse_json(path.read_bytes())
@@ -149,5 +149,5 @@ def read_record(path: Path, report: Callable[[str], None]) -> dict[str, Any]:
         value = None
     if isinstance(value, dict) and value.pop(_DIGEST, None) == key_of(value):
         return value
-    report(f"{path} is damaged or of another version; what it describes is made again")
+    on_progress(f"{path} is damaged or of another version; what it describes is made again")
     return {}

@@ -84,7 +84,7 @@ def plan_import(
         ids = split.items["id"].tolist()
         of_items = MalformedRecords(paths.get("items", malformed.path), recipe.max_malformed)
         items = read_items(paths, ids, of_items)
-        for line in (*malformed.said(), *of_items.said()):
+        for line in (*malformed.sentences(), *of_items.sentences()):
             report(line)
         features.set_order(read_order(paths, raw))
         encoded = features.make_all(items, request.work)

@@ -70,7 +70,7 @@ class Allrecipes(RawSource):
         """List the folder, and the names in the folders in it."""
         return [str(self.recipe.raw_dir), *sorted(path.name for path in self.recipe.raw_dir.glob("*images/**/*"))]
 
-    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
+    def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
         """Read the ratings, whatever they are; with their split where the layout fixes it, times in seconds since 1970.
 
         Raises:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
-from pipelines.build import RawSource, Row, described, obtain
+from pipelines.build import RawSource, Row, described, fetch_file
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
 from pipelines.io.literals import parse_literal
@@ -71,16 +71,16 @@ class Amazon(RawSource):
                     f"[datasets.{recipe.name}] in datasets.toml has no file {role}; add "
                     f"[datasets.{recipe.name}.files.{role}] with its name and urls."
                 )
-        return {role: obtain(recipe, role, reporter) for role in wanted}
+        return {role: fetch_file(recipe, role, reporter) for role in wanted}
 
-    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
+    def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
         """Read the reviews, interactions all of them or those from ``--min-rating`` on; times in the release's unit.
 
         Raises:
             InputError: the file is damaged, holds no review, or has too many malformed lines.
         """
         path, least = self.paths["reviews"], self.recipe.table.min_rating
-        raw = collect_rated(_reviews(path, malformed, least is not None), least, malformed, report)
+        raw = collect_rated(_reviews(path, malformed, least is not None), least, malformed, on_progress)
         if not len(raw) and least is not None:
             raise InputError(f"{path} holds no reviews with a rating of {least:g} or more.")
         if not len(raw):

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
-from pipelines.build import Plan, RawSource, Request, Row, described, obtain
+from pipelines.build import Plan, RawSource, Request, Row, described, fetch_file
 from pipelines.entries import FeatureEntry
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
@@ -75,14 +75,14 @@ class MovieLens(Table):
         """Find the files of the release, and the table beside them."""
         return {**_files(self.recipe.raw_dir), **self.tables()}
 
-    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
+    def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
         """Read the ratings, leaving out those that are too low.
 
         Raises:
             InputError: the file is damaged, holds no rating that counts, or has too many malformed lines.
         """
         path, least = self.paths["ratings"], self.recipe.table.min_rating
-        raw = collect_rated(_ratings(path, malformed), least, malformed, report)
+        raw = collect_rated(_ratings(path, malformed), least, malformed, on_progress)
         if not len(raw):
             raise InputError(f"{path} holds no ratings{'' if least is None else ' that count'}.")
         return raw
@@ -98,7 +98,7 @@ class MovieLens(Table):
             raise InputError(f"{self.paths['metadata']} describes none of the {len(item_ids):,} films.")
         table = MalformedRecords(self.paths.get("items", malformed.path), malformed.limit)
         added = super().items(item_ids, table)
-        for sentence in table.said():
+        for sentence in table.sentences():
             malformed.note(sentence)
         rows: dict[str, Row] = {}
         for name, text, image in zip(item_ids, added["text"], added["image"], strict=True):
@@ -125,7 +125,7 @@ def _folder(recipe: Recipe, request: Request) -> Path:
             return folder
     if archive is None:
         return place
-    return unpacked(obtain(recipe, "archive", request.work.reporter), request.work)
+    return unpacked(fetch_file(recipe, "archive", request.work.reporter), request.work)
 
 
 def _files(folder: Path) -> dict[str, Path]:

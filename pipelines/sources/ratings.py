@@ -12,12 +12,12 @@ Rated = tuple[str, str, int, float]
 
 
 def collect_rated(
-    ratings: Iterable[Rated], least: float | None, malformed: MalformedRecords, report: Callable[[str], None]
+    ratings: Iterable[Rated], least: float | None, malformed: MalformedRecords, on_progress: Callable[[str], None]
 ) -> RawInteractions:
     """Gather the interactions of one file, leaving out those rated below ``least``; their number is reported."""
     low = 0
 
-    def counted() -> Iterator[tuple[str, str, int]]:
+    def rated_high() -> Iterator[tuple[str, str, int]]:
         nonlocal low
         for user, item, time, rating in ratings:
             if least is None or rating >= least:
@@ -25,8 +25,8 @@ def collect_rated(
             else:
                 low += 1
 
-    raw = collect({"ratings": counted()})
+    raw = collect({"ratings": rated_high()})
     if low:
         malformed.leave_out(f"a rating below {least:g}", low)
-        report(f"{low:,} interactions with a rating below {least:g} left out")
+        on_progress(f"{low:,} interactions with a rating below {least:g} left out")
     return raw

@@ -136,7 +136,7 @@ class Table(RawSource):
         images = self.recipe.table.images
         return [] if images is None else [str(images), *sorted(path.name for path in images.iterdir())]
 
-    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
+    def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
         """Read the interactions, leaving out those that are rated too low.
 
         Times that are numbers keep their unit, rounded down; dates become seconds since 1970, in UTC where they name no
@@ -149,10 +149,10 @@ class Table(RawSource):
         path = self.paths["interactions"]
         table, notes = self._columns
         for sentence in notes:
-            report(sentence)
+            on_progress(sentence)
         columns = (str(table.user), str(table.item), table.time, table.rating, table.min_rating)
         part = Part(path, *columns, split_column=table.split_column, encoding=table.encoding, columns=table.columns)
-        raw = gather([part], malformed, report, exact=False)
+        raw = gather([part], malformed, on_progress, exact=False)
         users, user_ids = without_fractions(raw.user, raw.user_ids)
         items, item_ids = without_fractions(raw.item, raw.item_ids)
         times, said = (None, []) if raw.timestamp is None else in_one_unit(raw.timestamp)
@@ -181,7 +181,7 @@ class Table(RawSource):
         return items
 
     def unused_columns(self) -> list[str]:
-        """The columns of the table of items that nothing is read from, in their order; none where there is no table."""
+        """The columns of the table of items that nothing is read from, in their order; empty without a table."""
         if "items" not in self.paths:
             return []
         table = self.table

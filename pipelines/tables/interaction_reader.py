@@ -52,7 +52,7 @@ class Part:
 def gather(
     parts: Sequence[Part],
     malformed: MalformedRecords,
-    report: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
     *,
     exact: bool = True,
 ) -> RawInteractions:
@@ -61,7 +61,7 @@ def gather(
     Args:
         exact: keep ids exactly as written; see :func:`pipelines.tables.ids.id_of`.
         malformed: counts the records that are left out, and receives notes on the files.
-        report: receives the number of interactions rated too low.
+        on_progress: called with a line on the number of interactions rated too low.
 
     Raises:
         InputError: a file is damaged or lacks a column, or they hold nothing, or too many malformed records.
@@ -77,7 +77,7 @@ def gather(
     malformed.check(records)
     if low:
         malformed.leave_out(f"a rating below {parts[0].min_rating:g}", low)
-        report(f"{low:,} interactions with a rating below {parts[0].min_rating:g} left out")
+        on_progress(f"{low:,} interactions with a rating below {parts[0].min_rating:g} left out")
     if not any(len(columns["user"]) for columns in rows):
         raise InputError(f"{parts[0].path} holds no interactions{' that count' if low else ''}.")
     whole = {name: np.concatenate([columns.pop(name) for columns in rows]) for name in list(rows[0])}

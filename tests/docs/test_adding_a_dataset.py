@@ -3,65 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipelines.prepared import read_prepared, verify_prepared
 from tests.conftest import ROOT
+from tests.helpers.followed_document import FollowedDocument
 from tests.helpers.raw_cases import ITEMS, pairs, title, write_amazon, write_table
 
-DOCUMENT = (ROOT / "docs" / "adding-a-dataset.md").read_text(encoding="utf-8")
-
-
-def _block(after: str, language: str) -> str:
-    """Return the first block of code in a language below a heading."""
-    text = re.split(rf"^#+ {after}\n", DOCUMENT, flags=re.MULTILINE)[1]
-    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    assert found, f"no {language} below {after}"
-    return found[1]
+DOCUMENT = FollowedDocument("adding-a-dataset.md")
 
 
 def _follow(section: str, folder: Path, program: Path = ROOT) -> None:
     """Write the table of a section as datasets.toml and run the section's commands."""
-    (folder / "datasets.toml").write_text(_block(section, "toml"), encoding="utf-8")
-    for line in _block(section, "bash").splitlines():
-        command, *words = line.split()
-        assert command == "mmssl"
-        done = subprocess.run(
-            [sys.executable, "-m", "mmssl_cli", *words],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(program)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+    (folder / "datasets.toml").write_text(DOCUMENT.block(section, "toml"), encoding="utf-8")
+    DOCUMENT.run(section, folder, program)
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     """A copy of both packages with the document's file and line added."""
-    copy = tmp_path / "program"
-    for name in ("mmssl_cli", "pipelines"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "datasets.toml", copy)
-    [path] = re.findall(r"^`(pipelines/sources/\w+\.py)` says", DOCUMENT, re.MULTILINE)
-    assert not (copy / path).exists()
-    (copy / path).write_text(_block("The file", "python"), encoding="utf-8")
-    registry = copy / "pipelines/sources/__init__.py"
-    lines = registry.read_text(encoding="utf-8").splitlines(keepends=True)
-    end = lines.index("}\n", next(at for at, line in enumerate(lines) if line.startswith("SOURCES = ")))
-    lines.insert(end, _block("The line", "python"))
-    registry.write_text("".join(lines), encoding="utf-8")
-    return copy
+    return DOCUMENT.extend(tmp_path / "program", "pipelines/sources/__init__.py", "SOURCES = ")
 
 
 def test_own_tables_by_name(tmp_path: Path) -> None:
@@ -75,7 +39,7 @@ def test_own_tables_by_name(tmp_path: Path) -> None:
 def test_another_category_of_a_known_source(tmp_path: Path) -> None:
     folder = tmp_path / "downloads" / "toys"
     for role, path in write_amazon(folder).items():
-        [name] = re.findall(rf'files\.{role}\]\nname = "(.*)"', DOCUMENT)
+        [name] = re.findall(rf'files\.{role}\]\nname = "(.*)"', DOCUMENT.text)
         path.rename(folder / name)
     _follow("Files of a known source", tmp_path)
     data = read_prepared(tmp_path / "data" / "amazon-toys")

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from mmssl_cli.app import COMMANDS, LazyCommand, LazyGroup, app
-from mmssl_cli.config import SETTINGS
+from mmssl_cli.config.registry import MODELS
 from pipelines.catalog import load_catalog
 from tests.conftest import ROOT
 
@@ -23,6 +23,12 @@ DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((R
 # Neither reports that the program wrote, nor instructions on what does not exist yet.
 DESCRIPTIVE = [
     path for path in DOCUMENTS if not path.is_relative_to(ROOT / "docs" / "results") and "adding-" not in path.name
+]
+#: Models that come with the program: their settings are in mmssl_cli.config, so that listing them needs no PyTorch.
+SHIPPED = [
+    name
+    for name, (module, settings) in MODELS.items()
+    if module.startswith("mmssl_cli.models.") and settings.startswith("mmssl_cli.config.")
 ]
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 FOLDERS = (".ci/", ".github/", "benchmarks/", "docs/", "examples/", "mmssl_cli/", "pipelines/", "tests/")
@@ -92,8 +98,14 @@ def test_command_lines_use_commands_and_flags_that_exist(document: str, line: st
 def test_the_readme_is_short_and_names_every_command_model_and_data_set() -> None:
     text = README.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 180
-    for name in (*COMMANDS, *SETTINGS, *load_catalog().entries):
+    for name in (*COMMANDS, *SHIPPED, *load_catalog().entries):
         assert f"`{name}`" in text, name
+
+
+def test_the_models_of_the_readme_exist() -> None:
+    section = README.read_text(encoding="utf-8").split("\n## Models\n")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    assert len(listed) == len(set(listed)) >= len(SHIPPED) and set(listed) <= set(MODELS)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the tests of the models of content share: a small case, random models, and slow forms of common parts."""
+"""Shared by the tests of the models of content: a small case, random models, and slow forms of common parts."""
 
 from __future__ import annotations
 

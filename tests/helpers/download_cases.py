@@ -1,4 +1,4 @@
-"""What the tests of downloads and of fetched pictures share."""
+"""Shared by the tests of downloads and of fetched pictures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def picture(content: bytes = PNG, **settings: Any) -> Page:
 
 
 def reason(folder: Path, url: str, limits: Limits = HERE) -> str:
-    """Why there is no picture at ``url``."""
+    """Return the reason why there is no picture at ``url``."""
     result = fetch_images([url], folder, limits=limits)[url]
     assert isinstance(result, str) and not image_path(folder, url).exists()
     return result

@@ -1,4 +1,4 @@
-"""What the tests of the encoders share: pictures good and bad, weights, and a pickle that would run code."""
+"""Shared by the tests of the encoders: pictures good and bad, weights, and a pickle that would run code."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def png(width: int, height: int) -> bytes:
 
 
 class Payload:
-    """What a hostile pickle does: it runs a function as it is loaded."""
+    """A hostile pickle: it runs a function as it is loaded."""
 
     def __init__(self, target: Path) -> None:
         self.target = target

@@ -17,17 +17,17 @@ import pytest
 
 @dataclass
 class Page:
-    """What lies at a path: sent whole, or from the byte that is asked for, or as the settings spoil it."""
+    """The content of a path: sent whole, or from the byte that is asked for, or as the settings spoil it."""
 
     body: bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     ranges: bool = True
-    """Whether a Range is heeded."""
+    """True if a Range is heeded."""
     declared: int | None = None
     """The Content-Length of a whole answer; None for the true one, -1 for none at all."""
     cuts: list[int] = field(default_factory=list)
-    """How many bytes each answer sends before the connection breaks; those after the list send all."""
+    """Number of bytes that each answer sends before the connection breaks; those after the list send all."""
     hang: threading.Event | None = None
     """Set by the test to let an answer that was cut end; until then it keeps silent."""
 

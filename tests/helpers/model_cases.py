@@ -119,7 +119,7 @@ def dense(matrix: CSR, columns: int) -> np.ndarray:
 
 
 def weighted(matrix: np.ndarray, adjacency: str) -> tuple[np.ndarray, np.ndarray]:
-    """What users receive from items [U, I] and items from users [I, U], entry by entry from a 0/1 matrix [U, I]."""
+    """Weights of users from items [U, I] and of items from users [I, U], entry by entry from a 0/1 matrix [U, I]."""
     to_users, to_items = np.zeros(matrix.shape), np.zeros(matrix.T.shape)
     for user, item in np.argwhere(matrix):
         of_user, of_item = matrix[user].sum(), matrix[:, item].sum()

@@ -1,4 +1,4 @@
-"""What one process and several must answer alike: losses, statistics and trainings of small cases.
+"""Cases in which one process and several must agree: losses, statistics and trainings of small cases.
 
 Each case is a function without arguments that returns tensors by name; it is run alone, and again by two processes
 that share it out.

@@ -182,7 +182,7 @@ def test_output_is_plain_when_it_is_no_terminal(process: Run) -> None:
 
 
 def _in_terminal(folder: Path, *arguments: str, **environment: str) -> str:
-    """What `mmssl ARGUMENTS` writes to a terminal."""
+    """Return the output of `mmssl ARGUMENTS` on a terminal."""
     pty = pytest.importorskip("pty", reason="pseudo-terminals are a thing of Unix")
     reader, writer = pty.openpty()
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What is installed: the wheel holds all that the program reads, and the script is there."""
+"""The installed program: the wheel holds all files that it reads, and the script exists."""
 
 from __future__ import annotations
 

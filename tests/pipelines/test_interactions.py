@@ -19,7 +19,7 @@ from pipelines.io.raw import RawInteractions
 from pipelines.layouts.mmssl import read_published
 from pipelines.prepared import read_prepared, write_prepared
 from pipelines.prepared.dataset import SPLITS, PreparedDataset
-from tests.pipelines.layouts.test_mmssl import real
+from tests.helpers.prepared_cases import real
 
 Line = tuple[str, str, int, int]
 """User, item, time and split."""

@@ -1,4 +1,4 @@
-"""What the snapshots share: the names to test, one small training run, and lists of names kept as JSON.
+"""Shared by the snapshots: the names to test, one small training run, and lists of names kept as JSON.
 
 `UPDATE_SNAPSHOTS=1 python -m pytest tests/snapshots` writes the JSON files anew; delete them first to drop entries of
 commands or models that are gone.

@@ -205,7 +205,7 @@ def test_the_newest_run_of_the_full_model_on_the_data_set_is_taken(cli: Cli, mon
     ]
 
     def taken(*arguments: str) -> str:
-        """What is said of the run before its data set, which is not there, is asked for."""
+        """Return the line about the run, printed before its missing data set is refused."""
         answer = cli("analyze", *arguments)
         assert answer.code == 1
         return answer.err.splitlines()[0]

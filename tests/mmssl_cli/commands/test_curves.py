@@ -84,7 +84,7 @@ def test_a_line_is_the_mean_over_the_epochs_that_all_seeds_reached(tmp_path: Pat
 
 
 def lines_of(axes: Any) -> list[Any]:
-    """What is drawn but for single markers."""
+    """Return the lines drawn, without single markers."""
     return [line for line in axes.get_lines() if line.get_linestyle() != "None"]
 
 

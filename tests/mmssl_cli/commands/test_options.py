@@ -1,4 +1,4 @@
-"""Where runs are trained: what is refused, and how a cluster's processors are shared out."""
+"""Options of the place of training: refusals, and the sharing of a cluster's processors."""
 
 from __future__ import annotations
 

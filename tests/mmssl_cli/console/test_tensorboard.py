@@ -49,7 +49,7 @@ class Heard(Reporter):
 
 
 def scalars(run: Path) -> dict[str, dict[int, float]]:
-    """What TensorBoard shows of a run: tag -> step -> value; of a step written twice the last."""
+    """Return the scalars that TensorBoard shows of a run: tag -> step -> value; of a step written twice the last."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run / FOLDER), purge_orphaned_data=True).Reload()

@@ -1,4 +1,4 @@
-"""What holds for every model of the registry: it learns, from any content; its weights and its state are all it is."""
+"""Every model of the registry: it learns, from any content; its weights and its state are all it is."""
 
 from __future__ import annotations
 

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mmssl_cli.config import TrainSettings, build_settings
+from mmssl_cli.config import build_settings
 from mmssl_cli.reporting import style
-from mmssl_cli.reporting.document import Section, Table
+from mmssl_cli.reporting.document import Table
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import list_runs
-from mmssl_cli.runs.results import Configuration, configuration_of, configurations, finished_runs
 from mmssl_cli.studies.sweep.figures import place_values
 from mmssl_cli.studies.sweep.findings import PAPER_BEST
-from mmssl_cli.studies.sweep.points import FIGURE_4, Line, lines_of, parameter_named, parse
+from mmssl_cli.studies.sweep.points import FIGURE_4, parameter_named, parse
 from mmssl_cli.studies.sweep.section import sweep_section
 from pipelines.errors import UsageError
 from pipelines.sources import demo
 from tests.conftest import Answer
+from tests.helpers.sweep_cases import REFERENCE, line, read, section_of
 from tests.helpers.written_runs import write_run
 
-REFERENCE = build_settings({"model": "mmssl", "epochs": 100})
 #: layers -> validation and test Recall@20 of two seeds.
 LAYERS = {
     1: [(0.10, 0.30), (0.11, 0.32)],
@@ -34,26 +33,11 @@ LAYERS = {
 }
 
 
-def line(*given: str, grid: bool = False) -> list[Line]:
-    return lines_of(REFERENCE, parse(given, REFERENCE), grid=grid)
-
-
 def write_layers(runs_dir: Path) -> None:
     for layers, seeds in LAYERS.items():
         for seed, (validation, test) in enumerate(seeds):
             settings = {"model": "mmssl", "layers": layers, "seed": seed}
             write_run(runs_dir, settings=settings, scores=[validation / 2, validation], test=test)
-
-
-def read(runs_dir: Path) -> tuple[Callable[[TrainSettings], Configuration | None], list[Configuration]]:
-    """Arguments of a study: a finder of runs by settings, and all configurations."""
-    found = configurations(finished_runs(runs_dir)[0])
-    by_settings = {configuration_of(each.settings): each for each in found}
-    return lambda settings: by_settings.get(configuration_of(settings)), found
-
-
-def section_of(runs_dir: Path, lines: Sequence[Line], metric: str = "recall@20") -> Section:
-    return sweep_section(lines, *read(runs_dir), metric)
 
 
 def row_of(table: Table, first: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mmssl_cli.config import merge_settings
 from mmssl_cli.studies.run_selection import representatives
+from tests.helpers.sweep_cases import line, read, section_of
 from tests.helpers.written_runs import write_run
-from tests.mmssl_cli.studies.test_sweep import line, read, section_of
 
 
 def texts_of(tmp_path: Path, parameter: str, scores: dict[int, tuple[float, float]], *given: str) -> str:

@@ -141,7 +141,7 @@ class _Trace(TorchDispatchMode):
 
 
 def _static(name: str, **settings: Any) -> bool:
-    """Whether steps on different batches have the same operators and shapes, and wait for nothing."""
+    """Return True if steps on different batches have the same operators and shapes, and wait for nothing."""
     data = toy_data(users=60, items=25)
     built = build_settings({"model": name, "embedding_dim": 8, "batch_size": 16, **settings})
     torch.manual_seed(0)

@@ -50,7 +50,7 @@ def test_mirrors_are_tried_in_order(tmp_path: Path, web: WebServer) -> None:
     gone, html, good = web.url("/gone"), web.put("/html", Page(HTML)), web.put("/good", Page(gzip.compress(DATA)))
     lines: list[str] = []
     remote = RemoteFile("a.bin", (closed, gone, html, good), kind="gzip")
-    fetch(remote, tmp_path, patience=QUICK, report=lines.append)
+    fetch(remote, tmp_path, patience=QUICK, on_progress=lines.append)
     assert lines[-2:] == [
         f"{gone} answered 404 Not Found; trying the next address",
         f"{html} sends a file that is a web page, not gzip; trying the next address",
@@ -67,7 +67,7 @@ def test_waits_grow_and_heed_the_server(tmp_path: Path, web: WebServer) -> None:
     patience = Patience(attempts=4, first_wait=1, longest_wait=50, timeout=5, sleep=waits.append)
     remote = RemoteFile("a.bin", (web.put("/a", Page(status=503)),))
     with pytest.raises(InputError, match="answered 503"):
-        fetch(remote, tmp_path, patience=patience, report=lines.append)
+        fetch(remote, tmp_path, patience=patience, on_progress=lines.append)
     assert [0.5 <= waits[0] <= 1.5, 1 <= waits[1] <= 3, 2 <= waits[2] <= 6, len(waits)] == [True, True, True, 3]
     assert lines[0].startswith(f"{remote.urls[0]} answered 503 Service Unavailable; asking again in ")
     web.put("/a", Page(status=429, headers={"Retry-After": "30"}))

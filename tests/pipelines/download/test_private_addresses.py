@@ -118,7 +118,7 @@ def test_only_a_private_host_may_redirect_a_raw_file_to_another(
 
 @pytest.fixture
 def forgetful() -> Iterator[None]:
-    """What is remembered of the environment is forgotten before and after."""
+    """Clear the settings read from the environment before and after a test."""
     http.tls.cache_clear()
     yield
     http.tls.cache_clear()

@@ -36,7 +36,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bare(name: str, weights: Path, photos: list[Path]) -> np.ndarray:
-    """What torchvision gives before its last layer, all pictures in one batch."""
+    """Return the input of the last layer of torchvision's network, all pictures in one batch."""
     import torch
     from torchvision.models import get_model, get_model_weights
 

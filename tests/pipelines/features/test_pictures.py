@@ -1,4 +1,4 @@
-"""Picture files that nobody vouches for: upright RGB, or a reason."""
+"""Untrusted picture files: upright RGB, or a reason."""
 
 from __future__ import annotations
 

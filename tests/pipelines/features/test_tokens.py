@@ -15,7 +15,7 @@ from pipelines.errors import InputError
 from pipelines.prepared import read_prepared, verify_prepared, write_prepared
 from pipelines.prepared.dataset import Features, PreparedDataset
 from tests.helpers.model_cases import array, toy_batch, toy_data, toy_model
-from tests.pipelines.prepared.test_prepared import small
+from tests.helpers.prepared_cases import small
 
 IDS = np.array([[1, 2, 3], [3, 0, 0], [0, 0, 0], [2, 2, 0], [1, 3, 0]], dtype=np.int32)
 VOCABULARY = pd.DataFrame({"id": [1, 2, 3], "token": ["salt", "olive oil", "egg"], "count": [2, 3, 3]})

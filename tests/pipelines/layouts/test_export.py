@@ -25,7 +25,7 @@ from pipelines.prepared import read_prepared, write_prepared
 from pipelines.prepared.dataset import SPLITS, Features, PreparedDataset
 from pipelines.recipe import PrepOptions
 from pipelines.sources.published import layout_of
-from tests.pipelines.layouts.test_mmssl import real
+from tests.helpers.prepared_cases import real
 
 
 def back(folder: Path, layout: str, name: str = "own") -> tuple[PreparedDataset, dict[str, bytes]]:

@@ -16,18 +16,11 @@ from pipelines.errors import InputError
 from pipelines.layouts.mmssl import read_pairs, read_published
 from pipelines.prepared import write_prepared
 from pipelines.prepared.dataset import validate
-from tests.conftest import ROOT
+from tests.helpers.prepared_cases import real
 
-REAL = ROOT.parent / "shared" / "data"
 TRAIN = {"0": [0, 2], "1": [1], "2": [3]}
 VALIDATION = {"0": [1], "1": [], "2": []}
 TEST = {"0": [], "1": [3], "2": [0]}
-
-
-def real(name: str) -> Path:
-    if not (REAL / name / "train.json").is_file():
-        pytest.skip(f"the real data set {name} is not at ../shared/data/{name}")
-    return REAL / name
 
 
 @pytest.fixture

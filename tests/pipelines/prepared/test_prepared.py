@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,37 +15,9 @@ from hypothesis import strategies as st
 
 from pipelines.errors import InputError, UsageError
 from pipelines.io.files import sha256_of
-from pipelines.prepared import Features, PreparedDataset, read_prepared, verify_prepared, write_prepared
+from pipelines.prepared import read_prepared, verify_prepared, write_prepared
 from pipelines.prepared.manifest import read_manifest
-
-
-def small(name: str = "small") -> PreparedDataset:
-    """Three users, five items, two modalities."""
-    rows = [
-        (0, 0, "train"),
-        (1, 1, "train"),
-        (2, 4, "train"),
-        (0, 3, "train"),
-        (0, 1, "validation"),
-        (1, 2, "test"),
-    ]
-    values = np.arange(10, dtype=np.float32).reshape(5, 2) + 1
-    half = np.ones((5, 3), dtype=np.float16)
-    half[3] = 0
-    return PreparedDataset(
-        name=name,
-        users=pd.DataFrame({"user": np.arange(3, dtype=np.int32), "id": ["ann", "bob", "eve"]}),
-        items=pd.DataFrame(
-            {"item": np.arange(5, dtype=np.int32), "id": list("vwxyz"), "title": ["a", None, "c", "d", ""]}
-        ),
-        interactions=pd.DataFrame(rows, columns=["user", "item", "split"]).astype({"user": "int32", "item": "int32"}),
-        features={
-            "visual": Features(half, np.array([True, True, True, False, True]), {"name": "test", "file": "a.npy"}),
-            "textual": Features(values, np.ones(5, dtype=bool), {"name": "test"}),
-        },
-        settings={"source": "published", "cold_users": "refuse"},
-        sources={"train.json": "0" * 64},
-    )
+from tests.helpers.prepared_cases import small
 
 
 def restate(folder: Path, name: str) -> None:

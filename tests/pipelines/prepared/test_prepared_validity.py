@@ -1,4 +1,4 @@
-"""What makes data valid: each wrong thing has its own sentence."""
+"""Validity of prepared data: each fault has its own sentence."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def test_ratings_below_the_threshold_do_not_count(tmp_path: Path) -> None:
     path.write_text("user,item,stars\na,x,5\na,y,3.5\nb,x,4\nb,y,bad\nc,x,\nd,z,1\n")
     said: list[str] = []
     malformed = MalformedRecords(path, limit=0.5)
-    raw = read_interactions(path, malformed, rating="stars", min_rating=4, report=said.append)
+    raw = read_interactions(path, malformed, rating="stars", min_rating=4, on_progress=said.append)
     assert lines_of(raw) == [("a", "x"), ("b", "x")]
     assert raw.user_ids == ["a", "b"] and raw.item_ids == ["x"]
     assert said == ["2 interactions with a rating below 4 left out"]

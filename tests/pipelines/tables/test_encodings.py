@@ -66,7 +66,7 @@ def test_accents_in_every_word_are_no_reason_to_give_up(tmp_path: Path) -> None:
 
 
 def test_utf8_and_another_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where both stand side by side, the records that are no UTF-8 are counted; apart, both are read."""
+    """Two encodings side by side: the records that are no UTF-8 are counted; apart, both are read."""
     path = tmp_path / "items.csv"
     path.write_bytes("item,title\ni0,Grün\ni1,Rot\n".encode() + "i2,Café crème brûlée\n".encode("latin-1") * 1)
     malformed = MalformedRecords(path, limit=0.5)

@@ -133,7 +133,7 @@ def test_a_column_that_is_missing_is_said_with_the_flag_that_names_it(tmp_path: 
 
 
 def test_losses_add_up(tmp_path: Path) -> None:
-    """What was read is what counts and what was left out, reason by reason."""
+    """The records read are the interactions and those left out, reason by reason."""
     path = tmp_path / "clicks.csv"
     path.write_text("user,item,stars\na,x,5\nNA,x,5\na,x\n\na,y,1\nb,y,bad\n,,\nb,x,4\n")
     malformed = MalformedRecords(path, limit=0.5)
