@@ -7,16 +7,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.text import pluralize
+
 #: Labels of the metrics.
 METRICS = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
 
 #: The default metric for selecting a model and for reports.
 DEFAULT_METRIC = "recall@20"
-
-
-def pluralize(number: int, what: str) -> str:
-    """Return a number with its noun: ``1 epoch``, ``1,200 epochs``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def first_of(names: Sequence[str], most: int = 5) -> str:

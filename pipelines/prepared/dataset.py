@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipelines.errors import InputError, UsageError
 from pipelines.prepared.manifest import check_name
+from pipelines.text import pluralize
 
 SPLITS = ("train", "validation", "test")
 
@@ -154,7 +155,7 @@ def check_images(dataset: PreparedDataset, files: set[str]) -> None:
     missing = [name for name in named if "://" not in name and name not in files]
     if missing:
         raise InputError(
-            f'Data set "{dataset.name}": {len(missing):,} items name pictures that are not there '
+            f'Data set "{dataset.name}": pictures of {pluralize(len(missing), "item")} are missing '
             f"(first {first(missing, 3)})."
         )
 

@@ -42,10 +42,10 @@ def source_of(cls: type[RawSource], paths: Mapping[str, Path], **columns: Any) -
 
 
 def read_interactions(
-    path: Path, malformed: MalformedRecords, report: Callable[[str], None] = lambda _: None, **columns: Any
+    path: Path, malformed: MalformedRecords, on_progress: Callable[[str], None] = lambda _: None, **columns: Any
 ) -> RawInteractions:
     """Read a table of interactions; ``columns`` are those of ``TableOptions``."""
-    return source_of(Table, {"interactions": path}, **columns).interactions(malformed, report)
+    return source_of(Table, {"interactions": path}, **columns).interactions(malformed, on_progress)
 
 
 def read_items(path: Path, item_ids: Sequence[str], malformed: MalformedRecords, **columns: Any) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from pipelines.io.raw import RawInteractions
 from pipelines.layouts.mmssl import read_published
 from pipelines.prepared import read_prepared, write_prepared
 from pipelines.prepared.dataset import SPLITS, PreparedDataset
+from pipelines.text import pluralize
 from tests.helpers.prepared_cases import real
 
 Line = tuple[str, str, int, int]
@@ -75,7 +76,8 @@ def test_folding_and_core_are_those_of_the_slow_version(lines: list[Line], k: in
     folded = slow_fold(lines)
     expected = slow_core(set(folded), k)
     if not expected:
-        with pytest.raises(InputError, match=f"Nothing is left of {len(folded)} interactions in the {k}-core"):
+        left = f"Nothing is left of {pluralize(len(folded), 'interaction')} in the {k}-core"
+        with pytest.raises(InputError, match=left):
             split_interactions(raw_of(lines), k_core=k, split="given")
         return
     result = split_interactions(raw_of(lines), k_core=k, split="given")

@@ -1,0 +1,82 @@
+"""Training, validation and test interactions: by ratio, the last ones of each user, or at two points in time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.errors import InputError
+from pipelines.prepared.dataset import SPLITS
+
+TRAIN, VALIDATION, TEST = range(len(SPLITS))
+
+
+def assign_splits(
+    user: np.ndarray, timestamp: np.ndarray | None, split: str, random: np.random.Generator
+) -> np.ndarray:
+    """Return the split of each interaction, int8 [n], a position in SPLITS.
+
+    Args:
+        user: int32 [n], ascending.
+        timestamp: int64 [n], or None where it is not known; ``global-time`` needs it.
+        split: ratio, temporal, leave-one-out or global-time; see :func:`pipelines.interactions.split_interactions`.
+
+    Raises:
+        InputError: time does not cut the interactions.
+    """
+    if split == "global-time":
+        assert timestamp is not None
+        return _cut_by_time(timestamp)
+    counts = np.bincount(user)
+    counts = counts[counts > 0]
+    if split == "leave-one-out":
+        test, held_out = np.minimum(counts - 1, 1), np.minimum(counts - 1, 2)
+    else:
+        test = np.where(counts < 3, counts - 1, np.maximum(1, counts // 10))
+        held_out = np.where(counts < 3, counts - 1, np.maximum(2, counts // 5))
+    order = _order_in_users(user, None if split == "ratio" else timestamp, random)
+    from_end = np.repeat(np.cumsum(counts), counts) - 1 - np.arange(len(order))
+    kinds = np.full(len(order), TRAIN, dtype=np.int8)
+    kinds[from_end < np.repeat(held_out, counts)] = VALIDATION
+    kinds[from_end < np.repeat(test, counts)] = TEST
+    result = np.empty_like(kinds)
+    result[order] = kinds
+    return result
+
+
+def seen_in_training(user: np.ndarray, item: np.ndarray, split: np.ndarray) -> np.ndarray:
+    """Return which interactions, [n] each, have a user and an item with training interactions, bool [n]."""
+    trained = split == TRAIN
+    seen = [np.bincount(numbers[trained], minlength=numbers.max() + 1) > 0 for numbers in (user, item)]
+    return seen[0][user] & seen[1][item]
+
+
+def _order_in_users(user: np.ndarray, timestamp: np.ndarray | None, random: np.random.Generator) -> np.ndarray:
+    """The rows user by user, each user's in order of time; at random where the time is equal or not known."""
+    order = random.permutation(len(user))
+    if timestamp is not None:
+        order = order[np.argsort(timestamp[order], kind="stable")]
+    return order[stable_order(user[order])]
+
+
+def _cut_by_time(timestamp: np.ndarray) -> np.ndarray:
+    held_out, test = len(timestamp) * 8 // 10, len(timestamp) * 9 // 10
+    in_time = np.partition(timestamp, (held_out, test))
+    result = (timestamp >= in_time[held_out]).astype(np.int8) + (timestamp >= in_time[test]).astype(np.int8)
+    if len(np.unique(result)) < len(SPLITS):
+        raise InputError(
+            f"The times of {len(timestamp):,} interactions cannot be cut into 80, 10 and 10 %: too many are equal, "
+            f"from {timestamp.min()} to {timestamp.max()}; choose another --split."
+        )
+    return result
+
+
+def stable_order(numbers: np.ndarray) -> np.ndarray:
+    """Return the positions of ``numbers`` (int32, from 0) in ascending order of the number, equal ones as they come.
+
+    The transposition of a sparse matrix with one entry a row is a counting sort: several times the speed of argsort.
+    """
+    from scipy.sparse import csr_array
+
+    rows = np.arange(len(numbers) + 1, dtype=np.int32)
+    ones = np.ones(len(numbers), dtype=np.int8)
+    return csr_array((ones, numbers, rows), shape=(len(numbers), int(numbers.max()) + 1)).tocsc().indices
