@@ -52,8 +52,8 @@ def measure(options: argparse.Namespace) -> Report:
     for batch in batches(loop, 2):  # warm-up
         loop._step(batch)
     times = [{"what": "an epoch", **_epochs(loop, options.epochs)}]
-    if loop.recorded is not None:  # the rest looks into a step, which a replay hides
-        loop.recorded = None
+    if loop.cuda_graph is not None:  # the rest looks into a step, which a replay hides
+        loop.cuda_graph = None
         times.append({"what": "an epoch, not recorded", **_epochs(loop, options.epochs)})
     evaluation = in_turn({"evaluation": lambda: _evaluate(loop)}, options.repeats, options.device)["evaluation"]
     times.append({"what": "an evaluation", "seconds": quartiles(evaluation)})

@@ -1,4 +1,4 @@
-"""How fast are interactions read, repeats folded, the 5-core found and the rest split, beside a bare sort of the pairs?
+"""Speed of reading interactions, folding repeats, finding the 5-core and splitting, beside a bare sort of the pairs.
 
 The sort (``numpy.sort`` of one int64 a pair), the reading of the same interactions with their times from a CSV file
 that lies in the cache, and every split are timed in turn, repeat by repeat, so that what else

@@ -14,6 +14,10 @@ METRICS = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
 
 #: The default metric for selecting a model and for reports.
 DEFAULT_METRIC = "recall@20"
+#: Its cut-off K.
+DEFAULT_K = int(DEFAULT_METRIC.partition("@")[2])
+#: The default cut-offs K of the metrics.
+DEFAULT_KS = (10, 20, 50)
 
 
 def first_of(names: Sequence[str], most: int = 5) -> str:
@@ -29,10 +33,19 @@ def nearest_of_many(wanted: str, known: Sequence[str], what: str) -> str:
         wanted: an unknown name.
         what: the noun for ``known``, in the singular.
     """
-    close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.6)
+    numbered = _without_zeros(wanted)
+    close = [name for name in known if _without_zeros(name) == numbered][:3]  # user-7 means user-0007
+    close = close or difflib.get_close_matches(wanted, known, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"there {'is' if len(known) == 1 else 'are'} {pluralize(len(known), what)}, such as {', '.join(known[:3])}."
+    if len(known) == 1:
+        return f"the only {what} is {known[0]}."
+    return f"there are {pluralize(len(known), what)}, such as {', '.join(known[:3])}."
+
+
+def _without_zeros(name: str) -> str:
+    """Return the name without the zeros before its trailing number: ``user-7`` for ``user-0007``."""
+    return re.sub(r"(?<!\d)0+(?=\d+$)", "", name)
 
 
 def model_label(model: str, variant: str | None) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset
 from mmssl_cli.console.lines import say
+from mmssl_cli.text import pluralize
 from pipelines.layouts import LAYOUTS
 
 
@@ -35,4 +36,4 @@ def export(
     name = chosen_dataset(name, data_dir)
     folder = out or Path("exports") / layout / name
     files = write(data_dir / name, layout, folder)
-    say(f"{folder}: {len(files):,} files written")
+    say(f"{folder}: {pluralize(len(files), 'file')} written")

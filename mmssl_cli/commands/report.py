@@ -11,6 +11,7 @@ import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, listed, place_flags
 from mmssl_cli.console.lines import say, warn
+from mmssl_cli.text import pluralize
 
 DEFAULT_OUT = Path("report")
 
@@ -43,11 +44,11 @@ def report(
     from mmssl_cli.commands.datasets import list_datasets
     from mmssl_cli.console.sections import section_values
     from mmssl_cli.reporting.writing import write_report
-    from mmssl_cli.studies.report import Places, build_report, collect_evidence
+    from mmssl_cli.studies.report import Places, build_report, select_runs
 
-    evidence, problems = collect_evidence(listed(dataset), reference, runs_dir, data_dir)
+    selection, problems = select_runs(listed(dataset), reference, runs_dir, data_dir)
     whole = build_report(
-        evidence,
+        selection,
         list_datasets(data_dir),
         Places(data_dir, place_flags(data_dir, runs_dir)),
         created=f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}",
@@ -59,10 +60,10 @@ def report(
         return
     for problem in problems:
         warn(problem)
-    shown = sum(len(one.runs) for each in evidence for one in each.configurations)
+    shown = sum(len(one.runs) for each in selection for one in each.configurations)
     tables = sum(len(section.tables) for section in whole.sections)
     plots = sum(len(section.plots) for section in whole.sections)
-    say(f"{tables} tables and {plots} figures of {shown} runs: {written[0]}")
+    say(f"{pluralize(tables, 'table')} and {pluralize(plots, 'figure')} of {pluralize(shown, 'run')}: {written[0]}")
     missing = [one for section in whole.sections for one in section.missing]
     if missing:
         print("Not available yet:")

@@ -96,11 +96,15 @@ def _train_at_once(options: PlanOptions) -> None:
     """Train the seeds on several workers.
 
     Raises:
+        UsageError: the settings do not fit the data set.
         typer.Exit: a run failed (1), or Ctrl-C (130).
     """
     from mmssl_cli.commands.running import carry_out
+    from mmssl_cli.runs.data_match import check_settings
 
-    result = carry_out(options.plan([options.settings()]), options)
+    settings = options.settings()
+    check_settings(settings, options.data_dir)
+    result = carry_out(options.plan([settings]), options)
     runs = [outcome.run for outcome in result.outcomes.values() if outcome.run is not None]
     finished = {run.folder.path: run.result for run in runs}
     if finished:
@@ -128,19 +132,19 @@ class Session:
     def train(self, reporter: Reporter) -> None:
         """Train, with the other ranks in the case of ``--distributed``."""
         if self.distributed:
-            from mmssl_cli.training.process_group import init_process_group
+            from mmssl_cli.distributed.process_group import init_process_group
 
             init_process_group()
         for result in self._plan(reporter) if self.resume is None else self._resume(self.resume, reporter):
             self.results.append(result)
         if self.distributed:
-            from mmssl_cli.training.process_group import destroy_process_group
+            from mmssl_cli.distributed.process_group import destroy_process_group
 
             destroy_process_group()
 
     def _plan(self, reporter: Reporter) -> Iterator[RunResult]:
         options = self.options
-        with self._together():
+        with self._fail_together():
             settings = options.settings(prepared=not (self.distributed and torchrun.rank()))
             if line := shipped_line(settings, options.named):
                 reporter.message(line)
@@ -154,18 +158,18 @@ class Session:
         from mmssl_cli.runs.listing import resolve_run
 
         options = self.options
-        with self._together():
+        with self._fail_together():
             run = resolve_run(argument, options.runs_dir)
             overrides = resume_overrides(run.settings(), options.named, run.id)
         from mmssl_cli.training.trainer import resume_run
 
         yield resume_run(run.path, overrides, data_dir=options.data_dir, reporter=reporter)
 
-    def _together(self) -> AbstractContextManager[None]:
+    def _fail_together(self) -> AbstractContextManager[None]:
         """A block that fails on all ranks if it fails on one; a single process need not import PyTorch for it."""
         if not self.distributed:
             return nullcontext()
-        from mmssl_cli.training.process_group import fail_together
+        from mmssl_cli.distributed.process_group import fail_together
 
         return fail_together()
 
@@ -250,7 +254,7 @@ def _only_own_problems() -> Iterator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except MmsslError as problem:
-        from mmssl_cli.training.process_group import ReportedByRankZero
+        from mmssl_cli.distributed.process_group import ReportedByRankZero
 
         if isinstance(problem, ReportedByRankZero | torchrun.LostError):
             torchrun.ignore_sigterm()

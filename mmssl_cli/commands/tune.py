@@ -12,10 +12,11 @@ import typer
 
 from mmssl_cli.commands.options import ensure_prepared
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
-from mmssl_cli.config import build_settings, settings_class
+from mmssl_cli.config import merge_settings, settings_class
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tuning import make_tune_reporter, print_trials
 from mmssl_cli.console.verbosity import verbosity
+from mmssl_cli.text import pluralize
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def tune(
             reporter.close()
         best = best_of(found)
         if best is None:
-            raise InputError(f"None of {len(found)} trials gave a score; the last one failed: {found[-1].problem}")
+            raise InputError(
+                f"None of {pluralize(len(found), 'trial')} gave a score; the last one failed: {found[-1].problem}"
+            )
         write_trials(found, stem.with_suffix(".csv"))
         kept = stem.with_suffix(".toml")
         write_best(search, found, best, kept)
@@ -96,7 +99,7 @@ def _search(model: str, options: PlanOptions, ranges: Path | None, seed: int) ->
     settings_class(model)
     dataset = options.dataset()
     space = read_space(ranges, model) if ranges is not None else shipped_space(model)
-    base = build_settings({**options.named, "model": model, "dataset": dataset})
+    base = merge_settings({**options.given, "model": model, "dataset": dataset}, options.config, shipped=False)
     ensure_prepared(dataset, options.data_dir)
     content = data_identity(base, options.data_dir)["content_digest"]
     return Search(base, without(space, options.named), content, seed)

@@ -14,6 +14,19 @@ from mmssl_cli.config.train import RESUMABLE, TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io import parsing
 
+#: Type of a validation error -> the expected value, filled in from the context of the error.
+_EXPECTED = {
+    **dict.fromkeys(("int_parsing", "int_parsing_size", "int_type", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "at most {le}",
+}
 #: A folder of settings for each data set, and ``ranges`` with what `mmssl tune` searches.
 SHIPPED = Path(__file__).parents[1] / "presets"
 
@@ -57,9 +70,12 @@ def shipped_settings(dataset: str, model: str) -> dict[str, Any]:
 
 
 def merge_settings(
-    flags: Mapping[str, Any], config: Path | None = None, *, default_dataset: str = "demo"
+    flags: Mapping[str, Any], config: Path | None = None, *, default_dataset: str = "demo", shipped: bool = True
 ) -> TrainSettings:
     """Merge class defaults, shipped settings, a TOML file and flags (``None`` is a flag not given).
+
+    Args:
+        shipped: False leaves the shipped settings out.
 
     Raises:
         InputError: the TOML file cannot be read.
@@ -74,8 +90,8 @@ def merge_settings(
         _check_key(key, model, f"in {config}")
     for key in given:
         _check_key(key, model, "among the flags")
-    shipped = shipped_settings(dataset, model) if isinstance(dataset, str) else {}
-    merged = {**shipped, **from_file, **given, "model": model, "dataset": dataset}
+    tuned = shipped_settings(dataset, model) if shipped and isinstance(dataset, str) else {}
+    merged = {**tuned, **from_file, **given, "model": model, "dataset": dataset}
     return build_settings(merged)
 
 
@@ -133,12 +149,18 @@ def _check_key(key: str, model: str, where: str) -> None:
 def _sentence(problem: ValidationError) -> str:
     first = problem.errors()[0]
     name = ".".join(str(part) for part in first["loc"][:1]).replace("_", "-")
-    message = first["msg"].removeprefix("Value error, ")
+    message = _in_words(first["type"], first.get("ctx", {})) or first["msg"].removeprefix("Value error, ")
     given = ",".join(map(str, first["input"])) if isinstance(first["input"], tuple | list) else first["input"]
     if first["type"] == "literal_error":
         choices = [choice.strip().strip("'") for choice in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return f"{name} cannot be {given!r}: {nearest(str(given), choices)}"
     return f"{name} cannot be {given!r}: {message[0].lower()}{message[1:]}."
+
+
+def _in_words(kind: str, context: Mapping[str, Any]) -> str | None:
+    """Return plain words for a type of pydantic's errors, None where its own message is plain."""
+    words = _EXPECTED.get(kind)
+    return f"expected {words.format(**context)}" if words else None
 
 
 def settings_to_toml(settings: TrainSettings, provenance: Mapping[str, Any] | None = None) -> str:

@@ -16,9 +16,9 @@ from pipelines.errors import UsageError, nearest
 #: Model -> its class and that of its settings, ``module:Class`` each; in the order of listings.
 MODELS: dict[str, tuple[str, str]] = {
     "mmssl": ("mmssl_cli.models.mmssl.model:MMSSL", "mmssl_cli.config.mmssl:MMSSLSettings"),
-    "lightgcn": ("mmssl_cli.models.lightgcn:LightGCN", "mmssl_cli.config.collaborative:LightGCNSettings"),
     "mf": ("mmssl_cli.models.mf:MF", "mmssl_cli.config.collaborative:MFSettings"),
     "ngcf": ("mmssl_cli.models.ngcf:NGCF", "mmssl_cli.config.collaborative:NGCFSettings"),
+    "lightgcn": ("mmssl_cli.models.lightgcn:LightGCN", "mmssl_cli.config.collaborative:LightGCNSettings"),
     "sgl": ("mmssl_cli.models.sgl:SGL", "mmssl_cli.config.collaborative:SGLSettings"),
     "ncl": ("mmssl_cli.models.ncl:NCL", "mmssl_cli.config.collaborative:NCLSettings"),
     "hccf": ("mmssl_cli.models.hccf:HCCF", "mmssl_cli.config.collaborative:HCCFSettings"),
@@ -26,13 +26,13 @@ MODELS: dict[str, tuple[str, str]] = {
     "lightgcn-m": ("mmssl_cli.models.lightgcn_m:LightGCNM", "mmssl_cli.config.content:LightGCNMSettings"),
     "mmgcn": ("mmssl_cli.models.mmgcn:MMGCN", "mmssl_cli.config.content:MMGCNSettings"),
     "grcn": ("mmssl_cli.models.grcn:GRCN", "mmssl_cli.config.content:GRCNSettings"),
+    "lattice": ("mmssl_cli.models.lattice:LATTICE", "mmssl_cli.config.structure:LATTICESettings"),
     "clcrec": ("mmssl_cli.models.clcrec:CLCRec", "mmssl_cli.config.content:CLCRecSettings"),
+    "mmgcl": ("mmssl_cli.models.mmgcl:MMGCL", "mmssl_cli.config.structure:MMGCLSettings"),
+    "slmrec": ("mmssl_cli.models.slmrec:SLMRec", "mmssl_cli.config.structure:SLMRecSettings"),
     "bm3": ("mmssl_cli.models.bm3:BM3", "mmssl_cli.config.content:BM3Settings"),
     "freedom": ("mmssl_cli.models.freedom:FREEDOM", "mmssl_cli.config.structure:FREEDOMSettings"),
-    "lattice": ("mmssl_cli.models.lattice:LATTICE", "mmssl_cli.config.structure:LATTICESettings"),
     "mgcn": ("mmssl_cli.models.mgcn:MGCN", "mmssl_cli.config.structure:MGCNSettings"),
-    "slmrec": ("mmssl_cli.models.slmrec:SLMRec", "mmssl_cli.config.structure:SLMRecSettings"),
-    "mmgcl": ("mmssl_cli.models.mmgcl:MMGCL", "mmssl_cli.config.structure:MMGCLSettings"),
 }
 
 

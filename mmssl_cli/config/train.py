@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from mmssl_cli.text import DEFAULT_METRIC
+from mmssl_cli.text import DEFAULT_KS, DEFAULT_METRIC
 
 #: Settings of where and how a run is trained, which do not change what it computes.
 RUNTIME_FIELDS = ("device", "cuda_graph")
@@ -55,7 +55,7 @@ class TrainSettings(BaseModel):
     patience: int = Field(15, ge=1, description="Epochs without a better validation score before training stops.")
     evaluate_every: int = Field(1, ge=1, description="Epochs between two validations.")
     select_on: str = Field(DEFAULT_METRIC, description="Validation metric that selects the model, e.g. recall@20.")
-    ks: tuple[int, ...] = Field((10, 20, 50), description="Cut-offs K of the metrics, comma-separated.")
+    ks: tuple[int, ...] = Field(DEFAULT_KS, description="Cut-offs K of the metrics, comma-separated.")
     lr: float = Field(1e-3, gt=0, description="Learning rate of the recommender.")
     lr_decay: float = Field(0.96, gt=0, le=1, description="Factor on the learning rate every lr-decay-every epochs.")
     lr_decay_every: int = Field(50, ge=1, description="Epochs between two decays of the learning rate.")

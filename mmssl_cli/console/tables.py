@@ -15,10 +15,10 @@ from mmssl_cli.console.lines import printable
 from mmssl_cli.reporting import document
 from mmssl_cli.reporting.plain import filled, of_words, one_line
 from mmssl_cli.reporting.published import published_results
-from mmssl_cli.text import METRICS, metric_label
+from mmssl_cli.text import DEFAULT_K, DEFAULT_METRIC, METRICS, metric_label
 
 _MARKS = {"best": "bold", "second": "underline", "": ""}
-_COMPARED = ("recall@20", "precision@20", "ndcg@20")
+_COMPARED = tuple(f"{name}@{DEFAULT_K}" for name in METRICS)
 
 
 def new_table(title: str = "") -> Table:
@@ -101,7 +101,7 @@ def comparison_table(dataset: str, ours: Mapping[str, Sequence[Mapping[str, floa
     for label, runs in ours.items():
         source = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
         rows.append((label, [dict(run) for run in runs], source, "bold"))
-    rows.sort(key=lambda row: statistics.fmean(_values(row[1], "recall@20") or [0.0]))
+    rows.sort(key=lambda row: statistics.fmean(_values(row[1], DEFAULT_METRIC) or [0.0]))
     table = new_table(f"Test metrics on {dataset}, beside published ones")
     table.add_column("Model")
     for name in _COMPARED:

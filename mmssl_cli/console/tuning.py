@@ -96,7 +96,7 @@ def print_trials(found: Sequence[Trial], what: str, select_on: str) -> None:
     ranked = sorted((t for t in found if t.score is not None), key=lambda t: (-(t.score or 0.0), t.number))
     states = [trial.state for trial in found]
     ended = f"{states.count('pruned')} ended early, {states.count('failed')} failed"
-    table = new_table(f"Best of {len(found)} trials of {what} ({ended})")
+    table = new_table(f"Best of {pluralize(len(found), 'trial')} of {what} ({ended})")
     for heading in ("Trial", f"Validation {metric_label(select_on)}", "Epoch", "Settings"):
         table.add_column(heading, justify="left" if heading == "Settings" else "right")
     for trial in ranked[:_SHOWN]:

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Verbosity(IntEnum):
-    """How much a command says."""
+    """Amount of output of a command."""
 
     QUIET = 0
     NORMAL = 1

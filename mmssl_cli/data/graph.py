@@ -108,7 +108,7 @@ def propagated(graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -
 
 def mean_of_layers(layers: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Return the mean over layers of users [U, d] and items [I, d]."""
-    users, items = (reduce(torch.add, of_each) for of_each in zip(*layers, strict=True))
+    users, items = (reduce(torch.add, embeddings) for embeddings in zip(*layers, strict=True))
     return users / len(layers), items / len(layers)
 
 
@@ -172,12 +172,12 @@ def nearest_items(features: Tensor, k: int, present: Tensor | None = None) -> tu
     if present is not None:
         rows = rows * present.unsqueeze(1)
     columns = cosine_topk(rows, rows, min(k, len(rows)))
-    of_each = torch.arange(len(rows), device=rows.device).unsqueeze(1).expand_as(columns)
+    anchors = torch.arange(len(rows), device=rows.device).unsqueeze(1).expand_as(columns)
     cosines = torch.cat(
-        [(rows[c] * rows[r].unsqueeze(1)).sum(2) for r, c in zip(_blocks(of_each[:, 0]), _blocks(columns), strict=True)]
+        [(rows[c] * rows[r].unsqueeze(1)).sum(2) for r, c in zip(_blocks(anchors[:, 0]), _blocks(columns), strict=True)]
     )
     kept = cosines > 0
-    return of_each[kept], columns[kept], cosines[kept]
+    return anchors[kept], columns[kept], cosines[kept]
 
 
 def _blocks(table: Tensor, rows: int = 4096) -> tuple[Tensor, ...]:
@@ -186,8 +186,8 @@ def _blocks(table: Tensor, rows: int = 4096) -> tuple[Tensor, ...]:
 
 def merged_edges(rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> Edges:
     """Merge edges [n] that occur more than once into one edge of summed weight."""
-    keys, of_each = torch.unique(rows * num_items + columns, return_inverse=True)
-    return keys // num_items, keys % num_items, weights.new_zeros(len(keys)).index_add(0, of_each, weights)
+    keys, inverse = torch.unique(rows * num_items + columns, return_inverse=True)
+    return keys // num_items, keys % num_items, weights.new_zeros(len(keys)).index_add(0, inverse, weights)
 
 
 def symmetric_weights(rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> Tensor:

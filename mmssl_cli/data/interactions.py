@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmssl_cli.config.fit import check_modalities
 from mmssl_cli.data.features import placed, scale_features
 from mmssl_cli.sparse.csr import CSR
-from pipelines.errors import UsageError, nearest
 from pipelines.prepared import read_prepared
 from pipelines.prepared.manifest import read_manifest
 
@@ -72,11 +72,7 @@ def load_interactions(
         UsageError: a modality the data set does not have.
     """
     manifest = read_manifest(folder)
-    known = list(manifest.modalities)
-    for name in modalities or ():
-        if name not in known:
-            has = nearest(name, known) if known else "it has none."
-            raise UsageError(f"Data set {folder.name!r} has no modality {name!r}: {has}")
+    check_modalities(modalities or (), folder.name, manifest.modalities)
     data = read_prepared(folder, modalities=modalities)
     splits = {split: CSR.from_pairs(data.pairs(split), data.num_users) for split in ("train", "validation", "test")}
     present = {name: torch.from_numpy(np.asarray(f.present, dtype=bool)) for name, f in data.features.items()}

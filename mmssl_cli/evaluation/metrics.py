@@ -11,12 +11,11 @@ from torch import Tensor
 
 from mmssl_cli.evaluation.ranking import ranked_blocks
 from mmssl_cli.sparse.csr import CSR
+from mmssl_cli.text import DEFAULT_KS
 from pipelines.errors import InputError
 
-KS = (10, 20, 50)
 
-
-def per_user_metrics(topk: Tensor, relevant: CSR, ks: Sequence[int] = KS) -> dict[str, np.ndarray]:
+def per_user_metrics(topk: Tensor, relevant: CSR, ks: Sequence[int] = DEFAULT_KS) -> dict[str, np.ndarray]:
     """Return Recall@K, Precision@K and NDCG@K of each user.
 
     With h the hits among the first K and r the relevant items of a user: recall = h / r, precision = h / K
@@ -53,7 +52,7 @@ def per_user_metrics(topk: Tensor, relevant: CSR, ks: Sequence[int] = KS) -> dic
     return dict(zip(values, torch.stack(list(values.values())).cpu().numpy(), strict=True))
 
 
-def metric_names(ks: Sequence[int] = KS) -> list[str]:
+def metric_names(ks: Sequence[int] = DEFAULT_KS) -> list[str]:
     """Return the names of the metrics of ``per_user_metrics``, in its order."""
     return [f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in sorted(set(ks))]
 
@@ -78,7 +77,7 @@ def evaluate(
     items: Tensor,
     train: CSR,
     relevant: CSR,
-    ks: Sequence[int] = KS,
+    ks: Sequence[int] = DEFAULT_KS,
     on_progress: Callable[[pd.DataFrame], object] | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """All-rank evaluation: every item but the user's training items is a candidate (Sec. 4.1.2).

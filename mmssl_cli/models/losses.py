@@ -72,9 +72,9 @@ class _InfoNCE(torch.autograd.Function):
     def forward(ctx: Any, anchors: Tensor, others: Tensor, positives: Tensor) -> Tensor:
         total, to_anchors, to_others = anchors.new_zeros(()), [], torch.zeros_like(others)
         size = max(1, BLOCK_ELEMENTS.get(anchors.device.type, _BLOCK_ELEMENTS_ELSEWHERE) // len(others))
-        for rows, of_rows in zip(anchors.split(size), positives.split(size), strict=True):
+        for rows, positive_rows in zip(anchors.split(size), positives.split(size), strict=True):
             scores = rows @ others.T
-            at = of_rows.unsqueeze(1)
+            at = positive_rows.unsqueeze(1)
             logs = scores.float() if scores.dtype == torch.bfloat16 else scores
             sums = logs.logsumexp(dim=1, keepdim=True)
             total += (sums - logs.gather(1, at)).sum()

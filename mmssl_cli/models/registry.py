@@ -5,10 +5,10 @@ from __future__ import annotations
 from pkgutil import resolve_name
 
 from mmssl_cli.config import TrainSettings, settings_class
+from mmssl_cli.config.fit import check_content
 from mmssl_cli.config.registry import MODELS
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
-from pipelines.errors import UsageError
 
 
 def build_model(data: InteractionData, settings: TrainSettings) -> Recommender:
@@ -18,11 +18,7 @@ def build_model(data: InteractionData, settings: TrainSettings) -> Recommender:
         UsageError: there is no such model, or its settings do not fit the data.
     """
     settings_class(settings.model)
-    if settings.needs_content and not data.features:
-        raise UsageError(
-            f"Model {settings.model!r} works on the items' content, and data set {data.name!r} has no modality here; "
-            "choose a collaborative model such as lightgcn, or a data set with features."
-        )
+    check_content(settings, data.name, data.features)
     return model_class(settings.model)(data, settings).to(data.train.indices.device)
 
 

@@ -1,10 +1,11 @@
-"""Match a run with the prepared data set that it was trained on."""
+"""Match settings and runs with the prepared data set that they are for."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from mmssl_cli.config import TrainSettings
+from mmssl_cli.config.fit import check_fit
 from mmssl_cli.runs.folder import RunFolder
 from pipelines.errors import InputError
 from pipelines.prepared.manifest import read_manifest
@@ -18,6 +19,17 @@ def data_identity(settings: TrainSettings, data_dir: Path) -> dict[str, str]:
     """
     manifest = read_manifest(data_dir / settings.dataset)
     return {"manifest_digest": manifest.digest, "content_digest": manifest.content_digest}
+
+
+def check_settings(settings: TrainSettings, data_dir: Path) -> None:
+    """Check that the settings fit their data set, by its manifest.
+
+    Raises:
+        InputError: the data set is not prepared, or its manifest is damaged.
+        UsageError: the settings do not fit it.
+    """
+    manifest = read_manifest(data_dir / settings.dataset)
+    check_fit(settings, manifest.name, manifest.counts.items, manifest.modalities)
 
 
 def check_same_data(run: RunFolder, settings: TrainSettings, data_dir: Path) -> None:

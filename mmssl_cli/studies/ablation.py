@@ -89,8 +89,8 @@ def _findings(found: Mapping[str, Configuration], dataset: str, metrics: Sequenc
             if difference.relative is not None:
                 clear = "clearly behind" if difference.relative < 0 else "clearly ahead of"
                 kinds[clear if difference.is_clear else "not told apart from"].append(variant)
-        told = [f"{kind} the full model: {', '.join(which)}" for kind, which in kinds.items() if which]
-        texts.append(f"{metric_label(metric)}: {'; '.join(told)}.")
+        sentences = [f"{kind} the full model: {', '.join(which)}" for kind, which in kinds.items() if which]
+        texts.append(f"{metric_label(metric)}: {'; '.join(sentences)}.")
     if all(len(ours.runs) == 1 for ours in found.values()):
         texts.append("With one seed, chance in training is not tested: another seed may turn the order.")
     return tuple(texts)

@@ -10,10 +10,10 @@ from mmssl_cli.reporting.published import published_results
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import TESTS, against
 from mmssl_cli.studies.run_selection import OURS, validation
-from mmssl_cli.text import METRICS, dashed, metric_label, modalities_label
+from mmssl_cli.text import DEFAULT_K, METRICS, dashed, metric_label, modalities_label
 
 
-def comparison_section(dataset: str, models: Sequence[Configuration], k: int = 20) -> Section:
+def comparison_section(dataset: str, models: Sequence[Configuration], k: int = DEFAULT_K) -> Section:
     """Build Table 2 for a data set: our models, then published ones, significance tests and costs.
 
     Args:

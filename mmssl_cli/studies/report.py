@@ -22,11 +22,11 @@ from mmssl_cli.studies.datasets import datasets_section
 from mmssl_cli.studies.diagnostics.record import read_analysis
 from mmssl_cli.studies.diagnostics.section import analysis_section
 from mmssl_cli.studies.provenance import provenance_section, unusual
-from mmssl_cli.studies.run_selection import OURS, RULE, Evidence, gather, is_shipped
+from mmssl_cli.studies.run_selection import OURS, RULE, RunSelection, gather, is_shipped
 from mmssl_cli.studies.sparsity.section import sparsity
 from mmssl_cli.studies.sweep.points import FIGURE_4, Line, Point
 from mmssl_cli.studies.sweep.section import sweep_section
-from mmssl_cli.text import companion, dashed, first_of, pluralize
+from mmssl_cli.text import DEFAULT_K, companion, dashed, first_of, pluralize
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.prepared.manifest import MANIFEST, read_manifest
 
@@ -39,9 +39,9 @@ class Places:
     flags: str = ""
 
 
-def collect_evidence(
+def select_runs(
     datasets: Sequence[str], reference: str | None, runs_dir: Path, data_dir: Path
-) -> tuple[list[Evidence], list[str]]:
+) -> tuple[list[RunSelection], list[str]]:
     """Return the finished runs on each data set, sorted by role, and a sentence per damaged or unfinished run.
 
     Args:
@@ -62,19 +62,19 @@ def collect_evidence(
     on = chosen.settings().dataset if chosen is not None else None
     if chosen is not None and on not in names:
         raise UsageError(f"Run {chosen.id} is on data set {on!r}, not on {', '.join(names)}.")
-    evidence, problems = [], []
+    selection, problems = [], []
     for name in names:
         runs, damaged = finished_runs(runs_dir, name)
         problems += [*damaged, *unfinished_runs(runs_dir, name)]
         prepared = (data_dir / name / MANIFEST).exists()
         content = read_manifest(data_dir / name).content_digest if prepared else None
         mine = chosen.id if chosen is not None and on == name else None
-        evidence.append(gather(runs, name, content=content, reference=mine))
-    return evidence, problems
+        selection.append(gather(runs, name, content=content, reference=mine))
+    return selection, problems
 
 
 def build_report(
-    evidence: Sequence[Evidence],
+    selection: Sequence[RunSelection],
     datasets: Sequence[Mapping[str, Any]],
     places: Places,
     *,
@@ -84,17 +84,17 @@ def build_report(
     """Assemble the report of all data sets.
 
     Args:
-        evidence: the runs on each data set.
-        datasets: as ``mmssl datasets --json`` lists them; those of the evidence are shown.
+        selection: the runs on each data set.
+        datasets: as ``mmssl datasets --json`` lists them; those of the selection are shown.
         created: date and time as shown to the reader.
         problems: one sentence per damaged or unfinished run.
     """
-    names = [one.dataset for one in evidence]
+    names = [one.dataset for one in selection]
     shown = [record for record in datasets if record["name"] in names]
     sections = [datasets_section(shown)] if any(record["status"] == "prepared" for record in shown) else []
-    for one in evidence:
+    for one in selection:
         sections += dataset_sections(one, places)
-    runs = [run for one in evidence for configuration in one.configurations for run in configuration.runs]
+    runs = [run for one in selection for configuration in one.configurations for run in configuration.runs]
     spent = clock(sum(run.seconds for run in runs))
     summary = (
         f"{pluralize(len(runs), 'finished run')} on {', '.join(names)}, {spent} of training. Every model was "
@@ -104,51 +104,51 @@ def build_report(
     return Report("Multi-modal recommendation: report", summary, tuple(sections), created)
 
 
-def dataset_sections(evidence: Evidence, places: Places) -> list[Section]:
+def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
     """Build the paper's Tables 2 to 4 and Figures 1 and 3 to 5 for a data set, then their provenance."""
-    dataset, reference = evidence.dataset, evidence.reference
-    k = int(reference.settings.select_on.partition("@")[2]) if reference else 20
-    comparison = comparison_section(dataset, evidence.models, k)
+    dataset, reference = selection.dataset, selection.reference
+    k = int(reference.settings.select_on.partition("@")[2]) if reference else DEFAULT_K
+    comparison = comparison_section(dataset, selection.models, k)
     basis = replace(
         comparison,
-        text=(*_basis(evidence), *comparison.text),
-        missing=tuple(_missing_models(evidence, places)),
+        text=(*_basis(selection), *comparison.text),
+        missing=tuple(_missing_models(selection, places)),
     )
     sections = [basis]
     if reference is not None:
-        ablation = ablation_section(reference.settings, evidence.variants)
-        sections.append(replace(ablation, missing=tuple(_missing_variants(evidence, places))))
-    sections += [_sparsity(evidence, places, k), _curves(evidence, places)]
+        ablation = ablation_section(reference.settings, selection.variants)
+        sections.append(replace(ablation, missing=tuple(_missing_variants(selection, places))))
+    sections += [_sparsity(selection, places, k), _curves(selection, places)]
     if reference is not None:
-        sections.append(_sweep(evidence, places))
-    sections.append(_analysis(evidence, places))
-    shown = list(dict.fromkeys([*evidence.models, *evidence.variants.values(), *_swept(evidence)]))
-    left_out = list(evidence.left_out)
-    if others := len(evidence.configurations) - len(shown):
+        sections.append(_sweep(selection, places))
+    sections.append(_analysis(selection, places))
+    shown = list(dict.fromkeys([*selection.models, *selection.variants.values(), *_swept(selection)]))
+    left_out = list(selection.left_out)
+    if others := len(selection.configurations) - len(shown):
         left_out.append(f"{pluralize(others, 'other configuration')} with finished runs on {dataset} are not shown.")
     sections.append(provenance_section(dataset, shown, left_out))
     return sections
 
 
-def _basis(evidence: Evidence) -> list[str]:
+def _basis(selection: RunSelection) -> list[str]:
     """Sentences on the reference's settings and on the alternatives to it."""
     text = []
-    if evidence.reference is not None:
-        run = evidence.reference.runs[0]
-        settings = "the settings shipped" if is_shipped(evidence.reference) else unusual(evidence.reference)
+    if selection.reference is not None:
+        run = selection.reference.runs[0]
+        settings = "the settings shipped" if is_shipped(selection.reference) else unusual(selection.reference)
         text.append(f"The tables are built around {OURS} with {settings or 'all defaults'} (run {run.id}).")
-        if evidence.rivals:
-            ids = first_of([one.runs[0].id for one in evidence.rivals], 3)
+        if selection.rivals:
+            ids = first_of([one.runs[0].id for one in selection.rivals], 3)
             text.append(f"Other settings of {OURS} were trained too; --reference takes one of them: {ids}.")
-    if evidence.baselines:
+    if selection.baselines:
         text.append(f"Of each baseline stand {RULE}.")
     return text
 
 
-def _command(words: str, evidence: Evidence, places: Places) -> str:
+def _command(words: str, selection: RunSelection, places: Places) -> str:
     """Return a command line with the settings and the number of seeds of the reference."""
-    reference = evidence.reference
-    base, runs = f"--dataset {evidence.dataset}", ""
+    reference = selection.reference
+    base, runs = f"--dataset {selection.dataset}", ""
     if reference is not None:
         if not is_shipped(reference):
             base = f"--config {shlex.quote(str(reference.runs[0].folder.path / CONFIG))}"
@@ -157,37 +157,37 @@ def _command(words: str, evidence: Evidence, places: Places) -> str:
     return f"mmssl {words} {base}{runs}{places.flags}"
 
 
-def _missing_models(evidence: Evidence, places: Places) -> list[Missing]:
-    dataset = evidence.dataset
+def _missing_models(selection: RunSelection, places: Places) -> list[Missing]:
+    dataset = selection.dataset
     missing = []
-    if evidence.reference is None:
+    if selection.reference is None:
         missing.append(Missing(f"MMSSL on {dataset}", f"mmssl train --dataset {dataset} --runs 3{places.flags}"))
-    if not evidence.baselines:
+    if not selection.baselines:
         command = f"mmssl train --dataset {dataset} --model lightgcn --runs 3{places.flags}"
         missing.append(Missing(f"a baseline on {dataset}", command))
     return missing
 
 
-def _missing_variants(evidence: Evidence, places: Places) -> list[Missing]:
+def _missing_variants(selection: RunSelection, places: Places) -> list[Missing]:
     return [
         Missing(
-            f"the variant {variant} on {evidence.dataset}", _command(f"ablate --variant {variant}", evidence, places)
+            f"the variant {variant} on {selection.dataset}", _command(f"ablate --variant {variant}", selection, places)
         )
         for variant in VARIANTS
-        if variant not in evidence.variants
+        if variant not in selection.variants
     ]
 
 
-def _swept(evidence: Evidence) -> list[Configuration]:
-    return [configuration for points in evidence.points.values() for configuration in points.values()]
+def _swept(selection: RunSelection) -> list[Configuration]:
+    return [configuration for points in selection.points.values() for configuration in points.values()]
 
 
-def _sparsity(evidence: Evidence, places: Places, k: int) -> Section:
-    dataset = evidence.dataset
+def _sparsity(selection: RunSelection, places: Places, k: int) -> Section:
+    dataset = selection.dataset
     title, problem = f"Sparse users and items of {dataset} (the paper's Table 4 and Figure 1)", ""
-    if evidence.models:
+    if selection.models:
         try:
-            return sparsity(evidence.models, places.data_dir, metric=f"ndcg@{k}")
+            return sparsity(selection.models, places.data_dir, metric=f"ndcg@{k}")
         except InputError as found:
             problem = str(found)
     command = f"mmssl sparsity --dataset {dataset}{places.flags}"
@@ -195,64 +195,64 @@ def _sparsity(evidence: Evidence, places: Places, k: int) -> Section:
     return Section(f"sparsity-{dashed(dataset)}", title, (problem,) if problem else (), missing=missing)
 
 
-def _sweep(evidence: Evidence, places: Places) -> Section:
-    assert evidence.reference is not None
-    reference = evidence.reference.settings
-    found = {configuration_of(one.settings): one for one in _swept(evidence)}
+def _sweep(selection: RunSelection, places: Places) -> Section:
+    assert selection.reference is not None
+    reference = selection.reference.settings
+    found = {configuration_of(one.settings): one for one in _swept(selection)}
     lines = [
-        Line((name,), tuple(Point((value,), one.settings, one is evidence.reference) for value, one in points.items()))
-        for name, points in evidence.points.items()
+        Line((name,), tuple(Point((value,), one.settings, one is selection.reference) for value, one in points.items()))
+        for name, points in selection.points.items()
     ]
     missing = tuple(
         Missing(
-            f"{parameter} {values} in the paper's Figure 4 on {evidence.dataset}",
-            _command(f"sweep --param {parameter}={values}", evidence, places),
+            f"{parameter} {values} in the paper's Figure 4 on {selection.dataset}",
+            _command(f"sweep --param {parameter}={values}", selection, places),
         )
-        for parameter, values in _unswept(evidence).items()
+        for parameter, values in _unswept(selection).items()
     )
     if not lines:
-        title = f"Settings of {reference.model} on {evidence.dataset} (the paper's Figure 4)"
-        return Section(f"sweep-{dashed(evidence.dataset)}", title, missing=missing)
+        title = f"Settings of {reference.model} on {selection.dataset} (the paper's Figure 4)"
+        return Section(f"sweep-{dashed(selection.dataset)}", title, missing=missing)
     section = sweep_section(
         lines,
         lambda settings: found.get(configuration_of(settings)),
-        list(evidence.baselines.values()),
+        list(selection.baselines.values()),
         reference.select_on,
     )
     return replace(section, missing=missing)  # a baseline that is missing is named with the comparison already
 
 
-def _unswept(evidence: Evidence) -> dict[str, str]:
+def _unswept(selection: RunSelection) -> dict[str, str]:
     """Return setting -> comma-separated values of the paper's Figure 4 without a run."""
-    assert evidence.reference is not None
+    assert selection.reference is not None
     missing = {}
     for name, values in FIGURE_4.items():
-        there = {*evidence.points.get(name, {}), getattr(evidence.reference.settings, name)}
+        there = {*selection.points.get(name, {}), getattr(selection.reference.settings, name)}
         absent = [value for value in values.split(",") if float(value) not in there]
         if absent:
             missing[name.replace("_", "-")] = ",".join(absent)
     return missing
 
 
-def _curves(evidence: Evidence, places: Places) -> Section:
-    dataset = evidence.dataset
+def _curves(selection: RunSelection, places: Places) -> Section:
+    dataset = selection.dataset
     name, title = f"curves-{dashed(dataset)}", f"Training on {dataset} (the paper's Figure 3)"
-    if not evidence.models:
+    if not selection.models:
         missing = (Missing(f"training curves on {dataset}", f"mmssl train --dataset {dataset}{places.flags}"),)
         return Section(name, title, missing=missing)
-    traces = [trace for configuration in evidence.models for trace in Trace.of(configuration)]
-    metric = evidence.models[-1].settings.select_on
+    traces = [trace for configuration in selection.models for trace in Trace.of(configuration)]
+    metric = selection.models[-1].settings.select_on
     measured = [each for each in (metric, companion(metric)) if all(f"validation/{each}" in t.metrics for t in traces)]
     if not measured:
         return Section(name, title, (f"Not all runs were validated by {metric}.",))
     return curves_section(curves_of(traces), measured)
 
 
-def _analysis(evidence: Evidence, places: Places) -> Section:
+def _analysis(selection: RunSelection, places: Places) -> Section:
     """Analysis of the reference's first analysed run, else of the newest analysed run of MMSSL."""
-    dataset, text = evidence.dataset, []
-    own = list(evidence.reference.runs) if evidence.reference is not None else []
-    others = [run for one in evidence.configurations if one.settings.model == OURS for run in one.runs]
+    dataset, text = selection.dataset, []
+    own = list(selection.reference.runs) if selection.reference is not None else []
+    others = [run for one in selection.configurations if one.settings.model == OURS for run in one.runs]
     for run in [*own, *others]:
         try:
             analysis = read_analysis(run.folder)

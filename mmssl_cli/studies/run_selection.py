@@ -15,14 +15,14 @@ from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of,
 from pipelines.errors import InputError, UsageError
 
 OURS = "mmssl"
-#: The rule of ``representatives``, for captions.
+#: The rule of ``best_of_each_model``, for captions.
 RULE = "the settings with the most seeds, of these the best on validation"
 #: Settings of the length of training and of the schedule, which no sweep is about.
 _NOT_SWEPT = {"epochs", "patience", "evaluate_every", "lr_decay_every"}
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunSelection:
     """The finished runs on one preparation of a data set, sorted by their role in a report.
 
     Attributes:
@@ -59,7 +59,7 @@ class Evidence:
 
 def gather(
     runs: Sequence[FinishedRun], dataset: str, *, content: str | None = None, reference: str | None = None
-) -> Evidence:
+) -> RunSelection:
     """Sort the runs on a data set by their role.
 
     Args:
@@ -81,8 +81,8 @@ def gather(
     found = configurations(run for run in mine if _content(run) == content)
     full = [one for one in found if is_full(one.settings)]
     chosen = _named(full, reference) if reference else _most_studied(full, found)
-    baselines = representatives([one for one in found if one.settings.model != OURS])
-    return Evidence(
+    baselines = best_of_each_model([one for one in found if one.settings.model != OURS])
+    return RunSelection(
         dataset,
         content,
         tuple(found),
@@ -94,7 +94,7 @@ def gather(
     )
 
 
-def representatives(configurations: Sequence[Configuration]) -> list[Configuration]:
+def best_of_each_model(configurations: Sequence[Configuration]) -> list[Configuration]:
     """Return one configuration per model and variant, by rising validation score.
 
     It is the one with the most seeds, then with the best mean validation score, then the one with shipped settings.

@@ -39,7 +39,7 @@ def device_name(device: torch.device) -> str:
     return name if world_size() == 1 else f"{world_size()} x {name}"
 
 
-def own_gpu() -> torch.device:
+def local_gpu() -> torch.device:
     """Make the GPU of this process, by its local rank, the current one and return it.
 
     Raises:

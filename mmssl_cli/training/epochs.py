@@ -13,11 +13,11 @@ import torch
 
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.distributed.collectives import broadcast
+from mmssl_cli.distributed.process_group import ReportedByRankZero
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.evaluation.ranking import UnrankableError
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.training.loop import DivergedError, TrainingLoop
-from mmssl_cli.training.process_group import ReportedByRankZero
 
 
 @dataclass

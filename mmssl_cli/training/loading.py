@@ -8,10 +8,10 @@ from mmssl_cli.config import TrainSettings
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model
-from mmssl_cli.runs.data_match import check_same_data
+from mmssl_cli.runs.data_match import check_same_data, check_settings
 from mmssl_cli.runs.folder import MODEL, RunFolder
 from mmssl_cli.runs.listing import DIVERGED
-from pipelines.errors import InputError, UsageError
+from pipelines.errors import InputError
 
 
 def load_data(settings: TrainSettings, data_dir: Path) -> InteractionData:
@@ -21,15 +21,10 @@ def load_data(settings: TrainSettings, data_dir: Path) -> InteractionData:
         InputError: it is not valid, or a held-out split is empty.
         UsageError: the settings do not fit it.
     """
+    check_settings(settings, data_dir)
     data = load_interactions(
         data_dir / settings.dataset, settings.modalities, settings.feature_scaling, settings.feature_components
     )
-    largest = max(settings.all_ks)
-    if largest > data.num_items:
-        raise UsageError(
-            f"K is {largest}, but data set {data.name!r} has only {data.num_items} items; choose smaller --ks "
-            "and --select-on."
-        )
     for split in ("validation", "test"):
         if not len(getattr(data, split)):
             raise InputError(

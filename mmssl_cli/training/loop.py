@@ -17,7 +17,7 @@ from mmssl_cli.data.sampling import Batch, TripleSampler
 from mmssl_cli.distributed.collectives import all_reduce_mean, average_gradients, broadcast_tensors, world_size
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.training.cuda_graph import RecordedStep
-from mmssl_cli.training.device import own_gpu
+from mmssl_cli.training.device import local_gpu
 from pipelines.errors import MmsslError, UsageError
 
 
@@ -36,7 +36,7 @@ def pick_device(wanted: str) -> torch.device:
         raise UsageError("device is 'cuda', but PyTorch finds no CUDA GPU here; use --device cpu or auto.")
     if wanted == "cpu" or not available:
         return torch.device("cpu")
-    return own_gpu() if world_size() > 1 else torch.device("cuda")
+    return local_gpu() if world_size() > 1 else torch.device("cuda")
 
 
 class TrainingLoop:
@@ -53,7 +53,7 @@ class TrainingLoop:
         self.sampler = TripleSampler(
             data.train, data.num_items, settings.batch_size, settings.user_sampling, settings.negative_sampler, padded
         )
-        self.recorded = self._make_recorded()
+        self.cuda_graph = self._make_cuda_graph()
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.epoch = 0
         self.steps_done = 0
@@ -82,12 +82,12 @@ class TrainingLoop:
         record.update({"lr": self.settings.lr * decay, "train_seconds": time.perf_counter() - started})
         return record
 
-    def _make_recorded(self) -> RecordedStep | None:
+    def _make_cuda_graph(self) -> RecordedStep | None:
         return RecordedStep(self._update, self.device) if self.settings.cuda_graph else None
 
     def _set_rates(self, decay: float) -> None:
         for group, rate in zip(self.optimizer.param_groups, self.learning_rates, strict=True):
-            if self.recorded is None:
+            if self.cuda_graph is None:
                 group["lr"] = rate * decay
             else:  # a recorded step reads the rate from where it was
                 held = group["lr"]
@@ -96,10 +96,10 @@ class TrainingLoop:
                 group["lr"] = held.fill_(rate * decay)
         for optimizer in (self.optimizer, self.model.adversary_optimizer):
             for group in optimizer.param_groups if optimizer else []:
-                group["capturable"] = self.recorded is not None
+                group["capturable"] = self.cuda_graph is not None
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
-        losses = self._update(batch) if self.recorded is None else self.recorded(batch)
+        losses = self._update(batch) if self.cuda_graph is None else self.cuda_graph(batch)
         self.steps_done += 1
         if self.average is not None:
             # A plain mean until it spans as many steps as the decay does, so that the start is soon forgotten.
@@ -178,7 +178,7 @@ class TrainingLoop:
             _assign(self.average, state["average"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.recorded = self._make_recorded()  # one made before reads what the optimisers had
+        self.cuda_graph = self._make_cuda_graph()  # one made before reads what the optimisers had
         if self.model.adversary_optimizer:
             self.model.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
         self.generator.set_state(state["sampler_random"])

@@ -15,16 +15,17 @@ from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.distributed.collectives import broadcast, is_rank_zero, world_size
+from mmssl_cli.distributed.process_group import check_same, fail_together
 from mmssl_cli.models.registry import build_model, model_class
 from mmssl_cli.runs import figures
 from mmssl_cli.runs.data_match import check_same_data, data_identity
 from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
+from mmssl_cli.text import pluralize
 from mmssl_cli.training.checkpoint import restore
 from mmssl_cli.training.device import device_name, environment, peak_memory, reset_peak_memory
 from mmssl_cli.training.epochs import TrainState, evaluate_model, follow_epochs, run_epochs
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
-from mmssl_cli.training.process_group import check_same, fail_together
 from pipelines.errors import MmsslError, UsageError
 
 
@@ -49,11 +50,9 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
     with fail_together():
         device = pick_device(settings.device)
         reset_peak_memory(device)
-        data = load_data(settings, data_dir)
-        _check_variant(settings, data)
-        loop = make_loop(settings, data, device)
+        loop = make_loop(settings, load_data(settings, data_dir), device)
         identity = data_identity(settings, data_dir)
-    check_same(settings, identity, device)
+    check_same(settings.model_dump(), identity, device)
     if not is_rank_zero():
         return _follow(loop)
     started = datetime.now()
@@ -96,7 +95,7 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
                     f"epochs is {settings.epochs}, but run {run.id} has trained {len(state.records)}; "
                     "give at least as many, or start a new run."
                 )
-        check_same(settings, identity, device)
+        check_same(settings.model_dump(), identity, device)
         if not is_rank_zero():
             return _follow(loop)
         # Where it was trained is where its last session was; the log has the devices of all.
@@ -127,15 +126,6 @@ def fit(
         return not validated or on_validation(record["epoch"], state.best_score)
 
     return state, run_epochs(loop, state, on_epoch)
-
-
-def _check_variant(settings: TrainSettings, data: InteractionData) -> None:
-    variant = getattr(settings, "variant", "full")
-    if variant != "full" and not data.features:
-        raise UsageError(
-            f"Variant {variant!r} changes a part of {settings.model} that works on modalities, and this run has none; "
-            "leave out --variant, or train with modalities."
-        )
 
 
 def make_loop(settings: TrainSettings, data: InteractionData, device: torch.device) -> TrainingLoop:
@@ -187,7 +177,13 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
         "parameters": parameters,
         "first_epoch": len(state.records) + 1,
     }
-    reporter.start(info)
+    is_over = not state.is_unfinished(settings) and (run.path / RESULT).exists()
+    if is_over:
+        more = "--epochs" if len(state.records) >= settings.epochs else "--patience"
+        trained = pluralize(len(state.records), "epoch")
+        reporter.message(f"Run {run.id} is already finished ({trained}); more {more} train it further.")
+    else:
+        reporter.start(info)
     if info["modalities"] == []:
         reporter.message(f"Without modalities {settings.model} is plain propagation over the interaction graph.")
     run.append_log({"event": "start", **info, "at": _now()})
@@ -206,7 +202,8 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
     with _early_end_recorded(run, loop, state):
         run_epochs(loop, state, on_epoch, lambda model: run.save_model(model.state_dict()))
         record = _finish(run, loop, state, parameters)
-    reporter.finish(record)
+    if not is_over:
+        reporter.finish(record)
     run.append_log({"event": "finish", "test": record["test"], "at": _now()})
     return RunResult(run.path, record)
 
@@ -250,7 +247,7 @@ def _early_end_recorded(run: RunFolder, loop: TrainingLoop, state: TrainState) -
 
 
 def _summary(status: str, loop: TrainingLoop, state: TrainState, test: Mapping[str, float]) -> dict[str, Any]:
-    """The part of result.json that every run has that is over."""
+    """Return the fields of result.json common to finished, stopped and diverged runs."""
     return {
         "status": status,
         **_described(loop),

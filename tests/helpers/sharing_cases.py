@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mmssl_cli.config import build_settings
 from mmssl_cli.distributed.collectives import all_gather, all_reduce_mean, average_gradients
+from mmssl_cli.distributed.process_group import check_same, fail_together
 from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
@@ -24,7 +25,6 @@ from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.registry import MODELS
 from mmssl_cli.training.device import device_name
 from mmssl_cli.training.loop import TrainingLoop
-from mmssl_cli.training.process_group import check_same, fail_together
 from mmssl_cli.training.trainer import make_loop
 from pipelines.errors import MmsslError
 from tests.helpers.model_cases import toy_batch, toy_data, toy_model
@@ -148,7 +148,7 @@ def _fail_second() -> None:
 
 
 def _other_seeds() -> None:
-    check_same(build_settings({"seed": dist.get_rank()}), {}, CPU)
+    check_same({"seed": dist.get_rank()}, {}, CPU)
 
 
 def take_part(rank: int, size: int, folder: Path) -> None:

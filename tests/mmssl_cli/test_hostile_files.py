@@ -127,7 +127,7 @@ def test_a_report_names_damaged_runs_and_leaves_them_out(cli: Cli, tmp_path: Pat
     answer = cli("report", "--data-dir", demo.parent)
     assert answer.code == 0, answer.err
     assert [line.split()[1] for line in answer.err.splitlines()] == damaged[::-1]
-    assert "figures of 1 runs" in answer.out
+    assert "figures of 1 run:" in answer.out
     assert all(line.endswith("is missing or not what it should be.") for line in answer.err.splitlines())
 
 

@@ -80,12 +80,12 @@ class WorkerPool(ABC):
 
     @property
     def has_room(self) -> bool:
-        """Whether another task would begin at once."""
+        """True if another task would begin at once."""
         return len(self._tasks) < self._jobs
 
     @property
     def is_idle(self) -> bool:
-        """Whether no task is under way."""
+        """True if no task is running."""
         return not self._tasks
 
     def submit(self, key: int, function: Callable[..., Message], *arguments: Any) -> None:

@@ -27,7 +27,7 @@ def cross_modal_contrast(
         final: h of distinct users, [n, d].
         views: e^m of the same users, [n, d] for each modality.
         block_rows: anchors compared at a time; blocks are recomputed in the backward pass.
-        mask: bool [n], False for rows that are there for their number alone; none where all count.
+        mask: bool [n], False for rows that only pad a batch to its shape; None where all count.
     """
     h = normalize(final, dim=1)
     absent = None if mask is None else ~mask.repeat(2)
@@ -42,6 +42,7 @@ def cross_modal_contrast(
             else:
                 losses = checkpoint(_anchor_losses, *arguments, use_reentrant=False, preserve_rng_state=False)
             total = total + (losses if mask is None else losses * mask[rows]).sum()
+    # ``BatchRows.mean`` of each view would add up the blocks in another order, and change the last digits.
     return total / (len(h) / world_size() if mask is None else mask.sum())
 
 

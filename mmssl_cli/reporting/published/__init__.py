@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import pairwise
 
+from mmssl_cli.text import DEFAULT_METRIC, companion
+
 _PAPER = "MMSSL (WWW 2023) table"
 ABLATION_SOURCE = f"{_PAPER} 3"
 
@@ -32,7 +34,7 @@ def published_results(dataset: str) -> list[Published]:
     for row in _rows("table2_comparison", dataset) + _rows("peers_same_split", dataset):
         key = row["model"], row.get("source") or f"{_PAPER} 2"
         found.setdefault(key, Published(*key)).metrics[row["metric"]] = float(row["value"])
-    return sorted(found.values(), key=lambda result: result.metrics.get("recall@20", 0.0))
+    return sorted(found.values(), key=lambda result: result.metrics.get(DEFAULT_METRIC, 0.0))
 
 
 def published_ablation(dataset: str) -> dict[str, dict[str, float]]:
@@ -44,7 +46,9 @@ def published_ablation(dataset: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def published_sparsity(dataset: str, edges: Sequence[int], metric: str = "ndcg@20") -> dict[str, list[float]]:
+def published_sparsity(
+    dataset: str, edges: Sequence[int], metric: str = companion(DEFAULT_METRIC)
+) -> dict[str, list[float]]:
     """Return Table 4: model -> the value of each bucket of user training degree, in the paper's order.
 
     Args:

@@ -131,8 +131,8 @@ def curves_of(traces: Iterable[Trace]) -> list[Curve]:
         groups.setdefault(configuration_of(trace.settings), {}).setdefault(trace.settings.seed, trace)
     datasets = {trace.settings.dataset: trace.id for group in groups.values() for trace in group.values()}
     if len(datasets) > 1:
-        told = ", ".join(f"{run} on {dataset}" for dataset, run in datasets.items())
-        raise UsageError(f"Curves of several data sets do not compare: {told}; give runs of one.")
+        listed = ", ".join(f"{run} on {dataset}" for dataset, run in datasets.items())
+        raise UsageError(f"Curves of several data sets do not compare: {listed}; give runs of one.")
     folded = [tuple(group[seed] for seed in sorted(group)) for group in groups.values()]
     labels = _distinct_labels([group[0].settings for group in folded])
     return [Curve(label, group) for label, group in zip(labels, folded, strict=True)]

@@ -11,7 +11,7 @@ import pandas as pd
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Section, Table, mean_of, with_marks, word
 from mmssl_cli.runs.results import Configuration
-from mmssl_cli.studies.run_selection import RULE, is_number, representatives
+from mmssl_cli.studies.run_selection import RULE, best_of_each_model, is_number
 from mmssl_cli.studies.sweep.figures import Baseline, draw_grid, draw_line
 from mmssl_cli.studies.sweep.findings import Measured, axis_name, findings, selected_on_validation, validation_of
 from mmssl_cli.studies.sweep.points import Line, shown_name, shown_value
@@ -60,9 +60,9 @@ def sweep_section(
 
 
 def best_baseline(configurations: Sequence[Configuration], model: str, metric: str) -> Configuration | None:
-    """Return the best on validation of the other models' representatives; None if there are none."""
+    """Return the best on validation of the other models; None if there are none."""
     others = [c for c in configurations if c.settings.model != model and validation_of(c, metric) and c.test(metric)]
-    return max(representatives(others), key=lambda c: fmean(validation_of(c, metric)), default=None)
+    return max(best_of_each_model(others), key=lambda c: fmean(validation_of(c, metric)), default=None)
 
 
 def _table(line: Line, measured: Sequence[Measured], baseline: Configuration | None, metric: str) -> Table:

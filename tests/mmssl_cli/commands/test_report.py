@@ -70,25 +70,25 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_runs_are_sorted_into_reference_variants_points_and_baselines(toy: Path) -> None:
     runs, problems = finished_runs(toy / "runs")
-    evidence = gather(runs, "toy")
-    assert problems == [] and evidence.reference is not None and len(evidence.configurations) == len(RUNS)
-    assert evidence.reference.settings.epochs == 3 and evidence.reference.seeds == (1, 2)
-    assert list(evidence.variants) == ["full", "w/o-CL"]
-    assert {name: list(points) for name, points in evidence.points.items()} == {"layers": [1, 2]}
-    assert evidence.points["layers"][2] is evidence.reference
-    assert list(evidence.baselines) == ["lightgcn"]
-    candidates = [one for one in evidence.configurations if one.settings.model == "lightgcn"]
+    selection = gather(runs, "toy")
+    assert problems == [] and selection.reference is not None and len(selection.configurations) == len(RUNS)
+    assert selection.reference.settings.epochs == 3 and selection.reference.seeds == (1, 2)
+    assert list(selection.variants) == ["full", "w/o-CL"]
+    assert {name: list(points) for name, points in selection.points.items()} == {"layers": [1, 2]}
+    assert selection.points["layers"][2] is selection.reference
+    assert list(selection.baselines) == ["lightgcn"]
+    candidates = [one for one in selection.configurations if one.settings.model == "lightgcn"]
     scores = [np.mean([run.result["validation"]["recall@20"] for run in one.runs]) for one in candidates]
-    assert evidence.baselines["lightgcn"] is candidates[int(np.argmax(scores))]
-    assert list(differences(evidence.reference, evidence.points["layers"][1])) == ["layers"]
+    assert selection.baselines["lightgcn"] is candidates[int(np.argmax(scores))]
+    assert list(differences(selection.reference, selection.points["layers"][1])) == ["layers"]
 
 
 def test_the_reference_can_be_named(toy: Path) -> None:
     runs, _ = finished_runs(toy / "runs")
     short = results_of(toy / "runs", model="mmssl", epochs=2)[0]
-    evidence = gather(runs, "toy", reference=short.id)
-    assert evidence.reference is not None and evidence.reference.settings.epochs == 2
-    assert list(evidence.variants) == ["full"] and evidence.points == {}
+    selection = gather(runs, "toy", reference=short.id)
+    assert selection.reference is not None and selection.reference.settings.epochs == 2
+    assert list(selection.variants) == ["full"] and selection.points == {}
     for wrong in (results_of(toy / "runs", model="lightgcn")[0].id, "no-such-run"):
         with pytest.raises(UsageError, match="cannot be the reference"):
             gather(runs, "toy", reference=wrong)

@@ -36,6 +36,25 @@ def test_a_seed_that_fails_is_named_and_the_others_are_shown(cli: Cli, tmp_path:
     assert answer.code == 1 and "2 runs failed" in answer.words and "usually help" in answer.words, answer
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--ks", "5,999"), "K is 999, but data set 'toy' has only"),
+        (("--modalities", "smell"), "Data set 'toy' has no modality 'smell'"),
+        (("--model", "vbpr", "--modalities", "none"), "Model 'vbpr' works on the items' content"),
+        (("--model", "mmssl", "--variant", "w/o-CL", "--modalities", "none"), "Variant 'w/o-CL' changes a part"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_refused_alike(
+    cli: Cli, tmp_path: Path, flags: tuple[str, ...], said: str
+) -> None:
+    write_toy(tmp_path / "data")
+    asked = ("train", *FLAGS, "--device", "cpu", *flags, "--runs", 2)
+    in_turn, at_once = cli(*asked), cli(*asked, "--jobs", 2)
+    assert (in_turn.code, at_once.code) == (2, 2)
+    assert said in in_turn.words and in_turn.words == at_once.words
+
+
 @pytest.mark.parametrize("flag", [("--resume", "latest"), ("--distributed",)])
 def test_one_run_is_not_trained_at_once(cli: Cli, flag: tuple[str, ...]) -> None:
     answer = cli("train", *FLAGS, *flag, "--jobs", 2)

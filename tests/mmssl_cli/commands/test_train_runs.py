@@ -232,6 +232,14 @@ def test_a_resumed_run_keeps_when_it_was_started(cli: Cli, train: Cli) -> None:
     assert run.read_config()[1] == before
 
 
+def test_resuming_a_finished_run_says_that_it_is_finished(cli: Cli, train: Cli) -> None:
+    trained = train()
+    run = only_run()
+    answer = cli("train", "--resume", "latest")
+    assert answer.code == 0 and answer.out == trained.out
+    assert answer.err == f"Run {run.id} is already finished (2 epochs); more --epochs train it further.\n"
+
+
 @pytest.mark.parametrize("damage", ["truncated", "missing", "other"])
 def test_a_damaged_model_is_found_before_training_goes_on(cli: Cli, train: Cli, damage: str) -> None:
     run = cut_off(train)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmssl_cli.config import merge_settings
-from mmssl_cli.studies.run_selection import representatives
+from mmssl_cli.studies.run_selection import best_of_each_model
 from tests.helpers.sweep_cases import line, read, section_of
 from tests.helpers.written_runs import write_run
 
@@ -58,8 +58,8 @@ def test_the_settings_with_the_most_seeds_stand_for_a_model(tmp_path: Path) -> N
         ({"model": "mmssl", "variant": "w/o-CL"}, 0.1),
     ):
         write_run(tmp_path, settings=settings, scores=[validation], test=0.1)
-    chosen = representatives(read(tmp_path)[1])
+    chosen = best_of_each_model(read(tmp_path)[1])
     assert [each.label for each in chosen] == ["mmssl (w/o-CL)", "lightgcn", "mf"]  # by rising validation
     assert chosen[1].settings.layers == 2  # type: ignore[attr-defined]
     assert chosen[2].settings == shipped
-    assert representatives(read(tmp_path)[1][::-1])[2].settings == shipped
+    assert best_of_each_model(read(tmp_path)[1][::-1])[2].settings == shipped

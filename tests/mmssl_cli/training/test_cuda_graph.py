@@ -118,7 +118,7 @@ def test_a_rate_from_a_checkpoint_comes_to_the_device() -> None:
     data = toy_data()
     model = toy_model(data, lr=0.01, lr_decay=0.5, lr_decay_every=1)
     loop = TrainingLoop(model, data, model.settings)
-    loop.recorded = cast(Any, object())
+    loop.cuda_graph = cast(Any, object())
     loop.optimizer.param_groups[0]["lr"] = torch.empty((), device="meta")  # as a file on another device has it
     loop._set_rates(1.0)
     rate = loop.optimizer.param_groups[0]["lr"]
@@ -174,7 +174,7 @@ def test_recorded_epochs_are_those_of_single_steps(name: str) -> None:
         torch.manual_seed(0)
         loop = TrainingLoop(build_model(data, settings), data, settings)
         records.append([loop.run_epoch() for _ in range(3)])
-        assert (loop.recorded is not None and loop.recorded.graph is not None) == graph
+        assert (loop.cuda_graph is not None and loop.cuda_graph.graph is not None) == graph
     for single, replayed in zip(*records, strict=True):
         for key, value in single.items():
             if "seconds" not in key and not (name == "clcrec" and key.startswith("loss")):  # draws its negatives

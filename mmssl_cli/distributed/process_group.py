@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from mmssl_cli.config import TrainSettings
 from mmssl_cli.distributed.collectives import all_gather, is_rank_zero, world_size
 from pipelines.errors import MmsslError, UsageError
 
@@ -59,17 +60,18 @@ def fail_together() -> Iterator[None]:
     raise MmsslError(f"Process {number} of {world_size()}: {sentence}")
 
 
-def check_same(settings: TrainSettings, identity: Mapping[str, str], device: torch.device) -> None:
+def check_same(settings: Mapping[str, Any], identity: Mapping[str, str], device: torch.device) -> None:
     """Refuse processes with different settings or data, or GPUs of different kinds, which draw different numbers.
 
     Args:
+        settings: by name, as JSON can hold them.
         identity: the digests of the data set.
 
     Raises:
         UsageError: settings, data set, kind of device or version of PyTorch are not the same on all processes.
     """
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    if len(set(all_gather((settings.model_dump_json(), *identity.items(), kind, torch.__version__)))) > 1:
+    if len(set(all_gather((json.dumps(settings), *identity.items(), kind, torch.__version__)))) > 1:
         raise UsageError(
             "The processes have different settings, data sets, GPUs or versions of PyTorch; give all of them the same."
         )

@@ -1,0 +1,59 @@
+"""Checks of settings against a data set, from its size and modalities alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from mmssl_cli.config.train import TrainSettings
+from pipelines.errors import UsageError, nearest
+
+
+def check_fit(settings: TrainSettings, dataset: str, num_items: int, modalities: Collection[str]) -> None:
+    """Check that a run with these settings can be trained on a data set.
+
+    Args:
+        dataset: name of the data set.
+        modalities: all that it has.
+
+    Raises:
+        UsageError: a cut-off above the number of items, an unknown modality, or a model or variant without modalities.
+    """
+    check_modalities(settings.modalities or (), dataset, modalities)
+    largest = max(settings.all_ks)
+    if largest > num_items:
+        raise UsageError(
+            f"K is {largest}, but data set {dataset!r} has only {num_items} items; choose smaller --ks and --select-on."
+        )
+    used = modalities if settings.modalities is None else settings.modalities
+    variant = getattr(settings, "variant", "full")
+    if variant != "full" and not used:
+        raise UsageError(
+            f"Variant {variant!r} changes a part of {settings.model} that works on modalities, and this run has none; "
+            "leave out --variant, or train with modalities."
+        )
+    check_content(settings, dataset, used)
+
+
+def check_modalities(wanted: Collection[str], dataset: str, modalities: Collection[str]) -> None:
+    """Check that a data set has the wanted modalities.
+
+    Raises:
+        UsageError: it lacks one.
+    """
+    for name in wanted:
+        if name not in modalities:
+            has = nearest(name, modalities) if modalities else "it has none."
+            raise UsageError(f"Data set {dataset!r} has no modality {name!r}: {has}")
+
+
+def check_content(settings: TrainSettings, dataset: str, used: Collection[str]) -> None:
+    """Check that a model of item content has any.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if settings.needs_content and not used:
+        raise UsageError(
+            f"Model {settings.model!r} works on the items' content, and data set {dataset!r} has no modality here; "
+            "choose a collaborative model such as lightgcn, or a data set with features."
+        )
