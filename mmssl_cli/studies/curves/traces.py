@@ -12,7 +12,7 @@ from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings
 from mmssl_cli.runs.folder import METRICS, RunFolder
 from mmssl_cli.runs.listing import DAMAGED, summarize
 from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations, label_of
-from mmssl_cli.studies.run_selection import representatives
+from mmssl_cli.studies.run_selection import best_of_each_model
 from pipelines.errors import InputError, UsageError
 
 #: Fraction of its best score at which a run counts as near it.
@@ -154,7 +154,7 @@ def curves_of_models(runs: Sequence[FinishedRun], metrics: Sequence[str]) -> lis
                 f"validation, as --metric: {', '.join(known)}."
             )
     wanted = {f"validation/{metric}" for metric in metrics}
-    chosen = representatives(configurations(run for run, has in zip(runs, measured, strict=True) if wanted <= has))
+    chosen = best_of_each_model(configurations(run for run, has in zip(runs, measured, strict=True) if wanted <= has))
     if not chosen:
         raise UsageError(f"No finished run on {dataset} measured all of {', '.join(metrics)}; give one --metric.")
     return curves_of(trace for configuration in chosen for trace in Trace.of(configuration))
