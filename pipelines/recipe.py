@@ -99,12 +99,13 @@ class FeatureOptions(Entry):
         metavar="MODALITY=FILE",
     )
     text_encoder: str | None = option(
-        "TF-IDF with SVD, or a sentence-transformers model (sentence-transformers/all-roberta-large-v1).",
+        "TF-IDF with SVD, or a model by name or folder (sentence-transformers/all-roberta-large-v1, CLIP, ...).",
         metavar="tfidf|NAME|PATH",
     )
     image_encoder: str | None = option(
-        "The published 4096-d features, pixel statistics, or a torchvision classifier (vgg16, resnet50, ...).",
-        metavar="published|pixels|NAME[:LAYER]",
+        "The published 4096-d features, pixel statistics, a torchvision classifier (vgg16, resnet50, ...), or a model "
+        "by name or folder (CLIP, SigLIP, DINOv2, ...).",
+        metavar="published|pixels|NAME[:LAYER]|FOLDER",
     )
     image_weights: Path | None = option(
         "Weights of the classifier: a state dict or safetensors.",

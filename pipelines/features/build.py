@@ -51,7 +51,7 @@ class FeatureBuilder:
         self.given = {name: VectorFileRows(recipe, work, place, order) for name, place in recipe.vectors.items()}
         self.makers: dict[str, Rows] = {
             **self.given,
-            **{name: _maker(recipe, feature, vectors, ingredients) for name, feature in recipe.features.items()},
+            **{name: _maker(recipe, work, feature, vectors, ingredients) for name, feature in recipe.features.items()},
         }
 
     def set_order(self, ids: list[str]) -> None:
@@ -60,12 +60,14 @@ class FeatureBuilder:
             maker.order = (lambda: ids) if ids else None
 
     def load(self) -> None:
-        """Load every encoder, so that a missing one fails before long work.
+        """Check every encoder, then load those that are not known yet, so that none fails after long work.
 
         Raises:
             InputError: a model or its weights cannot be loaded.
             UsageError: there is no such encoder.
         """
+        for maker in self.makers.values():
+            maker.check()
         for maker in self.makers.values():
             maker.settings()
 
@@ -107,10 +109,12 @@ class FeatureBuilder:
         return features
 
 
-def _maker(recipe: Recipe, feature: FeatureEntry, vectors: Path | None, ingredients: Ingredients | None) -> Rows:
+def _maker(
+    recipe: Recipe, work: WorkFolder, feature: FeatureEntry, vectors: Path | None, ingredients: Ingredients | None
+) -> Rows:
     encoder = str(feature.encoder)
     if feature.input == "text":
-        return TfidfRows(recipe) if encoder == "tfidf" else TextRows(recipe, encoder)
+        return TfidfRows(recipe) if encoder == "tfidf" else TextRows(recipe, work, encoder)
     if feature.input == "ingredients":
         if ingredients is None:
             raise UsageError(f"Data set {recipe.name!r} has no ingredients.")
@@ -118,7 +122,7 @@ def _maker(recipe: Recipe, feature: FeatureEntry, vectors: Path | None, ingredie
     if recipe.image_weights is not None and encoder in ("published", "pixels"):
         raise UsageError(f"--image-weights is not applicable: {encoder} features need no network.")
     if encoder != "published":
-        return ImageRows(recipe, encoder)
+        return ImageRows(recipe, work, encoder)
     if vectors is None:
         raise UsageError(f"Data set {recipe.name!r} has no published image features; choose another --image-encoder.")
     return VectorRows(recipe, vectors)

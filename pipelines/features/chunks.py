@@ -35,6 +35,10 @@ class Encoder(ABC):
 
     chunk_rows: int
     """Rows of a chunk."""
+    folder: Path | None = None
+    """The folder of the model, if it is one."""
+    weights: Path | None = None
+    """The file of the weights, if it is one."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

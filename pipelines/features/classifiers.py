@@ -21,8 +21,28 @@ _SAFE = ".safetensors"
 _OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))")
 
 
-def load_classifier(name: str, weights: Path | None, offline: bool) -> tuple[nn.Module, Any, dict[str, Any]]:
-    """Return a torchvision classifier with its weights, the transform that belongs to them, and the identity of both.
+def is_classifier(name: str) -> bool:
+    """Return whether torchvision has a classifier of that name."""
+    return name in torchvision.models.list_models(module=torchvision.models)
+
+
+def check_classifier(name: str) -> None:
+    """Check that torchvision has a classifier of that name.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if not is_classifier(name):
+        known = torchvision.models.list_models(module=torchvision.models)
+        raise UsageError(
+            f"torchvision has no classifier {name!r}: {nearest(name, known)} --image-encoder also takes the folder of "
+            "a model, or a name on the Hugging Face Hub, such as openai/clip-vit-base-patch32."
+        )
+
+
+def load_classifier(name: str, weights: Path | None, offline: bool) -> tuple[nn.Module, Any, dict[str, Any], Path]:
+    """Return a torchvision classifier with its weights, the transform that belongs to them, the identity of both, and
+    the file of the weights.
 
     Args:
         weights: a state dict, .safetensors or as ``torch.save`` writes it; by default torchvision's first version,
@@ -34,9 +54,7 @@ def load_classifier(name: str, weights: Path | None, offline: bool) -> tuple[nn.
         UsageError: torchvision has no such classifier.
         InputError: the weights cannot be downloaded or read, or are those of another network.
     """
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise UsageError(f"torchvision has no classifier {name!r}: {nearest(name, known)}")
+    check_classifier(name)
     published = list(torchvision.models.get_model_weights(name))
     version = next((version for version in published if version.name == "IMAGENET1K_V1"), published[0])
     path = _download(name, version.url, offline) if weights is None else weights
@@ -56,6 +74,7 @@ def load_classifier(name: str, weights: Path | None, offline: bool) -> tuple[nn.
             "sha256": sha256,
             "transform": " ".join(repr(transform).split()),
         },
+        path,
     )
 
 

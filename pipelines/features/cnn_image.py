@@ -155,7 +155,10 @@ def torchvision_encoder(
         InputError: the weights cannot be downloaded or read, or are those of another network.
     """
     name, _, layer = model.partition(":")
-    return CNNEncoder(*load_classifier(name, weights, offline), layer=layer or None, **options)
+    *loaded, path = load_classifier(name, weights, offline)
+    encoder = CNNEncoder(*loaded, layer=layer or None, **options)
+    encoder.weights = path
+    return encoder
 
 
 @dataclass(frozen=True)

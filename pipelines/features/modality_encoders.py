@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 
 from pipelines.download.pictures import Passing, fetch_images, image_path
-from pipelines.errors import InputError
+from pipelines.errors import InputError, UsageError
 from pipelines.features.chunks import ChunkStore, DamagedChunkError, Encoder, chunk_key, encode_in_chunks, row_writer
 from pipelines.features.image import PixelEncoder
 from pipelines.features.ingredients import encode_ingredients
+from pipelines.features.known_encoders import KnownEncoder
+from pipelines.features.model_folders import locate_model
 from pipelines.features.pictures import picture_problem
 from pipelines.features.ray_encoding import encode_on_ray
 from pipelines.features.text import encode_text
@@ -37,9 +39,17 @@ class Rows(ABC):
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
 
+    def check(self) -> None:  # noqa: B027
+        """Check the name of the encoder, before any is loaded.
+
+        Raises:
+            InputError: it is no model on this machine, nor can it be downloaded.
+            UsageError: there is no such encoder.
+        """
+
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the identity of the encoder, which is loaded for it, as plain JSON values."""
+        """Return the identity of the encoder, as plain JSON values; it is loaded for it, unless that is known."""
 
     def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
         """Return a digest of the contents of all items; empty where they are files among the sources."""
@@ -71,20 +81,35 @@ class TfidfRows(Rows):
 class EncodedRows(Rows):
     """Rows of an encoder that works chunk by chunk, here or on a Ray cluster."""
 
-    def __init__(self, recipe: Recipe, encoder: str) -> None:
+    def __init__(self, recipe: Recipe, work: WorkFolder, encoder: str) -> None:
         super().__init__(recipe)
         self.name = encoder
+        self._known = KnownEncoder(work, self._place, recipe)
+
+    @property
+    def _place(self) -> str:
+        """The name, or the absolute path of a folder."""
+        folder = Path(self.name).expanduser()
+        return str(folder.absolute()) if folder.is_dir() else self.name
 
     @abstractmethod
     def _maker(self) -> Callable[[], Encoder]:
         """Return a function that makes an encoder, also on a node of a cluster, which has another working directory."""
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Check the name of the encoder; see :meth:`check`."""
+
+    def check(self) -> None:
+        if self._known.identity() is None:
+            self._check()
 
     @cached_property
     def _encoder(self) -> Encoder:
         return self._maker()()
 
     def settings(self) -> dict[str, Any]:
-        return dict(self._encoder.identity())
+        return self._known.identity() or self._known.remember(self._encoder)
 
     def _encode(
         self, modality: str, items: Sequence[Any], key: str, work: WorkFolder, order: np.ndarray | None = None
@@ -115,9 +140,10 @@ class TextRows(EncodedRows):
     def _maker(self) -> Callable[[], Encoder]:
         from pipelines.features.sentence_text import SentenceEncoder
 
-        folder = Path(self.name).expanduser()
-        name = str(folder.absolute()) if folder.is_dir() else self.name
-        return partial(SentenceEncoder, name, precision=self.recipe.dtype, offline=self.recipe.offline)
+        return partial(SentenceEncoder, self._place, precision=self.recipe.dtype, offline=self.recipe.offline)
+
+    def _check(self) -> None:
+        locate_model(self.name, "text", self.recipe.offline)
 
     def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
         return chunk_key({}, _texts(items))
@@ -148,10 +174,37 @@ class ImageRows(EncodedRows):
         recipe = self.recipe
         if self.name == "pixels":
             return partial(PixelEncoder, recipe.dtype)
+        options: dict[str, Any] = {"offline": recipe.offline, "precision": recipe.dtype}
+        if self._is_hub_model():
+            from pipelines.features.hub_image import HubImageEncoder
+
+            return partial(HubImageEncoder, self._place, **options)
         from pipelines.features.cnn_image import torchvision_encoder
 
         weights = None if recipe.image_weights is None else recipe.image_weights.absolute()
-        return partial(torchvision_encoder, self.name, weights, offline=recipe.offline, precision=recipe.dtype)
+        return partial(torchvision_encoder, self.name, weights, **options)
+
+    def _is_hub_model(self) -> bool:
+        """Whether the name is a folder or a name on the Hub, not one of a classifier, which takes precedence."""
+        from pipelines.features.classifiers import is_classifier
+
+        name = self.name
+        return ("/" in name or name.startswith("clip-") or Path(name).is_dir()) and not is_classifier(name)
+
+    def _check(self) -> None:
+        if self.name == "pixels":
+            return
+        from pipelines.features.classifiers import check_classifier
+
+        weights = self.recipe.image_weights
+        if self._is_hub_model():
+            if weights is not None:
+                raise UsageError(f"--image-weights has no use here: {self.name} is no classifier of torchvision.")
+            locate_model(self.name, "image", self.recipe.offline)
+            return
+        check_classifier(self.name.partition(":")[0])
+        if weights is not None and not weights.is_file():
+            raise InputError(f"There is no file {weights}; --image-weights expects a state dict.")
 
     def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
         folder = self.recipe.raw_dir / "images"

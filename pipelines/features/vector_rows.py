@@ -36,7 +36,11 @@ class VectorFileRows(Rows):
         self._work = work
         self._path, self._key = locate_vectors(place)
         self._sha256 = work.sha256(self._path)
-        self._about = work.remembered(f"vectors {place}", key_of(self._sha256, recipe.table.item), self._describe)
+        name, key = f"vectors {place}", key_of(self._sha256, recipe.table.item)
+        about = work.recall(name, key)
+        if about is None:
+            work.remember(name, key, about := self._describe())
+        self._about = about
 
     def _describe(self) -> dict[str, Any]:
         found = self._read()

@@ -18,7 +18,7 @@ from pipelines.io.files import atomic_folder, remove_leftovers, sha256_of, write
 from pipelines.io.parsing import parse_json
 from pipelines.io.reporter import Reporter
 
-_ABOUT, _DIGEST = "step.json", "sha256"
+_ABOUT, _REMEMBERED, _DIGEST = "step.json", "remembered.json", "sha256"
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,15 @@ class WorkFolder:
             write_record(notes, {**known, **new})
         return found
 
-    def remembered(self, name: str, key: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the JSON object that ``find()`` returned for ``name`` and ``key`` the last time, or does now."""
-        path = self.path / "remembered.json"
-        entry = read_record(path, self.reporter.line).get(name, {})
-        if entry.get("key") == key:
-            return dict(entry["found"])
-        found = find()
-        write_record(path, {**read_record(path, lambda _: None), name: {"key": key, "found": found}})
-        return found
+    def recall(self, name: str, key: str) -> dict[str, Any] | None:
+        """Return what was remembered of ``name``, a JSON object, if it was with the same ``key``."""
+        entry = read_record(self.path / _REMEMBERED, self.reporter.line).get(name, {})
+        return dict(entry["found"]) if entry.get("key") == key else None
+
+    def remember(self, name: str, key: str, found: Mapping[str, Any]) -> None:
+        """Remember a JSON object of ``name``, in place of an earlier one."""
+        path = self.path / _REMEMBERED
+        write_record(path, {**read_record(path, lambda _: None), name: {"key": key, "found": dict(found)}})
 
     def log(self, name: str, lines: Sequence[str]) -> Path:
         """Write the log ``name`` of a step, a line each."""
