@@ -67,7 +67,7 @@ class MicroLens(RawSource):
         covers = _first(self.recipe.raw_dir, _COVERS)
         return [] if covers is None else [str(covers), *sorted(path.name for path in covers.iterdir())]
 
-    def interactions(self, malformed: MalformedRecords, report: Callable[[str], None]) -> RawInteractions:
+    def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
         """Read the interactions; their times, or, where only the order is known, places in the order of the user.
 
         Raises:
@@ -76,7 +76,7 @@ class MicroLens(RawSource):
         """
         path = self.paths["pairs"]
         if path.suffix == ".csv":
-            return gather([Part(path, "user", "item", "timestamp")], malformed, report)
+            return gather([Part(path, "user", "item", "timestamp")], malformed, on_progress)
         if self.recipe.split == "global-time":
             raise UsageError(f"{path} has no times, which --split global-time needs; put the .csv beside it.")
         raw = collect({"pairs": _histories(path, malformed)})

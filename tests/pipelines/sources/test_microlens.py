@@ -67,7 +67,7 @@ def test_a_release_is_recognised(cli: Cli, tmp_path: Path, release: Path) -> Non
     assert "unchanged" in cli("prep", "videos", "--from", release, *ENCODERS).out
     (release / "MicroLens-50k_covers" / "0.jpg").unlink()
     assert "videos: prepared" in cli("prep", "videos", "--from", release, *ENCODERS).out
-    assert "--cold-users has no use here" in cli("prep", "videos", "--from", release, "--cold-users", "keep").words
+    assert "--cold-users is not applicable" in cli("prep", "videos", "--from", release, "--cold-users", "keep").words
 
 
 def test_a_zip_of_it(cli: Cli, tmp_path: Path, release: Path) -> None:
