@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("mmssl_cli.commands.tune:tune", "Search a model's settings by validation."),
     "evaluate": ("mmssl_cli.commands.evaluate:evaluate", "Evaluate the model of a run again."),
     "recommend": ("mmssl_cli.commands.recommend:recommend", "Recommend items to one user or to all."),
+    "embeddings": ("mmssl_cli.commands.embeddings:embeddings", "Write the final embeddings of a run."),
     "compare": ("mmssl_cli.commands.compare:compare", "Compare models with each other: Table 2."),
     "ablate": ("mmssl_cli.commands.ablate:ablate", "Compare MMSSL with its variants: Table 3."),
     "sparsity": ("mmssl_cli.commands.sparsity:sparsity", "Compare models on sparse users and items: Table 4, Fig. 1."),

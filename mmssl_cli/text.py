@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pipelines.text import pluralize
@@ -18,6 +20,9 @@ DEFAULT_METRIC = "recall@20"
 DEFAULT_K = int(DEFAULT_METRIC.partition("@")[2])
 #: The default cut-offs K of the metrics.
 DEFAULT_KS = (10, 20, 50)
+#: Folders of the prepared data sets and of the runs.
+DEFAULT_DATA_DIR = Path("data")
+DEFAULT_RUNS_DIR = Path("runs")
 
 
 def first_of(names: Sequence[str], most: int = 5) -> str:
@@ -80,3 +85,9 @@ def metric_label(name: str) -> str:
 def shown_value(value: Any) -> str:
     """Return a value of a setting as written on a command line."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def place_flags(data_dir: Path, runs_dir: Path = DEFAULT_RUNS_DIR) -> str:
+    """Return `` --data-dir D --runs-dir R``, to append to a shown command; empty for the default folders."""
+    given = (("--data-dir", data_dir, DEFAULT_DATA_DIR), ("--runs-dir", runs_dir, DEFAULT_RUNS_DIR))
+    return "".join(f" {flag} {shlex.quote(str(path))}" for flag, path, usual in given if path != usual)

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from mmssl_cli.commands.options import listed
-from mmssl_cli.commands.plan_options import PlanOptions, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
-from mmssl_cli.config import SETTINGS, settings_class
+from mmssl_cli.config import SETTINGS, refuse_idle_settings, settings_class
 from pipelines.errors import UsageError
 
 ALL = "all"
@@ -39,7 +39,7 @@ def compare(
     from mmssl_cli.studies.run_selection import validation
 
     names = _chosen([*listed(models), *listed(more)])
-    refuse_idle_flags(names or list(SETTINGS), options.given)
+    refuse_idle_settings(names or list(SETTINGS), options.given)
     plan = {name: options.settings(name) for name in names or SETTINGS}
     if not names:
         plan = _with_content(plan, options.data_dir)

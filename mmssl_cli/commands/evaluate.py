@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -19,11 +19,10 @@ from mmssl_cli.commands.options import (
 )
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import comparison_table, metrics_table, show
+from mmssl_cli.evaluation.splits import checked_ks, checked_split
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import modalities_label, model_label, pluralize
-from pipelines.errors import UsageError, nearest
-
-_SPLITS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+from pipelines.errors import UsageError
 
 
 def evaluate(
@@ -34,7 +33,9 @@ def evaluate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write the metrics of each user to this parquet file."),
+        typer.Option(
+            "--out", metavar="FILE", help="Write the metrics of each user, with their ids, to this parquet file."
+        ),
     ] = None,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -46,9 +47,7 @@ def evaluate(
 
     Example: mmssl evaluate latest --ks 5,20 --out per_user.parquet
     """
-    chosen = next((known for known in _SPLITS if known == split), None)
-    if chosen is None:
-        raise UsageError(f"There is no split {split!r} to evaluate on: {nearest(split, _SPLITS)}")
+    chosen = checked_split(split)
     cutoffs = None if ks is None else parse_ks(ks)
     folder = resolve_run(run, runs_dir)
     from mmssl_cli.training.inference import evaluate_run  # PyTorch, once the command line is right
@@ -70,7 +69,7 @@ def parse_ks(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) >= 1 for part in parts):
         raise UsageError(f"ks cannot be {text!r}: expected cut-offs of at least 1, such as 10,20,50.")
-    return tuple(sorted({int(part) for part in parts}))
+    return checked_ks([int(part) for part in parts])
 
 
 def _show(answer: dict[str, Any]) -> None:

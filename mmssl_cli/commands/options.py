@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -15,7 +14,10 @@ from rich.markup import escape
 
 from mmssl_cli.console.lines import warn
 from mmssl_cli.console.verbosity import Verbosity, choose_verbosity, verbosity
-from pipelines.errors import InputError, UsageError, nearest
+from mmssl_cli.text import DEFAULT_DATA_DIR as DEFAULT_DATA_DIR
+from mmssl_cli.text import DEFAULT_RUNS_DIR as DEFAULT_RUNS_DIR
+from mmssl_cli.text import place_flags as place_flags
+from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from mmssl_cli.config import TrainSettings
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
 DataDir = Annotated[Path, typer.Option("--data-dir", envvar="MMSSL_DATA_DIR", help="Folder of the prepared data sets.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="MMSSL_RUNS_DIR", help="Folder of the runs.")]
-DEFAULT_DATA_DIR = Path("data")
-DEFAULT_RUNS_DIR = Path("runs")
 Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Also write tables (CSV, parquet, Markdown, LaTeX), figures (SVG, PDF)."),
@@ -160,12 +160,6 @@ def listed(given: Sequence[str] | None) -> list[str]:
     return [part.strip() for value in given or () for part in value.split(",") if part.strip()]
 
 
-def place_flags(data_dir: Path, runs_dir: Path = DEFAULT_RUNS_DIR) -> str:
-    """Return `` --data-dir D --runs-dir R``, to append to a shown command; empty for the default folders."""
-    given = (("--data-dir", data_dir, DEFAULT_DATA_DIR), ("--runs-dir", runs_dir, DEFAULT_RUNS_DIR))
-    return "".join(f" {flag} {shlex.quote(str(path))}" for flag, path, usual in given if path != usual)
-
-
 def chosen_dataset(name: str | None, data_dir: Path) -> str:
     """Return the data set of a name as ``resolve_dataset`` does; an empty name is an error.
 
@@ -185,17 +179,10 @@ def ensure_prepared(dataset: str, data_dir: Path) -> None:
     Raises:
         InputError: the data set must be prepared first.
     """
-    from pipelines.catalog import find_entry, prepared_names
-    from pipelines.sources import load_source
+    from mmssl_cli.api.generated import must_be_generated
 
-    if dataset in prepared_names(data_dir):
+    if not must_be_generated(dataset, data_dir):
         return
-    entry = find_entry(dataset)
-    if entry is None or load_source(entry.source).needs_files:
-        raise InputError(
-            f"Data set {dataset!r} is not prepared in {data_dir}; run `mmssl prep {dataset}"
-            f"{' --from PLACE' if entry is None or entry.source == 'published' else ''}{place_flags(data_dir)}` first."
-        )
     from mmssl_cli.console.preparation import prep_reporter
     from pipelines.prepare import prepare
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
@@ -27,9 +27,8 @@ from mmssl_cli.commands.options import (
     ensure_prepared,
 )
 from mmssl_cli.commands.settings_flags import settings_flags
-from mmssl_cli.config import SETTINGS, TrainSettings, merge_settings, read_toml, settings_class
+from mmssl_cli.config import TrainSettings, merge_for, merge_settings, read_toml
 from mmssl_cli.experiments.plan import over_seeds, run_name
-from pipelines.errors import UsageError, nearest
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings; flags take precedence.")
@@ -122,10 +121,7 @@ class PlanOptions:
         if model is None:
             settings = merge_settings({**self.given, **more, "dataset": dataset}, self.config)
         else:
-            fields = settings_class(model).model_fields
-            others = {field for cls in SETTINGS.values() for field in cls.model_fields} - set(fields)
-            kept = {key: value for key, value in {**self.named, **more}.items() if key not in others}
-            settings = merge_settings({**kept, "dataset": dataset, "model": model})
+            settings = merge_for(model, {**self.named, **more}, dataset)
         if prepared:
             ensure_prepared(dataset, self.data_dir)
         return settings
@@ -166,16 +162,3 @@ def plans_runs(function: Callable[..., None] | None = None, *, exclude: Collecti
 
     command.__signature__ = signature.replace(parameters=[*own, *shared, *flags])  # type: ignore[attr-defined]
     return command
-
-
-def refuse_idle_flags(models: Sequence[str], given: Mapping[str, Any]) -> None:
-    """Refuse a flag that none of the models has.
-
-    Raises:
-        UsageError: there is one.
-    """
-    for key in given:
-        if not any(key in settings_class(model).model_fields for model in models):
-            names = [field.replace("_", "-") for model in models for field in settings_class(model).model_fields]
-            shown = key.replace("_", "-")
-            raise UsageError(f"None of {', '.join(models)} has a setting {shown!r}: {nearest(shown, set(names))}")

@@ -21,6 +21,7 @@ from mmssl_cli.commands.options import (
 from mmssl_cli.console.lines import json_text, say
 from mmssl_cli.console.tables import new_table, show
 from mmssl_cli.runs.listing import resolve_run
+from mmssl_cli.runs.tables import check_ending
 from mmssl_cli.text import pluralize
 from pipelines.errors import UsageError
 
@@ -35,7 +36,7 @@ def recommend(
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Items per user.")] = 20,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write to this parquet file: user, rank, item, score."),
+        typer.Option("--out", metavar="FILE", help="Write user, rank, item, score to this .parquet, .csv or .jsonl."),
     ] = None,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -54,13 +55,15 @@ def recommend(
     if everyone and out is None:
         raise UsageError("--all needs a file to write to: add --out recs.parquet.")
     if out is not None and as_json:
-        raise UsageError("--out writes parquet and --json prints; choose one.")
-    chosen = resolve_run(run, runs_dir)
-    from mmssl_cli.training.inference import Ranker  # PyTorch, once the command line is right
+        raise UsageError("--out writes a file and --json prints; choose one.")
+    if out is not None:
+        check_ending(out)
+    folder = resolve_run(run, runs_dir)
+    from mmssl_cli.api.runs import Run  # PyTorch, once the command line is right
 
-    ranker = Ranker.load(chosen.path, data_dir)
-    rows = ranker.rows_of(user) if user else range(len(ranker.user_ids))
-    say_if_unfinished(chosen)
+    chosen = Run(folder, data_dir)
+    rows, ranker = chosen.user_rows(user), chosen.ranker
+    say_if_unfinished(folder)
     if out is not None:
         count = ranker.write(out, rows, top)
         say(f"{out}: {pluralize(count, 'recommendation')} for {pluralize(len(rows), 'user')}")

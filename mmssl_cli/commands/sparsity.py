@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from mmssl_cli.commands.options import listed
-from mmssl_cli.commands.plan_options import PlanOptions, plans_runs, refuse_idle_flags
+from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
-from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, settings_class
+from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, refuse_idle_settings, settings_class
 from mmssl_cli.experiments.plan import RunIndex, over_seeds
 from mmssl_cli.text import DEFAULT_METRIC, METRICS, companion
 from pipelines.errors import UsageError, nearest
@@ -82,7 +82,7 @@ def _metric(text: str) -> str:
 def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]:
     """Return the settings of each compared model, with the first seed."""
     if names:
-        refuse_idle_flags([name.partition(":")[0] for name in names], options.given)
+        refuse_idle_settings([name.partition(":")[0] for name in names], options.given)
         return [_one(name, options) for name in names]
     plan = {name: options.settings(name) for name in SETTINGS}
     index = RunIndex(options.runs_dir)
@@ -92,7 +92,7 @@ def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]
         if name in USUAL
         or any(index.find(run, options.data_dir).run is not None for run in over_seeds(settings, options.runs))
     ]
-    refuse_idle_flags(kept, options.given)
+    refuse_idle_settings(kept, options.given)
     return [plan[name] for name in kept]
 
 

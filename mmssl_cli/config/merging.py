@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,32 @@ def merge_settings(
     tuned = shipped_settings(dataset, model) if shipped and isinstance(dataset, str) else {}
     merged = {**tuned, **from_file, **given, "model": model, "dataset": dataset}
     return build_settings(merged)
+
+
+def merge_for(model: str, given: Mapping[str, Any], dataset: str) -> TrainSettings:
+    """Merge given settings for one of several models: those that it lacks and another model has are left out.
+
+    Raises:
+        UsageError: a setting that no model has, or a value out of its range.
+    """
+    others = {field for cls in SETTINGS.values() for field in cls.model_fields} - set(
+        settings_class(model).model_fields
+    )
+    kept = {key: value for key, value in given.items() if key not in others}
+    return merge_settings({**kept, "dataset": dataset, "model": model})
+
+
+def refuse_idle_settings(models: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Refuse a setting that none of the models has.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for key in given:
+        if not any(key in settings_class(model).model_fields for model in models):
+            names = [field.replace("_", "-") for model in models for field in settings_class(model).model_fields]
+            shown = key.replace("_", "-")
+            raise UsageError(f"None of {', '.join(models)} has a setting {shown!r}: {nearest(shown, set(names))}")
 
 
 def build_settings(values: Mapping[str, Any]) -> TrainSettings:

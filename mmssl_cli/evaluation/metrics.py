@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from mmssl_cli.evaluation.ranking import ranked_blocks
+from mmssl_cli.evaluation.ranking import ranked_blocks, ranked_scores
 from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.text import DEFAULT_KS
 from pipelines.errors import InputError
@@ -100,11 +100,43 @@ def evaluate(
         UnrankableError: an embedding is not finite, or scores overflow.
     """
     train, relevant = train.to(items.device), relevant.to(items.device)
+    blocks = ranked_blocks(users, items, _evaluated(relevant), max(ks), train)
+    return _measured(blocks, train, relevant, ks, on_progress)
+
+
+def evaluate_scores(
+    score: Callable[[Tensor], Tensor], num_items: int, train: CSR, relevant: CSR, ks: Sequence[int]
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """All-rank evaluation as ``evaluate`` does it, of scores that a function makes for a block of users at a time.
+
+    Args:
+        score: from int64 [b] users to a new float array [b, num_items] of their scores.
+
+    Raises:
+        UsageError: a K is above the number of items.
+        InputError: no user has a relevant item, or the scores have another shape or hold NaN.
+    """
+    blocks = ranked_scores(score, num_items, _evaluated(relevant), max(ks), train)
+    return _measured(blocks, train, relevant, ks)
+
+
+def _evaluated(relevant: CSR) -> Tensor:
+    """Return the users with a relevant item, int64."""
     user_ids = relevant.degrees().nonzero().squeeze(1)
     if not len(user_ids):
         raise InputError("No user has an item in the split to evaluate; expected at least one interaction in it.")
+    return user_ids
+
+
+def _measured(
+    blocks: Iterable[tuple[Tensor, Tensor, Tensor]],
+    train: CSR,
+    relevant: CSR,
+    ks: Sequence[int],
+    on_progress: Callable[[pd.DataFrame], object] | None = None,
+) -> tuple[dict[str, float], pd.DataFrame]:
     tables, degrees = [], train.degrees()
-    for ids, topk, _ in ranked_blocks(users, items, user_ids, max(ks), train):
+    for ids, topk, _ in blocks:
         columns = {"user": ids, "train_degree": degrees[ids]}
         counted = {name: values.cpu().numpy().astype(np.int32) for name, values in columns.items()}
         tables.append(pd.DataFrame({**counted, **per_user_metrics(topk, relevant.select(ids), ks)}))

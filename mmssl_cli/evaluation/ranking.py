@@ -7,13 +7,13 @@ afterwards: the lower item index comes first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from mmssl_cli.sparse.csr import CSR
-from pipelines.errors import MmsslError, UsageError
+from pipelines.errors import InputError, MmsslError, UsageError
 
 BLOCK_BYTES = 64 * 2**20
 CHECKED_ROWS = 2**18
@@ -67,14 +67,52 @@ def ranked_blocks(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield blocks of ``rank_topk``: users, int64 [b], their items [b, k] and the scores [b, k] (-inf beside -1)."""
     num_items = len(items)
-    if not 1 <= k <= num_items:
-        raise UsageError(f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}.")
+    _check_k(k, num_items)
     users, items = _as_scorable(users), _as_scorable(items)
     _check_finite(users, items)
     size = block_size or max(1, BLOCK_BYTES // (num_items * users.element_size()))
     transposed = items.T
+    yield from _ranked(lambda ids: users[ids] @ transposed, user_ids, size, k, masked)
+
+
+def ranked_scores(
+    score: Callable[[Tensor], Tensor], num_items: int, user_ids: Tensor, k: int, masked: CSR | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield blocks as ``ranked_blocks`` does, ranked by scores of any origin.
+
+    Args:
+        score: from int64 [b] users to a new float array [b, num_items] of their scores; -inf leaves an item out.
+
+    Raises:
+        UsageError: ``k`` is below 1 or above the number of items.
+        InputError: the scores have another shape, or hold NaN or +inf.
+    """
+    _check_k(k, num_items)
+
+    def checked(ids: Tensor) -> Tensor:
+        scores = _as_scorable(score(ids))
+        if scores.shape != (len(ids), num_items):
+            raise InputError(
+                f"The scores of {len(ids)} users have the shape {list(scores.shape)}; expected a row a user and a "
+                f"column an item, {[len(ids), num_items]}."
+            )
+        if bool((scores.isnan() | scores.isposinf()).any()):
+            raise InputError("The scores hold NaN or +inf; expected finite numbers, or -inf for an item to leave out.")
+        return scores
+
+    yield from _ranked(checked, user_ids, max(1, BLOCK_BYTES // (num_items * 4)), k, masked)
+
+
+def _check_k(k: int, num_items: int) -> None:
+    if not 1 <= k <= num_items:
+        raise UsageError(f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}.")
+
+
+def _ranked(
+    score: Callable[[Tensor], Tensor], user_ids: Tensor, size: int, k: int, masked: CSR | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     for ids in torch.split(user_ids, size):
-        scores = users[ids] @ transposed
+        scores = score(ids)
         if masked is not None:
             _strike_out(scores, masked.select(ids))
         yield ids, *_topk_lowest_index_first(scores, k)

@@ -1,14 +1,16 @@
-"""Tables as parquet, written whole or not at all."""
+"""Tables as parquet, and as CSV or JSON lines for others to read; written whole or not at all."""
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import InputError
+from pipelines.errors import InputError, UsageError
 from pipelines.io.files import atomic_file, write_bytes
 from pipelines.io.parsing import too_many_rows
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Rows of a row group: few enough to hold, and enough that reading the file stays fast.
 ROWS = 2**17
+#: Endings of the files that ``records`` writes.
+ENDINGS = (".parquet", ".csv", ".jsonl")
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -85,3 +89,50 @@ def row_groups(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], N
         yield add
         if waiting:
             flush(0)
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file for ``records`` whose name tells no format.
+
+    Raises:
+        UsageError: it ends otherwise than ``ENDINGS``.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--out cannot be '{path}': expected a file that ends in .parquet, .csv or .jsonl.")
+
+
+@contextmanager
+def records(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a table of ``schema`` part by part as the file's ending says: yield the function that adds a part.
+
+    CSV has a header, JSON lines an object a row; both are UTF-8.
+
+    Raises:
+        UsageError: another ending than ``ENDINGS``.
+        InputError: the file cannot be written.
+    """
+    check_ending(path)
+    if path.suffix.lower() == ".parquet":
+        with row_groups(path, schema) as add:
+            yield add
+        return
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        if path.suffix.lower() == ".csv":
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(schema.names)
+            yield lambda table: writer.writerows(zip(*_columns(table), strict=True))
+        else:
+            yield lambda table: file.writelines(
+                json.dumps(dict(zip(schema.names, row, strict=True)), ensure_ascii=False) + "\n"
+                for row in zip(*_columns(table), strict=True)
+            )
+
+
+def _columns(table: pa.Table) -> list[list[object]]:
+    """Return the columns in Python; float32 with the fewest digits that read back the same."""
+    import pyarrow as pa
+
+    return [
+        [float(str(value)) for value in column.to_numpy()] if column.type == pa.float32() else column.to_pylist()
+        for column in table.columns
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,17 @@ from torch import Tensor
 
 from mmssl_cli.evaluation.metrics import evaluate, metric_names
 from mmssl_cli.evaluation.ranking import ranked_blocks
+from mmssl_cli.evaluation.splits import Split
 from mmssl_cli.runs.folder import RunFolder
-from mmssl_cli.runs.tables import row_groups
+from mmssl_cli.runs.tables import records, row_groups
 from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.text import nearest_of_many
 from mmssl_cli.training.loading import load_model, modalities_of
 from pipelines.errors import UsageError
 from pipelines.prepared.storage import read_table
 
-Split = Literal["validation", "test"]
+#: Columns of recommendations.
+SCHEMA = pa.schema({"user": pa.string(), "rank": pa.int32(), "item": pa.string(), "score": pa.float32()})
 
 
 def evaluate_run(
@@ -41,7 +43,7 @@ def evaluate_run(
     """
     model, data, settings = load_model(run.path, data_dir)
     cutoffs = ks or settings.ks
-    with torch.inference_mode(), _per_user_file(out, cutoffs) as write:
+    with torch.inference_mode(), _per_user_file(out, data_dir / settings.dataset, cutoffs) as write:
         users, items = model.represent()
         means, per_user = evaluate(users, items, data.train, getattr(data, split), cutoffs, on_progress=write)
     return {
@@ -58,15 +60,23 @@ def evaluate_run(
 
 
 @contextmanager
-def _per_user_file(out: Path | None, ks: Sequence[int]) -> Iterator[Callable[[pd.DataFrame], None] | None]:
-    """Yield a function that adds rows of users to the file ``out``; None where no file is wanted."""
+def _per_user_file(
+    out: Path | None, dataset: Path, ks: Sequence[int]
+) -> Iterator[Callable[[pd.DataFrame], None] | None]:
+    """Yield a function that adds rows of users to the file ``out``, with their ids; None where no file is wanted."""
     if out is None:
         yield None
         return
-    counts = {"user": pa.int32(), "train_degree": pa.int32()}
+    ids = read_table("users", dataset / "users.parquet")["id"]
+    counts = {"user": pa.int32(), "id": pa.string(), "train_degree": pa.int32()}
     schema = pa.schema({**counts, **dict.fromkeys(metric_names(ks), pa.float64())})
+
+    def add_named(rows: pd.DataFrame) -> None:
+        named = rows.assign(id=ids.to_numpy()[rows["user"]])
+        add(pa.Table.from_pandas(named, schema, preserve_index=False).replace_schema_metadata())
+
     with row_groups(out, schema) as add:
-        yield lambda rows: add(pa.Table.from_pandas(rows, schema, preserve_index=False).replace_schema_metadata())
+        yield add_named
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,7 @@ class Ranker:
         names = read_table("items", folder / "items.parquet")
         user_ids = read_table("users", folder / "users.parquet")["id"]
         train = data.train.to(items.device)
-        return cls(users, items, train, user_ids, names["id"], names.get("title"))
+        return cls(users.detach(), items.detach(), train, user_ids, names["id"], names.get("title"))
 
     def rows_of(self, ids: Sequence[str]) -> list[int]:
         """The rows of users given by their original ids.
@@ -98,11 +108,31 @@ class Ranker:
         Raises:
             UsageError: no user has such an id.
         """
-        row_of = {known: row for row, known in enumerate(self.user_ids)}
-        for wanted in ids:
-            if wanted not in row_of:
-                raise UsageError(f"There is no user {wanted!r}: {nearest_of_many(wanted, list(row_of), 'user')}")
-        return [row_of[wanted] for wanted in dict.fromkeys(ids)]
+        return _rows(self.user_ids, ids, "user")
+
+    def item_rows_of(self, ids: Sequence[str]) -> list[int]:
+        """The rows of items given by their original ids.
+
+        Raises:
+            UsageError: no item has such an id.
+        """
+        return _rows(self.item_ids, ids, "item")
+
+    def nearest_items(self, query: Tensor, items: Tensor, left_out: Sequence[int], top: int) -> pd.DataFrame:
+        """The items of the highest inner product with one query: ``rank``, ``item`` and ``score``.
+
+        Args:
+            query: [d].
+            items: embeddings [I, d] to rank, in place of the final ones where they differ.
+            left_out: rows of items that may not appear.
+        """
+        masked = CSR.from_pairs([(0, row) for row in left_out], 1).to(items.device)
+        first = torch.zeros(1, dtype=torch.int64, device=items.device)
+        [(_, best, scores)] = ranked_blocks(query[None], items, first, top, masked)
+        found = best[0][best[0] >= 0].cpu().numpy()
+        rank = np.arange(1, len(found) + 1, dtype=np.int32)
+        columns = {"rank": rank, "item": self.item_ids.to_numpy()[found], "score": scores[0, : len(found)].cpu()}
+        return pd.DataFrame(columns).astype({"score": "float32"})
 
     def blocks(self, rows: Sequence[int], top: int) -> Iterator[tuple[Any, Any, Any]]:
         """A block of users at a time: their rows [b], their items [b, top] and the scores, in NumPy."""
@@ -125,19 +155,31 @@ class Ranker:
         return answer
 
     def write(self, path: Path, rows: Sequence[int], top: int) -> int:
-        """Write recommendations as parquet, in row groups as they come, whole or not at all; return their number."""
-        schema = pa.schema({"user": pa.string(), "rank": pa.int32(), "item": pa.string(), "score": pa.float32()})
-        user_ids, item_ids = (pa.array(ids, pa.string()) for ids in (self.user_ids, self.item_ids))
+        """Write recommendations as the file's ending says, part by part, whole or not at all; return their number."""
         count = 0
-        with row_groups(path, schema) as add:
-            for block, items, scores in self.blocks(rows, top):
-                place, rank = np.nonzero(items >= 0)
-                columns = [
-                    user_ids.take(pa.array(block[place])),
-                    pa.array((rank + 1).astype(np.int32)),
-                    item_ids.take(pa.array(items[place, rank])),
-                    pa.array(scores[place, rank].astype(np.float32)),
-                ]
-                add(pa.Table.from_arrays(columns, schema=schema))
-                count += len(place)
+        with records(path, SCHEMA) as add:
+            for table in self.tables(rows, top):
+                add(table)
+                count += len(table)
         return count
+
+    def tables(self, rows: Sequence[int], top: int) -> Iterator[pa.Table]:
+        """A block of users at a time: their recommendations as a table of ``SCHEMA``."""
+        user_ids, item_ids = (pa.array(ids, pa.string()) for ids in (self.user_ids, self.item_ids))
+        for block, items, scores in self.blocks(rows, top):
+            place, rank = np.nonzero(items >= 0)
+            columns = [
+                user_ids.take(pa.array(block[place])),
+                pa.array((rank + 1).astype(np.int32)),
+                item_ids.take(pa.array(items[place, rank])),
+                pa.array(scores[place, rank].astype(np.float32)),
+            ]
+            yield pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _rows(known: pd.Series, ids: Sequence[str], what: str) -> list[int]:
+    row_of = {name: row for row, name in enumerate(known)}
+    for wanted in ids:
+        if wanted not in row_of:
+            raise UsageError(f"There is no {what} {wanted!r}: {nearest_of_many(str(wanted), list(row_of), what)}")
+    return [row_of[wanted] for wanted in dict.fromkeys(ids)]

@@ -45,8 +45,9 @@ def archived(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 def test_the_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> None:
     held = set(wheel.namelist())
+    assert {"mmssl_cli/py.typed", "pipelines/py.typed"} <= held
     for package in ("mmssl_cli", "pipelines"):
-        for pattern in ("*.py", "*.toml", "*.csv"):
+        for pattern in ("*.py", "*.toml", "*.csv", "py.typed"):
             for path in (ROOT / package).rglob(pattern):
                 assert path.relative_to(ROOT).as_posix() in held
 

@@ -109,6 +109,7 @@ def test_evaluate_shows_a_table_and_writes_each_users_metrics(cli: Cli, run: Run
     assert answer.out.splitlines()[0].rstrip() == f"lightgcn on shop, test, 2 users, run {run.id}"
     table = pd.read_parquet(tmp_path / "users.parquet")
     assert table["user"].tolist() == [0, 1]
+    assert table["id"].tolist() == ["ann", "bob"]
     assert table["train_degree"].tolist() == [1, 2]
     assert table["recall@2"].tolist() == [1.0, 0.0]
 
@@ -203,6 +204,51 @@ def test_recommend_to_all_writes_parquet_by_blocks(
     assert table["score"].iloc[0] == 5.0
 
 
+def test_recommend_writes_csv_and_json_lines(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
+    for file in ("recs.csv", "recs.jsonl"):
+        answer = cli("recommend", "latest", "--user", "bob", "--user", "ann", "--top", "2", "--out", file)
+        assert answer.out == f"{file}: 4 recommendations for 2 users\n"
+
+    rows = [("bob", 1, "i0", 6.0), ("bob", 2, "i1", 5.0), ("ann", 1, "i1", 5.0), ("ann", 2, "i2", 4.0)]
+    lines = ["user,rank,item,score", *(",".join(map(str, row)) for row in rows)]
+    assert (tmp_path / "recs.csv").read_text().splitlines() == lines
+    parsed = [json.loads(line) for line in (tmp_path / "recs.jsonl").read_text().splitlines()]
+    assert parsed == [dict(zip(("user", "rank", "item", "score"), row, strict=True)) for row in rows]
+
+
+def test_embeddings_carry_the_ids_of_the_data(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
+    assert cli("embeddings", "latest", "--out", "vectors").code == 0
+    users, items = (pq.read_table(tmp_path / "vectors" / f"{name}.parquet") for name in ("users", "items"))
+    assert users.to_pydict() == {"id": USERS, "embedding": [[1.0], [1.0], [1.0]]}
+    assert items["id"].to_pylist() == [f"i{i}" for i in range(6)]
+    assert items["embedding"].to_pylist() == [[6.0], [5.0], [4.0], [3.0], [2.0], [1.0]]
+
+    assert cli("embeddings", "latest", "--out", "arrays", "--format", "npy").code == 0
+    values = np.load(tmp_path / "arrays" / "items.npy", allow_pickle=False)
+    assert (values.dtype, values[:, 0].tolist()) == (np.float32, [6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    assert json.loads((tmp_path / "arrays" / "users.ids.json").read_text()) == USERS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--out", "data"], 1, "data already exists and is not an empty folder; remove it or choose another one."),
+        (["--out", "new", "--format", "npz"], 2, "There is no format 'npz': did you mean npy?"),
+        (["--out", "data/shop/manifest.json/new"], 1, "Cannot write data/shop/manifest.json/new"),
+    ],
+)
+def test_embeddings_answers_wrong_input_with_a_sentence(
+    cli: Cli, run: RunFolder, tmp_path: Path, arguments: list[str], code: int, sentence: str
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+
+    answer = cli("embeddings", "latest", *arguments)
+
+    assert (answer.code, answer.out) == (code, "")
+    assert sentence in answer.words
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -213,7 +259,16 @@ def test_recommend_to_all_writes_parquet_by_blocks(
         (["--user", "anne"], 2, "There is no user 'anne': did you mean ann?"),
         (["--user", "17"], 2, "there are 3 users, such as ann, bob, eve."),
         (["--all", "--out", "recs.parquet", "--top", "7"], 2, "K is 7, but the data set has 6 items"),
-        (["--all", "--out", "data", "--top", "2"], 1, "Cannot write data"),
+        (
+            ["--all", "--out", "data/shop/manifest.json/r.csv", "--top", "2"],
+            1,
+            "Cannot write data/shop/manifest.json/r.csv",
+        ),
+        (
+            ["--all", "--out", "recs.xls"],
+            2,
+            "--out cannot be 'recs.xls': expected a file that ends in .parquet, .csv or",
+        ),
     ],
 )
 def test_recommend_answers_wrong_input_with_a_sentence(

@@ -1,0 +1,176 @@
+"""Prepared data sets in Python."""
+
+from __future__ import annotations
+
+import keyword
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from mmssl_cli.api.generated import must_be_generated
+from mmssl_cli.console.preparation import prep_reporter
+from mmssl_cli.text import DEFAULT_DATA_DIR
+from pipelines.catalog import resolve_dataset
+from pipelines.errors import UsageError, nearest
+from pipelines.prepare import prepare as run_pipeline
+from pipelines.prepared.manifest import Manifest, read_manifest
+from pipelines.prepared.storage import read_table
+from pipelines.recipe import PrepOptions, flag_of
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared data set: a folder that every model reads.
+
+    Attributes:
+        path: the folder; its name is the name of the data set.
+
+    Example:
+        >>> data.name, data.num_users, data.num_items, sorted(data.modalities)
+        ('demo', 600, 400, ['textual', 'visual'])
+        >>> data.interactions().columns.tolist()
+        ['user', 'item', 'split']
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return self.path.name
+
+    @property
+    def data_dir(self) -> Path:
+        """Folder of the prepared data sets, which holds this one."""
+        return self.path.parent
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        return read_manifest(self.path)
+
+    @property
+    def num_users(self) -> int:
+        """Number of users U; they are numbered from 0 in the order of ``user_ids``."""
+        return self._manifest.counts.users
+
+    @property
+    def num_items(self) -> int:
+        """Number of items I; they are numbered from 0 in the order of ``item_ids``."""
+        return self._manifest.counts.items
+
+    @property
+    def modalities(self) -> dict[str, int]:
+        """Modality -> dimensions of its features (tokens an item for texts as tokens)."""
+        return {name: modality.dim for name, modality in self._manifest.modalities.items()}
+
+    @cached_property
+    def user_ids(self) -> list[str]:
+        """Original ids of the users, by their number [U]."""
+        return read_table("users", self.path / "users.parquet")["id"].tolist()
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """Original ids of the items, by their number [I]."""
+        return read_table("items", self.path / "items.parquet")["id"].tolist()
+
+    def interactions(self) -> pd.DataFrame:
+        """Return all interactions: ``user`` and ``item`` by original id, ``split``, and ``timestamp`` where known.
+
+        Raises:
+            InputError: the data set is damaged.
+        """
+        table = read_table("interactions", self.path / "interactions.parquet")
+        ids = {"user": self.user_ids, "item": self.item_ids}
+        return table.assign(**{name: pd.Series(known)[table[name]].to_numpy() for name, known in ids.items()})
+
+
+def load_dataset(
+    name: str | PathLike[str] | Dataset, *, data_dir: str | PathLike[str] = DEFAULT_DATA_DIR, verbose: bool = False
+) -> Dataset:
+    """Open a prepared data set; one that needs no files, such as ``demo``, is generated if it is missing.
+
+    Args:
+        name: a name in ``data_dir``, or the path of a prepared folder.
+        data_dir: folder of the prepared data sets.
+        verbose: show the progress of a preparation on standard error.
+
+    Raises:
+        UsageError: there is no such data set.
+        InputError: it is not prepared yet, or damaged.
+
+    Example:
+        >>> data = mmssl.load_dataset("demo")
+        >>> data.num_users
+        600
+    """
+    if isinstance(name, Dataset):
+        return name
+    if isinstance(name, PathLike) or len(Path(name).parts) > 1:
+        found = Dataset(Path(name).expanduser().absolute())
+    else:
+        folder = Path(data_dir).expanduser()
+        dataset = resolve_dataset(name, folder)
+        if must_be_generated(dataset, folder):
+            return prepare(dataset, data_dir=folder, verbose=verbose)
+        found = Dataset(folder / dataset)
+    read_manifest(found.path)
+    return found
+
+
+def prepare(
+    name: str,
+    *,
+    data_dir: str | PathLike[str] = DEFAULT_DATA_DIR,
+    force: bool = False,
+    verbose: bool = False,
+    **options: Any,
+) -> Dataset:
+    """Prepare a data set as `mmssl prep` does, unless it exists, whole and made of the same things.
+
+    Args:
+        name: of a data set of datasets.toml, or a new one for tables or a folder of your own.
+        data_dir: folder of the prepared data sets.
+        force: prepare again in any case.
+        verbose: show the progress on standard error.
+        options: the flags of `mmssl prep`, with underscores for dashes: ``interactions="clicks.csv"``,
+            ``text=["title"]``, ``k_core=5``; `--from` is ``from_``.
+
+    Raises:
+        UsageError: an unknown name or option, or a value that an option cannot have.
+        InputError: the raw files are not valid, or the folder cannot be written.
+
+    Example:
+        >>> rows = [f"{user},{item}" for user in range(9) for item in range(9)]
+        >>> _ = Path("clicks.csv").write_text("\\n".join(["user,item", *rows]))
+        >>> shop = mmssl.prepare("shop", interactions="clicks.csv", k_core=2)
+        >>> shop.num_users, shop.num_items
+        (9, 9)
+    """
+    folder = Path(data_dir).expanduser()
+    with prep_reporter(quiet=not verbose) as reporter:
+        outcome = run_pipeline(name, _options(options), data_dir=folder, force=force, reporter=reporter)
+    return Dataset(outcome.folder)
+
+
+def _options(given: dict[str, Any]) -> PrepOptions:
+    fields = {_keyword(field): field for field in PrepOptions.model_fields}
+    for name in given:
+        if name not in fields:
+            raise UsageError(f"There is no option {name!r} of prepare: {nearest(name, fields)}")
+    try:
+        return PrepOptions(**{fields[name]: value for name, value in given.items() if value is not False})
+    except ValidationError as problem:
+        error = problem.errors()[0]
+        message = error["msg"][0].lower() + error["msg"][1:]
+        raise UsageError(f"{flag_of(str(error['loc'][0]))} cannot be {error['input']!r}: {message}.") from problem
+
+
+def _keyword(field: str) -> str:
+    """Return the keyword of an option: its flag with underscores, and one at the end of a word of Python."""
+    name = flag_of(field).removeprefix("--").replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name

@@ -1,0 +1,116 @@
+"""Evaluation in Python: of runs, and of scores of any origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mmssl_cli.api.datasets import Dataset, load_dataset
+from mmssl_cli.api.runs import Run
+from mmssl_cli.data.interactions import load_interactions
+from mmssl_cli.evaluation.metrics import evaluate as rank_all
+from mmssl_cli.evaluation.metrics import evaluate_scores
+from mmssl_cli.evaluation.splits import checked_ks, checked_split
+from mmssl_cli.text import METRICS
+from mmssl_cli.training.loading import load_model
+from pipelines.errors import InputError, UsageError, nearest
+
+Scores: TypeAlias = np.ndarray | Tensor | Callable[[np.ndarray], Any]
+
+
+class Metrics(dict[str, float]):
+    """Metric -> its mean over the users: ``{"recall@20": ...}``.
+
+    Attributes:
+        per_user: a row a user with a held-out item: ``user`` (number), ``train_degree`` and a column a metric.
+
+    Example:
+        >>> found = mmssl.evaluate(run, data, ks=(20,))
+        >>> bool(abs(found["recall@20"] - found.per_user["recall@20"].mean()) < 1e-12)
+        True
+    """
+
+    per_user: pd.DataFrame
+
+
+def evaluate(
+    scores: Run | Scores,
+    data: Dataset | str | PathLike[str],
+    *,
+    split: str = "test",
+    ks: Sequence[int] = (10, 20),
+    metrics: Sequence[str] = ("recall", "ndcg"),
+) -> Metrics:
+    """Evaluate a run or scores of your own: for each user all items are ranked but those of training (Sec. 4.1.2).
+
+    Args:
+        scores: a run; a matrix [U, I] of NumPy or PyTorch, users and items by their numbers in the data set; or a
+            function from user numbers, int64 [n], to their scores [n, I]. -inf leaves an item out.
+        data: the data set, or its name or path.
+        split: ``test`` or ``validation``.
+        ks: cut-offs K.
+        metrics: of ``recall``, ``precision`` and ``ndcg``.
+
+    Returns:
+        The mean of each metric over the users with an item in the split; ``per_user`` has the single values.
+
+    Raises:
+        UsageError: an unknown split or metric, a K below 1 or above the number of items, or a run of another data set.
+        InputError: the scores have another shape or hold NaN, or the run or the data set is damaged.
+
+    Example:
+        >>> list(mmssl.evaluate(run, data, ks=(10, 20)))
+        ['recall@10', 'recall@20', 'ndcg@10', 'ndcg@20']
+        >>> popularity = np.tile(np.arange(data.num_items), (data.num_users, 1))
+        >>> 0 <= mmssl.evaluate(popularity, data, ks=(20,))["recall@20"] <= 1
+        True
+        >>> mmssl.evaluate(lambda users: popularity[users], data) == mmssl.evaluate(popularity, data)
+        True
+    """
+    for name in metrics:
+        if name not in METRICS:
+            raise UsageError(f"There is no metric {name!r}: {nearest(str(name), METRICS)}")
+    chosen, cutoffs, data = checked_split(split), checked_ks(ks), load_dataset(data)
+    if isinstance(scores, Run):
+        if scores.settings["dataset"] != data.name:
+            raise UsageError(
+                f"Run {scores.id} was trained on data set {scores.settings['dataset']!r}, not on {data.name!r}."
+            )
+        model, loaded, _ = load_model(scores.path, data.data_dir)
+        with torch.inference_mode():
+            users, items = model.represent()
+            means, per_user = rank_all(users, items, loaded.train, getattr(loaded, chosen), cutoffs)
+    else:
+        loaded = load_interactions(data.path, modalities=())
+        score = _function_of(scores, loaded.num_users, loaded.num_items)
+        means, per_user = evaluate_scores(score, loaded.num_items, loaded.train, getattr(loaded, chosen), cutoffs)
+    wanted = [f"{name}@{k}" for name in metrics for k in cutoffs]
+    found = Metrics({name: means[name] for name in wanted})
+    found.per_user = per_user[["user", "train_degree", *wanted]]
+    return found
+
+
+def _function_of(scores: Scores, num_users: int, num_items: int) -> Callable[[Tensor], Tensor]:
+    if callable(scores):
+        return lambda users: _tensor(scores(users.numpy()))
+    shape = tuple(getattr(scores, "shape", ()))
+    if shape != (num_users, num_items):
+        raise InputError(
+            f"The scores have the shape {list(shape)}; expected a row a user and a column an item, "
+            f"{[num_users, num_items]}."
+        )
+    if isinstance(scores, Tensor):
+        return lambda users: _tensor(scores[users.to(scores.device)])
+    return lambda users: _tensor(scores[users.numpy()])
+
+
+def _tensor(scores: Any) -> Tensor:
+    """Return scores as a new tensor on the CPU, which the ranking may overwrite."""
+    values = scores.detach().cpu() if isinstance(scores, Tensor) else torch.from_numpy(np.array(scores))
+    return values.clone() if values.is_floating_point() else values.float()

@@ -1,0 +1,206 @@
+"""Runs in Python: their embeddings, recommendations and similar items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from torch.nn.functional import normalize
+
+from mmssl_cli.api.embeddings import EmbeddingPair, Embeddings
+from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.runs.listing import resolve_run
+from mmssl_cli.text import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR
+from mmssl_cli.training.inference import SCHEMA, Ranker
+from pipelines.errors import UsageError
+
+
+class Run:
+    """A trained model with its settings and results; made by ``train`` and ``load_run``.
+
+    Its model and data are read when they are first needed. What reads them raises InputError where the run or its data
+    set is damaged, or where they do not fit each other.
+
+    Attributes:
+        folder: the files of the run.
+        data_dir: folder of the prepared data sets.
+
+    Example:
+        >>> run.settings["model"], run.settings["dataset"]
+        ('mf', 'demo')
+        >>> sorted(run.test)[:2]
+        ['ndcg@10', 'ndcg@20']
+    """
+
+    def __init__(self, folder: RunFolder, data_dir: Path) -> None:
+        self.folder, self.data_dir = folder, data_dir
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}>"
+
+    @property
+    def id(self) -> str:
+        """Id of the run, the name of its folder."""
+        return self.folder.id
+
+    @property
+    def path(self) -> Path:
+        """Folder of the run."""
+        return self.folder.path
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All settings it was trained with."""
+        return self.folder.settings().model_dump()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Content of result.json: status, metrics, best epoch, cost.
+
+        Raises:
+            InputError: the run is not over.
+        """
+        return self.folder.read_result()
+
+    @property
+    def test(self) -> dict[str, float]:
+        """Test metrics of the selected epoch: ``{"recall@20": ...}``; empty for a run that diverged."""
+        return dict(self.result["test"])
+
+    def epochs(self) -> pd.DataFrame:
+        """Return a row an epoch: ``epoch``, losses, validation metrics, ``seconds``."""
+        return self.folder.read_metrics()
+
+    @cached_property
+    def ranker(self) -> Ranker:
+        """Final embeddings as tensors, with ids, titles and training items."""
+        return Ranker.load(self.path, self.data_dir)
+
+    def embeddings(self) -> EmbeddingPair:
+        """Return final user [U, d] and item [I, d] embeddings (Eq. 12), float32; their inner product is the score.
+
+        Example:
+            >>> users, items = run.embeddings()
+            >>> (users.values @ items.values.T).shape
+            (600, 400)
+        """
+        ranker = self.ranker
+        named = ((ranker.user_ids, ranker.users), (ranker.item_ids, ranker.items))
+        return EmbeddingPair(*(Embeddings(ids.tolist(), values.float().cpu().numpy()) for ids, values in named))
+
+    def recommend(self, users: str | Sequence[str] | None = None, k: int = 20) -> pd.DataFrame:
+        """Recommend items to users, best first; their training items are left out.
+
+        Args:
+            users: original ids, each of which counts once; None for all users.
+            k: items a user.
+
+        Returns:
+            ``user`` (original id), ``rank`` (from 1), ``item`` (original id) and ``score`` (float32); fewer than k
+            rows of a user who has fewer items left.
+
+        Raises:
+            UsageError: an unknown user, or a k below 1 or above the number of items.
+
+        Example:
+            >>> run.recommend(["user-0007"], k=3)[["user", "rank"]]
+                    user  rank
+            0  user-0007     1
+            1  user-0007     2
+            2  user-0007     3
+        """
+        tables = [*self.ranker.tables(self.user_rows(users), k)]
+        found: pd.DataFrame = pa.concat_tables(tables or [SCHEMA.empty_table()]).to_pandas()
+        return found
+
+    def user_rows(self, users: str | Sequence[str] | None) -> Sequence[int]:
+        """Return the numbers of users given by their original ids; None for all.
+
+        Raises:
+            UsageError: an unknown user.
+
+        Example:
+            >>> run.user_rows(["user-0007"])
+            [7]
+        """
+        return range(len(self.ranker.user_ids)) if users is None else self.ranker.rows_of(_listed(users))
+
+    def recommend_for(self, items: str | Sequence[str], k: int = 20) -> pd.DataFrame:
+        """Recommend items to a new user who liked some items, without training.
+
+        The user's embedding is the mean of the liked items' final embeddings, each normalised to length 1; the score
+        is its inner product with the final embedding of an item, as for known users. Liked items are left out.
+
+        Args:
+            items: original ids of the liked items, at least one.
+
+        Returns:
+            ``rank`` (from 1), ``item`` (original id) and ``score`` (float32), best first.
+
+        Raises:
+            UsageError: an unknown item, none at all, or a k below 1 or above the number of items.
+
+        Example:
+            >>> run.recommend_for(items=["item-0003", "item-0009"], k=10).shape
+            (10, 3)
+        """
+        ranker = self.ranker
+        rows = ranker.item_rows_of(_listed(items))
+        if not rows:
+            raise UsageError("recommend_for needs at least one item that the user liked.")
+        return ranker.nearest_items(normalize(ranker.items[rows], dim=1).mean(0), ranker.items, rows, k)
+
+    def similar_items(self, item: str, k: int = 20) -> pd.DataFrame:
+        """Return the items most similar to an item, by the cosine of final embeddings; the item itself is left out.
+
+        Returns:
+            ``rank`` (from 1), ``item`` (original id) and ``score`` (the cosine, float32), best first.
+
+        Raises:
+            UsageError: an unknown item, or a k below 1 or above the number of items.
+
+        Example:
+            >>> run.similar_items("item-0003", k=5)["score"].is_monotonic_decreasing
+            True
+        """
+        ranker = self.ranker
+        [row] = ranker.item_rows_of([item])
+        directions = normalize(ranker.items, dim=1)
+        return ranker.nearest_items(directions[row], directions, [row], k)
+
+
+def load_run(
+    run: str | PathLike[str],
+    *,
+    runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR,
+    data_dir: str | PathLike[str] = DEFAULT_DATA_DIR,
+) -> Run:
+    """Open a run.
+
+    Args:
+        run: a path, an id in ``runs_dir``, the beginning of exactly one, or ``latest``.
+        runs_dir: folder of the runs.
+        data_dir: folder of the prepared data sets.
+
+    Raises:
+        UsageError: no run matches, or more than one does.
+        InputError: the path is not a run.
+
+    Example:
+        >>> mmssl.load_run("latest").settings["dataset"]
+        'demo'
+    """
+    if isinstance(run, Path):
+        folder = RunFolder.open(run.expanduser())
+    else:
+        folder = resolve_run(fspath(run), Path(runs_dir).expanduser())
+    return Run(folder, Path(data_dir).expanduser())
+
+
+def _listed(ids: str | Sequence[str]) -> list[str]:
+    return [ids] if isinstance(ids, str) else list(ids)

@@ -1,0 +1,140 @@
+"""Training and comparison in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pandas as pd
+
+from mmssl_cli.api.datasets import Dataset, load_dataset
+from mmssl_cli.api.runs import Run
+from mmssl_cli.config import TrainSettings, merge_for, merge_settings, refuse_idle_settings, settings_class
+from mmssl_cli.console.training import make_reporter
+from mmssl_cli.console.verbosity import Verbosity
+from mmssl_cli.experiments.in_process import train_in_process
+from mmssl_cli.experiments.plan import over_seeds
+from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.runs.results import Configuration, FinishedRun, configurations
+from mmssl_cli.studies.run_selection import validation
+from mmssl_cli.text import DEFAULT_RUNS_DIR
+from pipelines.errors import UsageError
+
+
+def train(
+    model: str,
+    data: Dataset | str | PathLike[str],
+    *,
+    runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR,
+    config: str | PathLike[str] | None = None,
+    reuse: bool = False,
+    verbose: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a model and return its run, as `mmssl train` does.
+
+    Args:
+        model: a name that `mmssl models` lists.
+        data: the data set, or its name or path.
+        runs_dir: folder of the runs, in which the run gets a folder of its own.
+        config: TOML file of settings; ``settings`` take precedence.
+        reuse: return a finished run of the same settings, or resume an interrupted one, where there is one.
+        verbose: show the progress on standard error.
+        settings: the flags of `mmssl train`, with underscores for dashes: ``epochs=20``, ``embedding_dim=32``,
+            ``ks=(10, 20)``.
+
+    Raises:
+        UsageError: an unknown model or setting, a value out of its range, or settings that do not fit the data set.
+        InputError: a file is damaged, or the run cannot be written.
+        MmsslError: the training diverged.
+
+    Example:
+        >>> run = mmssl.train("mf", data, epochs=2, embedding_dim=64)
+        >>> run.result["epochs"]
+        2
+    """
+    data = load_dataset(data)
+    _check_no_dataset(settings)
+    given = {**settings, "model": model, "dataset": data.name}
+    [run] = _trained(
+        [merge_settings(given, Path(config) if config is not None else None)], data, runs_dir, reuse, verbose
+    )
+    return Run(run, data.data_dir)
+
+
+def compare(
+    data: Dataset | str | PathLike[str],
+    models: Sequence[str],
+    *,
+    runs: int = 1,
+    runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR,
+    verbose: bool = False,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Compare models on one data set over several seeds, as `mmssl compare` does (Table 2).
+
+    Finished runs of the same settings are reused, interrupted ones resumed, the rest trained, one after the other.
+
+    Args:
+        data: the data set, or its name or path.
+        models: names that `mmssl models` lists, each of which counts once.
+        runs: seeds of each model: ``seed``, ``seed + 1`` and so on.
+        runs_dir: folder of the runs.
+        verbose: show the progress on standard error.
+        settings: the flags of `mmssl train`, with underscores for dashes; each applies to every model that has it.
+
+    Returns:
+        A row a model, best on validation first: ``model``, ``seeds`` (their number), the mean of each test metric
+        (``recall@20``) and its sample standard deviation over the seeds (``recall@20 std``; NaN for one seed), and
+        ``validation``, the mean of the validation metric that selected the epochs.
+
+    Raises:
+        UsageError: an unknown model, a setting that no model has, a value out of its range, or runs below 1.
+        InputError: a file is damaged, or a run cannot be written.
+        MmsslError: a training diverged.
+
+    Example:
+        >>> table = mmssl.compare(data, ["mf", "lightgcn"], runs=1, epochs=1, ks=(20,))
+        >>> table.columns.tolist()[:4]
+        ['model', 'seeds', 'recall@20', 'recall@20 std']
+    """
+    data = load_dataset(data)
+    _check_no_dataset(settings)
+    names = [models] if isinstance(models, str) else list(dict.fromkeys(models))
+    if not names or runs < 1:
+        raise UsageError(f"compare needs at least one model and one run of each, not {len(names)} and {runs}.")
+    for name in names:
+        settings_class(name)
+    refuse_idle_settings(names, settings)
+    plans = [over_seeds(merge_for(name, settings, data.name), runs) for name in names]
+    by_seed = [run for seeded in zip(*plans, strict=True) for run in seeded]
+    finished = [FinishedRun.read(run) for run in _trained(by_seed, data, runs_dir, True, verbose)]
+    ranked = sorted(configurations(finished), key=validation, reverse=True)
+    return pd.DataFrame([_row(each) for each in ranked])
+
+
+def _trained(
+    plan: Sequence[TrainSettings], data: Dataset, runs_dir: str | PathLike[str], reuse: bool, verbose: bool
+) -> list[RunFolder]:
+    reporter = make_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET)
+    try:
+        results = train_in_process(plan, data.data_dir, Path(runs_dir).expanduser(), reporter, reuse=reuse)
+        return [RunFolder.open(result.folder) for result in results]
+    finally:
+        reporter.close()
+
+
+def _row(model: Configuration) -> dict[str, Any]:
+    row: dict[str, Any] = {"model": model.label, "seeds": len(model.seeds)}
+    for metric in model.runs[0].test:
+        values = model.test(metric)
+        row |= {metric: fmean(values), f"{metric} std": stdev(values) if len(values) > 1 else float("nan")}
+    return {**row, "validation": validation(model)}
+
+
+def _check_no_dataset(settings: dict[str, Any]) -> None:
+    if "dataset" in settings:
+        raise UsageError("The data set is the argument data; leave out dataset.")

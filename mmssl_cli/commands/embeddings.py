@@ -1,0 +1,50 @@
+"""`mmssl embeddings`: the final embeddings of a run, for use elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmssl_cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_RUNS_DIR,
+    DataDir,
+    RunName,
+    RunsDir,
+    say_if_unfinished,
+)
+from mmssl_cli.console.lines import say
+from mmssl_cli.runs.listing import resolve_run
+from mmssl_cli.text import pluralize
+from pipelines.errors import UsageError, nearest
+
+FORMATS = ("parquet", "npy")
+
+
+def embeddings(
+    run: RunName,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New or empty folder.")],
+    format: Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="Files to write.")] = "parquet",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR,
+) -> None:
+    """Write the final user and item embeddings of a run; the inner product of two is the score.
+
+    parquet: users.parquet and items.parquet, with columns id and embedding (a list of float32). npy: users.npy and
+    items.npy, float32, a row an embedding, with their ids in users.ids.json and items.ids.json.
+
+    Example: mmssl embeddings latest --out vectors
+    """
+    if format not in FORMATS:
+        raise UsageError(f"There is no format {format!r}: {nearest(format, FORMATS)}")
+    folder = resolve_run(run, runs_dir)
+    from mmssl_cli.api.embeddings import write_embeddings  # PyTorch, once the command line is right
+    from mmssl_cli.api.runs import Run
+
+    say_if_unfinished(folder)
+    found = Run(folder, data_dir).embeddings()
+    write_embeddings(found, out, format)
+    sizes = f"{pluralize(len(found.users), 'user')}, {pluralize(len(found.items), 'item')}"
+    say(f"{out}: embeddings of {sizes}, {pluralize(found.items.values.shape[1], 'dimension')}")

@@ -1,0 +1,35 @@
+"""Splits and cut-offs that a person names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Literal
+
+from pipelines.errors import UsageError, nearest
+
+Split = Literal["validation", "test"]
+_SPLITS: tuple[Split, ...] = ("validation", "test")
+
+
+def checked_split(name: str) -> Split:
+    """Return the split of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for known in _SPLITS:
+        if known == name:
+            return known
+    raise UsageError(f"There is no split {name!r} to evaluate on: {nearest(str(name), _SPLITS)}")
+
+
+def checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
+    """Return cut-offs in ascending order, each once.
+
+    Raises:
+        UsageError: there is none, or one is not a whole number of at least 1.
+    """
+    if not ks or not all(isinstance(k, Integral) and k >= 1 for k in ks):
+        raise UsageError(f"ks cannot be {','.join(map(str, ks))!r}: expected cut-offs of at least 1, such as 10,20,50.")
+    return tuple(sorted({int(k) for k in ks}))

@@ -1,0 +1,207 @@
+"""The Python API on the demo and one short run: its examples, its numbers, its errors, and what importing it costs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import mmssl_cli as mmssl
+from mmssl_cli.evaluation.ranking import rank_topk
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def data(demo: Path) -> mmssl.Dataset:
+    return mmssl.load_dataset(demo)
+
+
+@pytest.fixture(scope="module")
+def run(data: mmssl.Dataset, tmp_path_factory: pytest.TempPathFactory) -> mmssl.Run:
+    """Two epochs of MF, trained once; only to be read."""
+    return mmssl.train("mf", data, epochs=2, ks=(10, 20), device="cpu", runs_dir=tmp_path_factory.mktemp("runs"))
+
+
+def _examples() -> Iterator[doctest.DocTest]:
+    for name in mmssl.__all__:
+        public = getattr(mmssl, name)
+        module = importlib.import_module(public.__module__)
+        if module.__name__.startswith("mmssl_cli.api"):
+            yield from (one for one in doctest.DocTestFinder().find(public, name, module) if one.examples)
+
+
+@pytest.mark.parametrize("example", list(_examples()), ids=lambda one: one.name)
+def test_examples(
+    example: doctest.DocTest, data: mmssl.Dataset, run: mmssl.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(data.data_dir)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / run.id).symlink_to(run.path)
+    if example.name == "prepare":
+        (tmp_path / "data").unlink()
+    example.globs.update(mmssl=mmssl, data=data, run=run, np=np, Path=Path)
+    said: list[str] = []
+    failed = doctest.DocTestRunner(verbose=False).run(example, out=said.append).failed
+    assert not failed, "".join(said)
+
+
+def test_every_public_name_has_an_example_and_every_method_a_docstring() -> None:
+    tested = {example.name for example in _examples()}
+    for name in mmssl.__all__:
+        public = getattr(mmssl, name)
+        if isinstance(public, type) and issubclass(public, Exception):
+            continue
+        assert name in tested
+        for method, value in vars(public).items() if isinstance(public, type) else ():
+            if inspect.isfunction(value) and not method.startswith("_"):
+                assert inspect.getdoc(value), method
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    script = (
+        "import json, sys; before = set(sys.modules); import mmssl_cli; dir(mmssl_cli); "
+        "print(json.dumps([name.partition('.')[0] for name in set(sys.modules) - before]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert "mmssl_cli" in loaded
+    assert not loaded & {"torch", "pandas", "numpy", "pyarrow", "pydantic", "typer", "rich", "pipelines"}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = mmssl.trian  # type: ignore[attr-defined]
+
+
+def test_recommendations_are_those_of_the_embeddings(run: mmssl.Run, data: mmssl.Dataset) -> None:
+    users, items = run.embeddings()
+    assert (users.ids, items.ids) == (data.user_ids, data.item_ids)
+    assert users.values.dtype == np.float32
+    best = rank_topk(
+        torch.from_numpy(users.values), torch.from_numpy(items.values), torch.tensor([7, 3]), 5, run.ranker.train
+    )
+    found = run.recommend(["user-0007", "user-0003"], k=5)
+    assert found.columns.tolist() == ["user", "rank", "item", "score"]
+    assert found["item"].tolist() == [items.ids[item] for item in best.flatten().tolist()]
+    assert found["user"].unique().tolist() == ["user-0007", "user-0003"]
+    assert len(run.recommend(k=5)["user"].unique()) == data.num_users
+    assert run.recommend([]).empty
+
+
+def test_a_new_user_and_similar_items_against_plain_numpy(run: mmssl.Run) -> None:
+    _, items = run.embeddings()
+    directions = items.values / np.linalg.norm(items.values, axis=1, keepdims=True)
+    scores = items.values @ directions[[3, 9]].mean(0)
+    scores[[3, 9]] = -np.inf
+    found = run.recommend_for(["item-0003", "item-0009"], k=10)
+    assert found["item"].tolist() == [items.ids[item] for item in np.argsort(-scores)[:10]]
+    np.testing.assert_allclose(found["score"], np.sort(scores)[::-1][:10], rtol=1e-4)
+
+    cosines = directions @ directions[3]
+    cosines[3] = -np.inf
+    similar = run.similar_items("item-0003", k=4)
+    assert similar["item"].tolist() == [items.ids[item] for item in np.argsort(-cosines)[:4]]
+    assert similar["rank"].tolist() == [1, 2, 3, 4]
+
+
+def test_a_run_its_scores_and_a_function_of_them_evaluate_alike(run: mmssl.Run, data: mmssl.Dataset) -> None:
+    users, items = run.embeddings()
+    scores = users.values @ items.values.T
+    kept = scores.copy()
+    names = ("recall", "precision", "ndcg")
+    found = mmssl.evaluate(run, data, metrics=names)
+    assert dict(found) == pytest.approx({name: run.test[name] for name in found})
+    for other in (scores, torch.from_numpy(scores), lambda rows: scores[rows]):
+        own = mmssl.evaluate(other, data, metrics=names)
+        assert own == pytest.approx(found)
+        assert own.per_user["user"].tolist() == found.per_user["user"].tolist()
+    np.testing.assert_array_equal(scores, kept)  # training items are struck out of a copy
+    assert mmssl.evaluate(run, data, split="validation", ks=[20]) != mmssl.evaluate(run, data, ks=[20])
+
+
+def test_compare_has_mean_deviation_and_reuses_runs(data: mmssl.Dataset, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "ks": (20,), "device": "cpu", "layers": 1, "runs_dir": tmp_path}
+    table = mmssl.compare(data, ["mf", "lightgcn"], runs=2, **settings)
+    assert sorted(table["model"]) == ["lightgcn", "mf"]
+    assert table["seeds"].tolist() == [2, 2]
+    assert table["validation"].is_monotonic_decreasing
+    runs = [mmssl.load_run(path, data_dir=data.data_dir) for path in tmp_path.iterdir() if path.is_dir()]
+    tests = [run.test["recall@20"] for run in runs if run.settings["model"] == "mf"]
+    row = table[table["model"] == "mf"].iloc[0]
+    assert row["recall@20"] == pytest.approx(np.mean(tests))
+    assert row["recall@20 std"] == pytest.approx(np.std(tests, ddof=1))
+    assert mmssl.compare(data, ["mf", "lightgcn"], runs=2, **settings).equals(table)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
+
+
+def test_it_is_quiet_unless_told_otherwise(
+    data: mmssl.Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "device": "cpu", "runs_dir": tmp_path}
+    mmssl.train("mf", data, **settings)
+    assert capfd.readouterr() == ("", "")
+    mmssl.train("mf", data, verbose=True, **settings)
+    assert "Training mf on demo" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "sentence"),
+    [
+        (
+            lambda data, run: mmssl.evaluate(run, data, metrics=["recal"]),
+            "Usage",
+            "no metric 'recal': did you mean rec",
+        ),
+        (lambda data, run: mmssl.evaluate(run, data, split="tset"), "Usage", "There is no split 'tset' to evaluate on"),
+        (lambda data, run: mmssl.evaluate(run, data, ks=(0,)), "Usage", "ks cannot be '0'"),
+        (lambda data, run: mmssl.evaluate(run, data, ks=(401,)), "Usage", "K is 401, but the data set has 400 items"),
+        (
+            lambda data, run: mmssl.evaluate(np.ones((2, 3)), data),
+            "Input",
+            r"the shape \[2, 3\]; expected a row a user",
+        ),
+        (lambda data, run: mmssl.evaluate(lambda users: np.ones(3), data), "Input", "have the shape"),
+        (lambda data, run: mmssl.evaluate(np.full((600, 400), np.nan), data), "Input", "hold NaN"),
+        (lambda data, run: mmssl.train("mff", data), "Usage", "There is no model 'mff': did you mean"),
+        (lambda data, run: mmssl.train("mf", data, epoch=1), "Usage", "There is no setting 'epoch'"),
+        (lambda data, run: mmssl.train("mf", data, epochs=0), "Usage", "epochs cannot be 0"),
+        (lambda data, run: mmssl.train("mf", data, dataset="demo"), "Usage", "leave out dataset"),
+        (lambda data, run: mmssl.compare(data, ["mf"], layers=1), "Usage", "None of mf has a setting 'layers'"),
+        (lambda data, run: mmssl.compare(data, []), "Usage", "at least one model"),
+        (lambda data, run: mmssl.load_run("nosuch", runs_dir="x"), "Usage", "There is no run 'nosuch'"),
+        (lambda data, run: mmssl.load_run(Path("nosuch")), "Input", "There is no run folder nosuch"),
+        (lambda data, run: mmssl.load_dataset("nosuch"), "Usage", "There is no data set 'nosuch'"),
+        (lambda data, run: mmssl.load_dataset("tiktok"), "Input", "Data set 'tiktok' is not prepared in data; run"),
+        (lambda data, run: mmssl.load_dataset(Path("nosuch")), "Input", "nosuch"),
+        (lambda data, run: mmssl.prepare("demo", k_cor=2), "Usage", "There is no option 'k_cor' of prepare: did you"),
+        (lambda data, run: mmssl.prepare("demo", k_core="x"), "Usage", "--k-core cannot be 'x'"),
+        (lambda data, run: run.recommend("user-7"), "Usage", "There is no user 'user-7'"),
+        (lambda data, run: run.recommend_for([]), "Usage", "at least one item"),
+        (lambda data, run: run.similar_items("item-3"), "Usage", "There is no item 'item-3'"),
+        (lambda data, run: run.similar_items("item-0003", k=0), "Usage", "K is 0"),
+    ],
+)
+def test_wrong_input_raises_the_sentence_of_the_command_line(
+    data: mmssl.Dataset,
+    run: mmssl.Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Any,
+    kind: str,
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(getattr(mmssl, f"{kind}Error"), match=sentence):
+        call(data, run)
+    assert not list(tmp_path.iterdir())
