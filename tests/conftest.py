@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,11 @@ class Answer:
     def words(self) -> str:
         """Both streams without line breaks or frames, to look for a sentence in."""
         return re.sub(r"[\s│╭╮╰╯─]+", " ", self.out + " " + self.err)
+
+
+def pytest_configure() -> None:
+    """Handle Ctrl-C as on a terminal, also where a shell started the tests in the background and ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import bench_size
+from benchmarks.command import shown
 from mmssl_cli.data import features as features_module
 from mmssl_cli.data import graph
 from mmssl_cli.data.features import rows_of_block, scale_features, that_fit
@@ -366,5 +367,5 @@ def test_the_benchmark_of_size_says_what_each_stage_took(capsys: pytest.CaptureF
     assert report["processor_seconds_for_all_users"]["neighbours (Eq. 8)"] > 0
     assert (report["sizes"]["users"], report["sizes"]["interactions"]) == (200, 2000)
     assert list(tmp_path.iterdir()) == []
-    table = bench_size._table(report)
-    assert "neighbours of 40 users" in table and "peak GiB" in table
+    table = shown(report)
+    assert "neighbours of 40 users" in table and "peak" in table and " GB" in table
