@@ -24,6 +24,8 @@ from pipelines.io.step_cache import StepResult, WorkFolder, key_of
 from pipelines.prepared.dataset import PreparedDataset
 from pipelines.recipe import PrepOptions, Recipe, resolve
 
+RECORDS = "records"
+"""Key of the settings of a manifest: source file -> lines read, and left out by reason."""
 Row = tuple[str | None, str | None, str | None]
 """Title, text and image (a path or an address) of an item, as far as they are known."""
 
@@ -133,7 +135,9 @@ class RawSource(ABC):
         features.load()
         sources = hashes_by_name(source.paths, work)
         split = source._split(sources, work)
-        items = source._described(sources, split.tables["items"]["id"].tolist(), work)
+        item_step = source._described(sources, split.tables["items"]["id"].tolist(), work)
+        items = item_step.tables["items"]
+        records = {**split.facts.get(RECORDS, {}), **item_step.facts.get(RECORDS, {})}
 
         def settings() -> dict[str, Any]:
             """The settings that the manifest records, with the contents of the pictures fetched so far."""
@@ -158,7 +162,7 @@ class RawSource(ABC):
                 items=split.tables["items"].assign(**known_columns(items.assign(image=addresses))),
                 interactions=split.tables["interactions"],
                 features=made,
-                settings=settings(),
+                settings={**settings(), RECORDS: records},
                 sources=sources,
                 steps=split.facts["steps"],
             )
@@ -179,11 +183,12 @@ class RawSource(ABC):
             interactions = made.interactions.assign(split=made.interactions["split"].astype(str))
             tables = {"users": made.users, "items": made.items, "interactions": interactions}
             notes += [*malformed.sentences(), *map(str, made.steps)]
-            return StepResult(tables, notes, {"steps": [asdict(step) for step in made.steps]})
+            facts = {"steps": [asdict(step) for step in made.steps], RECORDS: malformed.record()}
+            return StepResult(tables, notes, facts)
 
         return work.step("interactions", key, make)
 
-    def _described(self, sources: dict[str, str], item_ids: list[str], work: WorkFolder) -> pd.DataFrame:
+    def _described(self, sources: dict[str, str], item_ids: list[str], work: WorkFolder) -> StepResult:
         key = key_of(sources, self.settings(), self.pictures(), item_ids, self.recipe.max_malformed)
 
         def make() -> StepResult:
@@ -191,9 +196,9 @@ class RawSource(ABC):
             path = next((self.paths[role] for role in ("metadata", "items") if role in self.paths), None)
             malformed = MalformedRecords(path or next(iter(self.paths.values())), self.recipe.max_malformed)
             items = self.items(item_ids, malformed)
-            return StepResult({"items": items}, malformed.sentences())
+            return StepResult({"items": items}, malformed.sentences(), {RECORDS: malformed.record()})
 
-        return work.step("items", key, make).tables["items"]
+        return work.step("items", key, make)
 
 
 def with_vectors(dataset: PreparedDataset, features: FeatureBuilder, work: WorkFolder) -> PreparedDataset:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pipelines.build import Plan, Request
+from pipelines.build import RECORDS, Plan, Request
 from pipelines.catalog import find_entry, load_catalog
 from pipelines.entries import DatasetEntry
 from pipelines.errors import InputError, UsageError, nearest
@@ -73,7 +74,7 @@ def prepare(
             return Outcome(folder, existing, changed=False)
         dataset, pictures = plan.build()
         manifest = write_prepared(dataset, folder, images=pictures)
-    for line in [*describe(manifest), *_beside_the_paper(entry)]:
+    for line in [*record_table(manifest.settings.get(RECORDS, {})), *describe(manifest), *_beside_the_paper(entry)]:
         reporter.line(line)
     return Outcome(folder, manifest, changed=True)
 
@@ -105,6 +106,19 @@ def describe(manifest: Manifest) -> list[str]:
         what = "tokens an item" if modality.dtype == "int32" else f"dimensions, {modality.dtype}"
         lines.append(f"{name}: {modality.dim} {what}, {modality.present:,} of {counts.items:,} items")
     return lines if manifest.modalities else [*lines, "no item features: for collaborative models only"]
+
+
+def record_table(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a table of the source files: lines read, left out, and why."""
+    rows = [("file", "read", "left out", "why")] if records else []
+    for name, facts in records.items():
+        reasons = facts.get("left_out", {})
+        why = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.items())
+        rows.append((name, f"{facts['read']:,}", f"{sum(reasons.values()):,}", why))
+    widths = [max(len(row[place]) for row in rows) for place in range(3)] if rows else []
+    return [
+        f"{name:<{widths[0]}}  {read:>{widths[1]}}  {out:>{widths[2]}}  {why}".rstrip() for name, read, out, why in rows
+    ]
 
 
 def _beside_the_paper(entry: DatasetEntry) -> list[str]:
@@ -152,5 +166,6 @@ def _up_to_date(folder: Path, plan: Plan, reporter: Reporter) -> Manifest | None
     except InputError as problem:
         reporter.line(f"Preparing again: {problem}")
         return None
-    same = (manifest.settings, manifest.sources) == (plan.settings, plan.sources)
+    settings = {key: value for key, value in manifest.settings.items() if key != RECORDS}
+    same = (settings, manifest.sources) == (plan.settings, plan.sources)
     return manifest if same and manifest.created_by == created_by() else None

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -98,6 +98,11 @@ class MalformedRecords:
     def sentences(self) -> list[str]:
         """Return the notes and the summary, a sentence each."""
         return [*self.notes, *([self.summary()] if self.count else [])]
+
+    def record(self) -> dict[str, dict[str, Any]]:
+        """Return file -> the lines read, those left out by reason, and the notes; empty where nothing was read."""
+        facts = {"read": self.read, "left_out": dict(sorted(self.reasons.items())), "notes": list(self.notes)}
+        return {self.path.name: {key: value for key, value in facts.items() if value}} if self.read else {}
 
     def summary(self) -> str:
         """Summarize the malformed lines in a sentence; empty if there are none."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines.build import Plan, Request, hashes_by_name, known_columns
+from pipelines.build import RECORDS, Plan, Request, hashes_by_name, known_columns
 from pipelines.entries import DatasetEntry, FeatureEntry
 from pipelines.errors import InputError
 from pipelines.features.build import FeatureBuilder
 from pipelines.interactions import split_interactions
 from pipelines.io.raw import MalformedRecords, RawInteractions
-from pipelines.layouts.numbered_ids import read_pictures
+from pipelines.layouts.numbered_ids import read_pictures, unused_arrays
 from pipelines.prepared.dataset import Features, PreparedDataset
 from pipelines.recipe import MODALITY_OF, resolve
 
@@ -87,6 +87,8 @@ def plan_import(
         for line in (*malformed.sentences(), *of_items.sentences()):
             report(line)
         features.set_order(read_order(paths, raw))
+        for line in unused_arrays(folder, paths.values(), len(ids), recipe.vectors.values()):
+            report(line)
         encoded = features.make_all(items, request.work)
         dataset = PreparedDataset(
             request.name,
@@ -94,7 +96,7 @@ def plan_import(
             split.items.assign(**known_columns(items)),
             split.interactions.assign(split=split.interactions["split"].astype(str)),
             {**read_features(paths, ids), **encoded},
-            settings,
+            {**settings, RECORDS: {**malformed.record(), **of_items.record()}},
             sources,
             [asdict(step) for step in split.steps],
         )

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipelines.build import Plan, Request
+from pipelines.build import VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
 from pipelines.errors import InputError
 from pipelines.io.files import sha256_of
 from pipelines.io.raw import check_id, read_lines
 from pipelines.layouts.mmssl import USERS_FILE, assemble, optional_files, write_tables
 from pipelines.layouts.notes import FeatureNote
-from pipelines.layouts.numbered_ids import ITEMS_FILE, read_pictures
+from pipelines.layouts.numbered_ids import ITEMS_FILE, read_pictures, unused_arrays
 from pipelines.prepared.dataset import PreparedDataset
 
 SPLIT_FILES = {"train": "train.txt", "validation": "valid.txt", "test": "test.txt"}
@@ -45,7 +45,9 @@ def recognises(folder: Path) -> bool:
 def plan(folder: Path, request: Request) -> Plan:
     """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
     options, report = request.options, request.report
-    options.allow(["source", "cold_users", "seed"], f"nothing else is drawn or encoded in preparing {folder}.")
+    allowed = ["source", "cold_users", "seed", *(VECTOR_OPTIONS if options.vectors else ())]
+    options.allow(allowed, f"nothing else is drawn or encoded in preparing {folder}.")
+    vectors = vectors_alone(request)
     policy, modalities = options.cold_users or request.entry.cold_users, request.entry.modalities
     seed = options.seed or 0
     splits = {split: folder / name for split, name in SPLIT_FILES.items() if (folder / name).is_file()}
@@ -53,7 +55,7 @@ def plan(folder: Path, request: Request) -> Plan:
     lists = {kind: folder / name for kind, name in _LISTS.items() if (folder / name).is_file()}
     paths = [*splits.values(), *lists.values(), *optional_files(folder)]
     sources = {path.name: sha256_of(path) for path in paths}
-    settings = {
+    base = {
         "source": "lightgcn",
         "cold_users": policy,
         "modalities": dict(sorted(modalities.items())),
@@ -76,10 +78,13 @@ def plan(folder: Path, request: Request) -> Plan:
             dataset = replace(dataset, users=_with_ids(dataset.users, "user", lists.get("user")))
         if not (folder / ITEMS_FILE).is_file():
             dataset = replace(dataset, items=_with_ids(dataset.items, "item", lists.get("item")))
-        dataset = replace(dataset, settings=settings, sources=sources)
+        dataset = replace(dataset, settings=base, sources=sources)
+        dataset = with_vectors(dataset, vectors, request.work)
+        for line in unused_arrays(folder, paths, dataset.num_items, (options.vectors or {}).values()):
+            report(line)
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
-    return Plan(settings, sources, build)
+    return Plan({**base, **vectors.given_settings()}, sources, build)
 
 
 def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:

@@ -39,6 +39,7 @@ from pipelines.layouts.numbered_ids import (
     read_feature_files,
     read_ids,
     read_pictures,
+    unused_arrays,
     write_feature_files,
 )
 from pipelines.layouts.writing import write_table
@@ -74,6 +75,8 @@ def plan(folder: Path, request: Request) -> Plan:
         if unseen:
             report(f"{unseen:,} of {dataset.num_items:,} items occur in no split: other files describe them")
         dataset = with_vectors(dataset, vectors, request.work)
+        for line in unused_arrays(folder, raw_files(folder), dataset.num_items, (options.vectors or {}).values()):
+            report(line)
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
     return Plan({**_settings(modalities, policy), **vectors.given_settings()}, sources, build)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipelines.entries import MODALITIES
 from pipelines.errors import InputError
+from pipelines.features.vector_files import locate_vectors
 from pipelines.io.files import read_problem
 from pipelines.io.raw import LONGEST_LINE
 from pipelines.layouts.notes import FeatureNote, note_of, noted, read_notes
@@ -138,6 +139,32 @@ def _read_file(path: Path, note: FeatureNote | None) -> Features:
     present = np.any(rows, axis=1)
     present[note.zeros] = True
     return noted(rows, present, note, path.parent)
+
+
+def unused_arrays(folder: Path, paths: Collection[Path], items: int, places: Iterable[str] = ()) -> list[str]:
+    """Return a line for each array of ``folder`` that is no feature file, and each feature file with surplus rows.
+
+    Args:
+        paths: files that the layout reads.
+        places: files of --features.
+    """
+    given = {locate_vectors(place)[0].resolve() for place in places}
+    lines = []
+    for path in sorted(folder.glob("*.npy")):
+        try:
+            shape = read_array(path).shape
+        except InputError:  # a feature file is refused where it is read
+            shape = ()
+        rows = shape[0] if shape else 0
+        if path.resolve() in given:
+            continue
+        if path not in paths:
+            lines.append(
+                f"not used: {path.name} ({rows:,} rows): not called *{FEATURES}; --features MODALITY=FILE takes it"
+            )
+        elif rows > items:
+            lines.append(f"not used: {rows - items:,} of {rows:,} rows of {path.name}: they belong to no item kept")
+    return lines
 
 
 def item_details(dataset: PreparedDataset) -> dict[str, Iterable[Any]]:

@@ -32,7 +32,7 @@ def wanted_records(
         InputError: the file is damaged, lacks a column, or, at its end, has too many malformed records.
     """
     seen: set[Hashable] = set()
-    repeated = 0
+    repeated = unwanted = 0
     for batch in file.batches([item, *(column for column in columns if column != item)], malformed):
         for row, text in enumerate(as_text(batch.columns[item], item, file.path).to_pylist()):
             try:
@@ -41,6 +41,7 @@ def wanted_records(
                 malformed.add(int(batch.records[row]), f"{item}: {problem}", f"{item}: no valid id")
                 continue
             if name not in wanted:
+                unwanted += 1
                 continue
             if wanted[name] in seen:
                 repeated += 1
@@ -49,6 +50,7 @@ def wanted_records(
                 cells = {column: batch.columns[column][row].as_py() for column in columns}
                 yield int(batch.records[row]), name, cells
     malformed.check(file.records)
+    malformed.leave_out("an item without interactions that are kept", unwanted)
     if repeated:
         malformed.leave_out("another record of the same item", repeated)
         malformed.note(

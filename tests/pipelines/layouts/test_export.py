@@ -27,11 +27,14 @@ from pipelines.recipe import PrepOptions
 from pipelines.sources.published import layout_of
 from tests.helpers.prepared_cases import real
 
+NUMBERED = ("mmssl", "lightgcn")
+"""Layouts whose tables of ids number users and items."""
+
 
 def back(folder: Path, layout: str, name: str = "own") -> tuple[PreparedDataset, dict[str, bytes]]:
     """Read an exported folder as preparation does: the data set and its pictures."""
     assert layout_of(folder) == layout
-    options = PrepOptions(**({"cold_users": "keep"} if layout in ("mmssl", "lightgcn") else {"max_malformed": 0.0}))
+    options = PrepOptions(**({"cold_users": "keep"} if layout in NUMBERED else {"max_malformed": 0.0}))
     work = WorkFolder(folder.parent / "work", Reporter())
     entry = DatasetEntry(title=name, source="published")
     return load_layout(layout).plan(folder, Request(name, entry, options, folder.parent, work)).build()
@@ -130,13 +133,13 @@ def test_there_and_back(tmp_path_factory: pytest.TempPathFactory, layout: str, d
     write_prepared(returned, place / "back")
     before, after = by_id(read_prepared(place / "own")), by_id(read_prepared(place / "back"))
     known = [column for column in before["columns"] if dataset.items[column].notna().any()]
-    if layout != "mmssl":  # a column that says nothing of any item is not kept
+    if layout not in NUMBERED:  # a column that says nothing of any item is not kept
         assert after["columns"] == known
         before["items"] = {item: tuple(filter(None, row)) for item, row in before["items"].items()}
         after["items"] = {item: tuple(filter(None, row)) for item, row in after["items"].items()}
         del before["columns"], after["columns"]
     assert after == before
-    if layout == "mmssl":  # which numbers users and items itself
+    if layout in NUMBERED:  # which numbers users and items itself
         assert list(returned.users["id"]) == list(dataset.users["id"])
         assert list(returned.items["id"]) == list(dataset.items["id"])
 

@@ -42,6 +42,10 @@ def test_lightgcn_with_validation_drawn(cli: Cli, tmp_path: Path) -> None:
     assert dict(data.interactions["split"].value_counts()) == {"train": 19, "validation": 6, "test": 6}
     assert data.settings["seed"] == 0 and list(data.features) == ["visual"]
     drawn = data.pairs("validation").tolist()
+    np.save(folder / "clip.npy", np.ones((7, 3), dtype=np.float32))
+    answer = cli("prep", "v", "--from", folder, "--features", f"visual={folder}/clip.npy")
+    assert answer.code == 0 and "not used: clip.npy" not in answer.err
+    assert read_prepared(tmp_path / "data" / "v").features["visual"].values.shape == (7, 3)
     assert "unchanged" in cli("prep", "t", "--from", folder).out
     assert cli("prep", "t", "--from", folder, "--seed", 1).code == 0
     assert read_prepared(tmp_path / "data" / "t").pairs("validation").tolist() != drawn
@@ -133,3 +137,18 @@ def test_pickles_are_refused_with_what_turns_them_into_json(cli: Cli, tmp_path: 
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
     assert json.loads((folder / "val.json").read_text()) == {"0": [1], "1": [2], "2": [3]}
     assert cli("prep", "t", "--from", folder).code == 0
+
+
+def test_arrays_and_rows_that_are_not_used_are_told(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "baby"
+    folder.mkdir()
+    rows = [(u, i, min(2, max(0, i - 4))) for u, i in PAIRS]
+    lines = ["\t".join(map(str, row)) for row in (("userID", "itemID", "x_label"), *rows)]
+    (folder / "baby.inter").write_text("\n".join(lines))
+    np.save(folder / "image_feat.npy", np.ones((18, 2), dtype=np.float32))
+    np.save(folder / "image_feat_clip.npy", np.ones((6, 2), dtype=np.float32))
+    answer = cli("prep", "t", "--from", folder)
+    assert answer.code == 0, answer.words
+    assert "not used: 11 of 18 rows of image_feat.npy: they belong to no item kept" in answer.err
+    assert "not used: image_feat_clip.npy (6 rows): not called *_feat.npy; --features" in answer.err
+    assert read_prepared(tmp_path / "data" / "t").settings["records"] == {"baby.inter": {"read": len(PAIRS)}}

@@ -136,3 +136,19 @@ def test_names_and_values() -> None:
     assert not seem_values(["user1d", "item"], [["a", "b"]])
     assert not seem_values(["user", "2019"], [["a", "5"]])
     assert seem_values(["A1B2C3D4E5", "x"], [["QQB2C3D4E7", "y"]])
+
+
+def test_lines_left_out_are_told_by_file_and_recorded(cli: Cli, tmp_path: Path) -> None:
+    write("clicks.csv", ["user", "item"], [*PAIRS, ("", "i1")])
+    write("items.csv", ["item", "title"], [(f"i{item}", f"Film {item}") for item in range(9)])
+    flags = ("--items", "items.csv", "--text", "title", "--text-encoder", "tfidf", "--max-malformed", 0.5)
+    answer = cli("prep", "t", "--interactions", "clicks.csv", *flags, "--k-core", 2)
+    assert answer.code == 0, answer.words
+    lines = answer.err.splitlines()
+    at = lines.index("file        read  left out  why")
+    assert lines[at + 1] == "clicks.csv    31         1  user: the id is missing (1)"
+    assert lines[at + 2] == "items.csv      9         3  an item without interactions that are kept (3)"
+    records = read_prepared(tmp_path / "data" / "t").settings["records"]
+    assert records["clicks.csv"] == {"read": 31, "left_out": {"user: the id is missing": 1}}
+    again = cli("prep", "t", "--interactions", "clicks.csv", *flags, "--k-core", 2)
+    assert "unchanged" in again.out

@@ -99,7 +99,14 @@ def test_rows_of_an_item_that_are_not_used_are_counted(tmp_path: Path) -> None:
     malformed = MalformedRecords(path, limit=0.0)
     read = read_items(path, ["1", "2"], malformed, text=["title"])
     assert read["title"].tolist() == ["one", "two"]
-    assert malformed.reasons == {"another record of the same item": 2} and malformed.read == 5
+    assert (
+        malformed.reasons
+        == {
+            "another record of the same item": 2,
+            "an item without interactions that are kept": 1,
+        }
+        and malformed.read == 5
+    )
 
 
 def test_columns_that_are_not_used_are_known(tmp_path: Path) -> None:
