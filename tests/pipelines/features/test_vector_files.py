@@ -234,7 +234,7 @@ def test_vectors_for_every_other_source(cli: Callable[..., Any], shop: Path) -> 
     assert set(made.features) == {"visual", "textual", "own"}
     np.testing.assert_array_equal(made.features["own"].values, values)
     np.testing.assert_array_equal(made.features["visual"].values, values)
-    for layout in ("mmssl", "mmrec", "recbole"):
+    for layout in ("mmssl", "mmrec", "recbole", "lightgcn"):
         assert cli("export", "demo", "--format", layout, "--out", layout).code == 0
         answer = cli("prep", f"a-{layout}", "--from", layout, "--features", "mine=own.npy")
         assert answer.code == 0, answer.words
