@@ -118,7 +118,7 @@ def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str
     columns, records = _open(path, ("user_id", "recipe_id", "dateLastModified"))
     where = "" if path == malformed.path else f"{path.name}, "
     width = len(columns)
-    user_at, item_at, time_at = (columns[name] for name in ("user_id", "recipe_id", "dateLastModified"))
+    user_at, item_at, time_at = (columns.index(name) for name in ("user_id", "recipe_id", "dateLastModified"))
     for number, record in records:
         # No cell of these tables has a comma or a quote of its own.
         cells = record.replace(b'"', b"").split(b",")
@@ -152,6 +152,7 @@ def _recipes(path: Path, item_ids: Sequence[str], malformed: MalformedRecords) -
     """The cells of each wanted recipe, by column; of several records of one recipe the first counts."""
     names = ("recipe_id", "recipe_name", "image_url", "ingredients", "cooking_directions")
     columns, records = _open(path, names)
+    position = {name: columns.index(name) for name in names}
     wanted, found, total = set(item_ids), set[str](), 0
     csv.field_size_limit(LONGEST_LINE)  # the raw table has all reviews of a recipe in one cell
     for number, record in records:
@@ -160,27 +161,33 @@ def _recipes(path: Path, item_ids: Sequence[str], malformed: MalformedRecords) -
             cells = next(csv.reader([record.decode()], strict=True))
             if len(cells) != len(columns):
                 raise ValueError(f"{len(cells)} cells, not {len(columns)}")
-            recipe = _id(cells[columns["recipe_id"]].encode())
+            recipe = _id(cells[position["recipe_id"]].encode())
         except (ValueError, csv.Error) as problem:
             malformed.add(number, str(problem))
             continue
         if recipe in wanted and recipe not in found:
             found.add(recipe)
-            yield recipe, {name: cells[columns[name]] for name in names}
+            yield recipe, {name: cells[position[name]] for name in names}
     malformed.check(total)
     if not found:
         raise InputError(f"{path} describes none of the {len(wanted):,} recipes; give the table of the same data.")
 
 
-def _open(path: Path, needed: Sequence[str]) -> tuple[dict[str, int], Iterator[tuple[int, bytes]]]:
-    """The columns of a table, name -> position, and its records."""
+def _open(path: Path, needed: Sequence[str]) -> tuple[list[str], Iterator[tuple[int, bytes]]]:
+    """Names of the columns of a table, in order, and its records.
+
+    Raises:
+        InputError: a needed column is missing, or there are two of its name.
+    """
     lines = read_lines(path)
     _, header = next(lines, (0, b""))
     columns = [cell.strip() for cell in header.decode("utf-8-sig", "replace").replace('"', "").split(",")]
     missing = [name for name in needed if name not in columns]
     if missing:
         raise InputError(f"{path} has no column {', '.join(missing)}; expected a table of FoodRecSys-V1.")
-    return {name: position for position, name in enumerate(columns)}, _records(path, lines)
+    if twice := [name for name in needed if columns.count(name) > 1]:
+        raise InputError(f"{path} has more than one column {', '.join(twice)}; expected a table of FoodRecSys-V1.")
+    return columns, _records(path, lines)
 
 
 def _records(path: Path, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

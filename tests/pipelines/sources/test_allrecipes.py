@@ -241,6 +241,12 @@ def test_tables_without_ratings_are_refused(tmp_path: Path, content: str) -> Non
         read_interactions(paths, malformed(paths["interactions"]))
 
 
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    paths = files(write_raw(tmp_path, "user_id,recipe_id,rating,dateLastModified,user_id\n1,2,5,2015-01-01,3\n"))
+    with pytest.raises(InputError, match="has more than one column user_id"):
+        read_interactions(paths, malformed(paths["interactions"]))
+
+
 def test_a_table_of_other_recipes_is_refused(tmp_path: Path) -> None:
     paths = files(write_core(tmp_path))
     with pytest.raises(InputError, match="describes none of the 1 recipes"):
