@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pipelines.version import __version__
+
 if TYPE_CHECKING:
     from mmssl_cli.api.datasets import Dataset, load_dataset, prepare
     from mmssl_cli.api.embeddings import Embeddings
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from mmssl_cli.api.runs import Run, load_run
     from mmssl_cli.api.training import compare, train
     from pipelines.errors import InputError, MmsslError, UsageError
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Dataset",
@@ -32,6 +32,7 @@ __all__ = [
     "MmsslError",
     "Run",
     "UsageError",
+    "__version__",
     "compare",
     "evaluate",
     "load_dataset",

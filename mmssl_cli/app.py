@@ -17,11 +17,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from mmssl_cli import __version__
 from mmssl_cli.commands.options import accepts_verbosity
 from mmssl_cli.console.errors import explain
 from mmssl_cli.console.lines import printable
 from mmssl_cli.console.verbosity import Verbosity, choose_verbosity, verbosity
+from pipelines.version import __version__
 
 # name -> (module and function, summary for `mmssl --help`)
 COMMANDS: dict[str, tuple[str, str]] = {

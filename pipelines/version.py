@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+__version__ = "0.1.0"
 
 
 def created_by() -> str:
     """Return the program and its version."""
+    import importlib.metadata  # half of what `import mmssl_cli` would cost
+
     try:
         return f"mmssl {importlib.metadata.version('mmssl')}"
     except importlib.metadata.PackageNotFoundError:

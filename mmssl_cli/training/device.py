@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from mmssl_cli import __version__
 from mmssl_cli.distributed.collectives import world_size
 from mmssl_cli.text import pluralize
 from pipelines.errors import UsageError
+from pipelines.version import __version__
 
 _PROCESS = Path("/proc/self")
 
