@@ -16,7 +16,6 @@ from mmssl_cli.config import merge_settings, settings_class
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tuning import make_tune_reporter, print_trials
 from mmssl_cli.console.verbosity import verbosity
-from mmssl_cli.text import pluralize
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,9 +75,7 @@ def tune(
             reporter.close()
         best = best_of(found)
         if best is None:
-            raise InputError(
-                f"None of {pluralize(len(found), 'trial')} gave a score; the last one failed: {found[-1].problem}"
-            )
+            raise InputError(f"No trial of {len(found)} gave a score; the last one failed: {found[-1].problem}")
         write_trials(found, stem.with_suffix(".csv"))
         kept = stem.with_suffix(".toml")
         write_best(search, found, best, kept)
