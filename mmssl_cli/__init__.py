@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pipelines.version import __version__
+from pipelines.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from mmssl_cli.api.datasets import Dataset, load_dataset, prepare
@@ -32,7 +32,6 @@ __all__ = [
     "MmsslError",
     "Run",
     "UsageError",
-    "__version__",
     "compare",
     "evaluate",
     "load_dataset",

@@ -30,7 +30,7 @@ class Dataset:
     Attributes:
         path: the folder; its name is the name of the data set.
 
-    Example:
+    Examples:
         >>> data.name, data.num_users, data.num_items, sorted(data.modalities)
         ('demo', 600, 400, ['textual', 'visual'])
         >>> data.interactions().columns.tolist()
@@ -103,7 +103,7 @@ def load_dataset(
         UsageError: there is no such data set.
         InputError: it is not prepared yet, or damaged.
 
-    Example:
+    Examples:
         >>> data = mmssl.load_dataset("demo")
         >>> data.num_users
         600
@@ -144,7 +144,7 @@ def prepare(
         UsageError: an unknown name or option, or a value that an option cannot have.
         InputError: the raw files are not valid, or the folder cannot be written.
 
-    Example:
+    Examples:
         >>> rows = [f"{user},{item}" for user in range(9) for item in range(9)]
         >>> _ = Path("clicks.csv").write_text("\\n".join(["user,item", *rows]))
         >>> shop = mmssl.prepare("shop", interactions="clicks.csv", k_core=2)

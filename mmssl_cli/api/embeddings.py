@@ -24,7 +24,7 @@ class Embeddings:
         ids: original ids [n].
         values: float32 [n, d]; row i belongs to ``ids[i]``.
 
-    Example:
+    Examples:
         >>> users, items = run.embeddings()
         >>> items.values.shape, items.ids[3], len(items)
         ((400, 64), 'item-0003', 400)

@@ -30,7 +30,7 @@ class Metrics(dict[str, float]):
     Attributes:
         per_user: a row a user with a held-out item: ``user`` (number), ``train_degree`` and a column a metric.
 
-    Example:
+    Examples:
         >>> found = mmssl.evaluate(run, data, ks=(20,))
         >>> bool(abs(found["recall@20"] - found.per_user["recall@20"].mean()) < 1e-12)
         True
@@ -64,7 +64,7 @@ def evaluate(
         UsageError: an unknown split or metric, a K below 1 or above the number of items, or a run of another data set.
         InputError: the scores have another shape or hold NaN, or the run or the data set is damaged.
 
-    Example:
+    Examples:
         >>> list(mmssl.evaluate(run, data, ks=(10, 20)))
         ['recall@10', 'recall@20', 'ndcg@10', 'ndcg@20']
         >>> popularity = np.tile(np.arange(data.num_items), (data.num_users, 1))

@@ -30,7 +30,7 @@ class Run:
         folder: the files of the run.
         data_dir: folder of the prepared data sets.
 
-    Example:
+    Examples:
         >>> run.settings["model"], run.settings["dataset"]
         ('mf', 'demo')
         >>> sorted(run.test)[:2]
@@ -84,7 +84,7 @@ class Run:
     def embeddings(self) -> EmbeddingPair:
         """Return final user [U, d] and item [I, d] embeddings (Eq. 12), float32; their inner product is the score.
 
-        Example:
+        Examples:
             >>> users, items = run.embeddings()
             >>> (users.values @ items.values.T).shape
             (600, 400)
@@ -107,7 +107,7 @@ class Run:
         Raises:
             UsageError: an unknown user, or a k below 1 or above the number of items.
 
-        Example:
+        Examples:
             >>> run.recommend(["user-0007"], k=3)[["user", "rank"]]
                     user  rank
             0  user-0007     1
@@ -124,7 +124,7 @@ class Run:
         Raises:
             UsageError: an unknown user.
 
-        Example:
+        Examples:
             >>> run.user_rows(["user-0007"])
             [7]
         """
@@ -145,7 +145,7 @@ class Run:
         Raises:
             UsageError: an unknown item, none at all, or a k below 1 or above the number of items.
 
-        Example:
+        Examples:
             >>> run.recommend_for(items=["item-0003", "item-0009"], k=10).shape
             (10, 3)
         """
@@ -164,7 +164,7 @@ class Run:
         Raises:
             UsageError: an unknown item, or a k below 1 or above the number of items.
 
-        Example:
+        Examples:
             >>> run.similar_items("item-0003", k=5)["score"].is_monotonic_decreasing
             True
         """
@@ -191,7 +191,7 @@ def load_run(
         UsageError: no run matches, or more than one does.
         InputError: the path is not a run.
 
-    Example:
+    Examples:
         >>> mmssl.load_run("latest").settings["dataset"]
         'demo'
     """

@@ -51,7 +51,7 @@ def train(
         InputError: a file is damaged, or the run cannot be written.
         MmsslError: the training diverged.
 
-    Example:
+    Examples:
         >>> run = mmssl.train("mf", data, epochs=2, embedding_dim=64)
         >>> run.result["epochs"]
         2
@@ -96,7 +96,7 @@ def compare(
         InputError: a file is damaged, or a run cannot be written.
         MmsslError: a training diverged.
 
-    Example:
+    Examples:
         >>> table = mmssl.compare(data, ["mf", "lightgcn"], runs=1, epochs=1, ks=(20,))
         >>> table.columns.tolist()[:4]
         ['model', 'seeds', 'recall@20', 'recall@20 std']

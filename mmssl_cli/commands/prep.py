@@ -77,10 +77,6 @@ def prep(
 
     Example: mmssl prep demo
 
-    Example: mmssl prep movielens-100k --min-rating 4
-
-    Example: mmssl prep amazon --release 2018 --category Musical_Instruments
-
     Example: mmssl prep tiktok --from downloads/tiktok
 
     Example: mmssl prep my-shop --interactions clicks.csv --items items.csv --text title,brand --text-encoder tfidf

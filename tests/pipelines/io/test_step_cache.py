@@ -67,7 +67,7 @@ def test_every_working_file_may_be_damaged(cli: Cli, tmp_path: Path) -> None:
     first, _ = _prepared(cli, tmp_path, *SHOP)
     work = tmp_path / "data" / ".prep" / "shop"
     records = sorted(work.rglob("*.json"))
-    assert {path.name for path in records} == {"step.json", "hashes.json", "store.json"}
+    assert {path.name for path in records} == {"step.json", "hashes.json", "remembered.json", "store.json"}
     for path in records:
         for what, damage in RECORDS.items():
             damage(path)
