@@ -14,8 +14,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pipelines.version import __version__ as __version__
-
 if TYPE_CHECKING:
     from mmssl_cli.api.datasets import Dataset, load_dataset, prepare
     from mmssl_cli.api.embeddings import Embeddings
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from mmssl_cli.api.runs import Run, load_run
     from mmssl_cli.api.training import compare, train
     from pipelines.errors import InputError, MmsslError, UsageError
+    from pipelines.version import __version__ as __version__
 
 __all__ = [
     "Dataset",
@@ -47,6 +46,7 @@ _MODULES = {
     "mmssl_cli.api.runs": ("Run", "load_run"),
     "mmssl_cli.api.training": ("compare", "train"),
     "pipelines.errors": ("InputError", "MmsslError", "UsageError"),
+    "pipelines.version": ("__version__",),
 }
 
 
