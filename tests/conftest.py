@@ -32,7 +32,7 @@ class Answer:
 
 
 def pytest_configure() -> None:
-    """Handle Ctrl-C as on a terminal, also where a shell started the tests in the background and ignores it."""
+    # Handle Ctrl-C as on a terminal, also where a shell started the tests in the background and ignores it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
