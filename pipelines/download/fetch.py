@@ -127,7 +127,7 @@ class _Download:
     def run(self) -> None:
         """Bring the whole file into its place from the first address that gives it."""
         begun, problems = self.partial.origin(), []
-        # What has come is of one address's version; to begin with another would throw it away.
+        # The part that has arrived is one address's version; starting from another would discard it.
         urls = sorted(self.remote.urls, key=lambda url: begun is None or url != begun.url)
         for url in urls:
             try:
@@ -177,7 +177,7 @@ class _Download:
                 check_whole(partial.path, remote.kind)
         except Unexpected as wrong:
             partial.discard()
-            # What was put together from parts may be right when it comes in one.
+            # A file assembled from parts may be right when it arrives in one piece.
             raise WebProblem(f"sends a file that {wrong}", temporary=had > 0) from wrong
         partial.complete(origin.model_copy(update={"sha256": sha256, "bytes": size}))
 

@@ -80,7 +80,7 @@ class Answer:
         except _ERRORS as problem:
             if time.monotonic() >= self.deadline:
                 raise WebProblem(f"took longer than {self.seconds:.0f} seconds", temporary=True) from problem
-            # What sends something else than HTTP before it hangs up is no web server.
+            # A server that sends anything but HTTP before it hangs up is no web server.
             if self._ended and (self._begun or not self._received):
                 raise WebProblem("broke the connection off", temporary=True) from problem
             raise explain(problem) from problem

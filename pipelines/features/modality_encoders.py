@@ -185,7 +185,7 @@ class ImageRows(EncodedRows):
         return partial(torchvision_encoder, self.name, weights, **options)
 
     def _is_hub_model(self) -> bool:
-        """Whether the name is a folder or a name on the Hub, not one of a classifier, which takes precedence."""
+        """Return True for a folder or a name on the Hub; a classifier of the same name takes precedence."""
         from pipelines.features.classifiers import is_classifier
 
         name = self.name

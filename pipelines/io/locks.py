@@ -15,7 +15,7 @@ from pipelines.io.files import write_problem
 
 # A listing holds the lock for an instant to see whether it is free; a writer outlasts that.
 _PATIENCE = 0.3
-# Where the process id begins in the file: Windows lets no other process read the first byte, which it locks.
+# Offset of the process id: Windows locks the first byte, and lets no other process read it.
 _PID = 1
 
 

@@ -20,7 +20,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(SIMPLE, inner, max_size=6),
     max_leaves=30,
 )
-# What literals are spelt with, and what they are not: most rows of these pieces are no literal.
+# Pieces that literals are made of, and others: most rows of them are no literal.
 PIECES = st.sampled_from([
     "[", "]", "{", "}", ",", ":", " ", "\t", "\n", "\r", "\0", "é", "#", "(", ")", "'", '"', "'a'", '"b"', "u'c'",
     "r'x'", "'''", "['x', 'y']", "\\", "\\n", "\\x41", "\\x4", "\\u00e9", "\\ud83d", "\\101", "\\8", "\\q", "0", "7",
