@@ -149,7 +149,7 @@ class Session:
             if line := shipped_line(settings, options.named):
                 reporter.message(line)
             self.plan = list(options.plan([settings]).values())
-        # torch: only once the settings are right
+        reporter.stage("Loading PyTorch")  # only once the settings are right
         from mmssl_cli.experiments.in_process import train_in_process
 
         return train_in_process(self.plan, options.data_dir, options.runs_dir, reporter, reuse=self.continued)
@@ -161,6 +161,7 @@ class Session:
         with self._fail_together():
             run = resolve_run(argument, options.runs_dir)
             overrides = resume_overrides(run.settings(), options.named, run.id)
+        reporter.stage("Loading PyTorch")
         from mmssl_cli.training.trainer import resume_run
 
         yield resume_run(run.path, overrides, data_dir=options.data_dir, reporter=reporter)

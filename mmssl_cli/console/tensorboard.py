@@ -67,6 +67,12 @@ class TensorBoardReporter(Reporter):
         self._inner, self._runs_dir, self._read_metrics, self._new_writer = inner, runs_dir, read_metrics, new_writer
         self._writer: SummaryWriter | None = None
 
+    def stage(self, what: str) -> None:
+        self._inner.stage(what)
+
+    def batch(self, epoch: int, done: int, total: int) -> None:
+        self._inner.batch(epoch, done, total)
+
     def start(self, info: Mapping[str, Any]) -> None:
         super().start(info)
         self._inner.start(info)

@@ -1,7 +1,7 @@
 """Progress of a training.
 
-The trainer calls a reporter's ``start``, ``epoch``, ``message`` and ``finish``. Progress goes to standard error, so
-that standard output holds only the results.
+The trainer calls a reporter's ``stage``, ``start``, ``batch``, ``epoch``, ``message`` and ``finish``. Progress goes to
+standard error, so that standard output holds only the results.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from mmssl_cli.console.base import LineReporter, SilentReporter, make
 from mmssl_cli.console.lines import printable
 from mmssl_cli.console.verbosity import Verbosity
-from mmssl_cli.text import DEFAULT_METRIC, modalities_label, model_label, pluralize
+from mmssl_cli.text import DEFAULT_METRIC, companion, modalities_label, model_label, pluralize
 
 
 class Reporter(SilentReporter):
@@ -28,9 +29,15 @@ class Reporter(SilentReporter):
         #: Argument of the last `start`.
         self.info: Mapping[str, Any] = {}
 
+    def stage(self, what: str) -> None:
+        """Something other than an epoch begins, such as ``Loading PyTorch``."""
+
     def start(self, info: Mapping[str, Any]) -> None:
         """A run begins: ``run``, ``model``, ``variant``, ``dataset``, ``modalities``, ``seed`` and so on."""
         self.info = info
+
+    def batch(self, epoch: int, done: int, total: int) -> None:
+        """``done`` batches of ``total`` of an epoch are trained."""
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         """An epoch is done: a row of metrics.parquet, with ``best`` (bool) and ``eta_seconds``."""
@@ -40,11 +47,14 @@ class Reporter(SilentReporter):
 
 
 class PlainReporter(LineReporter, Reporter):
-    """One line an epoch, for a file or a pipe; with ``verbose``, every validation metric in it."""
+    """One line an epoch, for a file or a pipe; with ``verbose``, every loss term and validation metric in it."""
 
     def start(self, info: Mapping[str, Any]) -> None:
+        first = not self.info
         super().start(info)
         self.message(start_line(info))
+        if first:
+            self.message(f"`best` marks the highest validation {info.get('select_on', DEFAULT_METRIC)} so far.")
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         line = epoch_line(record, self.info, verbose=self.verbose)
@@ -57,36 +67,45 @@ class PlainReporter(LineReporter, Reporter):
 
 
 class LiveReporter(PlainReporter):
-    """The same lines on a terminal, above a bar with the best score and the remaining time."""
+    """The same lines on a terminal, above a bar for the batches of an epoch, the best score and the remaining time."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         super().__init__(console, verbose=verbose)
         self._bar = Progress(
-            TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
-            BarColumn(bar_width=24),
+            SpinnerColumn("line"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        self._live = Live(self._bar, console=console, auto_refresh=False, transient=True)
-        self._best = ""
+        self._live = Live(self._bar, console=console, refresh_per_second=8, transient=True)
+        self._task: TaskID | None = None
+        self._best = self._left = ""
+
+    def stage(self, what: str) -> None:
+        self._begin_bar(what, None)
+        self._live.start()
 
     def start(self, info: Mapping[str, Any]) -> None:
         super().start(info)
-        for task in self._bar.task_ids:
-            self._bar.remove_task(task)
-        self._best = ""
-        self._task = self._bar.add_task("train", total=info.get("epochs", 1), note="")
+        self._best = self._left = ""
+        self._begin_bar("first epoch", None)
         self._live.start()
+
+    def batch(self, epoch: int, done: int, total: int) -> None:
+        if done == 1:
+            self._begin_bar(f"epoch {epoch}/{self.info['epochs']}", total)
+        if self._task is not None:
+            note = ", ".join(filter(None, (f"{done}/{total}", self._best, self._left)))
+            self._bar.update(self._task, completed=done, note=note)
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         super().epoch(record)
         metric = self.info.get("select_on", DEFAULT_METRIC)
         if record.get("best"):
-            self._best = f"best {metric} {record[f'validation/{metric}']:.4f} at epoch {record['epoch']}"
+            self._best = f"best {record[f'validation/{metric}']:.4f} (epoch {record['epoch']})"
         left = record.get("eta_seconds")
-        note = ", ".join(part for part in (self._best, f"{clock(left)} left" if left is not None else "") if part)
-        self._bar.update(self._task, completed=record["epoch"], note=note)
-        self._live.refresh()
+        self._left = f"{clock(left)} left" if left is not None else ""
 
     def finish(self, result: Mapping[str, Any]) -> None:
         self._live.stop()
@@ -94,6 +113,11 @@ class LiveReporter(PlainReporter):
 
     def close(self) -> None:
         self._live.stop()
+
+    def _begin_bar(self, what: str, total: int | None) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(escape(printable(what)), total=total, note="")
 
 
 def make_reporter(level: Verbosity, console: Console | None = None) -> Reporter:
@@ -113,21 +137,31 @@ def start_line(info: Mapping[str, Any]) -> str:
 
 
 def epoch_line(record: Mapping[str, Any], info: Mapping[str, Any], *, verbose: bool = False) -> str:
-    """Describe an epoch: losses, validation metrics, seconds, remaining time; `*` marks the best so far."""
+    """Describe an epoch: loss, the selecting metric and its companion, seconds, and whether it is the best so far.
+
+    Args:
+        verbose: all loss terms and metrics, and the remaining time, however long the line is.
+    """
     width = len(str(info.get("epochs", record["epoch"])))
     parts = [f"epoch {record['epoch']:>{width}}/{info['epochs']}" if "epochs" in info else f"epoch {record['epoch']}"]
-    losses = _group(record, "loss/")
-    if losses:
-        parts.append("loss " + " ".join(f"{name} {value:.4f}" for name, value in losses.items()))
-    scores = _group(record, "validation/")
-    if not verbose:
-        k = str(info.get("select_on", DEFAULT_METRIC)).partition("@")[2]
-        scores = {name: value for name, value in scores.items() if name in {f"recall@{k}", f"ndcg@{k}"}}
+    losses, scores = _group(record, "loss/"), _group(record, "validation/")
+    if verbose:
+        parts += ["loss " + " ".join(f"{name} {value:.4f}" for name, value in losses.items())] if losses else []
+    else:
+        parts += [f"loss {_five_digits(losses['total'])}"] if "total" in losses else []
+        metric = str(info.get("select_on", DEFAULT_METRIC))
+        shown = dict.fromkeys((metric, companion(metric)))
+        scores = {name: scores[name] for name in shown if name in scores}
     parts += [f"{name} {value:.4f}" for name, value in scores.items()]
-    parts.append(f"{record['seconds']:.1f} s")
-    if record.get("eta_seconds") is not None:
+    seconds = record["seconds"]
+    parts.append(f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s")
+    if verbose and record.get("eta_seconds") is not None:
         parts.append(f"{clock(record['eta_seconds'])} left")
-    return "  ".join(parts) + (" *" if record.get("best") else "")
+    return "  ".join(parts) + ("  best" if record.get("best") else "")
+
+
+def _five_digits(loss: float) -> str:
+    return f"{loss:.4f}" if abs(loss) < 10 else f"{loss:.5g}"
 
 
 def finish_line(result: Mapping[str, Any], info: Mapping[str, Any]) -> str:

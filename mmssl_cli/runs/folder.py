@@ -137,7 +137,7 @@ class RunFolder:
         """Write metrics.parquet: a row an epoch, with ``epoch``, ``seconds``, ``lr``, losses and metrics."""
         import pandas as pd
 
-        write_table(self.path / METRICS, pd.DataFrame(epochs))
+        write_table(self._kept(METRICS), pd.DataFrame(epochs))
 
     def read_metrics(self) -> pd.DataFrame:
         """Read metrics.parquet; its rows are by epoch."""
@@ -150,7 +150,7 @@ class RunFolder:
 
     def write_per_user(self, table: pd.DataFrame) -> None:
         """Write per_user.parquet: ``user`` and ``train_degree`` int32, and a float column a metric."""
-        write_table(self.path / PER_USER, table)
+        write_table(self._kept(PER_USER), table)
 
     def read_per_user(self) -> pd.DataFrame:
         """Read per_user.parquet."""
@@ -158,7 +158,7 @@ class RunFolder:
 
     def write_per_item(self, table: pd.DataFrame) -> None:
         """Write per_item.parquet: ``item``, ``train_degree``, ``relevant``, ``hits@K``, ``recommended@K``; int32."""
-        write_table(self.path / PER_ITEM, table)
+        write_table(self._kept(PER_ITEM), table)
 
     def read_per_item(self) -> pd.DataFrame:
         """Read per_item.parquet."""
@@ -166,7 +166,7 @@ class RunFolder:
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json, with the keys that ``read_result`` requires."""
-        write_json(self.path / RESULT, dict(result))
+        write_json(self._kept(RESULT), dict(result))
 
     def read_result(self) -> dict[str, Any]:
         """Read result.json: at least status, model, dataset, seed, epochs, best_epoch, validation and test."""
@@ -180,7 +180,7 @@ class RunFolder:
         with suppress(OSError):
             (self.path / PER_ITEM).unlink()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
-        write_bytes(self.path / MODEL, save(tensors))
+        write_bytes(self._kept(MODEL), save(tensors))
 
     def load_model(self) -> dict[str, Tensor]:
         """Read the weights of the best epoch onto the CPU."""
@@ -202,7 +202,7 @@ class RunFolder:
 
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        write_bytes(self.path / STATE, buffer.getbuffer())
+        write_bytes(self._kept(STATE), buffer.getbuffer())
 
     def read_state(self) -> dict[str, Any]:
         """Read the checkpoint onto the CPU, as weights only, so that no code in the file is run."""
@@ -217,7 +217,7 @@ class RunFolder:
 
     def append_log(self, record: Mapping[str, Any]) -> None:
         """Add a line to log.jsonl, whole or not at all."""
-        path = self.path / LOG
+        path = self._kept(LOG)
         size = path.stat().st_size if path.exists() else 0
         try:
             with path.open("a", encoding="utf-8") as file:
@@ -242,6 +242,18 @@ class RunFolder:
     def is_locked(self) -> bool:
         """Return whether a process is writing the run."""
         return is_held(self.path / LOCK)
+
+    def _kept(self, name: str) -> Path:
+        """Return the path to write a file to, unless the folder was removed: a new one would lack the settings.
+
+        Raises:
+            InputError: the folder is gone, or holds no config.toml.
+        """
+        if not (self.path / CONFIG).is_file():
+            raise InputError(
+                f"The folder {self.path} was removed, or its {CONFIG}, while the run was trained; train the run again."
+            )
+        return self.path / name
 
     def _table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         with self._reading(name) as path:

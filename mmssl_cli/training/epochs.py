@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import pandas as pd
@@ -47,6 +48,7 @@ def run_epochs(
     state: TrainState,
     on_epoch: Callable[[dict[str, Any], bool], bool],
     on_best: Callable[[Recommender], None] = lambda model: None,
+    on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None,
 ) -> bool:
     """Train until all epochs are done, patience ends or ``on_epoch`` stops.
 
@@ -55,6 +57,7 @@ def run_epochs(
             ``validation/<metric>`` where it was validated), and whether it is the best so far; False stops.
         on_best: called with the model after each validation that is the best so far, while it has the weights that
             were validated.
+        on_batch: called after each batch with the epoch, and the number of its batches done and of all.
 
     Returns:
         False where ``on_epoch`` stopped the training.
@@ -65,7 +68,9 @@ def run_epochs(
     settings, continues = loop.settings, True
     while broadcast(continues and state.is_unfinished(settings)):
         started = time.perf_counter()
-        record: dict[str, Any] = {"epoch": loop.epoch + 1, **loop.run_epoch()}
+        number = loop.epoch + 1
+        loop.on_step = partial(on_batch, number)
+        record: dict[str, Any] = {"epoch": number, **loop.run_epoch()}
         best = False
         with loop.averaged_weights():
             if loop.epoch % settings.evaluate_every == 0 or loop.epoch == settings.epochs:

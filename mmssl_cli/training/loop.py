@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,7 +40,11 @@ def pick_device(wanted: str) -> torch.device:
 
 
 class TrainingLoop:
-    """Model, optimisers, sampler and random state of a run; ``run_epoch`` trains one epoch."""
+    """Model, optimisers, sampler and random state of a run; ``run_epoch`` trains one epoch.
+
+    Attributes:
+        on_step: called after each step with the number of steps done, and of all steps of the epoch.
+    """
 
     def __init__(self, model: Recommender, data: InteractionData, settings: TrainSettings) -> None:
         self.model, self.data, self.settings = model, data, settings
@@ -57,6 +61,7 @@ class TrainingLoop:
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.epoch = 0
         self.steps_done = 0
+        self.on_step: Callable[[int, int], None] = lambda done, total: None
         self.average = [p.detach().clone() for p in model.main_parameters()] if settings.weight_averaging else None
 
     def run_epoch(self) -> dict[str, float]:
@@ -76,7 +81,10 @@ class TrainingLoop:
         self.model.begin_epoch(self.epoch)
         # What is found by comparing sums of floats, as nearest items are, could differ from one device to the next.
         broadcast_tensors(self.model.state_dict().values())
-        steps = [self._step(batch) for batch in self.sampler.epoch(self.generator)]
+        steps: list[dict[str, Tensor]] = []
+        for batch in self.sampler.epoch(self.generator):
+            steps.append(self._step(batch))
+            self.on_step(len(steps), self.sampler.steps)
         record = self._means(steps)  # here the program waits for the device
         self._check_weights()
         record.update({"lr": self.settings.lr * decay, "train_seconds": time.perf_counter() - started})

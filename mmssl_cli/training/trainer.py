@@ -50,7 +50,7 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
     with fail_together():
         device = pick_device(settings.device)
         reset_peak_memory(device)
-        loop = make_loop(settings, load_data(settings, data_dir), device)
+        loop = _load(settings, data_dir, device, reporter)
         identity = data_identity(settings, data_dir)
     check_same(settings.model_dump(), identity, device)
     if not is_rank_zero():
@@ -87,7 +87,7 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
             device = pick_device(settings.device)
             reset_peak_memory(device)
             check_same_data(run, settings, data_dir)
-            loop = make_loop(settings, load_data(settings, data_dir), device)
+            loop = _load(settings, data_dir, device, reporter)
             state = restore(run, loop, reporter)
             identity = data_identity(settings, data_dir)
             if settings.epochs < len(state.records):
@@ -142,6 +142,13 @@ def make_loop(settings: TrainSettings, data: InteractionData, device: torch.devi
     if settings.cuda_graph:
         _check_recordable(settings, data, device)
     return TrainingLoop(build_model(data, settings), data, settings)
+
+
+def _load(settings: TrainSettings, data_dir: Path, device: torch.device, reporter: Reporter) -> TrainingLoop:
+    reporter.stage(f"Loading the data set {settings.dataset}")
+    data = load_data(settings, data_dir)
+    reporter.stage(f"Building {settings.model}")
+    return make_loop(settings, data, device)
 
 
 def _check_recordable(settings: TrainSettings, data: InteractionData, device: torch.device) -> None:
@@ -200,7 +207,8 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
         return True
 
     with _early_end_recorded(run, loop, state):
-        run_epochs(loop, state, on_epoch, lambda model: run.save_model(model.state_dict()))
+        run_epochs(loop, state, on_epoch, lambda model: run.save_model(model.state_dict()), reporter.batch)
+        reporter.stage("Evaluating on test")
         record = _finish(run, loop, state, parameters)
     if not is_over:
         reporter.finish(record)

@@ -14,7 +14,7 @@ from rich.console import Console
 from mmssl_cli.commands.settings_flags import settings_flags
 from mmssl_cli.config import SETTINGS, TrainSettings, build_settings, merge_settings, settings_to_toml
 from mmssl_cli.console.tables import metrics_table
-from mmssl_cli.console.training import LiveReporter, PlainReporter, Reporter, clock, make_reporter
+from mmssl_cli.console.training import LiveReporter, PlainReporter, Reporter, clock, epoch_line, make_reporter
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.training.trainer import RunResult
 from tests.conftest import Answer
@@ -276,8 +276,11 @@ RESULT = {"status": "stopped", "epochs": 4, "best_epoch": 3, "validation": {"rec
 
 
 def _told(reporter: Reporter, console: Console) -> list[str]:
+    reporter.stage("Loading PyTorch")
     reporter.start({**INFO, "select_on": "recall@20"})
+    reporter.batch(3, 1, 12)
     reporter.epoch({**RECORD, **SCORES, "best": True})
+    reporter.batch(4, 1, 12)
     reporter.epoch({**RECORD, "epoch": 4, "validation/recall@20": float("nan"), "eta_seconds": None})
     reporter.finish(RESULT)
     reporter.close()
@@ -293,22 +296,36 @@ def test_plain_progress_is_a_line_an_epoch() -> None:
     console = _console()
     assert _told(PlainReporter(console), console) == [
         "Training mf on demo, seed 1, cpu, 1,000 parameters: run r1",
-        "epoch  3/40  loss bpr 0.5000 total 0.7500  recall@20 0.2500  ndcg@20 0.1250  1.2 s  2:05 left *",
-        "epoch  4/40  loss bpr 0.5000 total 0.7500  1.2 s",
+        "`best` marks the highest validation recall@20 so far.",
+        "epoch  3/40  loss 0.7500  recall@20 0.2500  ndcg@20 0.1250  1.2 s  best",
+        "epoch  4/40  loss 0.7500  1.2 s",
         "Stopped early after 4 epochs; best epoch 3 (validation recall@20 0.2500).",
     ]
 
 
-def test_verbose_progress_has_every_metric() -> None:
+def test_verbose_progress_has_every_term_and_metric() -> None:
     console = _console()
-    assert "precision@10 0.0625" in _told(PlainReporter(console, verbose=True), console)[1]
+    assert _told(PlainReporter(console, verbose=True), console)[2] == (
+        "epoch  3/40  loss bpr 0.5000 total 0.7500  recall@20 0.2500  ndcg@20 0.1250  precision@10 0.0625  1.2 s"
+        "  2:05 left  best"
+    )
+
+
+@pytest.mark.parametrize(("loss", "shown"), [(0.123456, "0.1235"), (123.4567, "123.46")])
+def test_a_line_of_a_long_training_fits_79_columns(loss: float, shown: str) -> None:
+    record = {"epoch": 1000, "seconds": 1234.5, "loss/bpr": 0.1, "loss/total": loss, "best": True}
+    scores = {"validation/precision@20": 0.25, "validation/ndcg@20": 0.125, "validation/recall@50": 0.5}
+    line = epoch_line({**record, **scores}, {"epochs": 1000, "select_on": "precision@20"})
+    assert line == f"epoch 1000/1000  loss {shown}  precision@20 0.2500  ndcg@20 0.1250  1234 s  best"
+    assert len(line) <= 79
 
 
 def test_live_progress_has_the_same_lines_and_a_bar() -> None:
     console = _console(force_terminal=True, color_system=None)
     text = "\n".join(_told(LiveReporter(console), console))
-    assert "epoch  3/40  loss bpr 0.5000" in text
-    assert "best recall@20 0.2500 at epoch 3, 2:05 left" in text
+    assert "Loading PyTorch" in text
+    assert "epoch  3/40  loss 0.7500" in text
+    assert "1/12, best 0.2500 (epoch 3), " in text
     assert "\x1b[?25h" in text  # the cursor is back
 
 
