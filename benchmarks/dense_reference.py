@@ -42,7 +42,8 @@ class DenseMMSSL(MMSSL):
             with torch.no_grad():
                 relations = [normalize(u, dim=1) @ normalize(i, dim=1).T for u, i in self.generated()]
                 k = self.neighbours.shape[2]
-                self.neighbours = torch.stack([relation.topk(k, dim=1).indices for relation in relations])
+                largest = [relation.topk(k, dim=1) for relation in relations]
+                self.neighbours = torch.stack([torch.where(value > 0, item, -1) for value, item in largest])
             self.train()
             self.forget_graphs()
 
@@ -63,7 +64,8 @@ class DenseMMSSL(MMSSL):
     def views(self) -> tuple[list[Tensor], list[Tensor]]:
         """Eq. 8, second half."""
         if not self.content_graphs:
-            kept = [torch.zeros_like(self.observed).scatter_(1, found, 1) for found in self.neighbours]
+            empty = torch.zeros_like(self.observed)
+            kept = [empty.scatter_add(1, found.clamp(min=0), (found >= 0).float()) for found in self.neighbours]
             self.content_graphs = [normalised(graph, self.settings.adjacency) for graph in kept]
         return [u @ self.items for u, _ in self.content_graphs], [i @ self.users for _, i in self.content_graphs]
 

@@ -29,15 +29,29 @@ class BipartiteGraph:
     to_items: SparseMatrix
 
     @classmethod
-    def from_edges(cls, users: Tensor, items: Tensor, num_users: int, num_items: int, adjacency: str) -> BipartiteGraph:
+    def from_edges(
+        cls,
+        users: Tensor,
+        items: Tensor,
+        num_users: int,
+        num_items: int,
+        adjacency: str,
+        mask: Tensor | None = None,
+    ) -> BipartiteGraph:
         """Build from edges (int64 [n] each, every edge once).
 
         ``adjacency`` is ``left`` (Eq. 2, 8, 10 as printed: 1/sqrt(N) of the receiving node), ``mean`` (1/N of it) or
-        ``sym`` (1/sqrt(N_u N_i), LightGCN's). A node without edges receives zeros.
+        ``sym`` (1/sqrt(N_u N_i), LightGCN's). A node without edges receives zeros. Where ``mask`` (bool [n]) is False
+        an entry only pads the matrices: it counts in no degree, has weight 0, and may repeat an edge.
         """
         shape = (num_users, num_items)
-        by_user = torch.bincount(users, minlength=num_users).clamp(min=1).to(torch.float32).rsqrt()[users]
-        by_item = torch.bincount(items, minlength=num_items).clamp(min=1).to(torch.float32).rsqrt()[items]
+
+        def scale(ends: Tensor, count: int) -> Tensor:
+            degrees = torch.bincount(ends if mask is None else ends[mask], minlength=count)
+            scales = degrees.clamp(min=1).to(torch.float32).rsqrt()[ends]
+            return scales if mask is None else scales * mask
+
+        by_user, by_item = scale(users, num_users), scale(items, num_items)
         if adjacency == "sym":
             to_users = SparseMatrix.from_entries(users, items, by_user * by_item, shape)
             return cls(to_users, SparseMatrix(to_users.transpose, to_users.matrix))
@@ -176,7 +190,7 @@ def nearest_items(features: Tensor, k: int, present: Tensor | None = None) -> tu
     cosines = torch.cat(
         [(rows[c] * rows[r].unsqueeze(1)).sum(2) for r, c in zip(_blocks(anchors[:, 0]), _blocks(columns), strict=True)]
     )
-    kept = cosines > 0
+    kept = (columns >= 0) & (cosines > 0)
     return anchors[kept], columns[kept], cosines[kept]
 
 
@@ -202,18 +216,19 @@ BLOCK_ELEMENTS = 2**24
 
 
 def cosine_topk(queries: Tensor, keys: Tensor, k: int, block_rows: int | None = None) -> Tensor:
-    """Eq. 3 and the neighbours of Eq. 8: each query's ``k`` keys of largest cosine, in blocks of rows.
+    """Eq. 3 and the neighbours of Eq. 8: each query's ``k`` keys of largest positive cosine, in blocks of rows.
 
     Args:
-        queries: [n, d]; keys: [m, d]; a zero row has cosine 0 with everything.
+        queries: [n, d]; keys: [m, d]; a zero row has cosine 0 with everything, and is no neighbour of anything.
         k: neighbours a query, at most m.
         block_rows: queries compared at once; by default 2048, or fewer that keep a block to ``BLOCK_ELEMENTS``.
 
     Returns:
-        int64 [n, k]; the n x m matrix never exists whole.
+        int64 [n, k], -1 in the places of a query with fewer than ``k`` positive cosines; the n x m matrix never exists
+        whole.
     """
     block_rows = block_rows or min(2048, max(1, BLOCK_ELEMENTS // len(keys)))
     keys = torch.nn.functional.normalize(keys, dim=1).T.contiguous()
     # A positive factor a row does not change its order, so that queries need no normalisation.
-    blocks = [torch.topk(block @ keys, k, dim=1, sorted=False).indices for block in queries.split(block_rows)]
-    return torch.cat(blocks)
+    blocks = [torch.topk(block @ keys, k, dim=1, sorted=False) for block in queries.split(block_rows)]
+    return torch.cat([torch.where(values > 0, indices, -1) for values, indices in blocks])

@@ -24,7 +24,7 @@ class LATTICE(GraphRecommender):
     """
 
     settings: LATTICESettings
-    neighbours: Tensor  #: items of nearest projected content of each item, int64 [M, I, k]
+    neighbours: Tensor  #: items of nearest projected content of each item, int64 [M, I, k]; -1 is none
     cosines: Tensor  #: their cosines where positive, else 0, [M, I, k]
     shares: Tensor  #: weights of the modalities, [M], which sum to 1
 
@@ -89,7 +89,7 @@ class LATTICE(GraphRecommender):
         """Return the weighted edges of the learnt graph and of the raw ones; an edge may occur more than once."""
         count, items, k = self.neighbours.shape
         rows = torch.arange(items, device=cosines.device).repeat_interleave(k).repeat(count)
-        columns = self.neighbours.reshape(-1)
+        columns = self.neighbours.reshape(-1).clamp(min=0)  # of weight 0 where there is none
         learnt = (shares.view(-1, 1, 1) * cosines).reshape(-1)
         learnt = (1 - self.settings.skip_weight) * symmetric_weights(rows, columns, learnt, items)
         raw = [
@@ -104,4 +104,5 @@ class LATTICE(GraphRecommender):
 
     def _cosines(self, rows: list[Tensor]) -> Tensor:
         pairs = zip(rows, self.neighbours, strict=True)
-        return torch.stack([(of_one[near] * of_one.unsqueeze(1)).sum(dim=2) for of_one, near in pairs]).clamp(min=0)
+        cosines = torch.stack([(of_one[near] * of_one.unsqueeze(1)).sum(dim=2) for of_one, near in pairs])
+        return cosines.clamp(min=0) * (self.neighbours >= 0)

@@ -49,6 +49,8 @@ def cross_modal_contrast(
 def _anchor_losses(h: Tensor, e: Tensor, rows: Tensor, temperature: float, absent: Tensor | None) -> Tensor:
     anchors = e[rows] / temperature
     logits = torch.cat([anchors @ h.T, anchors @ e.T], dim=1)
+    if logits.dtype == torch.bfloat16:  # too short for a sum of exponentials
+        logits = logits.float()
     if absent is not None:
         logits = logits.masked_fill(absent, -torch.inf)
     return torch.logsumexp(logits, dim=1) - (anchors * h[rows]).sum(dim=1)

@@ -16,10 +16,14 @@ BLOCK_NODES = 2**17
 
 
 def modality_graph(neighbours: Tensor, num_items: int, adjacency: str) -> BipartiteGraph:
-    """Eq. 8: the graph of one modality from each user's nearest items, int64 [U, k]."""
+    """Eq. 8: the graph of one modality from each user's nearest items, int64 [U, k]; -1 is none."""
     num_users, k = neighbours.shape
     users = torch.arange(num_users, device=neighbours.device).repeat_interleave(k)
-    return BipartiteGraph.from_edges(users, neighbours.reshape(-1), num_users, num_items, adjacency)
+    items = neighbours.reshape(-1)
+    mask = items >= 0
+    # As many entries in each graph, so that one can take the place of another; those of no edge are spread evenly.
+    padded = torch.where(mask, items, torch.arange(len(items), device=items.device) % num_items)
+    return BipartiteGraph.from_edges(users, padded, num_users, num_items, adjacency, mask)
 
 
 class ModalityAttention(nn.Module):

@@ -40,7 +40,10 @@ class RelationGenerator(nn.Module):
 
     @torch.no_grad()
     def neighbours(self, k: int) -> Tensor:
-        """The ``k`` items of largest generated relation (Eq. 3) of each user and modality: int64 [M, U, k]."""
+        """The ``k`` items of largest positive relation (Eq. 3) of each user and modality: int64 [M, U, k]; -1 is none.
+
+        A user or an item without content has relation 0 with everything, and therefore no neighbours.
+        """
         training = self.training
         self.eval()
         found = [cosine_topk(users, items, k) for users, items in self()]

@@ -25,7 +25,7 @@ class MMSSL(GraphRecommender):
     adversary_modules = ("adversary",)
     static_shapes = True
     settings: MMSSLSettings
-    neighbours: Tensor  #: items nearest to each user in each modality, int64 [M, U, k]; saved with the weights
+    neighbours: Tensor  #: items nearest to each user in each modality, int64 [M, U, k], or -1; saved with the weights
 
     def __init__(self, data: InteractionData, settings: MMSSLSettings) -> None:
         super().__init__(data, settings)

@@ -10,7 +10,7 @@ from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.model import MMSSL
-from tests.helpers.model_cases import array, dense, features_of, toy_data, toy_model, unit, weighted
+from tests.helpers.model_cases import MODALITIES, array, dense, features_of, toy_data, toy_model, unit, weighted
 
 ADJACENCIES = pytest.mark.parametrize("adjacency", ["sym", "left"])
 
@@ -26,7 +26,7 @@ def _views(model: MMSSL) -> tuple[list[np.ndarray], list[np.ndarray]]:
     for chosen in model.neighbours.numpy():
         matrix = np.zeros((model.num_users, model.num_items))
         for user, items in enumerate(chosen):
-            matrix[user, items] = 1
+            matrix[user, items[items >= 0]] = 1
         to_users, to_items = weighted(matrix, model.settings.adjacency)
         of_users.append(to_users @ array(model.items))
         of_items.append(to_items @ array(model.users))
@@ -78,6 +78,39 @@ def test_eq8_as_printed() -> None:
     torch.testing.assert_close(graph.items_from(users)[0], (users[0] + users[2]) / 2**0.5)
     torch.testing.assert_close(graph.items_from(users)[2], users.sum(dim=0) / 3**0.5)
     assert not graph.items_from(users)[[1, 4]].any()
+
+
+@ADJACENCIES
+def test_eq8_users_and_items_without_content_share_no_forced_neighbours(adjacency: str) -> None:
+    half = {name: list(range(number, 40, 2)) for number, name in enumerate(MODALITIES)}
+    data = toy_data(users=60, items=40, absent=half)
+    model = toy_model(data, adjacency=adjacency)
+    model.begin_epoch(1)
+    found = model.views()
+    for tensors, expected in zip(found, _views(model), strict=True):
+        for tensor, rows in zip(tensors, expected, strict=True):
+            np.testing.assert_allclose(array(tensor), rows, atol=1e-6)
+    features = features_of(model, dense(data.train, 40))
+    for modality, (users, items) in enumerate(features):
+        empty_users, empty_items = (~np.asarray(rows).any(axis=1) for rows in (users, items))
+        assert empty_users.sum() > 5 and empty_items.any()
+        neighbours = model.neighbours[modality].numpy()
+        assert (neighbours[empty_users] == -1).all()
+        assert not np.isin(neighbours, np.flatnonzero(empty_items)).any()
+        for user, row in enumerate(unit(users) @ unit(items).T):
+            largest = np.argsort(-row)[:3]
+            assert set(neighbours[user]) - {-1} == set(largest[row[largest] > 1e-6].tolist())
+        assert not found[0][modality][empty_users].any() and not found[1][modality][empty_items].any()
+
+
+def test_a_graph_with_fewer_neighbours_takes_the_place_of_another() -> None:
+    graph = modality_graph(torch.tensor([[0, 2], [2, 3], [0, 2]]), num_items=5, adjacency="sym")
+    fewer = modality_graph(torch.tensor([[4, -1], [-1, -1], [0, 4]]), num_items=5, adjacency="sym")
+    graph.become(fewer)
+    items = torch.randn(5, 4)
+    torch.testing.assert_close(graph.users_from(items), fewer.users_from(items))
+    torch.testing.assert_close(graph.users_from(items)[0], items[4] / 2**0.5)
+    assert not graph.users_from(items)[1].any()
 
 
 @pytest.mark.parametrize("modalities", [1, 2, 3])
@@ -182,6 +215,15 @@ def test_eq11_blocks_of_users_change_neither_value_nor_gradient(block: int) -> N
 def test_eq11_gradient_is_that_of_finite_differences() -> None:
     final, views = _random_views(2, rows=3)
     assert torch.autograd.gradcheck(lambda h, a, b: cross_modal_contrast(h, [a, b], 0.5, block_rows=2), [final, *views])
+
+
+def test_eq11_adds_exponentials_in_float32_under_bfloat16() -> None:
+    rows = torch.zeros(300, 4)
+    rows[:, 0] = 1  # every cosine is 1: each user's loss is log(2 x 300)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = cross_modal_contrast(rows, [rows], 0.5)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(np.log(600), abs=1e-4)
 
 
 def test_eq11_of_all_users_is_that_of_a_batch_of_everyone() -> None:

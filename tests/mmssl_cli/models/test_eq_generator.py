@@ -126,11 +126,16 @@ def test_neighbours_are_the_items_of_largest_relation(adjacency: str) -> None:
 
 
 def assert_largest(chosen: np.ndarray, relations: np.ndarray) -> None:
-    """Each row of ``chosen`` holds distinct columns of the largest relations; equal ones may stand for each other."""
+    """Each row of ``chosen`` holds distinct columns of the largest relations; equal ones may stand for each other.
+
+    -1 stands for each of the largest that is not positive.
+    """
     for columns, row in zip(chosen, relations, strict=True):
-        assert len(set(columns.tolist())) == len(columns)
-        largest = np.sort(row)[::-1][: len(columns)]
-        np.testing.assert_allclose(np.sort(row[columns])[::-1], largest, atol=1e-5)
+        kept = columns[columns >= 0]
+        assert len(set(kept.tolist())) == len(kept)
+        largest = np.maximum(np.sort(row)[::-1][: len(columns)], 0)
+        found = np.where(columns >= 0, row[columns], 0)
+        np.testing.assert_allclose(np.sort(found)[::-1], largest, atol=1e-5)
 
 
 def test_the_graphs_are_refreshed_on_their_schedule() -> None:
@@ -161,9 +166,11 @@ def test_a_refresh_reaches_the_views() -> None:
     assert not torch.equal(model.views()[0][0], before)
 
 
-def test_more_neighbours_than_items_are_all_items() -> None:
+def test_more_neighbours_than_items_are_all_items_of_positive_relation() -> None:
     data = toy_data()
     model = toy_model(data, graph_topk=50)
     model.begin_epoch(1)
     assert model.neighbours.shape == (len(MODALITIES), data.num_users, data.num_items)
-    assert model.neighbours.sort(dim=2).values.eq(torch.arange(data.num_items)).all()
+    for found, (users, items) in zip(model.neighbours.numpy(), features_of(model, dense(data.train, 9)), strict=True):
+        for columns, row in zip(found, unit(users) @ unit(items).T, strict=True):
+            assert set(columns.tolist()) - {-1} == set(np.flatnonzero(row > 1e-6).tolist())
