@@ -182,7 +182,7 @@ class RawSource(ABC):
             made = split_interactions(raw, k_core=recipe.k_core, split=recipe.split, seed=recipe.seed)
             interactions = made.interactions.assign(split=made.interactions["split"].astype(str))
             tables = {"users": made.users, "items": made.items, "interactions": interactions}
-            notes += [*malformed.sentences(), *map(str, made.steps)]
+            notes += [*malformed.sentences(), *map(str, made.steps), *filter(None, [made.cold_items()])]
             facts = {"steps": [asdict(step) for step in made.steps], RECORDS: malformed.record()}
             return StepResult(tables, notes, facts)
 

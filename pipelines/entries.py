@@ -16,7 +16,7 @@ FeatureFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+_feat\.n
 ColdUsers = Literal["refuse", "keep", "drop"]
 Release = Literal["2014", "2018", "2023"]
 """Of the Amazon product data."""
-Split = Literal["ratio", "leave-one-out", "temporal", "global-time", "given"]
+Split = Literal["ratio", "leave-one-out", "temporal", "global-time", "cold-items", "given"]
 SPLITTERS = get_args(Split)
 """Ways to split interactions, the last of which is the source's own."""
 

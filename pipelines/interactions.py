@@ -16,7 +16,7 @@ from pipelines.entries import SPLITTERS
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.raw import RawInteractions
 from pipelines.prepared.dataset import SPLITS
-from pipelines.splits import assign_splits, seen_in_training, stable_order
+from pipelines.splits import TRAIN, assign_splits, seen_in_training, stable_order
 from pipelines.text import pluralize
 
 
@@ -46,6 +46,18 @@ class SplitInteractions:
     items: pd.DataFrame
     interactions: pd.DataFrame
     steps: list[Step]
+
+    def cold_items(self) -> str:
+        """Return a sentence on the items without a training interaction, for each held-out split; empty without any."""
+        table = self.interactions
+        trained = table.loc[table["split"] == SPLITS[TRAIN], "item"].unique()
+        cold = table[~table["item"].isin(trained)]
+        of = {split: rows["item"] for split, rows in cold.groupby("split", observed=True)}
+        parts = [
+            f"{pluralize(len(items), 'interaction')} with {pluralize(items.nunique(), 'item')} in {split}"
+            for split, items in of.items()
+        ]
+        return f"cold items (without a training interaction): {', '.join(parts)}" if parts else ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,9 @@ def split_interactions(
             ``global-time``: two points in time cut off the last 10 % for testing and the 10 % before for
             validation; held-out interactions of users or items without training ones are dropped, which may leave
             fewer than ``k_core`` of some.
+            ``cold-items``: a fifth of the items at random are held out whole, half of them for validation and half for
+            testing; interactions with the others are split as by ``ratio``. Held-out interactions of users without
+            training ones are dropped.
             ``given``: as the source says.
             Interactions of a user at the same time are in random order.
         seed: of the random choices.
@@ -138,11 +153,12 @@ def split_interactions(
             )
     if rows.split is None:
         random = np.random.default_rng(seed)
-        rows = replace(rows, split=assign_splits(rows.user, rows.timestamp, split, random))
+        rows = replace(rows, split=assign_splits(rows.user, rows.item, rows.timestamp, split, random))
     assert rows.split is not None
-    if split == "global-time":
-        rows = rows.kept(seen_in_training(rows.user, rows.item, rows.split))
-        steps.append(rows.step("unseen in training dropped"))
+    if split in ("global-time", "cold-items"):
+        whole = split == "cold-items"  # items are meant to be unseen
+        rows = rows.kept(seen_in_training(rows.user, rows.user if whole else rows.item, rows.split))
+        steps.append(rows.step("users unseen in training dropped" if whole else "unseen in training dropped"))
     users, new_users = _table("user", rows.user, raw.user_ids, user_order, everyone=k_core == 0)
     items, new_items = _table("item", rows.item, raw.item_ids, item_order, everyone=k_core == 0)
     columns = {
@@ -166,6 +182,8 @@ def _check_settings(raw: RawInteractions, k_core: int, split: str, seed: int) ->
         raise UsageError(f"The split {split} needs the time of each interaction, which is not known; try ratio.")
     if split == "given" and raw.split is None:
         raise UsageError("The split given needs a source that fixes the split, which this one does not; try ratio.")
+    if split == "cold-items" and raw.split is not None:
+        raise UsageError("--split cold-items draws a split, and this source fixes its own; leave it out.")
     if not len(raw):
         raise InputError("There are no interactions to split.")
 

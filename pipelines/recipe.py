@@ -74,7 +74,8 @@ class CleaningOptions(Entry):
 
     k_core: int | None = option("Least interactions of a user and an item (5).", ge=0)
     split: str | None = option(
-        "How interactions are split: 8:1:1 a user at random (ratio), by time, or as --split-column says (given).",
+        "How interactions are split: 8:1:1 a user at random (ratio), by time, a fifth of the items held out whole "
+        "(cold-items), or as --split-column says (given).",
         metavar="|".join(get_args(Split)),
     )
     seed: int | None = option("Seed of the split, the sampling, the demo (0).", ge=0)

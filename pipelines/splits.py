@@ -1,4 +1,4 @@
-"""Training, validation and test interactions: by ratio, the last ones of each user, or at two points in time."""
+"""Training, validation and test interactions: by ratio, the last ones of each user, by time, or by item."""
 
 from __future__ import annotations
 
@@ -11,21 +11,28 @@ TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
 
 def assign_splits(
-    user: np.ndarray, timestamp: np.ndarray | None, split: str, random: np.random.Generator
+    user: np.ndarray, item: np.ndarray, timestamp: np.ndarray | None, split: str, random: np.random.Generator
 ) -> np.ndarray:
     """Return the split of each interaction, int8 [n], a position in SPLITS.
 
     Args:
         user: int32 [n], ascending.
+        item: int32 [n].
         timestamp: int64 [n], or None where it is not known; ``global-time`` needs it.
-        split: ratio, temporal, leave-one-out or global-time; see :func:`pipelines.interactions.split_interactions`.
+        split: ratio, temporal, leave-one-out, global-time or cold-items; see
+            :func:`pipelines.interactions.split_interactions`.
 
     Raises:
-        InputError: time does not cut the interactions.
+        InputError: time does not cut the interactions, or there are too few items to hold some out.
     """
     if split == "global-time":
         assert timestamp is not None
         return _cut_by_time(timestamp)
+    if split == "cold-items":
+        result = held_out_items(item, random)[item]
+        warm = result == TRAIN
+        result[warm] = assign_splits(user[warm], item[warm], None, "ratio", random)
+        return result
     counts = np.bincount(user)
     counts = counts[counts > 0]
     if split == "leave-one-out":
@@ -40,6 +47,24 @@ def assign_splits(
     kinds[from_end < np.repeat(test, counts)] = TEST
     result = np.empty_like(kinds)
     result[order] = kinds
+    return result
+
+
+def held_out_items(item: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Draw the items to hold out whole: the split of each item number, int8 [max + 1], TRAIN where it is not drawn.
+
+    Of n items, max(1, n // 10) are for testing, and max(2, n // 5) are held out in all.
+
+    Raises:
+        InputError: there are fewer than three items.
+    """
+    items = np.flatnonzero(np.bincount(item))
+    if len(items) < len(SPLITS):
+        raise InputError(f"--split cold-items needs items for each of the three splits, and there are {len(items)}.")
+    drawn = random.permutation(items)[: max(2, len(items) // 5)]
+    result = np.full(int(items[-1]) + 1, TRAIN, dtype=np.int8)
+    result[drawn] = VALIDATION
+    result[drawn[: max(1, len(items) // 10)]] = TEST
     return result
 
 

@@ -79,8 +79,8 @@ def plan_import(
             split = split_interactions(raw, k_core=0, split="given")
         else:
             raise InputError(f"{folder} fixes the split of its interactions; leave out --split and --k-core.")
-        for step in split.steps:
-            report(str(step))
+        for line in (*map(str, split.steps), *filter(None, [split.cold_items()])):
+            report(line)
         ids = split.items["id"].tolist()
         of_items = MalformedRecords(paths.get("items", malformed.path), recipe.max_malformed)
         items = read_items(paths, ids, of_items)

@@ -188,14 +188,50 @@ def test_two_points_in_time_cut_all_of_it(lines: list[Line]) -> None:
     assert set(result.users["id"]) == seen[0] and set(result.items["id"]) == seen[1]
 
 
+@settings(deadline=None, max_examples=100)
+@given(LINES, st.integers(0, 3))
+def test_cold_items_are_held_out_whole(lines: list[Line], seed: int) -> None:
+    folded = slow_fold(lines)
+    items = {item for _, item in folded}
+    raw = raw_of(lines, split=False)
+    if len(items) < 3:
+        with pytest.raises(InputError, match="needs items for each of the three splits"):
+            split_interactions(raw, k_core=1, split="cold-items", seed=seed)
+        return
+    result = split_interactions(raw, k_core=1, split="cold-items", seed=seed)
+    pairs = by_id(result)
+    trained = {at: {pair[at] for pair, (kind, _) in pairs.items() if kind == "train"} for at in (0, 1)}
+    assert {user for user, _ in pairs} == trained[0] == set(result.users["id"])
+    assert {user for user, _ in set(folded) - set(pairs)}.isdisjoint(trained[0])
+    assert len(items - trained[1]) >= max(2, len(items) // 5)
+    assert set(result.items["id"]) == {item for _, item in pairs}
+
+
+def test_a_fifth_of_the_items_is_cold_and_the_rest_is_split_by_ratio() -> None:
+    result = split_interactions(raw_of(grid(40, 30), split=False), split="cold-items", seed=1)
+    kinds = result.interactions.groupby("item")["split"].agg(lambda splits: frozenset(splits))
+    whole = {split: set(kinds.index[kinds == frozenset([split])]) for split in SPLITS}
+    assert (len(whole["train"]), len(whole["validation"]), len(whole["test"])) == (0, 3, 3)
+    warm = result.interactions[~result.interactions["item"].isin(whole["validation"] | whole["test"])]
+    sizes = warm.groupby("user")["split"].value_counts().unstack()
+    assert (sizes[list(SPLITS)].to_numpy() == [20, 2, 2]).all()  # 24 of the 30 items: 8:1:1
+    assert result.steps[-1].name == "users unseen in training dropped" and result.steps[-1].interactions == 1200
+    assert result.cold_items() == (
+        "cold items (without a training interaction): 120 interactions with 3 items in validation, "
+        "120 interactions with 3 items in test"
+    )
+    again, other = (split_interactions(raw_of(grid(), split=False), split="cold-items", seed=seed) for seed in (1, 2))
+    assert again.interactions.equals(result.interactions) and not other.interactions.equals(result.interactions)
+
+
 def grid(users: int = 40, items: int = 30) -> list[Line]:
     return [(f"u{user}", f"i{item}", user + item, 0) for user in range(users) for item in range(items)]
 
 
-@pytest.mark.parametrize("split", ["ratio", "leave-one-out"])
+@pytest.mark.parametrize("split", ["ratio", "leave-one-out", "cold-items"])
 def test_the_seed_draws_another_split(split: str) -> None:
     def drawn(seed: int) -> dict[tuple[str, str], tuple[str, int | None]]:
-        return by_id(split_interactions(raw_of(grid(), timestamp=False), split=split, seed=seed))
+        return by_id(split_interactions(raw_of(grid(), timestamp=False, split=False), split=split, seed=seed))
 
     assert drawn(0) == drawn(0)
     assert drawn(0) != drawn(1)
@@ -243,12 +279,14 @@ def test_a_core_of_zero_keeps_ids_without_interactions() -> None:
         ({"split": "temporal"}, UsageError, "temporal needs the time of each"),
         ({"split": "global-time"}, UsageError, "global-time needs the time of each"),
         ({"split": "given"}, UsageError, "given needs a source that fixes the split"),
+        ({"split": "cold-items", "k_core": 1, "items": 2}, InputError, "each of the three splits, and there are 2"),
         ({"k_core": 31}, InputError, "Nothing is left of 1,200 interactions in the 31-core"),
     ],
 )
 def test_what_cannot_be_split(change: dict[str, Any], error: type[Exception], sentence: str) -> None:
+    lines = grid(items=change.pop("items", 30))
     with pytest.raises(error, match=sentence):
-        split_interactions(raw_of(grid(), timestamp=False, split=False), **change)
+        split_interactions(raw_of(lines, timestamp=False, split=False), **change)
 
 
 def test_no_interactions_at_all() -> None:
