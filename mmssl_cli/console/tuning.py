@@ -34,13 +34,19 @@ class Trial(Protocol):
     def problem(self) -> str | None: ...
     @property
     def drawn(self) -> dict[str, Any]: ...
+    @property
+    def scores(self) -> tuple[float, ...]: ...
+    @property
+    def mean_score(self) -> float | None: ...
+    @property
+    def deviation(self) -> float | None: ...
 
 
 class TuneReporter(SilentReporter):
     """Prints nothing; the base of the reporters that do."""
 
     def begin(self, done: int, trials: int) -> None:
-        """The search starts with ``done`` of ``trials`` trials over."""
+        """The search starts with ``done`` of at most ``trials`` trials over."""
 
     def epoch(self, number: int, epoch: int, score: float) -> None:
         """A trial was validated; ``score`` is its best so far."""
@@ -93,14 +99,17 @@ def print_trials(found: Sequence[Trial], what: str, select_on: str) -> None:
         what: model and data set.
         select_on: the validation metric.
     """
-    ranked = sorted((t for t in found if t.score is not None), key=lambda t: (-(t.score or 0.0), t.number))
+    scored = (t for t in found if t.score is not None)
+    ranked = sorted(scored, key=lambda t: (not t.scores, -(t.mean_score or 0.0), t.number))
     states = [trial.state for trial in found]
     ended = f"{states.count('pruned')} ended early, {states.count('failed')} failed"
     table = new_table(f"Best of {pluralize(len(found), 'trial')} of {what} ({ended})")
-    for heading in ("Trial", f"Validation {metric_label(select_on)}", "Epoch", "Settings"):
+    for heading in ("Trial", f"Validation {metric_label(select_on)}", "Seeds", "Epoch", "Settings"):
         table.add_column(heading, justify="left" if heading == "Settings" else "right")
     for trial in ranked[:_SHOWN]:
-        table.add_row(str(trial.number), f"{trial.score:.4f}", str(trial.best_epoch), shown_settings(trial.drawn))
+        seeds = str(len(trial.scores) or 1)
+        shown = f"{trial.mean_score:.4f}" + (f" ± {trial.deviation:.4f}" if trial.deviation is not None else "")
+        table.add_row(str(trial.number), shown, seeds, str(trial.best_epoch), shown_settings(trial.drawn))
     show(table)
 
 

@@ -11,19 +11,35 @@ import pandas as pd
 import tomli_w
 
 from mmssl_cli.config import RUNTIME_FIELDS, merge_settings
+from mmssl_cli.config.merging import parse_toml
+from mmssl_cli.experiments.tuning.search import minutes_of
 from mmssl_cli.experiments.tuning.study import Search, Trial
 from mmssl_cli.reporting.tabular import frame
+from pipelines.errors import InputError
 from pipelines.io.files import write_bytes
 
 
 def write_trials(found: Sequence[Trial], path: Path) -> None:
     """Write trials as CSV, a row each: how it ended, its score, and a column for each drawn setting."""
-    rows = [{"trial": t.number, "state": t.state, "score": t.score, **_facts(t), **_written(t.drawn)} for t in found]
+    rows = [{"trial": t.number, "state": t.state, **_scores(t), **_facts(t), **_written(t.drawn)} for t in found]
     write_bytes(path, frame(pd.DataFrame(rows)).encode())
 
 
+def check_replaced(search: Search, path: Path) -> None:
+    """Check that the results in a file are of the same search, which may be extended.
+
+    Raises:
+        InputError: they are of another one.
+    """
+    if path.exists() and parse_toml(path, "").get("provenance", {}).get("search") != search.name:
+        raise InputError(
+            f"{path} is the result of another search (other ranges, fixed settings, seed or data); choose another "
+            "--out, or give --replace."
+        )
+
+
 def write_best(search: Search, found: Sequence[Trial], best: Trial, path: Path) -> None:
-    """Write the settings of the best trial as TOML for ``--config``, with the budget of the search as provenance."""
+    """Write the settings of the best trial as TOML for ``--config``, with what the search took as provenance."""
     defaults = type(search.base).model_fields
     # Settings that are shipped would stand beneath the file, and did not in the search.
     beneath = merge_settings({"model": search.base.model, "dataset": search.base.dataset}).model_dump()
@@ -41,17 +57,28 @@ def write_best(search: Search, found: Sequence[Trial], best: Trial, path: Path) 
         "trials": len(found),
         "pruned": states.count("pruned"),
         "failed": states.count("failed"),
-        "seconds": round(sum(trial.seconds for trial in found), 1),
+        "processor-minutes": round(minutes_of(found), 1),
         "seed": search.base.seed,
-        "validation": {search.base.select_on: best.score},
+        "seeds-of-finalists": len(best.scores) or 1,
+        "validation": {search.base.select_on: best.mean_score},
         "best-trial": best.number,
+        "search": search.name,
     }
     whole = {"model": search.base.model, "dataset": search.base.dataset, **settings, "provenance": provenance}
     write_bytes(path, tomli_w.dumps(whole).encode())
 
 
+def _scores(trial: Trial) -> dict[str, Any]:
+    return {
+        "score": trial.score,
+        "seeds": len(trial.scores) or None,
+        "mean": trial.mean_score if trial.scores else None,
+        "deviation": trial.deviation,
+    }
+
+
 def _facts(trial: Trial) -> dict[str, Any]:
-    return {"best_epoch": trial.best_epoch, "epochs": trial.epochs, "seconds": trial.seconds, "problem": trial.problem}
+    return {name: getattr(trial, name) for name in ("best_epoch", "epochs", "seconds", "cpu_seconds", "problem")}
 
 
 def _written(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,33 +1,74 @@
-"""The trials of a search, carried out by workers: each is proposed here, and trained and pruned there."""
+"""The trainings of a search, carried out by workers: trials are proposed here, and trained and pruned there."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
+from mmssl_cli.config import TrainSettings
 from mmssl_cli.console.errors import explain
 from mmssl_cli.console.tuning import TuneReporter
-from mmssl_cli.experiments.tuning.study import Search, Trial, trials_of
+from mmssl_cli.experiments.tuning.study import (
+    STALLED,
+    Search,
+    Trial,
+    finalists_of,
+    keep_score,
+    scores_of,
+    trials_of,
+    with_scores,
+)
 from mmssl_cli.experiments.workers.local import LocalPool
 from mmssl_cli.experiments.workers.pool import Message, Send, WorkerPool
+
+#: Proposals in a row that were tried before, after which a search ends.
+_EXHAUSTED = 20
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a search, whichever comes first; finalists come on top.
+
+    Attributes:
+        trials: number of trials.
+        minutes: processor minutes of the trials, after which none begins.
+        finalists: trials that are trained with further seeds.
+        seeds: seeds of each finalist, that of the search included.
+    """
+
+    trials: int
+    minutes: float
+    finalists: int = 3
+    seeds: int = 3
+
+    def is_spent(self, found: list[Trial]) -> bool:
+        """Return whether no further trial may begin."""
+        return len(found) >= self.trials or minutes_of(found) >= self.minutes
+
+
+def minutes_of(found: list[Trial]) -> float:
+    """Return the processor minutes of trials."""
+    return sum(trial.cpu_seconds for trial in found) / 60
 
 
 def run_search(
     search: Search,
     study: optuna.Study,
-    trials: int,
+    budget: Budget,
     data_dir: Path,
     jobs: int,
     reporter: TuneReporter,
     pool: Callable[[int], WorkerPool] = LocalPool,
 ) -> list[Trial]:
-    """Continue a search until ``trials`` of its trials are over, and return all of these.
+    """Continue a search until its budget is spent, train the finalists, and return all trials.
 
-    Ctrl-C leaves the trials under way to be run again.
+    Ctrl-C leaves the trainings under way to be run again.
 
     Args:
         pool: makes the pool of so many workers; by default processes on this machine.
@@ -35,34 +76,98 @@ def run_search(
     Raises:
         InputError: there can be no workers.
     """
-    missing = trials - len(trials_of(study, search))
-    if missing > 0:
+    runner = _Runner(search, study, budget, data_dir, reporter)
+    if runner.has_work():
         with pool(jobs) as workers:
-            _run(search, study, missing, data_dir, reporter, workers)
-    return trials_of(study, search)
+            runner.run_trials(workers)
+            runner.run_finalists(workers)
+    return runner.results()
 
 
-def _run(
-    search: Search, study: optuna.Study, missing: int, data_dir: Path, reporter: TuneReporter, pool: WorkerPool
-) -> None:
-    proposed: dict[int, optuna.Trial] = {}
-    while missing or not pool.is_idle:
-        while missing and pool.has_room:
-            missing -= 1
-            trial = search.propose(study)
-            proposed[trial.number] = trial
-            pool.submit(trial.number, trial_task, trial, search, data_dir)
-        for number, kind, content in pool.poll():
-            if kind == "epoch":
-                reporter.epoch(number, *content)
-            elif kind == "retry":  # from its start: a trial has no checkpoints
-                reporter.message(f"trial {number} is tried again: the process that trained it {content}")
-                pool.submit(number, trial_task, proposed[number], search, data_dir)
-            else:
-                if kind == "lost":
-                    content = {"problem": f"The process that trained it {content}."}
-                _record(study, proposed[number], content)
-                reporter.over(next(one for one in trials_of(study, search) if one.number == number))
+class _Runner:
+    def __init__(
+        self, search: Search, study: optuna.Study, budget: Budget, data_dir: Path, reporter: TuneReporter
+    ) -> None:
+        self.search, self.study, self.budget = search, study, budget
+        self.data_dir, self.reporter = data_dir, reporter
+        self.is_exhausted = False
+
+    def has_work(self) -> bool:
+        return not self.budget.is_spent(self.found()) or bool(self._missing_scores())
+
+    def found(self) -> list[Trial]:
+        return trials_of(self.study, self.search)
+
+    def results(self) -> list[Trial]:
+        finalists = {trial.number for trial in finalists_of(self.found(), self.budget.finalists)}
+        return [with_scores(self.study, t) if t.number in finalists else t for t in self.found()]
+
+    def run_trials(self, pool: WorkerPool) -> None:
+        proposed: dict[int, optuna.Trial] = {}
+        while not pool.is_idle or self._may_begin(proposed):
+            while pool.has_room and self._may_begin(proposed) and (trial := self._propose(proposed)):
+                proposed[trial.number] = trial
+                pool.submit(trial.number, trial_task, trial, self.search, self.data_dir)
+            for number, kind, content in pool.poll():
+                if kind == "epoch":
+                    self.reporter.epoch(number, *content)
+                elif kind == "retry":  # from its start: a trial has no checkpoints
+                    self.reporter.message(f"trial {number} is tried again: the process that trained it {content}")
+                    pool.submit(number, trial_task, proposed[number], self.search, self.data_dir)
+                else:
+                    _record(self.study, proposed.pop(number), _result(kind, content))
+                    self.reporter.over(next(one for one in self.found() if one.number == number))
+
+    def _may_begin(self, running: dict[int, optuna.Trial]) -> bool:
+        found = self.found()
+        room = len(found) + len(running) < self.budget.trials
+        return room and not self.is_exhausted and not self.budget.is_spent(found)
+
+    def _propose(self, running: dict[int, optuna.Trial]) -> optuna.Trial | None:
+        """Propose a trial that repeats none; None where the sampler finds no other."""
+        known = [trial.drawn for trial in self.found()] + [self.search.drawn(trial) for trial in running.values()]
+        for _ in range(_EXHAUSTED):
+            trial = self.search.propose(self.study)
+            if self.search.drawn(trial) not in known:
+                return trial
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        self.is_exhausted = True
+        self.reporter.message(f"The last {_EXHAUSTED} proposals had been tried before: the search ends here.")
+        return None
+
+    def run_finalists(self, pool: WorkerPool) -> None:
+        missing = self._missing_scores()
+        running: dict[int, tuple[Trial, int]] = {}
+        queue = list(enumerate(missing))
+        while queue or not pool.is_idle:
+            while queue and pool.has_room:
+                key, (trial, seed) = queue.pop(0)
+                running[key] = trial, seed
+                pool.submit(key, finalist_task, self._seeded(trial, seed), self.data_dir)
+            for key, kind, content in pool.poll():
+                trial, seed = running[key]
+                if kind == "epoch":
+                    self.reporter.epoch(trial.number, *content)
+                elif kind == "retry":
+                    pool.submit(key, finalist_task, self._seeded(trial, seed), self.data_dir)
+                else:
+                    result = _result(kind, content)
+                    keep_score(self.study, trial.number, seed, result)
+                    outcome = result.get("problem") or f"{result['score']:.4f} at epoch {result['best_epoch']}"
+                    self.reporter.message(f"finalist trial {trial.number}, seed {seed}: {outcome}")
+
+    def _missing_scores(self) -> list[tuple[Trial, int]]:
+        first = self.search.base.seed
+        seeds = range(first + 1, first + self.budget.seeds)
+        finalists = finalists_of(self.found(), self.budget.finalists)
+        return [(trial, seed) for trial in finalists for seed in seeds if seed not in scores_of(self.study, trial)]
+
+    def _seeded(self, trial: Trial, seed: int) -> TrainSettings:
+        return self.search.settings({**trial.drawn, "seed": seed})
+
+
+def _result(kind: str, content: Any) -> dict[str, Any]:
+    return {"problem": f"The process that trained it {content}."} if kind == "lost" else content
 
 
 def _record(study: optuna.Study, trial: optuna.Trial, result: dict[str, Any]) -> None:
@@ -81,25 +186,58 @@ def _record(study: optuna.Study, trial: optuna.Trial, result: dict[str, Any]) ->
 def trial_task(send: Send, trial: optuna.Trial, search: Search, data_dir: Path) -> Message:
     """Train a trial of a search in a worker; it reports its scores to the journal of the search and is pruned by them.
 
+    A trial whose score rose within the last epochs is not pruned.
+
     Returns:
         ``over``, and either what is kept of the trial and whether it was ``whole``, or its ``problem``.
     """
-    # PyTorch is imported in workers alone.
-    from mmssl_cli.training.trainer import fit
+    rising = _Rising()
 
     def on_validation(epoch: int, score: float) -> bool:
         trial.report(score, epoch)
         send("epoch", [epoch, score])
-        return not trial.should_prune()
+        return rising.at(epoch, score) or not trial.should_prune()
 
+    return _train(lambda: search.settings(search.drawn(trial)), data_dir, on_validation)
+
+
+def finalist_task(send: Send, settings: TrainSettings, data_dir: Path) -> Message:
+    """Train a finalist with a further seed in a worker; as ``trial_task``, but never pruned."""
+
+    def on_validation(epoch: int, score: float) -> bool:
+        send("epoch", [epoch, score])
+        return True
+
+    return _train(lambda: settings, data_dir, on_validation)
+
+
+class _Rising:
+    """Whether the best score of a curve is a recent one."""
+
+    best, since = float("-inf"), 0
+
+    def at(self, epoch: int, score: float) -> bool:
+        if score > self.best:
+            self.best, self.since = score, epoch
+        return epoch - self.since < STALLED
+
+
+def _train(
+    settings: Callable[[], TrainSettings], data_dir: Path, on_validation: Callable[[int, float], bool]
+) -> Message:
+    # PyTorch is imported in workers alone.
+    from mmssl_cli.training.trainer import fit
+
+    started = time.process_time()
     try:
-        state, whole = fit(search.settings_of(trial), data_dir, on_validation)
+        state, whole = fit(settings(), data_dir, on_validation)
         return "over", {
             "score": state.best_score,
             "best_epoch": state.best_epoch,
             "epochs": len(state.records),
             "seconds": sum(record["seconds"] for record in state.records),
+            "cpu_seconds": time.process_time() - started,
             "whole": whole,
         }
     except Exception as problem:
-        return "over", {"problem": explain(problem)[0]}
+        return "over", {"problem": explain(problem)[0], "cpu_seconds": time.process_time() - started}

@@ -31,6 +31,8 @@ class Span:
 
 
 Space = dict[str, Choices | Span]
+#: Values of settings with a range that a search tries first.
+Start = dict[str, Any]
 
 
 def shipped_space(model: str) -> Space:
@@ -42,6 +44,47 @@ def shipped_space(model: str) -> Space:
     settings = settings_class(model)
     path = RANGES / f"{model}.toml"
     return read_space(path, model) if path.is_file() else _checked(settings.ranges, model, Path(settings.__name__))
+
+
+def shipped_starts(model: str) -> list[Start]:
+    """Return the published settings in the file of ranges shipped for a model."""
+    path = RANGES / f"{model}.toml"
+    return read_starts(path, model) if path.is_file() else []
+
+
+def read_starts(path: Path, model: str) -> list[Start]:
+    """Read the tables ``[[starts]]`` of a file of ranges: settings to try first, and ``source``, where they come from.
+
+    Raises:
+        InputError: a table is none, or a value is outside of its range.
+        UsageError: a setting without a range.
+    """
+    space = read_space(path, model)
+    found = []
+    for number, table in enumerate(_tables(path), 1):
+        start = {key.replace("-", "_"): _hashable(value) for key, value in table.items() if key != "source"}
+        for name, value in start.items():
+            key = name.replace("_", "-")
+            if name not in space:
+                raise UsageError(f"{path}: start {number} has {key!r}, which has no range; give it one, or leave it out.")
+            if not contains(space[name], value):
+                raise InputError(f"{path}: start {number} has {key} = {value}, outside of its range; widen the range.")
+        found.append(start)
+    return found
+
+
+def _tables(path: Path) -> list[dict[str, Any]]:
+    tables = parse_toml(path, f"There is no file of ranges {path}.").get("starts", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError(f"{path}: expected starts as tables [[starts]], each with values such as lr = 1e-3.")
+    return tables
+
+
+def contains(of: Choices | Span, value: Any) -> bool:
+    """Return whether a range holds a value."""
+    if isinstance(of, Choices):
+        return value in of.values
+    return isinstance(value, int | float) and of.low <= value <= of.high
 
 
 def read_space(path: Path, model: str) -> Space:
@@ -59,6 +102,8 @@ def _checked(raw: Mapping[str, Any], model: str, path: Path) -> Space:
     space: Space = {}
     fields = settings_class(model).model_fields
     for key, given in raw.items():
+        if key == "starts":
+            continue
         name = key.replace("-", "_")
         if name not in fields:
             known = [field.replace("_", "-") for field in fields]
@@ -73,7 +118,7 @@ def _checked(raw: Mapping[str, Any], model: str, path: Path) -> Space:
 
 def _range(given: Any, key: str, path: Path) -> Choices | Span:
     if isinstance(given, list) and given:
-        return Choices(tuple(tuple(value) if isinstance(value, list) else value for value in given))
+        return Choices(tuple(map(_hashable, given)))
     if isinstance(given, dict) and {"low", "high"} <= given.keys() <= {"low", "high", "log"}:
         low, high, log = given["low"], given["high"], given.get("log", False)
         numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
@@ -83,6 +128,10 @@ def _range(given: Any, key: str, path: Path) -> Choices | Span:
         f"{path}: the range of {key!r} is not one: expected a list of values or {{ low = 1e-4, high = 1e-2, log = true "
         "} with low below high (and above 0 with log)."
     )
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _examples(of: Choices | Span) -> tuple[Any, ...]:

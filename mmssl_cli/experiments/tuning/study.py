@@ -1,4 +1,8 @@
-"""A search of a model's settings by validation with Optuna: TPE proposes, the median pruner ends trials early."""
+"""A search of a model's settings by validation with Optuna: TPE proposes, the median pruner ends trials early.
+
+The budget is one for all models: a number of trials or of processor minutes, whichever comes first. The finalists, the
+best trials, are trained with further seeds, and the one with the best mean score wins.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import optuna
@@ -16,12 +21,15 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings
-from mmssl_cli.experiments.tuning.space import Choices, Space, Span
+from mmssl_cli.experiments.tuning.space import Choices, Space, Span, Start, contains
 from pipelines.errors import InputError
 from pipelines.io.files import write_problem
 
-#: Validated epochs of a trial before it may be ended, and whole trials before any may.
-WARM_UP, FIRST_TRIALS = 5, 4
+#: Epochs of a trial before it may be ended, epochs since its best score (its curve rises no more), and whole trials
+#: before any may be ended.
+WARM_UP, STALLED, FIRST_TRIALS = 30, 5, 4
+#: Share of the trials that TPE draws at random before it begins, those that are given included.
+RANDOM_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -32,12 +40,14 @@ class Search:
         base: the settings that are not drawn, and the seed of every training.
         content: digest of the data set.
         seed: of the proposals.
+        starts: settings that are tried first, after the defaults.
     """
 
     base: TrainSettings
     space: Space
     content: str
     seed: int = 0
+    starts: tuple[Start, ...] = ()
 
     @property
     def name(self) -> str:
@@ -45,7 +55,7 @@ class Search:
         base = {
             key: value for key, value in self.base.model_dump().items() if key not in {*self.space, *RUNTIME_FIELDS}
         }
-        parts = [base, {key: repr(of) for key, of in self.space.items()}, self.content, self.seed]
+        parts = [base, {key: repr(of) for key, of in self.space.items()}, self.content, self.seed, self.starts]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()
         return f"{self.base.model}-{self.base.dataset}-{digest[:12]}"
 
@@ -61,9 +71,13 @@ class Search:
         """Propose the next trial."""
         return study.ask(_distributions(self.space))
 
-    def settings_of(self, trial: optuna.Trial) -> TrainSettings:
-        """Return the settings that a proposed trial is trained with."""
-        return self.settings(_drawn(trial.params, self.space))
+    def drawn(self, trial: optuna.Trial) -> dict[str, Any]:
+        """Return the values that a proposed trial is trained with."""
+        return _drawn(trial.params, self.space)
+
+
+#: What is kept of a trial beside its values and score.
+_FACTS = ("best_epoch", "epochs", "seconds", "cpu_seconds", "problem")
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,9 @@ class Trial:
     Attributes:
         state: complete, pruned (ended early) or failed.
         score: best validation score; None where there was none.
+        seconds: wall time of its epochs.
+        cpu_seconds: processor time, loading included.
+        scores: of a finalist, its best validation score with each seed.
     """
 
     number: int
@@ -82,11 +99,26 @@ class Trial:
     best_epoch: int | None = None
     epochs: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     problem: str = ""
+    scores: tuple[float, ...] = ()
+
+    @property
+    def mean_score(self) -> float | None:
+        """Mean score over the seeds it was trained with."""
+        return mean(self.scores) if self.scores else self.score
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation over the seeds; None for one seed."""
+        return stdev(self.scores) if len(self.scores) > 1 else None
 
 
-def open_study(search: Search, path: Path) -> optuna.Study:
+def open_study(search: Search, path: Path, trials: int) -> optuna.Study:
     """Open the search in a file, or begin it; trials that were cut off are enqueued again.
+
+    Args:
+        trials: number of trials that it is to have.
 
     Raises:
         InputError: the file cannot be written or is not a journal of Optuna.
@@ -103,7 +135,9 @@ def open_study(search: Search, path: Path) -> optuna.Study:
             study_name=search.name,
             direction="maximize",
             load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(seed=search.seed + done, n_startup_trials=8),
+            sampler=optuna.samplers.TPESampler(
+                seed=search.seed + done, n_startup_trials=max(1, int(trials * RANDOM_SHARE))
+            ),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=WARM_UP),
         )
     except OSError as problem:
@@ -111,7 +145,8 @@ def open_study(search: Search, path: Path) -> optuna.Study:
     except (ValueError, KeyError, AssertionError) as problem:
         raise InputError(f"{path} is damaged or holds no searches; move it away to begin anew.") from problem
     if not study.trials:
-        study.enqueue_trial(_defaults(search))
+        for start in ({}, *search.starts):
+            study.enqueue_trial(_start(search, start))
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)
@@ -124,36 +159,60 @@ def _trials_before(storage: Any, name: str) -> int:
     return 0
 
 
-def _defaults(search: Search) -> dict[str, Any]:
-    """Values of the base that the ranges hold: the first trial of every search."""
+def _start(search: Search, start: Start) -> dict[str, Any]:
+    """Parameters of a trial with the given values, and else with those of the base that the ranges hold."""
     values = {}
     for name, of in search.space.items():
-        usual = getattr(search.base, name)
-        if isinstance(of, Choices) and usual in of.values:
-            values[name] = of.values.index(usual)
-        elif isinstance(of, Span) and usual is not None and of.low <= usual <= of.high:
-            values[name] = usual
+        value = start.get(name, getattr(search.base, name))
+        if contains(of, value):
+            values[name] = of.values.index(value) if isinstance(of, Choices) else value
     return values
 
 
 def trials_of(study: optuna.Study, search: Search) -> list[Trial]:
-    """Return the trials that are over, in order; those that were cut off do not count."""
+    """Return the trials that are over, in order; those that were cut off or repeat another do not count."""
     states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     found = []
     for trial in study.trials:
         known = trial.user_attrs
         cut_off = trial.state == TrialState.FAIL and "problem" not in known
         if trial.state in states and not cut_off:
-            facts = {key: known[key] for key in ("best_epoch", "epochs", "seconds", "problem") if key in known}
+            facts = {key: known[key] for key in _FACTS if key in known}
             drawn = _drawn(trial.params, search.space)
             found.append(Trial(trial.number, states[trial.state], drawn, known.get("score"), **facts))
     return found
 
 
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """Return the trial with the best score, the first of equals; None where none has a score."""
+def finalists_of(trials: Sequence[Trial], number: int) -> list[Trial]:
+    """Return the best ``number`` of the whole trials, the best first; pruned ones where none is whole."""
     scored = [trial for trial in trials if trial.score is not None]
-    return max(scored, key=lambda trial: (trial.score or 0.0, -trial.number), default=None)
+    whole = [trial for trial in scored if trial.state == "complete"]
+    return sorted(whole or scored, key=lambda trial: (-(trial.score or 0.0), trial.number))[:number]
+
+
+def scores_of(study: optuna.Study, trial: Trial) -> dict[int, dict[str, Any]]:
+    """Return what is kept of a finalist's trainings with further seeds, by seed."""
+    prefix = f"finalist-{trial.number}-"
+    return {
+        int(key.removeprefix(prefix)): kept for key, kept in study.user_attrs.items() if key.startswith(prefix)
+    }
+
+
+def keep_score(study: optuna.Study, trial: int, seed: int, result: Mapping[str, Any]) -> None:
+    """Keep the result of a finalist's training with a further seed."""
+    study.set_user_attr(f"finalist-{trial}-{seed}", dict(result))
+
+
+def with_scores(study: optuna.Study, trial: Trial) -> Trial:
+    """Return a finalist with its scores over the seeds; one that failed with a seed keeps those that it has."""
+    further = [kept["score"] for _, kept in sorted(scores_of(study, trial).items()) if "score" in kept]
+    return replace(trial, scores=(trial.score, *further))
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """Return the trial with the best (mean) score, the first of equals; None where none has a score."""
+    scored = [trial for trial in trials if trial.score is not None]
+    return max(scored, key=lambda trial: (trial.mean_score or 0.0, -trial.number), default=None)
 
 
 def _distributions(space: Space) -> dict[str, BaseDistribution]:

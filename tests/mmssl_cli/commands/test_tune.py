@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from mmssl_cli.commands.tune import PATIENCE
 from mmssl_cli.config import SETTINGS, build_settings, merge_settings
 from mmssl_cli.console.training import Reporter
-from mmssl_cli.experiments.tuning.space import RANGES, Choices, Span, read_space, shipped_space
+from mmssl_cli.experiments.tuning.search import _Rising
+from mmssl_cli.experiments.tuning.space import RANGES, Choices, Span, read_starts, shipped_space, shipped_starts
 from mmssl_cli.experiments.tuning.study import Search, _drawn
 from mmssl_cli.training.trainer import fit, train_run
 from pipelines.errors import InputError, UsageError
@@ -25,6 +27,7 @@ from tests.conftest import ROOT, Answer
 from tests.helpers.model_cases import write_toy
 
 Cli = Callable[..., Answer]
+SEARCH = ("--select-on", "recall@5", "--ranges", "ranges.toml", "--seeds", "1")
 SMALL = {"--dataset": "toy", "--embedding-dim": 8, "--batch-size": 32, "--epochs": 3, "--ks": 5, "--device": "cpu"}
 
 
@@ -37,7 +40,7 @@ def tune(cli: Cli, tmp_path: Path) -> Cli:
 
     def run(*arguments: object, model: str = "mf") -> Answer:
         flags = [part for pair in SMALL.items() for part in pair]
-        return cli("tune", model, *flags, "--select-on", "recall@5", "--ranges", "ranges.toml", *arguments)
+        return cli("tune", model, *flags, *SEARCH, *arguments)
 
     return run
 
@@ -70,21 +73,25 @@ def test_more_trials_extend_a_search_and_none_is_made_twice(tune: Cli) -> None:
     assert again.code == 0 and trials() == before and "2 of 2 trials are already done" in again.err
     longer = tune("--trials", 3)
     assert longer.code == 0 and trials()[:2] == before and len(trials()) == 3
-    assert tune("--trials", 1, "--epochs", 2).code == 0
+    refused = tune("--trials", 1, "--epochs", 2)
+    assert refused.code == 1 and "--replace" in refused.err and len(trials()) == 3
+    assert tune("--trials", 1, "--epochs", 2, "--replace").code == 0
     assert len(trials()) == 1  # other fixed settings are another search
 
 
 def test_a_seed_gives_the_same_trials_again_those_that_are_pruned_too(tune: Cli) -> None:
-    Path("ranges.toml").write_text("lr = [0.05, 1e-7]\nweight-decay = { low = 1e-6, high = 1e-2, log = true }\n")
+    starts = [f"[[starts]]\nlr = {lr}\nweight-decay = {decay}\n" for lr in (0.05, 1e-7) for decay in (1e-6, 1e-5, 1e-4)]
+    ranges = "lr = [0.05, 1e-7]\nweight-decay = { low = 1e-6, high = 1e-2, log = true }\n"
+    Path("ranges.toml").write_text(ranges + "".join(starts))
     found = []
     for out in ("one", "other"):
-        answer = tune("--trials", 8, "--epochs", 9, "--patience", 9, "--out", out, "--search-seed", 3, "--json")
+        answer = tune("--trials", 8, "--epochs", 45, "--patience", 45, "--out", out, "--search-seed", 3, "--json")
         assert answer.code == 0, answer.err
         trials = json.loads(answer.out)["trials"]
-        found.append([{name: value for name, value in trial.items() if name != "seconds"} for trial in trials])
+        found.append([{name: value for name, value in trial.items() if "seconds" not in name} for trial in trials])
     assert found[0] == found[1]
     pruned = [trial for trial in found[0] if trial["state"] == "pruned"]
-    assert pruned and all(trial["epochs"] < 9 for trial in pruned)
+    assert pruned and all(30 <= trial["epochs"] < 45 for trial in pruned)
 
 
 def test_a_trial_is_trained_as_train_does_and_never_tested(tmp_path: Path) -> None:
@@ -108,14 +115,61 @@ def test_a_trial_that_fails_is_kept_as_such_and_the_others_go_on(tune: Cli) -> N
     states = {row["lr"]: row["state"] for row in trials()}
     assert states["0.01"] == "complete" and states.get("1e+30") in (None, "failed")
     Path("ranges.toml").write_text("lr = [1e30]\n")
-    lost = tune("--trials", 1)
+    lost = tune("--trials", 1, "--replace")
     assert lost.code == 1 and "No trial of 1 gave a score" in lost.err
+
+
+def test_a_search_ends_with_its_minutes_and_says_both_limits(tune: Cli) -> None:
+    answer = tune("--trials", 5, "--minutes", 0.0001)
+    assert answer.code == 0, answer.err
+    assert len(trials()) == 1 and "1 trial (at most 5)" in answer.words and "(at most 0.0001)" in answer.words
+    assert tune("--trials", 5, "--minutes", 0).code == 0 and len(trials()) == 1
+
+
+def test_no_trial_is_trained_twice_and_the_search_ends_where_its_ranges_do(tune: Cli) -> None:
+    Path("ranges.toml").write_text("lr = [0.01, 0.02, 0.03]\n")
+    answer = tune("--trials", 9)
+    assert answer.code == 0, answer.err
+    assert sorted(row["lr"] for row in trials()) == ["0.01", "0.02", "0.03"]
+    assert "had been tried before" in answer.err
+
+
+def test_published_settings_are_tried_after_the_defaults(tune: Cli) -> None:
+    Path("ranges.toml").write_text(
+        "lr = { low = 1e-3, high = 1e-1, log = true }\nl2-weight = [0.0, 1e-4]\n"
+        '[[starts]]\nsource = "a paper"\nlr = 0.05\nl2-weight = 1e-4\n'
+    )
+    assert tune("--trials", 2).code == 0
+    assert [(float(row["lr"]), float(row["l2_weight"])) for row in trials()] == [(0.001, 0.0), (0.05, 1e-4)]
+
+
+def test_the_best_mean_over_seeds_wins(tune: Cli, cli: Cli) -> None:
+    answer = tune("--trials", 4, "--finalists", 2, "--seeds", 3, "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    finalists = [trial for trial in told["trials"] if trial["scores"]]
+    ranked = sorted(told["trials"], key=lambda trial: -trial["score"])
+    assert {trial["number"] for trial in finalists} == {trial["number"] for trial in ranked[:2]}
+    means = {trial["number"]: sum(trial["scores"]) / 3 for trial in finalists}
+    assert told["best"]["number"] == max(means, key=means.__getitem__)
+    kept = tomllib.loads(Path("tuning/mf-toy.toml").read_text())
+    assert kept["provenance"]["validation"]["recall@5"] == pytest.approx(max(means.values()))
+    trained = cli("train", "--config", "tuning/mf-toy.toml", "--runs", 3, "--json")
+    scores = [run["validation"]["recall@5"] for run in json.loads(trained.out)["runs"]]
+    assert scores == pytest.approx(told["best"]["scores"])
+    again = tune("--trials", 4, "--finalists", 2, "--seeds", 3, "--json")
+    assert json.loads(again.out) == told and "finalist" not in again.err
+
+
+def test_a_rising_curve_is_not_pruned() -> None:
+    rising = _Rising()
+    assert [rising.at(epoch, min(epoch, 4)) for epoch in range(1, 11)] == [True] * 8 + [False] * 2
 
 
 @pytest.mark.slow
 def test_after_a_kill_the_trial_under_way_is_made_again(tune: Cli, tmp_path: Path) -> None:
     flags = [str(part) for pair in {**SMALL, "--epochs": 400}.items() for part in pair]
-    command = ["tune", "mf", *flags, "--select-on", "recall@5", "--ranges", "ranges.toml", "--trials", "2"]
+    command = ["tune", "mf", *flags, *SEARCH, "--trials", "2"]
     patient = ["--patience", "400", "--evaluate-every", "5"]
     process = subprocess.Popen(
         [sys.executable, "-m", "mmssl_cli", *command, *patient], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
@@ -144,6 +198,12 @@ def test_every_shipped_range_belongs_to_a_model() -> None:
     assert {path.stem for path in RANGES.glob("*.toml")} <= set(SETTINGS)
 
 
+@pytest.mark.parametrize("model", SETTINGS)
+def test_the_settings_to_try_first_are_valid(model: str) -> None:
+    for start in shipped_starts(model):
+        build_settings({"model": model, **start})
+
+
 def test_what_is_drawn_are_values_of_settings() -> None:
     space = {"layers": Choices((1, 3)), "lr": Span(1e-4, 1e-2, True), "graph_topk": Span(5, 20)}
     assert _drawn({"layers": 1, "lr": 0.00123456, "graph_topk": 7}, space) == {
@@ -167,13 +227,16 @@ def test_what_is_drawn_are_values_of_settings() -> None:
         ("lr = [-1]", UsageError, "lr cannot be -1"),
         ("lr = [", InputError, "is not valid TOML"),
         ("", InputError, "holds no range"),
+        ("lr = [1]\nstarts = 3", InputError, "expected starts as tables"),
+        ("lr = [1]\n[[starts]]\nlr = 2", InputError, "outside of its range"),
+        ("lr = [1]\n[[starts]]\nlayers = 2", UsageError, "has no range"),
     ],
 )
 def test_ranges_that_are_none_are_refused(tmp_path: Path, text: str, error: type[Exception], sentence: str) -> None:
     path = tmp_path / "ranges.toml"
     path.write_text(text)
     with pytest.raises(error, match=sentence):
-        read_space(path, "mf")
+        read_starts(path, "mf")
 
 
 @pytest.mark.parametrize(
@@ -200,10 +263,10 @@ def test_a_damaged_search_is_named(tune: Cli) -> None:
 
 def test_what_is_kept_stands_above_the_settings_that_are_shipped(cli: Cli, demo: Path) -> None:
     shipped = merge_settings({"model": "lightgcn", "dataset": "demo"})
-    flags = ("--dataset", "demo", "--data-dir", demo.parent, "--trials", 1, "--epochs", 1)
+    flags = ("--dataset", "demo", "--data-dir", demo.parent, "--trials", 1, "--epochs", 1, "--seeds", 1)
     assert cli("tune", "lightgcn", *flags).code == 0
     kept = merge_settings({}, Path("tuning/lightgcn-demo.toml"))
-    searched = build_settings({"model": "lightgcn", "dataset": "demo", "epochs": 1})
+    searched = build_settings({"model": "lightgcn", "dataset": "demo", "epochs": 1, "patience": PATIENCE})
     assert shipped.batch_size != searched.batch_size  # what this test is about
     space = shipped_space("lightgcn")
     for name, value in searched.model_dump().items():
