@@ -66,7 +66,9 @@ def read_starts(path: Path, model: str) -> list[Start]:
         for name, value in start.items():
             key = name.replace("_", "-")
             if name not in space:
-                raise UsageError(f"{path}: start {number} has {key!r}, which has no range; give it one, or leave it out.")
+                raise UsageError(
+                    f"{path}: start {number} has {key!r}, which has no range; give it one or leave it out."
+                )
             if not contains(space[name], value):
                 raise InputError(f"{path}: start {number} has {key} = {value}, outside of its range; widen the range.")
         found.append(start)

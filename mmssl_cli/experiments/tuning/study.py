@@ -21,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings
-from mmssl_cli.experiments.tuning.space import Choices, Space, Span, Start, contains
+from mmssl_cli.experiments.tuning.space import Choices, Space, Start, contains
 from pipelines.errors import InputError
 from pipelines.io.files import write_problem
 
@@ -193,9 +193,7 @@ def finalists_of(trials: Sequence[Trial], number: int) -> list[Trial]:
 def scores_of(study: optuna.Study, trial: Trial) -> dict[int, dict[str, Any]]:
     """Return what is kept of a finalist's trainings with further seeds, by seed."""
     prefix = f"finalist-{trial.number}-"
-    return {
-        int(key.removeprefix(prefix)): kept for key, kept in study.user_attrs.items() if key.startswith(prefix)
-    }
+    return {int(key.removeprefix(prefix)): kept for key, kept in study.user_attrs.items() if key.startswith(prefix)}
 
 
 def keep_score(study: optuna.Study, trial: int, seed: int, result: Mapping[str, Any]) -> None:
