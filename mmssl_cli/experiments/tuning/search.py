@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,12 @@ class Budget:
     finalists: int = 3
     seeds: int = 3
 
-    def is_spent(self, found: list[Trial]) -> bool:
+    def is_spent(self, found: Sequence[Trial]) -> bool:
         """Return whether no further trial may begin."""
         return len(found) >= self.trials or minutes_of(found) >= self.minutes
 
 
-def minutes_of(found: list[Trial]) -> float:
+def minutes_of(found: Sequence[Trial]) -> float:
     """Return the processor minutes of trials."""
     return sum(trial.cpu_seconds for trial in found) / 60
 

@@ -204,7 +204,7 @@ def keep_score(study: optuna.Study, trial: int, seed: int, result: Mapping[str, 
 def with_scores(study: optuna.Study, trial: Trial) -> Trial:
     """Return a finalist with its scores over the seeds; one that failed with a seed keeps those that it has."""
     further = [kept["score"] for _, kept in sorted(scores_of(study, trial).items()) if "score" in kept]
-    return replace(trial, scores=(trial.score, *further))
+    return replace(trial, scores=(trial.score or 0.0, *further))
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
