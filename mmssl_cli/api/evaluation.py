@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any, TypeAlias
 
@@ -14,8 +15,8 @@ from torch import Tensor
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.runs import Run
 from mmssl_cli.data.interactions import load_interactions
-from mmssl_cli.evaluation.metrics import evaluate as rank_all
-from mmssl_cli.evaluation.metrics import evaluate_scores
+from mmssl_cli.evaluation.metrics import evaluate_ranking
+from mmssl_cli.evaluation.ranking import ranked_scores
 from mmssl_cli.evaluation.splits import checked_ks, checked_split
 from mmssl_cli.text import METRICS
 from mmssl_cli.training.loading import load_model
@@ -84,12 +85,12 @@ def evaluate(
             )
         model, loaded, _ = load_model(scores.path, data.data_dir)
         with torch.inference_mode():
-            users, items = model.represent()
-            means, per_user = rank_all(users, items, loaded.train, getattr(loaded, chosen), cutoffs)
+            means, per_user = evaluate_ranking(model.ranking(), loaded.train, getattr(loaded, chosen), cutoffs)
     else:
         loaded = load_interactions(data.path, modalities=())
         score = _function_of(scores, loaded.num_users, loaded.num_items)
-        means, per_user = evaluate_scores(score, loaded.num_items, loaded.train, getattr(loaded, chosen), cutoffs)
+        ranking = partial(ranked_scores, score, loaded.num_items)
+        means, per_user = evaluate_ranking(ranking, loaded.train, getattr(loaded, chosen), cutoffs)
     wanted = [f"{name}@{k}" for name in metrics for k in cutoffs]
     found = Metrics({name: means[name] for name in wanted})
     found.per_user = per_user[["user", "train_degree", *wanted]]

@@ -78,11 +78,14 @@ class Run:
 
     @cached_property
     def ranker(self) -> Ranker:
-        """Final embeddings as tensors, with ids, titles and training items."""
+        """The model with ids, titles and training items."""
         return Ranker.load(self.path, self.data_dir)
 
     def embeddings(self) -> EmbeddingPair:
         """Return final user [U, d] and item [I, d] embeddings (Eq. 12), float32; their inner product is the score.
+
+        Raises:
+            UsageError: the model has no embeddings.
 
         Examples:
             >>> users, items = run.embeddings()
@@ -90,7 +93,7 @@ class Run:
             (600, 400)
         """
         ranker = self.ranker
-        named = ((ranker.user_ids, ranker.users), (ranker.item_ids, ranker.items))
+        named = zip((ranker.user_ids, ranker.item_ids), ranker.embeddings, strict=True)
         return EmbeddingPair(*(Embeddings(ids.tolist(), values.float().cpu().numpy()) for ids, values in named))
 
     def recommend(self, users: str | Sequence[str] | None = None, k: int = 20) -> pd.DataFrame:
@@ -143,7 +146,8 @@ class Run:
             ``rank`` (from 1), ``item`` (original id) and ``score`` (float32), best first.
 
         Raises:
-            UsageError: an unknown item, none at all, or a k below 1 or above the number of items.
+            UsageError: a model without embeddings, an unknown item, none at all, or a k below 1 or above the number of
+                items.
 
         Examples:
             >>> run.recommend_for(items=["item-0003", "item-0009"], k=10).shape
@@ -153,7 +157,8 @@ class Run:
         rows = ranker.item_rows_of(_listed(items))
         if not rows:
             raise UsageError("recommend_for needs at least one item that the user liked.")
-        return ranker.nearest_items(normalize(ranker.items[rows], dim=1).mean(0), ranker.items, rows, k)
+        _, embeddings = ranker.embeddings
+        return ranker.nearest_items(normalize(embeddings[rows], dim=1).mean(0), embeddings, rows, k)
 
     def similar_items(self, item: str, k: int = 20) -> pd.DataFrame:
         """Return the items most similar to an item, by the cosine of final embeddings; the item itself is left out.
@@ -162,7 +167,7 @@ class Run:
             ``rank`` (from 1), ``item`` (original id) and ``score`` (the cosine, float32), best first.
 
         Raises:
-            UsageError: an unknown item, or a k below 1 or above the number of items.
+            UsageError: a model without embeddings, an unknown item, or a k below 1 or above the number of items.
 
         Examples:
             >>> run.similar_items("item-0003", k=5)["score"].is_monotonic_decreasing
@@ -170,7 +175,7 @@ class Run:
         """
         ranker = self.ranker
         [row] = ranker.item_rows_of([item])
-        directions = normalize(ranker.items, dim=1)
+        directions = normalize(ranker.embeddings[1], dim=1)
         return ranker.nearest_items(directions[row], directions, [row], k)
 
 

@@ -20,7 +20,7 @@ from mmssl_cli.config.merging import (
 )
 from mmssl_cli.config.mmssl import VARIANTS, MMSSLSettings
 from mmssl_cli.config.registry import SETTINGS, settings_class
-from mmssl_cli.config.train import RESUMABLE, RUNTIME_FIELDS, GraphSettings, TrainSettings
+from mmssl_cli.config.train import RESUMABLE, RUNTIME_FIELDS, FittedSettings, GraphSettings, TrainSettings
 
 __all__ = [
     "RESUMABLE",
@@ -28,6 +28,7 @@ __all__ = [
     "SETTINGS",
     "SHIPPED",
     "VARIANTS",
+    "FittedSettings",
     "GraphSettings",
     "MMSSLSettings",
     "TrainSettings",

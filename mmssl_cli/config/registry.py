@@ -16,6 +16,11 @@ from pipelines.errors import UsageError, nearest
 #: Model -> its class and that of its settings, ``module:Class`` each; in the order of listings.
 MODELS: dict[str, tuple[str, str]] = {
     "mmssl": ("mmssl_cli.models.mmssl.model:MMSSL", "mmssl_cli.config.mmssl:MMSSLSettings"),
+    "pop": ("mmssl_cli.models.pop:Pop", "mmssl_cli.config.fitted:PopSettings"),
+    "itemknn": ("mmssl_cli.models.itemknn:ItemKNN", "mmssl_cli.config.fitted:ItemKNNSettings"),
+    "rp3beta": ("mmssl_cli.models.rp3beta:RP3beta", "mmssl_cli.config.fitted:RP3betaSettings"),
+    "ease": ("mmssl_cli.models.ease:EASE", "mmssl_cli.config.fitted:EASESettings"),
+    "gfcf": ("mmssl_cli.models.gfcf:GFCF", "mmssl_cli.config.fitted:GFCFSettings"),
     "mf": ("mmssl_cli.models.mf:MF", "mmssl_cli.config.collaborative:MFSettings"),
     "ngcf": ("mmssl_cli.models.ngcf:NGCF", "mmssl_cli.config.collaborative:NGCFSettings"),
     "lightgcn": ("mmssl_cli.models.lightgcn:LightGCN", "mmssl_cli.config.collaborative:LightGCNSettings"),

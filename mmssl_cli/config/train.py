@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from inspect import get_annotations
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -95,7 +95,7 @@ class TrainSettings(BaseModel):
         super().__init_subclass__(**options)
         for name in get_annotations(cls).keys() & cls.model_fields.keys() & vars(cls).keys():
             inherited, default = cls.model_fields[name], vars(cls)[name]
-            if not isinstance(default, FieldInfo):
+            if not isinstance(default, FieldInfo) and "ClassVar" not in str(get_annotations(cls)[name]):
                 bounds = {key: bound for limit in inherited.metadata for key, bound in asdict(limit).items()}
                 setattr(cls, name, Field(default, description=inherited.description, **bounds))
 
@@ -141,6 +141,31 @@ class TrainSettings(BaseModel):
     def all_ks(self) -> tuple[int, ...]:
         """Cut-offs to compute: ``ks`` and the one that selects the model."""
         return tuple(sorted({*self.ks, int(self.select_on.partition("@")[2])}))
+
+
+class FittedSettings(TrainSettings):
+    """Settings of models that are fitted at once: those of a training in steps are constants, and no flags."""
+
+    ranges: ClassVar[Mapping[str, Any]] = {}
+
+    if not TYPE_CHECKING:
+        embedding_dim: ClassVar[int] = 64
+        batch_size: ClassVar[int] = 1024
+        epochs: ClassVar[int] = 1
+        patience: ClassVar[int] = 1
+        evaluate_every: ClassVar[int] = 1
+        lr: ClassVar[float] = 1e-3
+        lr_decay: ClassVar[float] = 1.0
+        lr_decay_every: ClassVar[int] = 1
+        weight_decay: ClassVar[float] = 0.0
+        l2_weight: ClassVar[float] = 0.0
+        weight_averaging: ClassVar[float] = 0.0
+        loss: ClassVar[str] = "bpr"
+        softmax_temperature: ClassVar[float] = 1.0
+        negative_sampler: ClassVar[str] = "uniform"
+        user_sampling: ClassVar[str] = "interaction"
+        cuda_graph: ClassVar[bool] = False
+        precision: ClassVar[str] = "float32"
 
 
 class GraphSettings(TrainSettings):

@@ -129,7 +129,7 @@ def start_line(info: Mapping[str, Any]) -> str:
     """Describe the run that begins."""
     parts = [f"{model_label(info['model'], info['variant'])} on {info['dataset']}"]
     parts += [modalities_label(info["modalities"]), f"seed {info['seed']}", str(info["device"])]
-    if "parameters" in info:
+    if info.get("parameters"):
         parts.append(pluralize(info["parameters"], "parameter"))
     if info.get("first_epoch", 1) > 1:
         parts.append(f"from epoch {info['first_epoch']}")

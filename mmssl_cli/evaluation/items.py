@@ -9,19 +9,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mmssl_cli.evaluation.ranking import ranked_blocks
+from mmssl_cli.evaluation.ranking import Ranking
 from mmssl_cli.sparse.csr import CSR
 
 #: The long tail: this share of all items, those of the lowest training degrees.
 TAIL_SHARE = 0.8
 
 
-def evaluate_items(users: Tensor, items: Tensor, train: CSR, test: CSR, ks: Sequence[int]) -> pd.DataFrame:
+def evaluate_items(ranking: Ranking, num_items: int, train: CSR, test: CSR, ks: Sequence[int]) -> pd.DataFrame:
     """Rank all items for each test user, as the test metrics do, and count by item.
 
     Args:
-        users: user embeddings [U, d].
-        items: item embeddings [I, d].
+        ranking: such as ``ranked_blocks`` of embeddings.
+        num_items: I.
         train: training items of each of the U users.
         test: test items of each of the U users; users without one are left out.
         ks: cut-offs K, at most the number of items.
@@ -35,17 +35,16 @@ def evaluate_items(users: Tensor, items: Tensor, train: CSR, test: CSR, ks: Sequ
         UsageError: a K is above the number of items.
         UnrankableError: an embedding is not finite, or scores overflow.
     """
-    test, train = test.to(items.device), train.to(items.device)
     user_ids = test.degrees().nonzero().squeeze(1)
     columns = {
-        "item": torch.arange(len(items)),
-        "train_degree": torch.bincount(train.indices, minlength=len(items)),
-        "relevant": torch.bincount(test.indices, minlength=len(items)),
+        "item": torch.arange(num_items),
+        "train_degree": torch.bincount(train.indices, minlength=num_items),
+        "relevant": torch.bincount(test.indices, minlength=num_items),
     }
     for k in sorted(set(ks)):
         columns[f"hits@{k}"] = columns[f"recommended@{k}"] = torch.zeros_like(columns["relevant"])
-    for ids, topk, _ in ranked_blocks(users, items, user_ids, max(ks), train):
-        for name, counts in item_counts(topk, test.select(ids), len(items), ks).items():
+    for ids, topk, _ in ranking(user_ids, max(ks), train):
+        for name, counts in item_counts(topk, test.select(ids), num_items, ks).items():
             columns[name] = columns[name] + counts
     return pd.DataFrame({name: counts.cpu().numpy().astype(np.int32) for name, counts in columns.items()})
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from mmssl_cli.evaluation.ranking import ranked_blocks, ranked_scores
+from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks
 from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.text import DEFAULT_KS
 from pipelines.errors import InputError
@@ -100,24 +101,28 @@ def evaluate(
         UnrankableError: an embedding is not finite, or scores overflow.
     """
     train, relevant = train.to(items.device), relevant.to(items.device)
-    blocks = ranked_blocks(users, items, _evaluated(relevant), max(ks), train)
-    return _measured(blocks, train, relevant, ks, on_progress)
+    return evaluate_ranking(partial(ranked_blocks, users, items), train, relevant, ks, on_progress)
 
 
-def evaluate_scores(
-    score: Callable[[Tensor], Tensor], num_items: int, train: CSR, relevant: CSR, ks: Sequence[int]
+def evaluate_ranking(
+    ranking: Ranking,
+    train: CSR,
+    relevant: CSR,
+    ks: Sequence[int] = DEFAULT_KS,
+    on_progress: Callable[[pd.DataFrame], object] | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
-    """All-rank evaluation as ``evaluate`` does it, of scores that a function makes for a block of users at a time.
+    """All-rank evaluation as ``evaluate`` does it, of items ranked in any way.
 
     Args:
-        score: from int64 [b] users to a new float array [b, num_items] of their scores.
+        ranking: such as ``ranked_blocks`` of embeddings, or ``ranked_scores`` of a function.
 
     Raises:
         UsageError: a K is above the number of items.
         InputError: no user has a relevant item, or the scores have another shape or hold NaN.
+        UnrankableError: an embedding is not finite, or scores overflow.
     """
-    blocks = ranked_scores(score, num_items, _evaluated(relevant), max(ks), train)
-    return _measured(blocks, train, relevant, ks)
+    blocks = ranking(_evaluated(relevant), max(ks), train)
+    return _measured(blocks, train, relevant, ks, on_progress)
 
 
 def _evaluated(relevant: CSR) -> Tensor:

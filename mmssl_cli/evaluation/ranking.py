@@ -8,12 +8,16 @@ afterwards: the lower item index comes first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import InputError, MmsslError, UsageError
+
+#: From int64 [n] users, K and the items that may not appear to blocks: users [b], items [b, K] and scores [b, K].
+Ranking: TypeAlias = Callable[[Tensor, int, CSR | None], Iterator[tuple[Tensor, Tensor, Tensor]]]
 
 BLOCK_BYTES = 64 * 2**20
 CHECKED_ROWS = 2**18

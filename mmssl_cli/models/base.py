@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -11,12 +13,16 @@ from mmssl_cli.config import GraphSettings, TrainSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
+from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks, ranked_scores
 from mmssl_cli.models.losses import bpr_loss, l2_of, softmax_loss
 from mmssl_cli.models.spectral import SpectralFilter
 
 
 class Recommender(nn.Module):
-    """Learns user and item embeddings whose inner product ranks the items for a user.
+    """A model that scores the items for a user.
+
+    It scores by the inner product of its embeddings (``represent``), or in any way of its own (``score``). It is
+    trained in steps (``training_step``), or at once (``fit``), then with settings derived from ``FittedSettings``.
 
     A model with parts that a second optimiser trains (an adversary) lists their names in ``adversary_modules`` and
     keeps that optimiser in ``adversary_optimizer``; it steps it inside ``training_step``.
@@ -38,11 +44,67 @@ class Recommender(nn.Module):
 
     def represent(self) -> tuple[Tensor, Tensor]:
         """Return final user [U, d] and item [I, d] embeddings."""
-        raise TypeError(f"{type(self).__name__} must define represent()")
+        raise TypeError(f"{type(self).__name__} must define represent() or score()")
+
+    def score(self, users: Tensor) -> Tensor:
+        """Return the scores of all items for users, int64 [n], as a new array [n, I]; -inf leaves an item out.
+
+        By default the inner products of ``represent``.
+        """
+        all_users, items = self.represent()
+        return all_users[users] @ items.T
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return named, weighted loss terms of a batch; the trainer adds them up and steps its optimiser."""
-        raise TypeError(f"{type(self).__name__} must define training_step()")
+        raise TypeError(f"{type(self).__name__} must define training_step() or fit()")
+
+    def fit(self, data: InteractionData) -> None:
+        """Compute the model from ``data.train`` at once, in place of training steps.
+
+        The tensors that it sets as attributes, dense or sparse CSR, become buffers and are saved with the run.
+        """
+        raise TypeError(f"{type(self).__name__} must define fit() or training_step()")
+
+    def set_buffer(self, name: str, value: Tensor) -> None:
+        """Make a tensor of ``fit`` a buffer, which is saved with the run.
+
+        Raises:
+            KeyError: the name is taken by something else than a tensor.
+        """
+        if isinstance(vars(self).get(name), Tensor | None):
+            vars(self).pop(name, None)
+        self._buffers.pop(name, None)
+        self.register_buffer(name, value)
+
+    def load_fitted(self, state: Mapping[str, Tensor]) -> None:
+        """Load a ``state_dict`` of a fitted model into one that has not been fitted.
+
+        Raises:
+            RuntimeError, KeyError: it does not fit the model.
+        """
+        fixed = dict(self.named_parameters())
+        buffers = {name: value for name, value in state.items() if name not in fixed and "." not in name}
+        for name, value in buffers.items():
+            self.set_buffer(name, value)
+        missing = self.load_state_dict({k: v for k, v in state.items() if k not in buffers}, strict=False)
+        if missing.unexpected_keys or set(missing.missing_keys) - set(buffers):
+            raise RuntimeError(str(missing))
+
+    @classmethod
+    def has_embeddings(cls) -> bool:
+        """Return whether the model defines ``represent``."""
+        return cls.represent is not Recommender.represent
+
+    @classmethod
+    def has_fit(cls) -> bool:
+        """Return whether the model is fitted at once, and not trained in steps."""
+        return cls.fit is not Recommender.fit
+
+    def ranking(self) -> Ranking:
+        """Return a function that ranks all items for given users: by blocked inner products, or by ``score``."""
+        if type(self).score is Recommender.score:
+            return partial(ranked_blocks, *self.represent())
+        return partial(ranked_scores, self.score, self.num_items)
 
     def begin_epoch(self, epoch: int) -> None:
         """Refresh what has a schedule; called before the steps of each epoch, which count from 1."""

@@ -177,17 +177,20 @@ class RunFolder:
         """Write model.safetensors from a module's ``state_dict()``, and remove per_item.parquet of older weights."""
         from safetensors.torch import save
 
+        from mmssl_cli.sparse.saving import dense_parts
+
         with suppress(OSError):
             (self.path / PER_ITEM).unlink()
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
-        write_bytes(self._kept(MODEL), save(tensors))
+        write_bytes(self._kept(MODEL), save(dense_parts(state_dict)))
 
     def load_model(self) -> dict[str, Tensor]:
         """Read the weights of the best epoch onto the CPU."""
         from safetensors.torch import load
 
+        from mmssl_cli.sparse.saving import join_parts
+
         with self._reading(MODEL, "train the run again") as path:
-            return load(path.read_bytes())
+            return join_parts(load(path.read_bytes()))
 
     def check_model(self) -> None:
         """Check the header and length of model.safetensors without reading the weights."""

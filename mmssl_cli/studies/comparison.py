@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmssl_cli.config import FittedSettings
 from mmssl_cli.reporting.document import Cell, Section, Table, mean_of, number, with_marks, word
 from mmssl_cli.reporting.published import published_results
 from mmssl_cli.runs.results import Configuration
@@ -76,7 +77,10 @@ def _trained(model: Configuration) -> str:
     """Features and training budget of a model: rows that differ in them are not on equal terms."""
     features = modalities_label(model.runs[0].result.get("modalities"))
     settings = model.settings
-    return f"{model.label}: {features + ', ' if features else ''}{settings.epochs} epochs, patience {settings.patience}"
+    budget = f"{settings.epochs} epochs, patience {settings.patience}"
+    if isinstance(settings, FittedSettings):
+        budget = "no training steps"
+    return f"{model.label}: {features + ', ' if features else ''}{budget}"
 
 
 def _tests(dataset: str, ours: Configuration, rivals: Sequence[Configuration], metrics: Sequence[str]) -> Table:

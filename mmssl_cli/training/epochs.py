@@ -15,7 +15,7 @@ import torch
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.distributed.collectives import broadcast
 from mmssl_cli.distributed.process_group import ReportedByRankZero
-from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.evaluation.metrics import evaluate_ranking
 from mmssl_cli.evaluation.ranking import UnrankableError
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.training.loop import DivergedError, TrainingLoop
@@ -112,5 +112,4 @@ def _validate(loop: TrainingLoop) -> dict[str, float]:
 def evaluate_model(loop: TrainingLoop, split: Literal["validation", "test"]) -> tuple[dict[str, float], pd.DataFrame]:
     """Return the metrics of the model with its present weights, and a table of them by user."""
     loop.model.eval()
-    users, items = loop.model.represent()
-    return evaluate(users, items, loop.data.train, getattr(loop.data, split), loop.settings.all_ks)
+    return evaluate_ranking(loop.model.ranking(), loop.data.train, getattr(loop.data, split), loop.settings.all_ks)

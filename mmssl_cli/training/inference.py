@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from mmssl_cli.evaluation.metrics import evaluate, metric_names
-from mmssl_cli.evaluation.ranking import ranked_blocks
+from mmssl_cli.evaluation.metrics import evaluate_ranking, metric_names
+from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks
 from mmssl_cli.evaluation.splits import Split
+from mmssl_cli.models.base import Recommender
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.tables import records, row_groups
 from mmssl_cli.sparse.csr import CSR
@@ -44,8 +46,7 @@ def evaluate_run(
     model, data, settings = load_model(run.path, data_dir)
     cutoffs = ks or settings.ks
     with torch.inference_mode(), _per_user_file(out, data_dir / settings.dataset, cutoffs) as write:
-        users, items = model.represent()
-        means, per_user = evaluate(users, items, data.train, getattr(data, split), cutoffs, on_progress=write)
+        means, per_user = evaluate_ranking(model.ranking(), data.train, getattr(data, split), cutoffs, write)
     return {
         "run": run.id,
         "model": settings.model,
@@ -81,10 +82,9 @@ def _per_user_file(
 
 @dataclass(frozen=True)
 class Ranker:
-    """Final embeddings of a run, with the original ids and titles of its data set."""
+    """The model of a run, with the original ids and titles of its data set."""
 
-    users: Tensor
-    items: Tensor
+    model: Recommender
     train: CSR
     user_ids: pd.Series
     item_ids: pd.Series
@@ -94,13 +94,32 @@ class Ranker:
     def load(cls, run: Path, data_dir: Path) -> Ranker:
         """Read the model of a run and the names in its data set."""
         model, data, settings = load_model(run, data_dir)
-        with torch.inference_mode():
-            users, items = model.represent()
         folder = data_dir / settings.dataset
         names = read_table("items", folder / "items.parquet")
         user_ids = read_table("users", folder / "users.parquet")["id"]
-        train = data.train.to(items.device)
-        return cls(users.detach(), items.detach(), train, user_ids, names["id"], names.get("title"))
+        return cls(model, data.train, user_ids, names["id"], names.get("title"))
+
+    @cached_property
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Final user [U, d] and item [I, d] embeddings.
+
+        Raises:
+            UsageError: the model has none.
+        """
+        if not self.model.has_embeddings():
+            raise UsageError(
+                f"{type(self.model).__name__} scores items without embeddings: it has none to write or to compare; "
+                "choose a run of another model."
+            )
+        with torch.inference_mode():
+            users, items = self.model.represent()
+        return users.detach(), items.detach()
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """Ranks all items for users given by their rows."""
+        with torch.inference_mode():
+            return self.model.ranking()
 
     def rows_of(self, ids: Sequence[str]) -> list[int]:
         """The rows of users given by their original ids.
@@ -136,8 +155,14 @@ class Ranker:
 
     def blocks(self, rows: Sequence[int], top: int) -> Iterator[tuple[Any, Any, Any]]:
         """A block of users at a time: their rows [b], their items [b, top] and the scores, in NumPy."""
-        wanted = torch.from_numpy(np.array(rows, dtype=np.int64)).to(self.items.device)
-        for users, items, scores in ranked_blocks(self.users, self.items, wanted, top, self.train):
+        wanted = torch.from_numpy(np.array(rows, dtype=np.int64)).to(self.train.indices.device)
+        blocks = self.ranking(wanted, top, self.train)
+        while True:
+            with torch.inference_mode():  # a generator would leave it on for the caller between two blocks
+                block = next(blocks, None)
+            if block is None:
+                return
+            users, items, scores = block
             yield users.cpu().numpy(), items.cpu().numpy(), scores.cpu().numpy()
 
     def answers(self, rows: Sequence[int], top: int) -> Iterator[dict[str, Any]]:

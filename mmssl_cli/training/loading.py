@@ -69,8 +69,11 @@ def load_weights(run: RunFolder, model: Recommender) -> None:
     """
     weights = run.load_model()
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as problem:
+        if model.has_fit():
+            model.load_fitted(weights)
+        else:
+            model.load_state_dict(weights)
+    except (RuntimeError, KeyError) as problem:
         raise InputError(
             f"{run.path / MODEL} does not fit the settings in config.toml; was one changed by hand?"
         ) from problem

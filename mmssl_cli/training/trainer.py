@@ -24,6 +24,7 @@ from mmssl_cli.text import pluralize
 from mmssl_cli.training.checkpoint import restore
 from mmssl_cli.training.device import device_name, environment, peak_memory, reset_peak_memory
 from mmssl_cli.training.epochs import TrainState, evaluate_model, follow_epochs, run_epochs
+from mmssl_cli.training.fitting import FittingLoop
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
 from pipelines.errors import MmsslError, UsageError
@@ -141,7 +142,8 @@ def make_loop(settings: TrainSettings, data: InteractionData, device: torch.devi
     data = data.to(device)
     if settings.cuda_graph:
         _check_recordable(settings, data, device)
-    return TrainingLoop(build_model(data, settings), data, settings)
+    model = build_model(data, settings)
+    return (FittingLoop if model.has_fit() else TrainingLoop)(model, data, settings)
 
 
 def _load(settings: TrainSettings, data_dir: Path, device: torch.device, reporter: Reporter) -> TrainingLoop:

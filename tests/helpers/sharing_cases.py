@@ -22,7 +22,7 @@ from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
-from mmssl_cli.models.registry import MODELS
+from mmssl_cli.models.registry import MODELS, model_class
 from mmssl_cli.training.device import device_name
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import make_loop
@@ -118,7 +118,11 @@ CASES: dict[str, Callable[[], Answer]] = {
     "discriminator": partial(_discriminator, discriminator_dropout=0.4, discriminator_steps=1),
     "discriminator, w/o-GT": partial(_discriminator, variant="w/o-GT", gradient_penalty=0.0),
     "generator": _generator,
-    **{model: partial(_training, model=model) for model in MODELS if model != "hccf"},
+    **{
+        model: partial(_training, model=model)
+        for model in MODELS
+        if model != "hccf" and not model_class(model).has_fit()
+    },
     "hccf": partial(_training, model="hccf", hyperedges=8),
     **{
         f"mmssl {variant}": partial(_training, model="mmssl", variant=variant)

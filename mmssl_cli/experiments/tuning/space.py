@@ -43,6 +43,8 @@ def shipped_space(model: str) -> Space:
     """
     settings = settings_class(model)
     path = RANGES / f"{model}.toml"
+    if not path.is_file() and not settings.ranges:
+        raise UsageError(f"Model {model!r} has no settings to search; name some in a file of --ranges.")
     return read_space(path, model) if path.is_file() else _checked(settings.ranges, model, Path(settings.__name__))
 
 

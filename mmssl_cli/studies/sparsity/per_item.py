@@ -36,5 +36,4 @@ def per_item(run: FinishedRun, data_dir: Path) -> pd.DataFrame:
 def _compute(run: FinishedRun, data_dir: Path) -> pd.DataFrame:
     model, data, settings = load_model(run.folder.path, data_dir)
     with torch.inference_mode():
-        users, items = model.represent()
-        return evaluate_items(users, items, data.train, data.test, settings.all_ks)
+        return evaluate_items(model.ranking(), data.num_items, data.train, data.test, settings.all_ks)

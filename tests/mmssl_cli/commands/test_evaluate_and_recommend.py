@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mmssl_cli.config import SETTINGS, TrainSettings
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation import ranking
+from mmssl_cli.models.base import Recommender
 from mmssl_cli.runs import tables
 from mmssl_cli.runs.folder import RunFolder
 from pipelines.prepared import PreparedDataset, write_prepared
@@ -37,11 +38,11 @@ ROWS = [
 USERS = ["ann", "bob", "eve"]
 
 
-class _Fixed(nn.Module):
+class _Fixed(Recommender):
     """Embeddings as they were saved."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.weights = weights
 
     def represent(self) -> tuple[Tensor, Tensor]:

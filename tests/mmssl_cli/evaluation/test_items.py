@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation import items as item_measures
 from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.evaluation.ranking import ranked_blocks
 from mmssl_cli.sparse.csr import CSR
 
 KS = (3, 20)
@@ -38,7 +41,7 @@ def test_hits_of_items_against_a_slow_ranking(
     data: InteractionData, embeddings: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     users, items = (values.numpy() for values in embeddings)
-    table = item_measures.evaluate_items(*embeddings, data.train, data.test, KS)
+    table = item_measures.evaluate_items(partial(ranked_blocks, *embeddings), 40, data.train, data.test, KS)
     slow = {name: np.zeros(40, int) for name in table if name != "item"}
     for user in range(60):
         train, wanted = data.train.row(user).tolist(), data.test.row(user).tolist()
@@ -63,7 +66,7 @@ def test_hits_of_items_against_a_slow_ranking(
 def test_hits_of_items_sum_to_those_of_users(
     data: InteractionData, embeddings: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    table = item_measures.evaluate_items(*embeddings, data.train, data.test, KS)
+    table = item_measures.evaluate_items(partial(ranked_blocks, *embeddings), 40, data.train, data.test, KS)
     _, per_user = evaluate(*embeddings, data.train, data.test, KS)
     for k in KS:
         assert table[f"hits@{k}"].sum() == pytest.approx((per_user[f"precision@{k}"] * k).sum())

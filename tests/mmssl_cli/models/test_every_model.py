@@ -12,8 +12,10 @@ import torch
 
 from mmssl_cli.config import SETTINGS, build_settings
 from mmssl_cli.data.interactions import InteractionData, load_interactions
-from mmssl_cli.evaluation.metrics import evaluate
-from mmssl_cli.models.registry import build_model
+from mmssl_cli.evaluation.metrics import evaluate_ranking
+from mmssl_cli.models.registry import build_model, model_class
+from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.training.fitting import FittingLoop
 from mmssl_cli.training.loop import TrainingLoop
 from pipelines.errors import UsageError
 from tests.helpers.content_cases import content_data
@@ -30,7 +32,8 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "grcn": [{}, {"integration": "max", "fusion": "mean"}, {"integration": "mean", "fusion": "id", "pruning": "hard"}],
     "slmrec": [{}, {"asl": True, "cl": True}],
 }
-CASES = [(name, form) for name in SETTINGS for form in FORMS.get(name, [{}])]
+CASES = [(name, form) for name in SETTINGS if not model_class(name).has_fit() for form in FORMS.get(name, [{}])]
+FITTED = [name for name in SETTINGS if model_class(name).has_fit()]
 #: Settings that suit a set as sparse as `demo`, where the paper's do not.
 ON_DEMO: dict[str, dict[str, Any]] = {"sgl": {"contrast_weight": 0.01}, "hccf": {"hyper_scale": 0.1}}
 CONTENT: dict[str, Any] = {
@@ -49,7 +52,8 @@ def _loop(name: str, data: InteractionData, seed: int = 3, **settings: Any) -> T
     small = {"embedding_dim": 8, "batch_size": 8, "graph_topk": 3, "lr": 0.02}
     known = {key: value for key, value in small.items() if key in SETTINGS[name].model_fields}
     built = build_settings({"model": name, **known, **settings})
-    return TrainingLoop(build_model(data, built), data, built)
+    model = build_model(data, built)
+    return (FittingLoop if model.has_fit() else TrainingLoop)(model, data, built)
 
 
 @pytest.mark.parametrize(("name", "form"), CASES, ids=str)
@@ -121,6 +125,22 @@ def test_a_model_of_content_refuses_data_without(name: str) -> None:
         _loop(name, toy_data(modalities={}))
 
 
+@pytest.mark.parametrize("name", FITTED)
+def test_a_fitted_model_is_what_it_saves(name: str, tmp_path: Path) -> None:
+    data = toy_data()
+    loop, fresh = _loop(name, data), _loop(name, data, seed=4)
+    assert "train_seconds" in loop.run_epoch()
+    run = RunFolder(tmp_path)
+    run.save_model(loop.model.state_dict())
+    fresh.model.load_fitted(run.load_model())
+    users = torch.tensor([3, 0, 11, 3])
+    scores = loop.model.score(users)
+    assert scores.shape == (4, data.num_items)
+    assert scores.dtype == torch.float32
+    assert torch.equal(scores[0], scores[3])
+    assert torch.equal(scores, fresh.model.score(users))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_few_epochs_on_the_demo_beat_chance(name: str, demo: Path) -> None:
@@ -129,8 +149,8 @@ def test_a_few_epochs_on_the_demo_beat_chance(name: str, demo: Path) -> None:
     data = load_interactions(demo, modalities=None if content else (), feature_scaling="l2")
     on_demo = {"batch_size": 256, "graph_topk": 10, "embedding_dim": 32, "lr": 5e-3, **ON_DEMO.get(name, {})}
     loop = _loop(name, data, **{key: value for key, value in on_demo.items() if key in SETTINGS[name].model_fields})
-    for _ in range(12):
+    for _ in range(1 if loop.model.has_fit() else 12):
         loop.run_epoch()
     with torch.no_grad():
-        found, _ = evaluate(*loop.model.eval().represent(), data.train, data.validation, (20,))
+        found, _ = evaluate_ranking(loop.model.eval().ranking(), data.train, data.validation, (20,))
     assert found["recall@20"] > 2 * 20 / 400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from mmssl_cli.config import build_settings, settings_to_toml
 from mmssl_cli.evaluation import items as item_measures
+from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks
 from mmssl_cli.evaluation.sparsity import parse_buckets
 from mmssl_cli.reporting import style
 from mmssl_cli.reporting.document import Cell, Section, Table
@@ -228,8 +230,8 @@ class _Fixed(torch.nn.Module):
         super().__init__()
         self.embeddings = embeddings
 
-    def represent(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.embeddings
+    def ranking(self) -> Ranking:
+        return partial(ranked_blocks, *self.embeddings)
 
 
 @pytest.fixture
@@ -249,7 +251,9 @@ def test_items_are_computed_once_and_again_when_the_file_is_damaged_or_the_weigh
     tmp_path: Path, loads: list[Path]
 ) -> None:
     run = _run(tmp_path / "runs", "mf", 1, items=False)
-    expected = item_measures.evaluate_items(*EMBEDDINGS, DATA.train, DATA.test, (20,))
+    expected = item_measures.evaluate_items(
+        partial(ranked_blocks, *EMBEDDINGS), DATA.num_items, DATA.train, DATA.test, (20,)
+    )
     pd.testing.assert_frame_equal(per_item(run, tmp_path), expected)
     pd.testing.assert_frame_equal(per_item(run, tmp_path), expected)
     assert len(loads) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation import ranking
 from mmssl_cli.evaluation.items import evaluate_items
 from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.evaluation.ranking import ranked_blocks
 from mmssl_cli.models import content
 from mmssl_cli.models.mmssl import encoder
 from mmssl_cli.models.mmssl.encoder import ModalityAttention
@@ -249,7 +251,7 @@ def test_nothing_in_training_or_ranking_is_as_large_as_users_x_items(monkeypatch
         with torch.no_grad():
             final = model.represent()
             evaluate(*final, data.train, data.test, (10, 20))
-            evaluate_items(*final, data.train, data.test, (10, 20))
+            evaluate_items(partial(ranked_blocks, *final), items, data.train, data.test, (10, 20))
     assert 20 * items < largest.elements < users * items / 4
     with _Largest() as whole:
         _ = final[0] @ final[1].T
@@ -261,7 +263,7 @@ def test_evaluation_in_blocks_is_evaluation_at_once(monkeypatch: pytest.MonkeyPa
     generator = torch.Generator().manual_seed(0)
     final = torch.randn(30, 4, generator=generator), torch.randn(25, 4, generator=generator)
     means, table = evaluate(*final, data.train, data.test, (3, 10))
-    by_item = evaluate_items(*final, data.train, data.test, (3, 10))
+    by_item = evaluate_items(partial(ranked_blocks, *final), 25, data.train, data.test, (3, 10))
     monkeypatch.setattr(ranking, "BLOCK_BYTES", 4 * 25 * 4)
     blocks: list[pd.DataFrame] = []
 
@@ -271,7 +273,9 @@ def test_evaluation_in_blocks_is_evaluation_at_once(monkeypatch: pytest.MonkeyPa
     assert means_of_blocks == means
     pd.testing.assert_frame_equal(table_of_blocks, table)
     pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), table)
-    pd.testing.assert_frame_equal(evaluate_items(*final, data.train, data.test, (3, 10)), by_item)
+    pd.testing.assert_frame_equal(
+        evaluate_items(partial(ranked_blocks, *final), 25, data.train, data.test, (3, 10)), by_item
+    )
 
 
 # Parquet as it comes

@@ -161,7 +161,7 @@ def _static(name: str, **settings: Any) -> bool:
     return not any(trace.waits for trace in traces) and all(trace.shapes == traces[0].shapes for trace in traces)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name in MODELS if not model_class(name).has_fit()])
 def test_models_that_say_so_have_steps_of_one_shape_and_never_wait(name: str) -> None:
     of_model = model_class(name)
     changes = of_model.begin_epoch is not Recommender.begin_epoch and of_model is not MMSSL

@@ -1,0 +1,53 @@
+"""GF-CF (Shen et al., How Powerful is Graph Convolution for Recommendation?, CIKM 2021)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import svds
+from torch import Tensor
+
+from mmssl_cli.config.fitted import GFCFSettings
+from mmssl_cli.data.graph import BipartiteGraph
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.models.base import Recommender
+from mmssl_cli.models.item_weights import user_item_matrix
+
+
+class GFCF(Recommender):
+    """The scores are R N^T N + low_pass x R D_i^-1/2 V V^T D_i^1/2, with N = D_u^-1/2 R D_i^-1/2.
+
+    D_u and D_i are the numbers of interactions of users and items, V [I, r] N's strongest right singular vectors. The
+    first part is the linear filter of the neighbourhood, the second the ideal low-pass filter.
+    """
+
+    directions: Tensor  #: float32 [I, r], V
+
+    def __init__(self, data: InteractionData, settings: GFCFSettings) -> None:
+        super().__init__(data, settings)
+        self.settings = settings
+        self.train_items = data.train
+        self.degrees = torch.bincount(data.train.indices, minlength=data.num_items).clamp(min=1).float().unsqueeze(1)
+        self.graph = BipartiteGraph.from_edges(
+            data.train.row_of_each(), data.train.indices, data.num_users, data.num_items, "sym"
+        )
+
+    def fit(self, data: InteractionData) -> None:
+        """Compute V by a truncated singular value decomposition, from a fixed start."""
+        matrix = user_item_matrix(data.train, self.num_items)
+        matrix.data = self.graph.to_users.matrix.values().double().cpu().numpy()
+        rank = min(self.settings.directions, min(matrix.shape) - 1)
+        start = np.random.default_rng(0).standard_normal(min(matrix.shape))
+        _, _, directions = svds(matrix, k=rank, v0=start, return_singular_vectors="vh")
+        self.directions = torch.from_numpy(directions.T.astype(np.float32).copy())
+
+    def score(self, users: Tensor) -> Tensor:
+        """Return the sum of both filters for the users, [n, I]."""
+        history = self.train_items.select(users)
+        rows = torch.zeros(self.num_items, len(users), device=users.device)
+        rows[history.indices, history.row_of_each()] = 1  # R^T of these users
+        scores = self.graph.items_from(self.graph.users_from(rows)).T
+        if self.settings.low_pass:
+            filtered = (rows.T @ (self.directions * self.degrees.rsqrt())) @ (self.directions * self.degrees.sqrt()).T
+            scores = scores + self.settings.low_pass * filtered
+        return scores.contiguous()

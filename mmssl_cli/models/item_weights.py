@@ -1,0 +1,78 @@
+"""Scores from weights between items: the sum over the items of a user."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from mmssl_cli.config import TrainSettings
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.evaluation.ranking import BLOCK_BYTES
+from mmssl_cli.models.base import Recommender
+from mmssl_cli.sparse.csr import CSR
+from mmssl_cli.sparse.products import sparse_csr
+
+
+class ItemWeights(Recommender):
+    """The score of an item is the sum of its weights from the items of the user: R W, W sparse [I, I]."""
+
+    weights: Tensor  #: sparse CSR [I, I]; row j has the weights from item j
+
+    def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
+        super().__init__(data, settings)
+        self.settings = settings
+        self.train_items = data.train
+
+    def fit(self, data: InteractionData) -> None:
+        """Compute W from the 0/1 matrix of the training interactions."""
+        found = self.item_weights(user_item_matrix(data.train, self.num_items)).tocoo()
+        rows, columns, values = (torch.from_numpy(part) for part in (found.row, found.col, found.data))
+        self.weights = sparse_csr(rows.long(), columns.long(), values.float(), found.shape)
+
+    @abstractmethod
+    def item_weights(self, matrix: sp.csr_matrix) -> sp.spmatrix:
+        """Return W [I, I] from the 0/1 matrix R [U, I], both sparse float64."""
+
+    def score(self, users: Tensor) -> Tensor:
+        """Return R W of the users, [n, I]."""
+        history = self.train_items.select(users)
+        starts, columns, values = self.weights.crow_indices(), self.weights.col_indices(), self.weights.values()
+        first, lengths = starts[history.indices], starts.diff()[history.indices]
+        before = lengths.cumsum(0) - lengths
+        entries = torch.arange(int(lengths.sum()), device=users.device)
+        entries += torch.repeat_interleave(first - before, lengths)
+        rows = torch.repeat_interleave(history.row_of_each(), lengths)
+        scores = values.new_zeros(len(users) * self.num_items)
+        scores.index_add_(0, rows * self.num_items + columns[entries], values[entries])
+        return scores.view(len(users), self.num_items)
+
+
+def user_item_matrix(train: CSR, num_items: int) -> sp.csr_matrix:
+    """Return the 0/1 matrix R [U, I] of SciPy, float64."""
+    indptr, indices = train.indptr.cpu().numpy(), train.indices.cpu().numpy()
+    return sp.csr_matrix((np.ones(len(indices)), indices, indptr), shape=(train.num_rows, num_items))
+
+
+def largest_of_rows(blocks: Iterator[np.ndarray], k: int) -> sp.csr_matrix:
+    """Return the ``k`` largest positive entries of each row of a matrix, given as blocks of rows; ties by column."""
+    kept = []
+    for block in blocks:
+        k = min(k, block.shape[1])
+        if k < block.shape[1]:
+            cut = np.partition(block, -k, axis=1)[:, -k, None]
+            above = block > cut
+            equal = block == cut
+            block[~(above | (equal & (equal.cumsum(axis=1) <= k - above.sum(axis=1, keepdims=True))))] = 0
+        block[block < 0] = 0
+        kept.append(sp.csr_matrix(block))
+    return sp.vstack(kept, format="csr")
+
+
+def rows_at_once(columns: int) -> int:
+    """Return the rows of a dense float64 block that is as large as a block of scores."""
+    return max(1, BLOCK_BYTES // (8 * columns))

@@ -1,0 +1,23 @@
+"""Popularity, the simplest baseline (see Dacrema et al., RecSys 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.models.base import Recommender
+
+
+class Pop(Recommender):
+    """The score of an item is its number of training interactions."""
+
+    counts: Tensor  #: float32 [I]
+
+    def fit(self, data: InteractionData) -> None:
+        """Count the training interactions of each item."""
+        self.counts = torch.bincount(data.train.indices, minlength=self.num_items).float()
+
+    def score(self, users: Tensor) -> Tensor:
+        """Return the counts for each user, [n, I]."""
+        return self.counts.repeat(len(users), 1)
