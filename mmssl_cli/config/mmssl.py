@@ -23,6 +23,22 @@ class AdversarySettings(TrainSettings):
     discriminator_hidden: int = Field(64, ge=1, description="Width of the discriminator's hidden layers (Eq. 4).")
     discriminator_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of the discriminator's layers (Eq. 4).")
     discriminator_steps: int = Field(1, ge=1, description="Discriminator updates a training step (Algorithm 1).")
+    discriminator_init: Literal["default", "xavier"] = Field(
+        "default",
+        description="Initial weights of the discriminator: PyTorch's default for linear layers, or Xavier's uniform "
+        "with biases of 0 (Algorithm 1).",
+    )
+    discriminator_lr_decay: float = Field(
+        1.0, gt=0, le=1, description="Factor on the discriminator's learning rate every lr-decay-every epochs."
+    )
+    discriminator_input: Literal["row", "row-and-user"] = Field(
+        "row",
+        description="Input of the discriminator: a row (Eq. 4), or also its user's final embedding (a projection "
+        "discriminator: Miyato and Koyama, ICLR 2018). Not in the paper.",
+    )
+    row_scaling: Literal["none", "l2"] = Field(
+        "none", description="Scale of the rows that the discriminator sees: as they are, or length 1. Not in the paper."
+    )
 
 
 class MMSSLSettings(GraphSettings, AdversarySettings):
@@ -54,12 +70,45 @@ class MMSSLSettings(GraphSettings, AdversarySettings):
         ge=0,
         description="Weight lambda_3 of the generator's loss (Eq. 13); of the auto-encoder's in r/p-GAE.",
     )
+    edge_weights: Literal["none", "cosine"] = Field(
+        "none",
+        description="Weights of the edges of Eq. 8 beside the adjacency's: none, or the generated relations (Eq. 3) "
+        "with their gradient, so that the ranking loss trains the generator. Not in the paper.",
+    )
+    adversarial_scale: Literal["absolute", "relative"] = Field(
+        "absolute",
+        description="Unit of adversarial-weight: the loss itself, or the ratio of the norms of both gradients at the "
+        "generator's projections, ranking loss over generator's loss (Esser et al., CVPR 2021). Not in the paper.",
+    )
+    vicreg_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of VICReg's variance and covariance terms on the items' modality features, against their "
+        "collapse (Bardes et al., ICLR 2022). Not in the paper.",
+    )
     generator_lr: float | None = Field(
         None,
         gt=0,
         description="Learning rate of the generator's projections (Eq. 2); as lr unless given. It sets how fast the "
         "modality graphs move.",
     )
+
+    @field_validator("edge_weights")
+    @classmethod
+    def _edges_not_recorded(cls, weights: str, info: Any) -> str:
+        if weights == "cosine" and info.data.get("cuda_graph"):
+            raise ValueError("its steps cannot be recorded; leave out --cuda-graph")
+        return weights
+
+    @field_validator("adversarial_scale")
+    @classmethod
+    def _ranking_reaches_generator(cls, scale: str, info: Any) -> str:
+        if scale == "relative" and not info.data.get("omega") and info.data.get("edge_weights") == "none":
+            raise ValueError(
+                "the ranking loss has no gradient at the generator to compare with; give --edge-weights cosine or an "
+                "--omega above 0"
+            )
+        return scale
 
     @field_validator("heads")
     @classmethod

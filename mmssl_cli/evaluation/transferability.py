@@ -1,4 +1,4 @@
-"""Adversarial transferability between two functions of the same input, from their gradients: Eq. 24 and 25.
+"""Adversarial transferability between two functions of the same input, from their gradients: Eq. 16, 24 and 25.
 
 The paper leaves its symbols open. Here x is an input, f_S and f_T have one value each, and the attack on f is a step
 of length 1 in the direction in which f changes most, delta_f = grad f / |grad f|. So the attack on f_S changes f_S by
@@ -51,6 +51,18 @@ def transferred_share(source: np.ndarray, target: np.ndarray) -> float:
     """
     squares = (np.asarray(target, dtype=np.float64) ** 2).sum(axis=1)
     return float(rho_2(source, target) * (rho_1(source, target) @ squares) / squares.sum())
+
+
+def transfer_bound(source: np.ndarray, target: np.ndarray) -> float:
+    """Eq. 16: the bound (1 - rho_1 rho_2) L^2, with the mean rho_1 and L the largest ``|grad f_T|`` of the inputs.
+
+    It is never below the mean of what Eq. 25 leaves over, (1 - rho_1 rho_2) |grad f_T|^2 at each input.
+
+    Args:
+        source, target: gradients of f_S and f_T at n inputs, [n, D]; none is zero.
+    """
+    largest = float((np.asarray(target, dtype=np.float64) ** 2).sum(axis=1).max())
+    return (1 - float(rho_1(source, target).mean()) * min(rho_2(source, target), 1.0)) * largest
 
 
 def _changes(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -37,6 +37,8 @@ class Recommender(nn.Module):
         super().__init__()
         self.num_users, self.num_items = data.num_users, data.num_items
         self.adversary_optimizer: torch.optim.Optimizer | None = None
+        #: Factor on the learning rate of ``adversary_optimizer`` every ``lr_decay_every`` epochs.
+        self.adversary_lr_decay = 1.0
         #: Learning rates of submodules that do not use the trainer's, by name.
         self.learning_rates: dict[str, float] = {}
         #: Scalars worth logging that are no part of the loss, as of the last ``training_step``; detached.

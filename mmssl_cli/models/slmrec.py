@@ -47,6 +47,7 @@ class SLMRec(ModalityViews):
         if settings.asl and settings.adversarial_weight:
             self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, settings)
             self.adversary_optimizer = self.adversary.make_optimizer()
+            self.adversary_lr_decay = settings.discriminator_lr_decay
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking loss, the self-supervised task or MMSSL's contrast, and the adversary's term with ``asl``."""
@@ -116,7 +117,7 @@ class SLMRec(ModalityViews):
             every_item = self.join_items(views.at(1, slice(None)))
         (final,) = thin_factors(torch.arange(len(users), device=users.device), [(of_users, every_item)])
         self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, rows, generated, final)
-        return self.adversary.generator_loss(rows, generated)
+        return self.adversary.generator_loss(rows, generated, final)
 
 
 def masked_views(count: int) -> tuple[int, int]:

@@ -52,6 +52,8 @@ class TrainingLoop:
         groups = model.parameter_groups(settings.lr)
         self.optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
         self.learning_rates = [group["lr"] for group in self.optimizer.param_groups]
+        adversary = model.adversary_optimizer
+        self.adversary_rates = [group["lr"] for group in adversary.param_groups] if adversary else []
         # Shapes that vary make a GPU wait for the host at each step; the CPU is quicker without the padding.
         padded = model.static_shapes and self.device.type == "cuda" and world_size() == 1
         self.sampler = TripleSampler(
@@ -75,8 +77,11 @@ class TrainingLoop:
         """
         started = time.perf_counter()
         self.epoch += 1
-        decay = self.settings.lr_decay ** ((self.epoch - 1) // self.settings.lr_decay_every)
-        self._set_rates(decay)
+        decays = (self.epoch - 1) // self.settings.lr_decay_every
+        decay = self.settings.lr_decay**decays
+        self._set_rates(self.optimizer, self.learning_rates, decay)
+        if self.model.adversary_optimizer:
+            self._set_rates(self.model.adversary_optimizer, self.adversary_rates, self.model.adversary_lr_decay**decays)
         self.model.train()
         self.model.begin_epoch(self.epoch)
         # What is found by comparing sums of floats, as nearest items are, could differ from one device to the next.
@@ -93,8 +98,8 @@ class TrainingLoop:
     def _make_cuda_graph(self) -> RecordedStep | None:
         return RecordedStep(self._update, self.device) if self.settings.cuda_graph else None
 
-    def _set_rates(self, decay: float) -> None:
-        for group, rate in zip(self.optimizer.param_groups, self.learning_rates, strict=True):
+    def _set_rates(self, optimizer: torch.optim.Optimizer, rates: Sequence[float], decay: float) -> None:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
             if self.cuda_graph is None:
                 group["lr"] = rate * decay
             else:  # a recorded step reads the rate from where it was
@@ -102,9 +107,7 @@ class TrainingLoop:
                 if not isinstance(held, Tensor) or held.device != self.device:  # as it comes from a checkpoint
                     held = torch.empty((), device=self.device)
                 group["lr"] = held.fill_(rate * decay)
-        for optimizer in (self.optimizer, self.model.adversary_optimizer):
-            for group in optimizer.param_groups if optimizer else []:
-                group["capturable"] = self.cuda_graph is not None
+            group["capturable"] = self.cuda_graph is not None
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         losses = self._update(batch) if self.cuda_graph is None else self.cuda_graph(batch)

@@ -30,7 +30,13 @@ class AdversarialSelfAugmentation(nn.Module):
         self.settings = settings
         self.gumbel_transform = gumbel_transform
         self._user_of_each: Tensor | None = None  #: of each training interaction; filled where users are padded
-        self.discriminator = Discriminator(num_items, settings.discriminator_hidden, settings.discriminator_dropout)
+        self.discriminator = Discriminator(
+            num_items,
+            settings.discriminator_hidden,
+            settings.discriminator_dropout,
+            settings.discriminator_init,
+            settings.embedding_dim if settings.discriminator_input == "row-and-user" else None,
+        )
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Return Adam for the discriminator, with the moments that WGAN-GP uses."""
@@ -68,26 +74,33 @@ class AdversarialSelfAugmentation(nn.Module):
         ``transformed`` is what ``transformed_rows`` makes of these rows; all else is as in ``discriminator_step``.
         """
         d = self.discriminator
-        real = self._first_layer_of_transformed(rows, transformed) + self.auxiliary_signal(rows, final)
-        fakes = [d.first_layer_lowrank(rows.local(u), i) for u, i in generated]
+        real = self.first_layer_of_real(rows, transformed, final)
+        fakes = [self.first_layer_of_generated(rows, factors) for factors in generated]
         # One pass over all rows: batch statistics of their own would hide how observed and generated rows differ.
         blocks = 1 + len(fakes)
-        observed, *others = map(rows.mean, d(torch.cat([real, *fakes]), rows.repeat(blocks)).chunk(blocks))
+        users = rows.local(final[0])
+        verdicts = d(torch.cat([real, *fakes]), rows.repeat(blocks), users.repeat(blocks, 1))
+        observed, *others = map(rows.mean, verdicts.chunk(blocks))
         gap = observed - torch.stack(others).mean()
         if not self.settings.gradient_penalty:
             return -gap, gap
         # The first layer is linear: that of an interpolated row is the interpolation of the first layers.
         shares = map(rows.local, torch.rand(len(fakes), len(rows), 1, device=real.device))
         mixed = torch.cat([share * real + (1 - share) * fake for share, fake in zip(shares, fakes, strict=True)])
-        return -gap + self.settings.gradient_penalty * d.gradient_penalty(mixed, rows.repeat(len(fakes))), gap
+        penalty = d.gradient_penalty(mixed, rows.repeat(len(fakes)), users.repeat(len(fakes), 1))
+        return -gap + self.settings.gradient_penalty * penalty, gap
 
-    def generator_loss(self, rows: BatchRows, generated: list[Factors]) -> Tensor:
-        """Eq. 7 for the generator: -D(generated), averaged over rows and modalities; D itself is held fixed."""
+    def generator_loss(self, rows: BatchRows, generated: list[Factors], final: Factors | None = None) -> Tensor:
+        """Eq. 7 for the generator: -D(generated), averaged over rows and modalities; D itself is held fixed.
+
+        ``final`` is as in ``discriminator_step``, for a discriminator that knows the user; it gets no gradient.
+        """
         d = self.discriminator
         training = d.training
         d.eval()
         d.requires_grad_(False)
-        verdicts = d(torch.cat([d.first_layer_lowrank(rows.local(u), i) for u, i in generated]))
+        users = None if final is None else rows.local(final[0].detach()).repeat(len(generated), 1)
+        verdicts = d(torch.cat([self.first_layer_of_generated(rows, factors) for factors in generated]), users=users)
         d.requires_grad_(True)
         d.train(training)
         return -rows.repeat(len(generated)).mean(verdicts)
@@ -108,18 +121,35 @@ class AdversarialSelfAugmentation(nn.Module):
         powers = self._add_observed(noise, rows, 1 / self.settings.gumbel_temperature)
         return torch.softmax(powers, dim=1, out=powers)
 
-    def auxiliary_signal(self, rows: BatchRows, final: Factors) -> Tensor:
-        """Eq. 5, second term: zeta x the cosines of the final embeddings, as first-layer outputs [n, hidden]."""
-        return self.settings.zeta * self.discriminator.first_layer_lowrank(rows.local(final[0]), final[1])
+    def first_layer_of_generated(self, rows: BatchRows, factors: Factors) -> Tensor:
+        """First-layer outputs [n, hidden] of generated rows (Eq. 3), scaled as ``row_scaling`` says."""
+        left, right = rows.local(factors[0]), factors[1]
+        first = self.discriminator.first_layer_lowrank(left, right)
+        return first / lowrank_norms(left, right) if self.settings.row_scaling == "l2" else first
 
-    def _first_layer_of_transformed(self, rows: BatchRows, transformed: Tensor | None) -> Tensor:
-        """First-layer outputs [n, hidden] of the transformed rows, or of the observed ones (w/o-GT)."""
-        if transformed is None and rows.mask is None:
-            chosen = self.train_items.select(rows.local(rows.users))
-            return self.discriminator.first_layer_sparse(chosen.row_of_each(), chosen.indices, chosen.num_rows)
-        if transformed is None:
+    def first_layer_of_real(self, rows: BatchRows, transformed: Tensor | None, final: Factors) -> Tensor:
+        """First-layer outputs [n, hidden] of the rows of Eq. 5, scaled as ``row_scaling`` says.
+
+        The first term is ``transformed``, or the observed rows (w/o-GT); the second is zeta x the cosines of ``final``.
+        """
+        d, zeta, (left, right) = self.discriminator, self.settings.zeta, (rows.local(final[0]), final[1])
+        if transformed is None and rows.mask is not None:
             transformed = self._add_observed(torch.zeros(self._block_shape(rows), device=rows.users.device), rows, 1)
-        return self.discriminator.first_layer_dense(transformed)
+        if transformed is None:
+            chosen = self.train_items.select(rows.local(rows.users))
+            entries = chosen.row_of_each(), chosen.indices
+            first = d.first_layer_sparse(*entries, chosen.num_rows)
+        else:
+            first = d.first_layer_dense(transformed)
+        first = first + zeta * d.first_layer_lowrank(left, right)
+        if self.settings.row_scaling == "none":
+            return first
+        if transformed is None:
+            across = torch.zeros_like(left).index_add(0, entries[0], right[entries[1]])
+            squares = chosen.degrees()
+        else:
+            across, squares = transformed @ right, transformed.square().sum(dim=1)
+        return first / real_norms(squares, across, left, right, zeta)
 
     def _block_shape(self, rows: BatchRows) -> tuple[int, int]:
         """Shape of a dense block; where users are padded, a spare row takes the interactions of all other users."""
@@ -144,3 +174,15 @@ class AdversarialSelfAugmentation(nn.Module):
 def thin_factors(users: Tensor, pairs: list[Factors]) -> list[Factors]:
     """Eq. 3: factors ([B, d], [I, d]) of the rows of cosines of ``users`` (int64 [B]), from pairs ([U, d], [I, d])."""
     return [(normalize(u[users], dim=1), normalize(i, dim=1)) for u, i in pairs]
+
+
+def lowrank_norms(left: Tensor, right: Tensor) -> Tensor:
+    """Lengths [n, 1] of the rows left @ right.T, of [n, d] and [I, d], from the d x d matrix right.T @ right."""
+    return torch.sqrt(((left @ (right.T @ right)) * left).sum(dim=1, keepdim=True) + 1e-12)
+
+
+def real_norms(squares: Tensor, across: Tensor, left: Tensor, right: Tensor, zeta: float) -> Tensor:
+    """Lengths [n, 1] of rows t + zeta x left @ right.T, from the squared lengths of t, [n], and t @ right, [n, d]."""
+    of_product = lowrank_norms(left, right).squeeze(1).square()
+    total = squares + 2 * zeta * (across * left).sum(dim=1) + zeta**2 * of_product
+    return total.clamp(min=1e-12).sqrt().unsqueeze(1)

@@ -15,7 +15,9 @@ from mmssl_cli.models.mmssl.batch_rows import BatchRows
 class Discriminator(nn.Module):
     """Two layers of linear, LeakyReLU, batch normalisation and dropout, then one output through a sigmoid (Eq. 4)."""
 
-    def __init__(self, num_items: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, num_items: int, hidden: int, dropout: float, init: str = "default", user_dim: int | None = None
+    ) -> None:
         super().__init__()
         self.first = nn.Linear(num_items, hidden)
         self.rest = nn.Sequential(
@@ -29,6 +31,14 @@ class Discriminator(nn.Module):
             nn.Linear(hidden, 1),
             nn.Sigmoid(),
         )
+        #: Of a discriminator that knows the user: from the user's embedding to the last hidden layer.
+        self.of_user = None if user_dim is None else nn.Linear(user_dim, hidden, bias=False)
+        if init == "xavier":
+            for layer in self.modules():
+                if isinstance(layer, nn.Linear):
+                    nn.init.xavier_uniform_(layer.weight)
+                    if layer.bias is not None:
+                        nn.init.zeros_(layer.bias)
 
     def first_layer_dense(self, rows: Tensor) -> Tensor:
         """First-layer output [n, hidden], less its bias, of dense rows [n, I]."""
@@ -43,15 +53,24 @@ class Discriminator(nn.Module):
         empty = self.first.weight.new_zeros(num_rows, self.first.out_features)
         return empty.index_add(0, row_of_each, self.first.weight.T[columns])
 
-    def forward(self, first_layer: Tensor, rows: BatchRows | None = None) -> Tensor:
+    def forward(self, first_layer: Tensor, rows: BatchRows | None = None, users: Tensor | None = None) -> Tensor:
         """Eq. 4: D [n] in (0, 1) from first-layer outputs less their bias [n, hidden]; near 1 for observed rows.
 
-        Batch statistics and dropout are those of all the ``rows``, of which these may be a part.
+        Batch statistics and dropout are those of all the ``rows``, of which these may be a part. ``users`` [n, d] are
+        the rows' users, whose product with the last hidden layer adds to the output before the sigmoid.
         """
+        layers = self.rest if self.of_user is None else self.rest[:-2]
         z = first_layer + self.first.bias
-        return (self.rest(z) if rows is None else rows.apply(self.rest, z)).squeeze(1)
+        z = layers(z) if rows is None else rows.apply(layers, z)
+        if self.of_user is None:
+            return z.squeeze(1)
+        assert users is not None
+        output: Tensor = self.rest[-2](z).squeeze(1) + (z * self.of_user(users)).sum(dim=1)
+        return output.sigmoid()
 
-    def gradient_penalty(self, first_layer: Tensor, rows: BatchRows | None = None) -> Tensor:
+    def gradient_penalty(
+        self, first_layer: Tensor, rows: BatchRows | None = None, users: Tensor | None = None
+    ) -> Tensor:
         """Eq. 7: mean of (|dD/da| - 1)^2 at rows given by their first-layer outputs [n, hidden].
 
         With v = dD/dz at the first layer z = W a, |dD/da|^2 = |W^T v|^2 = v^T (W W^T) v. Dropout is off and batch
@@ -61,7 +80,7 @@ class Discriminator(nn.Module):
         self.eval()
         # The rows depend on W only through z here, and dD/da depends on z: both paths keep their gradient.
         at = first_layer if first_layer.requires_grad else first_layer.detach().requires_grad_()
-        (v,) = torch.autograd.grad(self(at).sum(), at, create_graph=True)
+        (v,) = torch.autograd.grad(self(at, users=users).sum(), at, create_graph=True)
         self.train(training)
         gram = self.first.weight @ self.first.weight.T
         squared = ((v @ gram) * v).sum(dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
+from mmssl_cli.data.edges import EdgeGraph
 from mmssl_cli.data.graph import BipartiteGraph
+from mmssl_cli.sparse.csr import CSR
 
 #: Nodes whose attention is worked out at once: it takes eight times the room of what it returns.
 BLOCK_NODES = 2**17
@@ -24,6 +27,42 @@ def modality_graph(neighbours: Tensor, num_items: int, adjacency: str) -> Bipart
     # As many entries in each graph, so that one can take the place of another; those of no edge are spread evenly.
     padded = torch.where(mask, items, torch.arange(len(items), device=items.device) % num_items)
     return BipartiteGraph.from_edges(users, padded, num_users, num_items, adjacency, mask)
+
+
+@dataclass(frozen=True)
+class WeightedGraph:
+    """The graph of one modality (Eq. 8) whose edges also have the weight of their generated relation (Eq. 3).
+
+    Attributes:
+        edges: each user's nearest items.
+        to_users, to_items: the adjacency's weights of the edges, [n] each.
+    """
+
+    edges: EdgeGraph
+    to_users: Tensor
+    to_items: Tensor
+
+    @classmethod
+    def from_neighbours(cls, neighbours: Tensor, num_items: int, adjacency: str) -> WeightedGraph:
+        """Build from each user's nearest items, int64 [U, k]; -1 is none."""
+        users, places = torch.nonzero(neighbours >= 0, as_tuple=True)
+        items = neighbours[users, places]
+        graph = BipartiteGraph.from_edges(users, items, len(neighbours), num_items, adjacency)
+        to_users, to_items = graph.to_users.matrix, graph.to_items.transpose  # both by user, then by item
+        edges = EdgeGraph.from_csr(CSR(to_users.crow_indices(), to_users.col_indices()), num_items)
+        return cls(edges, to_users.values(), to_items.values())
+
+    def relations(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the cosine of the features f_u [U, d] and f_i [I, d] at each edge, [n], with gradient."""
+        return self.edges.products(normalize(users, dim=1), normalize(items, dim=1))
+
+    def users_from(self, relations: Tensor, items: Tensor) -> Tensor:
+        """Return messages [U, d] from items [I, d] to users over edges of these relations [n]."""
+        return self.edges.users_from(relations * self.to_users, items)
+
+    def items_from(self, relations: Tensor, users: Tensor) -> Tensor:
+        """Return messages [I, d] from users [U, d] to items over edges of these relations [n]."""
+        return self.edges.items_from(relations * self.to_items, users)
 
 
 class ModalityAttention(nn.Module):

@@ -14,9 +14,11 @@ from mmssl_cli.distributed.collectives import broadcast_tensors
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
+from mmssl_cli.models.mmssl.collapse import vicreg_penalty
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
-from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graph
+from mmssl_cli.models.mmssl.encoder import ModalityAttention, WeightedGraph, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
+from mmssl_cli.models.mmssl.gradients import relative_scale
 
 
 class MMSSL(GraphRecommender):
@@ -37,14 +39,17 @@ class MMSSL(GraphRecommender):
         variant = settings.variant
         self.contrasts = self.num_modalities > 0 and variant != "w/o-CL" and settings.contrast_weight > 0
         self.generates = self.num_modalities > 0 and variant != "w/o-ASL" and settings.adversarial_weight > 0
+        self.weighs_edges = self.num_modalities > 0 and settings.edge_weights == "cosine"
         self.adversary: AdversarialSelfAugmentation | None = None
         if self.generates and variant != "r/p-GAE":
             gumbel = variant != "w/o-GT"
             self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, settings, gumbel)
             self.adversary_optimizer = self.adversary.make_optimizer()
+            self.adversary_lr_decay = settings.discriminator_lr_decay
         k = min(settings.graph_topk, data.num_items)
         self.register_buffer("neighbours", torch.zeros(self.num_modalities, data.num_users, k, dtype=torch.int64))
         self.modality_graphs: list[BipartiteGraph] | None = None
+        self.weighted_graphs: list[WeightedGraph] | None = None
         self.register_load_state_dict_post_hook(lambda model, _: model.forget_graphs())
 
     def begin_epoch(self, epoch: int) -> None:
@@ -52,16 +57,22 @@ class MMSSL(GraphRecommender):
         if self.num_modalities and (epoch - 1) % self.settings.graph_refresh == 0:
             self.neighbours = self.generator.neighbours(self.neighbours.shape[2])
             broadcast_tensors([self.neighbours])  # of equal cosines, processes may have kept different ones
+            self.weighted_graphs = None
             # In place: a step recorded earlier reads the graphs from where they were.
             for graph, nearest in zip(self.modality_graphs or [], self.neighbours, strict=False):
                 graph.become(modality_graph(nearest, self.num_items, self.settings.adjacency))
 
     def forget_graphs(self) -> None:
         """Drop the modality graphs; they are rebuilt from ``neighbours`` when next needed."""
-        self.modality_graphs = None
+        self.modality_graphs = self.weighted_graphs = None
 
-    def views(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Eq. 8: modality-aware embeddings e_u^m [U, d] and e_i^m [I, d] for each modality."""
+    def views(self, features: list[tuple[Tensor, Tensor]] | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """Eq. 8: modality-aware embeddings e_u^m [U, d] and e_i^m [I, d] for each modality.
+
+        ``features`` of Eq. 2, which weigh the edges where ``edge_weights`` says so, are made unless given.
+        """
+        if self.weighs_edges:
+            return self._weighted_views(self.generator() if features is None else features)
         if self.modality_graphs is None:
             shape = self.num_items, self.settings.adjacency
             self.modality_graphs = [modality_graph(nearest, *shape) for nearest in self.neighbours]
@@ -70,13 +81,15 @@ class MMSSL(GraphRecommender):
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Eq. 12: h_u [U, d] and h_i [I, d]."""
-        return self._final(self.layer_zero(*self.views()), self.generator() if self.settings.omega else [])
+        features = self.generator() if self.settings.omega or self.weighs_edges else []
+        return self._final(self.layer_zero(*self.views(features)), features)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Algorithm 1 for a batch: the discriminator's update, then the terms of Eq. 13."""
         settings = self.settings
-        user_views, item_views = self.views()
-        features = self.generator() if settings.omega or self.generates else []
+        used = settings.omega or settings.vicreg_weight or self.generates or self.weighs_edges
+        features = self.generator() if used else []
+        user_views, item_views = self.views(features)
         users, items = self._final(self.layer_zero(user_views, item_views), features)
         terms = ranking_terms(settings, users, items, batch, self.layer0())
         if self.contrasts:
@@ -85,11 +98,27 @@ class MMSSL(GraphRecommender):
             rows = BatchRows(batch.distinct_users, batch.mask)
             *generated, final = thin_factors(rows.users, [*features, (users, items)])
             self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, rows, generated, final)
-            terms["adversarial"] = settings.adversarial_weight * self.adversary.generator_loss(rows, generated)
+            loss = self.adversary.generator_loss(rows, generated, final)
+            if settings.adversarial_scale == "relative":
+                ranking, *_ = terms.values()
+                loss = relative_scale(ranking, loss, list(self.generator.parameters())) * loss
+            terms["adversarial"] = settings.adversarial_weight * loss
         elif self.generates:
             loss = reconstruction_loss(thin_factors(batch.users, features), batch, settings.contrast_temperature)
             terms["autoencoder"] = settings.adversarial_weight * loss
+        if settings.vicreg_weight and features:
+            penalties = [vicreg_penalty(of_items) for _, of_items in features]
+            terms["vicreg"] = settings.vicreg_weight * torch.stack(penalties).mean()
         return terms
+
+    def _weighted_views(self, features: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+        if self.weighted_graphs is None:
+            shape = self.num_items, self.settings.adjacency
+            self.weighted_graphs = [WeightedGraph.from_neighbours(nearest, *shape) for nearest in self.neighbours]
+        pairs = [
+            (graph, graph.relations(*of_both)) for graph, of_both in zip(self.weighted_graphs, features, strict=True)
+        ]
+        return [g.users_from(r, self.items) for g, r in pairs], [g.items_from(r, self.users) for g, r in pairs]
 
     def layer_zero(self, user_views: list[Tensor], item_views: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Eq. 10: layer 0 of users [U, d] and items [I, d], from their ``views``."""

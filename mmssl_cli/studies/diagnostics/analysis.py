@@ -13,7 +13,7 @@ from torch import Tensor
 from mmssl_cli.config import MMSSLSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.gradients import gradient_weight, negative_gradients, share_of_hardest, weight_peak
-from mmssl_cli.evaluation.transferability import rho_1, rho_2, transferred_share
+from mmssl_cli.evaluation.transferability import rho_1, rho_2, transfer_bound, transferred_share
 from mmssl_cli.models.mmssl.model import MMSSL
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.runs.folder import MODEL
@@ -188,4 +188,5 @@ def _transfer(source: np.ndarray, target: np.ndarray) -> Transfer:
         rho_1_deviation=float(of_each.std(ddof=1)),
         rho_2=min(rho_2(source, target), 1.0),
         share=min(transferred_share(source, target), 1.0),
+        bound=transfer_bound(source, target),
     )

@@ -51,13 +51,17 @@ class Negatives(_Record):
 
 
 class Transfer(_Record):
-    """Eq. 24 and 25 for one modality, over the sampled users; rho_1 as mean and sample deviation."""
+    """Eq. 24, 25 and 16 for one modality, over the sampled users; rho_1 as mean and sample deviation.
+
+    ``bound`` is (1 - rho_1 rho_2) L^2 of Eq. 16, None in records of earlier versions.
+    """
 
     users: int = Field(ge=2)
     rho_1: float = Field(ge=0, le=1)
     rho_1_deviation: float = Field(ge=0)
     rho_2: float = Field(ge=0, le=1)
     share: float = Field(ge=0, le=1)
+    bound: float | None = Field(None, ge=0)
 
 
 class Part(_Record):

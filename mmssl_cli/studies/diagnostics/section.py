@@ -87,6 +87,7 @@ def _transfer_table(analysis: Analysis, name: str, where: str) -> Table:
             Cell(f"{found.rho_1:.4f} ± {found.rho_1_deviation:.4f}", found.rho_1, found.rho_1_deviation),
             number(found.rho_2),
             number(found.share, ".5f"),
+            number(found.bound, ".3g"),
         )
         for modality, kinds in analysis.transfer.items()
         for kind in get_args(Kind)
@@ -100,9 +101,10 @@ def _transfer_table(analysis: Analysis, name: str, where: str) -> Table:
         "rho_1 (Eq. 24): squared cosine of the two gradients, mean ± sample standard deviation over users. rho_2: how "
         "nearly the strongest attack on the source changes the target by a constant multiple over all users; for one "
         "user it would be 1 by definition. Explained: share of the target's gradients that Eq. 25 accounts for.",
+        "Bound: (1 - rho_1 rho_2) L² of Eq. 16, L the largest gradient of the target over these users.",
         "Untrained: the same model as it begins. Random: directions drawn at random in place of the source's.",
     )
-    columns = ("Modality", "Model", "Users", "rho_1", "rho_2", "Explained")
+    columns = ("Modality", "Model", "Users", "rho_1", "rho_2", "Explained", "Bound")
     return Table(f"transferability-{name}", f"Transferability of {where}", columns, rows, labels=2, notes=notes)
 
 

@@ -48,7 +48,7 @@ def test_transferability_is_measured_beside_random_directions_and_a_model_before
 
 
 def test_bins_hold_what_the_gradients_are() -> None:
-    data = toy_data(users=30, items=20)
+    data = toy_data(users=30, items=20, absent={})  # every user has a view
     model = toy_model(data, contrast_temperature=0.3).eval()
     model.begin_epoch(1)
     anchors = torch.tensor([0, 4, 9])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from mmssl_cli.evaluation.transferability import rho_1, rho_2, transferred_share
+from mmssl_cli.evaluation.transferability import rho_1, rho_2, transfer_bound, transferred_share
 from mmssl_cli.models.mmssl.model import MMSSL
 from mmssl_cli.studies.diagnostics.interaction_gradients import margin_gradients
 from tests.helpers.model_cases import array, dense, projected, toy_data, toy_model, unit, weighted
@@ -50,6 +50,18 @@ def test_eq25_is_what_the_best_constant_leaves_over(seed: int) -> None:
     bound = ((1 - rho_1(source, target) * rho_2(source, target)) * squares).sum()
     assert left == pytest.approx(bound, rel=1e-9)
     assert transferred_share(source, target) == pytest.approx(1 - left / squares.sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_eq16_bounds_what_eq25_leaves_over(seed: int) -> None:
+    source, target = _gradients(seed)
+    first, second = _slow(source, target)
+    largest = max(float(t @ t) for t in target)
+    bound = transfer_bound(source, target)
+    assert bound == pytest.approx((1 - sum(first) / len(first) * second) * largest, rel=1e-12)
+    left = minimize_scalar(lambda a: ((target - a * source) ** 2).sum()).fun
+    assert left / len(target) <= bound
+    assert transfer_bound(source, -3 * source) == pytest.approx(0, abs=1e-9)
 
 
 def test_the_ends_of_the_range() -> None:

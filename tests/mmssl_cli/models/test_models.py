@@ -52,7 +52,8 @@ def test_without_gt_the_discriminator_sees_the_raw_rows() -> None:
         assert adversary is not None
         transformed = adversary.transformed_rows(BatchRows(users))
         assert (transformed is None) == (variant == "w/o-GT")
-        first_layers[variant] = array(adversary._first_layer_of_transformed(BatchRows(users), transformed))
+        no_signal = torch.zeros(4, 8), torch.zeros(data.num_items, 8)
+        first_layers[variant] = array(adversary.first_layer_of_real(BatchRows(users), transformed, no_signal))
         weight = array(adversary.discriminator.first.weight)
     raw = dense(data.train, data.num_items)[users.numpy()]
     np.testing.assert_allclose(first_layers["w/o-GT"], raw @ weight.T, atol=1e-6)
