@@ -67,7 +67,12 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse with the real command, whose context serves help and completion too."""
-        return self.load().make_context(info_name, args, parent=parent, **extra)
+        command = self.load()
+        if {"-h", "--help"} & set(args) and any(param.name == "lr" for param in command.params):
+            from mmssl_cli.commands.settings_flags import shorten_help
+
+            shorten_help(command.params, args)
+        return command.make_context(info_name, args, parent=parent, **extra)
 
 
 def unwrapped(docstring: str) -> str:
@@ -155,6 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # OpenMP threads spin while they wait. A short spin is as fast on idle cores, and much faster where other programs
     # use them. Read when PyTorch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    # On Apple's GPUs, operations that PyTorch lacks run on the CPU. Read when PyTorch is imported.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     # SIGTERM, from a job scheduler or `kill`, is treated as Ctrl-C.
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)

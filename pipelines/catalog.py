@@ -139,7 +139,7 @@ def find_entry(name: str) -> DatasetEntry | None:
 
 
 def resolve_dataset(name: str | None = None, data_dir: Path = Path("data")) -> str:
-    """Return ``name``, else $MMSSL_DATASET, else the default of datasets.toml.
+    """Return ``name`` as it is spelled, else $MMSSL_DATASET, else the default of datasets.toml; in any case.
 
     Raises:
         UsageError: neither the catalog nor ``data_dir`` has a data set of that name, nor is it a category of Amazon.
@@ -148,6 +148,11 @@ def resolve_dataset(name: str | None = None, data_dir: Path = Path("data")) -> s
     chosen = name or os.environ.get(ENVIRONMENT) or catalog.default
     known = {*catalog.entries, *prepared_names(data_dir)}
     if chosen not in known and entry_by_name(chosen) is None:
+        folded = [one for one in known if one.casefold() == chosen.casefold()]
+        if len(folded) == 1:
+            return folded[0]
+        if entry_by_name(chosen.lower()) is not None:
+            return chosen.lower()
         known.update(known_names() if chosen.startswith("amazon-2") else ())
         raise UsageError(f"There is no data set {chosen!r}: {nearest(chosen, known)}")
     return chosen

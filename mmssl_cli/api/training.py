@@ -12,7 +12,7 @@ import pandas as pd
 
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.runs import Run
-from mmssl_cli.config import TrainSettings, merge_for, merge_settings, refuse_idle_settings, settings_class
+from mmssl_cli.config import TrainSettings, known_model, merge_for, merge_settings, refuse_idle_settings, settings_class
 from mmssl_cli.console.training import make_reporter
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.experiments.in_process import train_in_process
@@ -107,7 +107,7 @@ def compare(
     if not names or runs < 1:
         raise UsageError(f"compare needs at least one model and one run of each, not {len(names)} and {runs}.")
     for name in names:
-        settings_class(name)
+        settings_class(known_model(name))
     refuse_idle_settings(names, settings)
     plans = [over_seeds(merge_for(name, settings, data.name), runs) for name in names]
     by_seed = [run for seeded in zip(*plans, strict=True) for run in seeded]

@@ -10,7 +10,7 @@ import typer
 from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
-from mmssl_cli.config import SETTINGS, refuse_idle_settings, settings_class
+from mmssl_cli.config import SETTINGS, known_model, refuse_idle_settings, settings_class
 from pipelines.errors import UsageError
 
 ALL = "all"
@@ -52,13 +52,15 @@ def compare(
 
 def _chosen(names: list[str]) -> list[str]:
     """Return the named models, each once; none for all of them."""
+    names = [ALL if name.casefold() == ALL else name for name in names]
     if ALL in names and len(names) > 1:
         raise UsageError(f"--models {ALL} holds every model; leave out the others, or {ALL}.")
     if ALL in names:
         return []
+    names = list(dict.fromkeys(map(known_model, names)))
     for name in names:
         settings_class(name)
-    return list(dict.fromkeys(names))
+    return names
 
 
 def _with_content(plan: dict[str, Any], data_dir: Any) -> dict[str, Any]:

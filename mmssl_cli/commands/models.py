@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, AsJson, DataDir, chosen_dataset
 from mmssl_cli.commands.settings_flags import bounds_of, choices_of, shipped_line, type_of
-from mmssl_cli.config import SETTINGS, TrainSettings, merge_settings, settings_class
+from mmssl_cli.config import SETTINGS, TrainSettings, known_model, merge_settings, settings_class
 from mmssl_cli.console.tables import new_table, show
 from pipelines.errors import UsageError
 
@@ -39,6 +39,7 @@ def models(
         known = [_describe(model, cls) for model, cls in SETTINGS.items()]
         _print(known, as_json, ("model", "paper", "about", "settings"))
         return
+    name = known_model(name)
     settings = [_setting(key, field) for key, field in settings_class(name).model_fields.items()]
     if dataset is None:
         _print(settings, as_json, ("setting", "default", "allowed", "description"))

@@ -45,19 +45,19 @@ def engine_option(does: str, shared: str, more: str = "") -> Any:
         does: the work, as a verb.
         shared: folders that all nodes must see.
     """
-    where = f"{does} on this machine, or on the nodes of a Ray cluster, which must all see the {shared} under one path."
-    comes = f"{more} Ray comes with {_RAY_EXTRA}."
+    where = f"{does} here, or on a Ray cluster whose nodes all see the {shared}."
+    comes = f"{more} {_RAY_EXTRA}."
     return typer.Option("--engine", metavar="|".join(ENGINES), rich_help_panel=_RAY, help=f"{where}{comes}")
 
 
-EngineName = Annotated[str, engine_option("Train", "folders of data and runs", " A run is retried if its node dies.")]
+EngineName = Annotated[str, engine_option("Train", "folders of data and runs")]
 Address = Annotated[
     str | None,
     typer.Option(
         "--address",
         metavar="ADDR",
         rich_help_panel=_RAY,
-        help="Cluster of --engine ray: HOST:PORT or auto; else $RAY_ADDRESS, else Ray is started on this machine.",
+        help="HOST:PORT or auto; else $RAY_ADDRESS, else Ray is started here.",
     ),
 ]
 GpusPerRun = Annotated[
@@ -68,8 +68,7 @@ GpusPerRun = Annotated[
         min=0,
         max=1,
         rich_help_panel=_RAY,
-        help="GPUs of each run with --engine ray, a fraction such as 0.25 too; by default 1 if the cluster has GPUs. "
-        "The CPUs are shared among --jobs.",
+        help="GPUs of a run, such as 0.25; by default 1 if the cluster has GPUs.",
     ),
 ]
 

@@ -25,29 +25,30 @@ from mmssl_cli.commands.options import (
     RunsDir,
     chosen_dataset,
     ensure_prepared,
+    keyword_flag,
 )
 from mmssl_cli.commands.settings_flags import settings_flags
 from mmssl_cli.config import TrainSettings, merge_for, merge_settings, read_toml
 from mmssl_cli.experiments.plan import over_seeds, run_name
+from pipelines.errors import UsageError
 
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings; flags take precedence.")
-]
-Runs = Annotated[
-    int, typer.Option("--runs", min=1, metavar="N", help="Runs of each setting, with seed, seed + 1, and so on.")
-]
-Jobs = Annotated[
-    int, typer.Option("--jobs", min=1, metavar="N", help="Runs trained in parallel; each needs its own memory.")
-]
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")]
+Runs = Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs, with seed, seed + 1, and so on.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Runs trained in parallel.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be trained and the expected time, then stop.")]
 TensorBoard = Annotated[
     bool,
     typer.Option(
         "--tensorboard",
-        help="Also log every new run for TensorBoard, in RUN/tensorboard; needs "
-        + escape("pip install 'mmssl[tensorboard]'."),
+        help="Log to RUN/tensorboard too; " + escape("pip install 'mmssl[tensorboard]'."),
     ),
 ]
+
+_NAME = typer.Argument(
+    metavar="[NAME]",
+    help="Data set, as --dataset; else $MMSSL_DATASET or the default.",
+    show_default=False,
+)
 
 #: The options of a plan of runs, with their defaults.
 _SHARED: dict[str, tuple[Any, Any]] = {
@@ -132,16 +133,19 @@ class PlanOptions:
         return {run_name(run): run for seeded in by_seed for run in seeded}
 
 
-def plans_runs(function: Callable[..., None] | None = None, *, exclude: Collection[str] = ()) -> Any:
+def plans_runs(
+    function: Callable[..., None] | None = None, *, exclude: Collection[str] = (), takes_name: bool = False
+) -> Any:
     """Give a command the shared options and a flag for every setting; they arrive as its argument ``options``.
 
     All settings but switches arrive as text: the settings classes parse and check them, as the values of a TOML file.
 
     Args:
         exclude: options and settings without a flag.
+        takes_name: the data set may also be the argument NAME.
     """
     if function is None:
-        return partial(plans_runs, exclude=exclude)
+        return partial(plans_runs, exclude=exclude, takes_name=takes_name)
     called = function
     signature = inspect.signature(function, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
@@ -157,8 +161,13 @@ def plans_runs(function: Callable[..., None] | None = None, *, exclude: Collecti
         mine = {parameter.name: arguments.pop(parameter.name) for parameter in own}
         plan = {parameter.name: arguments.pop(parameter.name) for parameter in shared}
         target = ExecutionTarget(plan.pop("engine"), plan.pop("address"), plan.pop("gpus_per_run"))
-        given = {name: value for name, value in arguments.items() if value is not None}
+        name = arguments.pop("name", None)
+        given = {setting: value for setting, value in arguments.items() if value is not None}
+        if name is not None and given.setdefault("dataset", name) != name:
+            raise UsageError(f"The data set is both {name} and --dataset {given['dataset']}; keep one.")
         called(options=PlanOptions(given, target, **plan), **mine)
 
-    command.__signature__ = signature.replace(parameters=[*own, *shared, *flags])  # type: ignore[attr-defined]
+    named = [keyword_flag("name", str | None, _NAME, None)] if takes_name else []
+    parameters = [*named, *own, *shared, *flags]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return command

@@ -17,7 +17,9 @@ DEFAULT_OUT = Path("report")
 
 
 def report(
-    *,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets, as --dataset.", show_default=False)
+    ] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option("--dataset", metavar="NAME", help="Data sets to report on; by default all that have runs."),
@@ -46,7 +48,7 @@ def report(
     from mmssl_cli.reporting.writing import write_report
     from mmssl_cli.studies.report import Places, build_report, select_runs
 
-    selection, problems = select_runs(listed(dataset), reference, runs_dir, data_dir)
+    selection, problems = select_runs(listed([*(names or ()), *(dataset or ())]), reference, runs_dir, data_dir)
     whole = build_report(
         selection,
         list_datasets(data_dir),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
@@ -12,9 +12,14 @@ from pydantic.fields import FieldInfo
 from rich.markup import escape
 
 from mmssl_cli.commands.options import keyword_flag
-from mmssl_cli.config import SETTINGS, TrainSettings, shipped_settings
+from mmssl_cli.config import SETTINGS, TrainSettings, known_model, shipped_settings
 from mmssl_cli.text import shown_value
 
+#: Settings that the help of a command shows whatever the model.
+COMMON = (
+    *("model", "dataset", "modalities", "embedding_dim", "batch_size", "epochs", "patience", "lr", "select_on", "ks"),
+    *("seed", "device"),
+)
 _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
@@ -52,9 +57,7 @@ def _settings_flag(name: str, declared: dict[type[TrainSettings], list[str]]) ->
     fields = {cls: cls.model_fields[name] for cls in declared}
     field = next(iter(fields.values()))
     flag = f"--{name.replace('_', '-')}"
-    help = escape(field.description or "")
-    if default := _default(name):
-        help += f" [dim]{escape(f'[default: {default}]')}[/dim]"
+    help = _help(field, _default(name))
     panel = _panel(declared)
     if _without_none(field.annotation) is bool:
         option = typer.Option(f"{flag}/--no-{flag[2:]}", help=help, rich_help_panel=panel)
@@ -70,6 +73,45 @@ def _settings_flag(name: str, declared: dict[type[TrainSettings], list[str]]) ->
         autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)]) if choices else None,
     )
     return keyword_flag(name, str | None, option, None)
+
+
+def shorten_help(options: Iterable[Any], words: Sequence[str]) -> None:
+    """Of the options of a command, hide in its help all settings but the common ones and those of a named model.
+
+    Args:
+        options: of the command, changed in place. Those of the model get its own default, bounds and description.
+        words: the command line, in which ``--model X`` may name the model.
+    """
+    model = _named_model(words)
+    fields = SETTINGS[model].model_fields if model else {}
+    every = {name for cls in SETTINGS.values() for name in cls.model_fields}
+    for option in options:
+        name = option.name
+        if name not in every or not any(word.startswith("--") for word in option.opts):
+            continue
+        own = name in fields and name not in TrainSettings.model_fields
+        option.hidden = not own and name not in COMMON
+        option.rich_help_panel = f"Settings of {model}" if own else "Common settings"
+        if own:
+            option.help = _help(fields[name])
+            option.metavar = None if option.is_flag else _metavar(fields[name])
+        elif name in COMMON:
+            option.help = _help(fields.get(name, TrainSettings.model_fields[name]))
+            option.metavar = f"<{type_of(TrainSettings.model_fields[name]).replace('str', 'name')}>"
+
+
+def _named_model(words: Sequence[str]) -> str | None:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        named = following if word == "--model" else word.removeprefix("--model=") if "=" in word else ""
+        if known_model(named) in SETTINGS:
+            return known_model(named)
+    return None
+
+
+def _help(field: FieldInfo, default: str | None = None) -> str:
+    default = _shown_default(field.default) if default is None else default
+    shown = f" [dim]{escape(f'[default: {default}]')}[/dim]" if default else ""
+    return escape(field.description or "") + shown
 
 
 def _default(name: str) -> str:
@@ -103,8 +145,10 @@ def _panel(declared: dict[type[TrainSettings], list[str]]) -> str:
 
 
 def type_of(field: FieldInfo) -> str:
-    """Return the type of a setting without its bounds: ``int``, or ``str,...`` for several."""
+    """Return the type of a setting without its bounds or choices: ``int``, or ``str,...`` for several."""
     kind = _without_none(field.annotation)
+    if get_origin(kind) is Literal:
+        return "str"
     if get_origin(kind) is tuple:
         return f"{get_args(kind)[0].__name__},..."
     return getattr(kind, "__name__", str(kind))
@@ -134,7 +178,7 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _metavar(field: FieldInfo) -> str:
-    label = {"str": "name", "str,...": "name,..."}.get(type_of(field), type_of(field))
+    label = "|".join(choices_of(field)) or type_of(field).replace("str", "name")
     return f"<{' '.join([label, *(f'{sign}{value}' for sign, value in bounds_of(field))])}>"
 
 

@@ -10,7 +10,7 @@ import typer
 from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
-from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, refuse_idle_settings, settings_class
+from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, known_model, refuse_idle_settings, settings_class
 from mmssl_cli.experiments.plan import RunIndex, over_seeds
 from mmssl_cli.text import DEFAULT_METRIC, METRICS, companion
 from pipelines.errors import UsageError, nearest
@@ -26,9 +26,11 @@ def sparsity(
     runs_of: Annotated[
         list[str] | None,
         typer.Option(
+            "--models",
             "--runs-of",
             metavar="MODEL",
-            help="Models to compare, a variant as mmssl:w/o-CL; by default mmssl, lightgcn and all that have runs.",
+            help="Models to compare, separated by commas, a variant as mmssl:w/o-CL; by default mmssl, lightgcn and "
+            "all that have runs.",
         ),
     ] = None,
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models.")] = None,
@@ -49,7 +51,7 @@ def sparsity(
     Finished runs are reused; only missing ones are trained. If mmssl is among the models, it is compared with each of
     the others.
 
-    Example: mmssl sparsity --dataset tiktok --runs-of mmssl lightgcn
+    Example: mmssl sparsity --dataset tiktok --models mmssl,lightgcn
 
     Example: mmssl sparsity --dataset demo --buckets 0,4,6,100 --metric recall@20 --out results
     """
@@ -82,7 +84,7 @@ def _metric(text: str) -> str:
 def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]:
     """Return the settings of each compared model, with the first seed."""
     if names:
-        refuse_idle_settings([name.partition(":")[0] for name in names], options.given)
+        refuse_idle_settings([known_model(name.partition(":")[0]) for name in names], options.given)
         return [_one(name, options) for name in names]
     plan = {name: options.settings(name) for name in SETTINGS}
     index = RunIndex(options.runs_dir)
@@ -99,6 +101,7 @@ def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]
 def _one(name: str, options: PlanOptions) -> TrainSettings:
     """Return the settings of a model by its name, ``lightgcn`` or ``mmssl:w/o-CL``."""
     model, colon, variant = name.partition(":")
+    model = known_model(model)
     if not colon:
         return options.settings(model)
     if "variant" not in settings_class(model).model_fields:

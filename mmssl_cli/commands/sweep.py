@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     pass
 
 
-@plans_runs
+@plans_runs(takes_name=True)
 def sweep(
     *,
     options: PlanOptions,

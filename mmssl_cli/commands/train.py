@@ -14,7 +14,7 @@ import typer
 from mmssl_cli.commands.options import place_flags
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.settings_flags import shipped_line
-from mmssl_cli.config import RESUMABLE, resume_overrides
+from mmssl_cli.config import resume_overrides
 from mmssl_cli.console.errors import disk_is_full
 from mmssl_cli.console.lines import warn
 from mmssl_cli.console.results import present
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mmssl_cli.training.trainer import RunResult
 
 
-@plans_runs(exclude=("dry_run", "out"))
+@plans_runs(exclude=("dry_run", "out"), takes_name=True)
 def train(
     *,
     options: PlanOptions,
@@ -37,35 +37,33 @@ def train(
         typer.Option(
             "--resume",
             metavar="RUN",
-            help=f"Resume an interrupted run; only {', '.join(RESUMABLE).replace('_', '-')} may change.",
+            help="Resume an interrupted run, with its settings.",
         ),
     ] = None,
     continued: Annotated[
         bool,
         typer.Option(
             "--continue",
-            help="Reuse finished runs of the same settings, seed by seed, and resume an interrupted one.",
+            help="Reuse finished runs of the same settings; resume an interrupted one.",
         ),
     ] = False,
     distributed: Annotated[
         bool,
         typer.Option(
             "--distributed",
-            help="Split each batch among the processes that torchrun starts, one per GPU; the results are those of one "
-            "process, up to rounding.",
+            help="Split each batch among the processes of torchrun, one per GPU.",
         ),
     ] = False,
 ) -> None:
     """Train a model on a prepared data set and report its test metrics.
 
-    Every setting is a flag and, under the same name, a key of the --config file. The strongest wins: flags,
-    then the file, then the settings shipped for the data set and model, then the defaults shown here. The
-    data set is --dataset, else the file's, else $MMSSL_DATASET, else the default of datasets.toml.
+    Every setting is a flag and a key of the --config file. The strongest wins: flags, the file, the settings shipped
+    for data set and model, the defaults. With --model X this help has the settings of X; `mmssl models X` lists all.
 
     With --jobs above 1 or --engine ray the --runs are trained in parallel, and reused and resumed as with --continue.
-    One model on several GPUs, one process each: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed
+    One model on several GPUs: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed
 
-    Example: mmssl train --dataset tiktok --model mmssl --variant w/o-GT --runs 5
+    Example: mmssl train tiktok --model mmssl --variant w/o-GT --runs 5
 
     Example: mmssl train --config my.toml --lr 5e-4
     """

@@ -12,7 +12,7 @@ import typer
 
 from mmssl_cli.commands.options import ensure_prepared
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
-from mmssl_cli.config import merge_settings, settings_class
+from mmssl_cli.config import known_model, merge_settings, settings_class
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tuning import make_tune_reporter, print_trials
 from mmssl_cli.console.verbosity import verbosity
@@ -76,6 +76,7 @@ def tune(
     from mmssl_cli.experiments.tuning.study import best_of, open_study, trials_of
     from pipelines.io.locks import held
 
+    model = known_model(model)
     search = _search(model, options, ranges, search_seed)
     stem = out / f"{model}-{search.base.dataset}"
     kept = stem.with_suffix(".toml")

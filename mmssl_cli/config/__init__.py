@@ -19,7 +19,7 @@ from mmssl_cli.config.merging import (
     shipped_settings,
 )
 from mmssl_cli.config.mmssl import VARIANTS, MMSSLSettings
-from mmssl_cli.config.registry import SETTINGS, settings_class
+from mmssl_cli.config.registry import SETTINGS, known_model, settings_class
 from mmssl_cli.config.train import RESUMABLE, RUNTIME_FIELDS, FittedSettings, GraphSettings, TrainSettings
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "MMSSLSettings",
     "TrainSettings",
     "build_settings",
+    "known_model",
     "merge_for",
     "merge_settings",
     "read_toml",

@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from mmssl_cli.config.registry import SETTINGS, settings_class
+from mmssl_cli.config.registry import SETTINGS, known_model, settings_class
 from mmssl_cli.config.train import RESUMABLE, TrainSettings
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io import parsing
@@ -83,7 +83,7 @@ def merge_settings(
     """
     given = {key: value for key, value in flags.items() if value is not None}
     from_file = read_toml(config) if config else {}
-    model = given.get("model", from_file.get("model", "mmssl"))
+    model = known_model(given.get("model", from_file.get("model", "mmssl")))
     dataset = given.get("dataset", from_file.get("dataset", default_dataset))
     settings_class(model)
     for key in from_file:

@@ -57,6 +57,12 @@ class _SettingsClasses(Mapping[str, type[TrainSettings]]):
 SETTINGS: Mapping[str, type[TrainSettings]] = _SettingsClasses()
 
 
+def known_model(name: str) -> str:
+    """Return the model of a name in any case; an unknown name as it is."""
+    folded = str(name).casefold()
+    return folded if folded in MODELS else name
+
+
 def settings_class(model: str) -> type[TrainSettings]:
     """Return the settings class of a model.
 

@@ -40,8 +40,8 @@ class TrainSettings(BaseModel):
         "l2-weight": {"low": 1e-6, "high": 1e-2, "log": True},
     }
 
-    model: str = Field("mmssl", description="Model to train; `mmssl models` lists them.")
-    dataset: str = Field("demo", description="Prepared data set to train on.")
+    model: str = Field("mmssl", description="Model; `mmssl models` lists them.")
+    dataset: str = Field("demo", description="Data set to train on.")
     modalities: tuple[str, ...] | None = Field(None, description="Modalities, comma-separated; none; or all (default).")
     feature_scaling: Literal["none", "standard", "l2", "whiten"] = Field(
         "none",
@@ -52,10 +52,10 @@ class TrainSettings(BaseModel):
     embedding_dim: int = Field(64, ge=1, le=8192, description="Size d of the user and item embeddings.")
     batch_size: int = Field(1024, ge=1, description="Training triples a step.")
     epochs: int = Field(200, ge=1, description="Maximum number of epochs.")
-    patience: int = Field(15, ge=1, description="Epochs without a better validation score before training stops.")
+    patience: int = Field(15, ge=1, description="Epochs without a better score before training stops.")
     evaluate_every: int = Field(1, ge=1, description="Epochs between two validations.")
-    select_on: str = Field(DEFAULT_METRIC, description="Validation metric that selects the model, e.g. recall@20.")
-    ks: tuple[int, ...] = Field(DEFAULT_KS, description="Cut-offs K of the metrics, comma-separated.")
+    select_on: str = Field(DEFAULT_METRIC, description="Validation metric that selects the model.")
+    ks: tuple[int, ...] = Field(DEFAULT_KS, description="Cut-offs K of the metrics.")
     lr: float = Field(1e-3, gt=0, description="Learning rate of the recommender.")
     lr_decay: float = Field(0.96, gt=0, le=1, description="Factor on the learning rate every lr-decay-every epochs.")
     lr_decay_every: int = Field(50, ge=1, description="Epochs between two decays of the learning rate.")
@@ -81,7 +81,9 @@ class TrainSettings(BaseModel):
         description="Sampling of positives: each interaction once, or users evenly and then one item each.",
     )
     seed: int = Field(2023, ge=0, lt=2**63, description="Seed of every random choice.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device; auto takes a GPU if there is one.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="auto (a CUDA GPU if there is one), cpu, cuda or mps."
+    )
     cuda_graph: bool = Field(
         False,
         description="Record a training step once as a CUDA graph and replay it, for models whose steps allow it.",

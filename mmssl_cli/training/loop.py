@@ -29,8 +29,12 @@ def pick_device(wanted: str) -> torch.device:
     """Return the device to train on: ``auto`` takes a GPU if there is one; each of several processes takes its own.
 
     Raises:
-        UsageError: ``cuda`` was asked for and there is none, or there are fewer than processes on this machine.
+        UsageError: ``cuda`` or ``mps`` was asked for and there is none, or there are fewer GPUs than processes here.
     """
+    if wanted == "mps":
+        if not torch.backends.mps.is_available():
+            raise UsageError("--device mps needs a Mac with an Apple GPU; use --device cpu or auto here.")
+        return torch.device("mps")
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise UsageError("device is 'cuda', but PyTorch finds no CUDA GPU here; use --device cpu or auto.")
@@ -133,7 +137,9 @@ class TrainingLoop:
 
     def _means(self, steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
         names = list(steps[0])
-        table = all_reduce_mean(torch.stack([torch.stack([step[name].double() for name in names]) for step in steps]))
+        wide = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        terms = [torch.stack([step[name].to(wide) for name in names]) for step in steps]
+        table = all_reduce_mean(torch.stack(terms))
         bad = torch.nonzero(~table.isfinite())
         if len(bad):  # once a weight is NaN every term is: the first of the first step is where it began
             step, term = bad[0].tolist()

@@ -87,7 +87,7 @@ def test_no_arguments_show_the_help_and_count_as_a_wrong_command_line(cli: Run) 
         (["train", "--detaset", "demo"], "--dataset"),
         (["train", "--runs", "zero"], "--runs"),
         (["train", "--runs", "0"], "--runs"),
-        (["train", "extra"], "extra"),
+        (["train", "demo", "extra"], "extra"),
         (["--nothing"], "--nothing"),
     ],
 )

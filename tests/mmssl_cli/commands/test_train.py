@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mmssl_cli.commands.settings_flags import settings_flags
+from mmssl_cli.commands.settings_flags import COMMON, bounds_of, settings_flags
 from mmssl_cli.config import SETTINGS, TrainSettings, build_settings, merge_settings, settings_to_toml
 from mmssl_cli.console.tables import metrics_table
 from mmssl_cli.console.training import LiveReporter, PlainReporter, Reporter, clock, epoch_line, make_reporter
@@ -75,19 +75,52 @@ def test_there_is_a_flag_for_every_setting_and_no_other() -> None:
     assert len(names) == len(set(names))
 
 
-def test_help_shows_description_default_and_choices_of_every_setting(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("model", SETTINGS)
+def test_help_with_a_model_has_its_own_descriptions_defaults_and_bounds(
+    cli: Run, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 400)
-    lines = {line.split()[1]: line for line in cli("train", "--help").out.splitlines() if " --" in line}
-    for cls in SETTINGS.values():
-        for name, info in cls.model_fields.items():
-            line = lines["--" + name.replace("_", "-")]
-            owners = [other for other in SETTINGS.values() if name in other.model_fields]
-            assert any((other.model_fields[name].description or "") in line for other in owners)
-            if isinstance(info.default, int | float) and not isinstance(info.default, bool) and name != "model":
-                assert f"[default: {info.default}" in line or f"; {info.default} for " in line
-    assert "<full|w/o-ASL|w/o-CL|w/o-GT|r/p-GAE>" in lines["--variant"]
+    answer = cli("train", "--model", model.upper(), "--help")
+    lines = {line.split()[1]: line for line in answer.out.splitlines() if " --" in line}
+    for name, info in SETTINGS[model].model_fields.items():
+        own = name not in TrainSettings.model_fields
+        line = lines.get("--" + name.replace("_", "-"), "")
+        assert bool(line) == (own or name in COMMON)
+        assert not line or (info.description or "") in line
+        if line and isinstance(info.default, int | float) and not isinstance(info.default, bool):
+            assert f"[default: {info.default}]" in line
+        assert not own or all(f"{sign}{bound}" in line for sign, bound in bounds_of(info))
+    others = {name for cls in SETTINGS.values() for name in cls.model_fields} - set(SETTINGS[model].model_fields)
+    assert not {"--" + name.replace("_", "-") for name in others} & set(lines)
+    if model == "mmssl":
+        assert "<full|w/o-ASL|w/o-CL|w/o-GT|r/p-GAE>" in lines["--variant"]
     assert "[default: 10,20,50]" in lines["--ks"]
-    assert "<float >0 <=1>" in lines["--lr-decay"]
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "ablate", "tune"])
+def test_help_without_a_model_is_short(cli: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    text = cli(command, "--help").out
+    assert len(text.splitlines()) < 80
+    assert "--epochs" in text
+    assert "--contrast-weight" not in text
+
+
+def test_data_sets_and_models_in_any_case(cli: Run, trainer: FakeTrainer) -> None:
+    for words in (("DEMO", "--model", "LightGCN"), ("--dataset", "Demo", "--model", "LIGHTGCN")):
+        answer = cli("train", *words)
+        assert answer.code == 0, answer.err
+    assert [(one.dataset, one.model) for one in trainer.trained] == [("demo", "lightgcn")] * 2
+    assert cli("models", "MF").out == cli("models", "mf").out
+    answer = cli("train", "demo", "--dataset", "tiktok")
+    assert (answer.code, answer.err) == (2, "Error: The data set is both demo and --dataset tiktok; keep one.\n")
+
+
+def test_mps_is_refused_where_there_is_none(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    answer = cli("train", "demo", "--model", "mf", "--device", "mps")
+    assert answer.code == 2
+    assert "--device mps needs a Mac with an Apple GPU; use --device cpu or auto here." in answer.err
 
 
 def test_flags_reach_the_trainer_as_checked_settings(cli: Run, trainer: FakeTrainer) -> None:
