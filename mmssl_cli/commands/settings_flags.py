@@ -90,12 +90,13 @@ def shorten_help(options: Iterable[Any], words: Sequence[str]) -> None:
         if name not in every or not any(word.startswith("--") for word in option.opts):
             continue
         own = name in fields and name not in TrainSettings.model_fields
-        option.hidden = not own and name not in COMMON
+        common = name in COMMON and (not model or name in fields)
+        option.hidden = not (own or common)
         option.rich_help_panel = f"Settings of {model}" if own else "Common settings"
         if own:
             option.help = _help(fields[name])
             option.metavar = None if option.is_flag else _metavar(fields[name])
-        elif name in COMMON:
+        elif common:
             option.help = _help(fields.get(name, TrainSettings.model_fields[name]))
             option.metavar = f"<{type_of(TrainSettings.model_fields[name]).replace('str', 'name')}>"
 

@@ -89,7 +89,7 @@ class LiveReporter(PlainReporter):
     def start(self, info: Mapping[str, Any]) -> None:
         super().start(info)
         self._best = self._left = ""
-        self._begin_bar("first epoch", None)
+        self._begin_bar("training", None)
         self._live.start()
 
     def batch(self, epoch: int, done: int, total: int) -> None:
