@@ -49,6 +49,11 @@ class TrainSettings(BaseModel):
         "components of unit variance.",
     )
     feature_components: int = Field(64, ge=1, description="Maximum number of components of a whitened modality.")
+    feature_control: Literal["none", "shuffled", "noise"] = Field(
+        "none",
+        description="Control in place of the items' own features: those of other items (shuffled), or noise of the "
+        "same means and deviations; none uses the features as they are.",
+    )
     embedding_dim: int = Field(64, ge=1, le=8192, description="Size d of the user and item embeddings.")
     batch_size: int = Field(1024, ge=1, description="Training triples a step.")
     epochs: int = Field(200, ge=1, description="Maximum number of epochs.")

@@ -74,8 +74,8 @@ def scale_features(values: Tensor, present: Tensor, scaling: str, components: in
 def _scaling(values: Tensor, present: Tensor, scaling: str, components: int) -> Callable[[Tensor], Tensor]:
     """Return the function that scales a block of rows, float32 [n, dim]."""
     if scaling == "standard":
-        mean = _mean(values, present, lambda rows: rows.sum(dim=0))
-        deviation = _mean(values, present, lambda rows: (rows - mean).square().sum(dim=0)).sqrt()
+        mean = mean_over(values, present, lambda rows: rows.sum(dim=0))
+        deviation = mean_over(values, present, lambda rows: (rows - mean).square().sum(dim=0)).sqrt()
         deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
         return lambda rows: (rows - mean.float()) / deviation.float()
     if scaling == "whiten":
@@ -92,8 +92,8 @@ def _principal_components(values: Tensor, present: Tensor, components: int) -> t
     The columns of that have unit variances over the ``present`` rows. The strongest ``components`` directions, without
     those of (numerically) no variance; at least one. A direction's sign makes its largest weight positive.
     """
-    mean = _mean(values, present, lambda rows: rows.sum(dim=0))
-    variances, axes = torch.linalg.eigh(_mean(values, present, lambda rows: (rows - mean).T @ (rows - mean)))
+    mean = mean_over(values, present, lambda rows: rows.sum(dim=0))
+    variances, axes = torch.linalg.eigh(mean_over(values, present, lambda rows: (rows - mean).T @ (rows - mean)))
     variances, axes = variances.flip(0)[:components], axes.flip(1)[:, :components]
     kept = variances > 1e-9 * variances[0]
     kept[0] = True
@@ -103,8 +103,8 @@ def _principal_components(values: Tensor, present: Tensor, components: int) -> t
     return mean.float(), directions.float()
 
 
-def _mean(values: Tensor, present: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the mean over the ``present`` rows; ``total`` sums a block of them, float64 [m, dim]."""
+def mean_over(values: Tensor, present: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the mean over the ``present`` rows of features [I, dim]; ``total`` sums a block of them, float64 [m, dim]."""
     size = rows_of_block(values.shape[1])
     totals = (total(rows[there].double()) for rows, there in zip(values.split(size), present.split(size), strict=True))
     return reduce(torch.add, totals) / present.sum()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.config.fit import check_modalities
+from mmssl_cli.data.controls import control_features
 from mmssl_cli.data.features import placed, scale_features
 from mmssl_cli.sparse.csr import CSR
 from pipelines.prepared import read_prepared
@@ -57,6 +58,8 @@ def load_interactions(
     modalities: Sequence[str] | None = None,
     feature_scaling: str = "none",
     feature_components: int = 64,
+    feature_control: str = "none",
+    seed: int = 0,
 ) -> InteractionData:
     """Read a prepared folder into tensors on the CPU.
 
@@ -66,6 +69,8 @@ def load_interactions(
         feature_scaling: ``none``, ``standard`` (each column to mean 0 and deviation 1 over the present items),
             ``l2`` (each row to length 1) or ``whiten`` (the strongest principal components, each to deviation 1).
         feature_components: how many principal components ``whiten`` keeps at most.
+        feature_control: control features in place of the items' own (``control_features``).
+        seed: of the control features.
 
     Raises:
         InputError: the folder is not a valid prepared data set.
@@ -76,16 +81,18 @@ def load_interactions(
     data = read_prepared(folder, modalities=modalities)
     splits = {split: CSR.from_pairs(data.pairs(split), data.num_users) for split in ("train", "validation", "test")}
     present = {name: torch.from_numpy(np.asarray(f.present, dtype=bool)) for name, f in data.features.items()}
+    raw = {
+        name: torch.from_numpy(f.values.astype(np.int64) if f.holds_tokens else f.values)
+        for name, f in data.features.items()
+    }
+    raw, present = control_features(raw, present, feature_control, seed)
     features = {}
     for name, f in data.features.items():
-        if f.holds_tokens:
-            features[name] = torch.from_numpy(f.values.astype(np.int64))
-            continue
-        if isinstance(f.values, np.memmap) and feature_scaling == "none":
-            features[name] = torch.from_numpy(f.values)  # rows of absent items are zero in the file as well
-            continue
-        values = torch.from_numpy(f.values)
-        features[name] = scale_features(values, present[name], feature_scaling, feature_components)
+        is_mapped = isinstance(f.values, np.memmap) and feature_scaling == "none"
+        if f.holds_tokens or is_mapped:  # rows of absent items are zero in the file as well
+            features[name] = raw[name]
+        else:
+            features[name] = scale_features(raw[name], present[name], feature_scaling, feature_components)
     return InteractionData(
         data.name,
         data.num_users,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,15 @@ def compare_over_seeds(first: np.ndarray, second: np.ndarray) -> PairedTest:
     pairs, mean = len(differences), float(differences.mean())
     reach = float(stats.t.ppf(0.975, pairs - 1) * differences.std(ddof=1) / np.sqrt(pairs))
     return PairedTest(pairs, mean, mean - reach, mean + reach, _t_p(differences))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct p-values for their number (Holm, 1979); None, where no test was made, stays None and does not count."""
+    from statsmodels.stats.multitest import multipletests
+
+    made = [p for p in p_values if p is not None]
+    corrected = iter(multipletests(made, method="holm")[1] if made else ())
+    return [None if p is None else float(next(corrected)) for p in p_values]
 
 
 def _differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -148,6 +148,11 @@ def p_value(value: float | None) -> Cell:
     return Cell(f"{value:.2g}" if value >= 1e-300 else "< 1e-300", float(value))
 
 
+def interval(low: float | None, high: float | None) -> Cell:
+    """Return the ends of an interval, ``-0.0012 to 0.0047``; ``-`` for None."""
+    return Cell("-") if low is None or high is None else Cell(f"{low:.4f} to {high:.4f}")
+
+
 def percent(value: float | None) -> Cell:
     """Return a relative difference with its sign and a no-break space: ``+8.9 %``; ``-`` for None and NaN."""
     if value is None or value != value:

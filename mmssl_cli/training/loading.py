@@ -23,7 +23,12 @@ def load_data(settings: TrainSettings, data_dir: Path) -> InteractionData:
     """
     check_settings(settings, data_dir)
     data = load_interactions(
-        data_dir / settings.dataset, settings.modalities, settings.feature_scaling, settings.feature_components
+        data_dir / settings.dataset,
+        settings.modalities,
+        settings.feature_scaling,
+        settings.feature_components,
+        settings.feature_control,
+        settings.seed,
     )
     for split in ("validation", "test"):
         if not len(getattr(data, split)):

@@ -66,10 +66,16 @@ def toy_data(
 _SPLITS = ("train", "validation", "test")
 
 
-def write_toy(data_dir: Path, seed: int = 0, held_out_seed: int = 1, **of_manifest: Any) -> Path:
+def write_toy(
+    data_dir: Path,
+    seed: int = 0,
+    held_out_seed: int = 1,
+    modalities: Mapping[str, int] = MODALITIES,
+    **of_manifest: Any,
+) -> Path:
     """The same data set prepared on disk as ``<data_dir>/toy``, with users and items enough for K = 20."""
     users, items = 30, 25
-    data = toy_data(seed, users=users, items=items, held_out_seed=held_out_seed)
+    data = toy_data(seed, modalities, users=users, items=items, held_out_seed=held_out_seed)
     rows = [
         pd.DataFrame({"user": csr.row_of_each().numpy(), "item": csr.indices.numpy(), "split": split})
         for split, csr in zip(_SPLITS, (data.train, data.validation, data.test), strict=True)

@@ -1,0 +1,61 @@
+"""`mmssl controls`: models on their features, on shuffled ones, on noise and on none."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mmssl_cli.commands.options import listed
+from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
+from mmssl_cli.commands.running import carry_out
+from mmssl_cli.config import refuse_idle_settings, settings_class
+from mmssl_cli.config.fit import check_content
+from pipelines.errors import UsageError
+
+
+@plans_runs(exclude=("model", "variant", "modalities", "feature_control"))
+def controls(
+    *,
+    options: PlanOptions,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--models", metavar="MODEL", help="Models that use item features, separated by commas."),
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models.")] = None,
+) -> None:
+    """Measure what item features are worth: real ones, those of other items, noise, and none.
+
+    Each model is trained with the same settings and seeds on the data set's features, on the same features shuffled
+    among the items, on noise of the same means and deviations, and without any. By default the model is mmssl.
+
+    Example: mmssl controls --dataset tiktok --models mmssl,lattice --runs 3
+
+    Example: mmssl controls --dataset demo --out results
+    """
+    from mmssl_cli.studies.controls import CONTROLS, control_settings, controls_section
+    from pipelines.prepared.manifest import read_manifest
+
+    names = list(dict.fromkeys([*listed(models), *listed(more)])) or ["mmssl"]
+    for name in names:
+        if not settings_class(name).uses_content and not settings_class(name).needs_content:
+            raise UsageError(f"Model {name!r} uses no item features, so that controls of them say nothing of it.")
+    refuse_idle_settings(names, options.given)
+    plan = {name: control_settings(options.settings(name)) for name in names}
+    dataset = options.dataset()
+    has_content = read_manifest(options.data_dir / dataset).modalities
+    for settings in plan.values():
+        if not has_content:
+            raise UsageError(
+                f"Data set {dataset!r} has no item features to control; choose one that has, such as demo or tiktok."
+            )
+        check_content(settings["real"], dataset, has_content)
+    by_kind = {kind: options.plan(kinds[kind] for kinds in plan.values() if kind in kinds) for kind in CONTROLS}
+    runs = {f"{name}, {kind} features": run for kind, named in by_kind.items() for name, run in named.items()}
+    result = carry_out(dict(sorted(runs.items(), key=lambda one: one[1].seed)), options)
+    found = {
+        name: {kind: one for kind, wanted in kinds.items() if (one := result.configuration(wanted)) is not None}
+        for name, kinds in plan.items()
+    }
+    metric = next(iter(plan.values()))["real"].select_on
+    result.present(controls_section(dataset, {name: kinds for name, kinds in found.items() if kinds}, metric), options)

@@ -1,0 +1,140 @@
+"""What item features are worth: models on their own features, on controls, and on none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mmssl_cli.config import TrainSettings, build_settings
+from mmssl_cli.reporting.document import Plot, Section, Table, mean_of, with_marks, word
+from mmssl_cli.reporting.style import colour, figure
+from mmssl_cli.runs.results import Configuration
+from mmssl_cli.studies.paired_tests import against, tests_table
+from mmssl_cli.text import companion, dashed, metric_label
+
+#: Kind of features -> the settings that make it; the first is the data set's own.
+CONTROLS: dict[str, dict[str, object]] = {
+    "real": {},
+    "shuffled": {"feature_control": "shuffled"},
+    "noise": {"feature_control": "noise"},
+    "none": {"modalities": ()},
+}
+_NOTE = (
+    "Features: the data set's own (real), those of other items (shuffled), noise of the same means and deviations "
+    "(noise), or none; all else is the same. Mean ± sample standard deviation over the seeds, each of which shuffles "
+    "and draws anew."
+)
+
+#: Kind of features -> finished runs, of a model.
+Found = Mapping[str, Configuration]
+
+
+def control_settings(real: TrainSettings) -> dict[str, TrainSettings]:
+    """Return the settings of each kind of features; without ``none`` for a model that needs features."""
+    kinds = {kind: more for kind, more in CONTROLS.items() if kind != "none" or not real.needs_content}
+    return {kind: build_settings({**real.model_dump(), **more}) for kind, more in kinds.items()}
+
+
+def controls_section(dataset: str, found: Mapping[str, Found], metric: str) -> Section:
+    """Build the tables and the figure of the controls on a data set.
+
+    Args:
+        found: model -> its finished runs by kind of features.
+        metric: the one that selected the epochs, such as recall@20.
+    """
+    metrics = (metric, companion(metric))
+    entries = [
+        (f"{model}, {kind}", one, runs["real"])
+        for model, runs in found.items()
+        if "real" in runs
+        for kind, one in runs.items()
+        if kind != "real"
+    ]
+    tables = [_accuracy(dataset, found, metrics)]
+    if entries:
+        name = dashed(f"controls-tests-{dataset}")
+        tables.append(tests_table(name, f"Against the real features of {dataset}", "Features", entries, metrics))
+    return Section(
+        f"controls-{dashed(dataset)}",
+        f"Worth of the item features on {dataset}",
+        _findings(found, metric),
+        tuple(tables),
+        (_plot(dataset, found, metrics),),
+    )
+
+
+def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) -> Table:
+    rows = []
+    for model, runs in found.items():
+        for kind, one in runs.items():
+            scores = [run.result["validation"].get(metrics[0]) for run in one.runs]
+            known = [score for score in scores if score is not None]
+            seeds = word(", ".join(map(str, one.seeds)))
+            rows.append(
+                [word(model), word(kind), seeds, *(mean_of(one.test(each)) for each in metrics), mean_of(known)]
+            )
+    return Table(
+        dashed(f"controls-{dataset}"),
+        f"Models with and without the features of {dataset}",
+        ("Model", "Features", "Seeds", *map(metric_label, metrics), "Validation"),
+        with_marks(rows, [3, 4]),
+        labels=3,
+        notes=(_NOTE,),
+    )
+
+
+def _findings(found: Mapping[str, Found], metric: str) -> tuple[str, ...]:
+    """A sentence for each model: what its accuracy owes to content that belongs to the item."""
+    texts = []
+    for model, runs in found.items():
+        controls = {kind: runs[kind] for kind in ("shuffled", "noise", "none") if kind in runs}
+        if "real" not in runs or not controls:
+            continue
+        parts = [f"{against(runs['real'], one, metric).text} against {kind}" for kind, one in controls.items()]
+        texts.append(f"{metric_label(metric)} of {model} with the real features: {'; '.join(parts)}.")
+    return tuple(texts)
+
+
+def _plot(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) -> Plot:
+    data = pd.DataFrame(
+        [
+            {"model": model, "features": kind, "seed": run.seed, **{name: run.test.get(name) for name in metrics}}
+            for model, runs in found.items()
+            for kind, one in runs.items()
+            for run in one.runs
+        ]
+    )
+    caption = (
+        f"Test {' and '.join(map(metric_label, metrics))} of each model by kind of features: a small dot a seed, a "
+        "large one the mean."
+    )
+    return Plot(
+        dashed(f"figure-controls-{dataset}"), f"Features on {dataset}", caption, partial(_draw, data, metrics), data
+    )
+
+
+def _draw(data: pd.DataFrame, metrics: Sequence[str]) -> Figure:
+    models = list(dict.fromkeys(data["model"]))
+    drawn = figure(width_columns=2, height=1.1 + 0.45 * len(models))
+    for place, metric in enumerate(metrics):
+        axes = drawn.add_subplot(1, len(metrics), place + 1)
+        for row, model in enumerate(models):
+            for step, (kind, marker) in enumerate(zip(CONTROLS, "Dsov", strict=True)):
+                of = (data["model"] == model) & (data["features"] == kind)
+                values = data.loc[of, metric].to_numpy()
+                if not len(values):
+                    continue
+                height, shade = row + (step - 1.5) * 0.18, colour(model)
+                label = kind if row == 0 and place == 0 else None
+                axes.plot(values, [height] * len(values), ".", color=shade, markersize=3.5, alpha=0.6)
+                filled = shade if kind == "real" else "white"
+                axes.plot(values.mean(), height, marker, color=shade, markerfacecolor=filled, markersize=5, label=label)
+        axes.set_yticks(range(len(models)), models if place == 0 else [""] * len(models))
+        axes.set_ylim(len(models) - 0.5, -0.5)
+        axes.set_xlabel(f"test {metric_label(metric)}")
+        axes.margins(x=0.12)
+    drawn.legend(loc="outside upper center", ncols=4, frameon=False)
+    return drawn
