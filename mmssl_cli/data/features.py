@@ -104,7 +104,7 @@ def _principal_components(values: Tensor, present: Tensor, components: int) -> t
 
 
 def mean_over(values: Tensor, present: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the mean over the ``present`` rows of features [I, dim]; ``total`` sums a block of them, float64 [m, dim]."""
+    """Return the mean over the ``present`` rows of [I, dim]; ``total`` sums a block of them, float64 [m, dim]."""
     size = rows_of_block(values.shape[1])
     totals = (total(rows[there].double()) for rows, there in zip(values.split(size), present.split(size), strict=True))
     return reduce(torch.add, totals) / present.sum()
