@@ -16,6 +16,9 @@ _USUAL = {
 _IGNORED = re.compile(r"[\s_-]+")
 _LIKE_EPOCH = 1e8
 _ORDER = ("user", "item", "rating", "time")
+# i27 and user 3; Amazon's B00ABC1234 (or an ISBN) and A1B2C3.
+_LIKE_ITEM = re.compile(r"i(tem)?[\W_]*\d|B0|\d{9}[\dX]$", re.IGNORECASE)
+_LIKE_USER = re.compile(r"u(ser)?[\W_]*\d|A[0-9A-Z]", re.IGNORECASE)
 
 
 def usual_columns(role: str, names: Iterable[str]) -> list[str]:
@@ -51,6 +54,8 @@ def _is_alike(cell: str, others: Sequence[str]) -> bool:
 def suggested_columns(first: Sequence[str]) -> str:
     """Return a value for --columns, given the first line of a file without a header."""
     names = list(_ORDER[: len(first)])
+    if len(first) > 1 and _LIKE_ITEM.match(first[0]) and _LIKE_USER.match(first[1]):
+        names[:2] = ["item", "user"]
     if len(first) == 3 and _is_number(first[2]) and float(first[2]) >= _LIKE_EPOCH:
         names[2] = "time"
     return ",".join([*names, *(f"column{place}" for place in range(len(names) + 1, len(first) + 1))])
