@@ -19,7 +19,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _INVISIBLE = re.compile(r"[\u00ad\u200b\u2060\ufeff]+")
 # Longer ones name no character, and html.unescape fails on a number of thousands of digits.
 _HUGE_REFERENCE = re.compile(r"&#[xX]?[0-9a-fA-F]{9,};?")
-_MOJIBAKE = TextFixerConfig(fix_c1_controls=False)  # U+0085 ends a line
+# U+0085 ends a line; a lost byte is not guessed.
+_MOJIBAKE = TextFixerConfig(fix_c1_controls=False, replace_lossy_sequences=False)
+_WEAK = re.compile("[\u0180-\u07ff]")
+"""Letters of two bytes in UTF-8 that hardly ever stand alone in a text of western Europe."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -27,9 +30,9 @@ def clean_text(parts: Iterable[object]) -> str | None:
     """Clean each part and join what is left with spaces; None where nothing is.
 
     Entities are resolved, also those escaped several times over; mojibake (UTF-8 read in another encoding, cafÃ©) is
-    undone; tags, comments, scripts and styles go; control
-    characters and runs of white space become one space. Parts that say that there is none (None, NaN, "None",
-    "nan", "null") are left out; numbers are written out. At most :data:`LONGEST_TEXT` characters are returned.
+    undone; tags, comments, scripts and styles go; control characters and runs of white space become one space. Parts
+    that say that there is none (None, NaN, "None", "nan", "null") are left out; numbers are written out. At most
+    :data:`LONGEST_TEXT` characters are returned.
     """
     cleaned = (_clean(part if isinstance(part, str) else str(part)) for part in parts)
     joined = " ".join(part for part in cleaned if part and part not in _MISSING)
@@ -43,10 +46,17 @@ def _clean(text: str) -> str:
     if "<" in text:
         text = _TAG.sub(" ", _without_hidden(text))
     if not text.isascii():
-        text = fix_encoding(text, _MOJIBAKE)
+        text = _without_mojibake(text)
     if not text.isprintable():  # white space other than " " is not printable either
         text = _INVISIBLE.sub("", _CONTROL.sub(" ", _whole_characters(text)))
     return " ".join(text.split())
+
+
+def _without_mojibake(text: str) -> str:
+    """Undo mojibake, but for one sign of it that could be legal: the German Fuß“ would become Fuߓ, 5 €é become 5 ێ."""
+    fixed = fix_encoding(text, _MOJIBAKE)
+    new = set(fixed) - set(text)
+    return text if len(new) == 1 and _WEAK.match(new.pop()) else fixed
 
 
 def _unescape(text: str) -> str:

@@ -52,6 +52,31 @@ def test_one_part(raw: Any, clean: str | None) -> None:
     assert clean_text([raw]) == clean
 
 
+@pytest.mark.parametrize(
+    "legal",
+    [
+        *("€é", "5 €élevé", "der „Fuß“ und der Spaß”", "«NÉ»", "MARQUÉ… de l’œuvre", "Œuvre™ à 10 €", "«Ça va», “Él”"),
+        *("Mötley Crüe™", "¿Qué? ½ £5 §2 ®", "São Paulo, MAÇÃ", "Łódź – żółć", "žluťoučký kůň", "Őrült ő…", "ĞÜŞİÖÇ"),
+        *("Cà phê Đà Nẵng", "și țară", "Ελλάδα", "Привет, «мир»", "Київ – ґанок", "日本語の本", "中文", "한국어"),
+        *("שלום", "مرحبا", "हिन्दी", "ไทย", "naïve 😀 déjà", "V√2 ≈ 1.41", "ʃɻ ǎ", "Ängström Å"),
+    ],
+)
+def test_legal_text_of_any_script_stays(legal: str) -> None:
+    assert clean_text([legal]) == legal
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        *(("café", "cp1252"), ("l’été – à", "cp1252"), ("l’été – à", "cp437"), ("naïve café", "mac-roman")),
+        *(("Привет", "cp1251"), ("Привет", "cp1252"), ("Ελλάδα", "cp1253"), ("Ünïcode", "latin-1")),
+        *(("日本", "cp1252"), ("ğüş", "cp1254"), ("și țară", "latin-1"), ("Nẵng", "latin-1"), ("5 € – ok", "cp1252")),
+    ],
+)
+def test_mojibake_of_several_scripts_is_undone(text: str, wrong: str) -> None:
+    assert clean_text([text.encode().decode(wrong)]) == text
+
+
 def test_parts_are_joined_and_missing_ones_left_out() -> None:
     assert clean_text(["A title", None, "<i></i>", "None", "Brand &amp; Co", math.nan]) == "A title Brand & Co"
     assert clean_text([]) is None
