@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.errors import InputError, UsageError, nearest
+from pipelines.errors import InputError, MmsslError, UsageError, nearest
 from pipelines.io.files import read_problem
+from pipelines.io.parquet import MOST_PACKED
 from pipelines.io.raw import MalformedRecords
+from pipelines.prepared.storage import MAPPED_BYTES, check_unpacked
 from pipelines.tables.column_types import as_numbers, as_text
 from pipelines.tables.table_file import ColumnFile
 
@@ -105,6 +108,8 @@ def _load_npy(path: Path) -> np.ndarray:
 def _read_npz(path: Path, key: str | None) -> ItemVectors:
     try:
         with np.load(path, allow_pickle=False) as archive:
+            for entry in archive.zip.infolist():
+                check_unpacked(path, entry)
             names = [name for name in archive.files if name != _IDS]
             if key is None and len(names) == 1:
                 key = names[0]
@@ -115,7 +120,7 @@ def _read_npz(path: Path, key: str | None) -> ItemVectors:
             if key not in names:
                 raise UsageError(f"{path} has no array {key!r}: {nearest(key, names)}")
             values, ids = archive[key], archive[_IDS] if _IDS in archive.files else None
-    except UsageError:
+    except MmsslError:
         raise
     except OSError as problem:
         raise read_problem(path, problem) from problem
@@ -134,9 +139,15 @@ def _read_torch(path: Path) -> ItemVectors:
     import torch  # seconds to import: only for such a file
 
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for entry in archive.infolist():
+                    check_unpacked(path, entry)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about how the file was pickled
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except OSError as problem:
         raise read_problem(path, problem) from problem
     except Exception as problem:  # zip and pickle each fail in their own ways
@@ -144,6 +155,8 @@ def _read_torch(path: Path) -> ItemVectors:
             problem = ValueError("it holds Python objects other than tensors, which are never loaded")
         raise _unreadable(path, "a tensor, or a dict of item ids and vectors", problem) from problem
     if isinstance(content, torch.Tensor):
+        if content.numel() * content.element_size() > max(MAPPED_BYTES, MOST_PACKED * path.stat().st_size):
+            raise InputError(f"{path} repeats few numbers to a tensor of shape {tuple(content.shape)}; save it whole.")
         return ItemVectors(_as_array(content), None)
     if not isinstance(content, Mapping) or not all(isinstance(row, torch.Tensor) for row in content.values()):
         raise InputError(

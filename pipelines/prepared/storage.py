@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import InputError
+from pipelines.io.parquet import MOST_PACKED, parquet_batches
 from pipelines.io.parsing import parse_json, too_many_rows
 from pipelines.prepared.dataset import Features
 
@@ -34,8 +35,8 @@ TABLES = ("users", "items", "interactions")
 MAPPED_BYTES = 256 * 2**20
 #: Bytes of the header of an array, at most; and of the description of an encoder.
 _HEADER, _LARGEST_ENCODER = 2**16, 2**24
-#: How much smaller large features can be packed.
-_MOST_PACKED = 100
+#: Rows of parquet read at a time.
+_ROWS = 2**16
 
 
 def _schema(kind: str, columns: list[str]) -> pa.Schema:
@@ -62,7 +63,10 @@ def read_table(kind: str, path: Path) -> pd.DataFrame:
             rows = file.metadata.num_rows
             if too_many_rows(rows, path.stat().st_size):
                 raise InputError(f"{path} claims {rows:,} rows in {path.stat().st_size:,} bytes; it is not read.")
-            table = file.read()
+            schema = file.schema_arrow
+        table = pa.Table.from_batches(parquet_batches(path, _ROWS)) if rows else schema.empty_table()
+        texts = {column.name: pa.string() for column in table.schema if pa.types.is_binary(column.type)}
+        table = table.cast(pa.schema([(column.name, texts.get(column.name, column.type)) for column in table.schema]))
         table.validate(full=True)  # offsets and UTF-8, which are otherwise trusted until a value is used
     except InputError:
         raise
@@ -136,16 +140,29 @@ def _read_npz(path: Path, most: dict[str, int]) -> dict[str, np.ndarray]:
     return arrays
 
 
+def check_unpacked(path: Path, entry: zipfile.ZipInfo, limit: int | None = None) -> None:
+    """Refuse an entry of an archive of arrays that unpacks to too much, by the size it declares.
+
+    Args:
+        limit: bytes that it should have at most.
+
+    Raises:
+        InputError: it unpacks to more than that, or is large and packed more densely than numbers can be.
+    """
+    dense = entry.file_size > max(MAPPED_BYTES, MOST_PACKED * entry.compress_size)
+    if dense or (limit is not None and entry.file_size > limit):
+        raise InputError(
+            f"{path} cannot be read: {entry.filename} unpacks from {entry.compress_size:,} to {entry.file_size:,} "
+            f"bytes, more than {'features of this data set' if limit else 'vectors'} take."
+        )
+
+
 def _check_sizes(path: Path, archive: zipfile.ZipFile, most: dict[str, int]) -> None:
     """Refuse what unpacks to more than it should, by the sizes that the archive declares and zipfile never exceeds."""
     for entry in archive.infolist():
         limit = most.get(entry.filename.removesuffix(".npy"), 0)
-        dense = entry.file_size > max(MAPPED_BYTES, _MOST_PACKED * entry.compress_size)
-        if limit and (entry.file_size > limit or dense):
-            raise InputError(
-                f"{path} cannot be read: {entry.filename} unpacks from {entry.compress_size:,} to "
-                f"{entry.file_size:,} bytes, more than features of this data set take."
-            )
+        if limit:
+            check_unpacked(path, entry, limit)
 
 
 def _mapped(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import InputError
+from pipelines.io.parquet import parquet_batches
 from pipelines.io.raw import MalformedRecords
 from pipelines.tables.batch import Batch, without_broken
 
@@ -36,12 +37,11 @@ class ParquetTable:
 
     def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
         """Stream ``columns``; the first record has the number 2, as below a header."""
-        with pq.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns)):
-                numbers = np.arange(self.records, self.records + len(batch)) + 2
-                self.records += len(batch)
-                cells = {column: _texts(batch.column(column)) for column in columns}
-                yield without_broken(Batch(numbers, cells), malformed)
+        for batch in parquet_batches(self._path, _ROWS, columns):
+            numbers = np.arange(self.records, self.records + len(batch)) + 2
+            self.records += len(batch)
+            cells = {column: _texts(batch.column(column)) for column in columns}
+            yield without_broken(Batch(numbers, cells), malformed)
 
 
 def _texts(column: pa.Array) -> pa.Array:

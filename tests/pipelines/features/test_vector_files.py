@@ -255,3 +255,16 @@ def test_recboles_own_file_of_item_vectors_needs_no_flag(cli: Callable[..., Any]
     features = read_prepared(shop / "data/tiny").features["item_emb"]
     assert features.values.tolist() == [[1, 0.5], [2, 0.5], [3, 0.5], [0, 0], [5, 0.5]]
     assert features.present.tolist() == [True, True, True, False, True]
+
+
+def test_bombs_are_refused_before_they_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    for module in ("pipelines.prepared.storage", "pipelines.features.vector_files"):
+        monkeypatch.setattr(f"{module}.MAPPED_BYTES", 2**20)
+    np.savez_compressed(tmp_path / "bomb.npz", np.zeros((2**9, 2**10), dtype=np.float32))
+    with pytest.raises(InputError, match=r"bomb.npz cannot be read: arr_0.npy unpacks from .* more than vectors take"):
+        read_item_vectors(tmp_path / "bomb.npz", None)
+    torch.save(torch.zeros(1).expand(2**9, 2**10), tmp_path / "bomb.pt")
+    with pytest.raises(InputError, match=r"bomb.pt repeats few numbers to a tensor of shape \(512, 1024\)"):
+        read_item_vectors(tmp_path / "bomb.pt", None)
