@@ -34,8 +34,8 @@ from benchmarks.command import Report, add_numbers, parser_for, run
 from benchmarks.timing import quartiles
 from pipelines.features.chunks import ChunkStore, encode_in_chunks
 from pipelines.features.cnn_image import CNNEncoder
-from pipelines.features.modality_encoders import longest_first
 from pipelines.features.sentence_text import SentenceEncoder
+from pipelines.features.text_rows import longest_first
 from pipelines.features.vectors import DIM, ID_BYTES, RECORD_BYTES, VectorCounts, read_vectors
 
 BUFFER_RECORDS = 64

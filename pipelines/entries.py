@@ -72,10 +72,11 @@ class FileEntry(Entry):
 class FeatureEntry(Entry):
     """The input and encoder of one modality."""
 
-    input: Literal["text", "image", "ingredients"]
+    input: Literal["text", "image", "ingredients", "audio", "video"]
     encoder: str | None = None
     """Text: tfidf, or a sentence-transformers model by name or path. Image: published, pixels, or a torchvision
-    classifier, NAME or NAME:LAYER. None stands for the default of the input."""
+    classifier, NAME or NAME:LAYER. Audio and video: a model by name or path. None stands for the default of the
+    input."""
 
 
 class TableOptions(Entry):
@@ -103,6 +104,8 @@ class TableOptions(Entry):
     text: tuple[str, ...] | None = option("Columns of the items that make their text: title,brand.", metavar="COLUMNS")
     image: str | None = option("Column of the picture's path or address.", flag="--image-column", metavar="NAME")
     images: Path | None = option("Folder of the pictures, else named by item id.", metavar="DIR")
+    audio: str | None = option("Column of the path of an audio file.", flag="--audio-column", metavar="NAME")
+    video: str | None = option("Column of the path of a video.", flag="--video-column", metavar="NAME")
     encoding: str | None = option("Encoding of both tables, else found out: cp1252, utf-16, ...", metavar="NAME")
 
 

@@ -28,9 +28,17 @@ DEFAULT_ENCODERS = {
     "text": "sentence-transformers/all-roberta-large-v1",
     "image": "vgg16",
     "ingredients": "sample",
+    "audio": "laion/clap-htsat-unfused",
+    "video": "openai/clip-vit-base-patch32",
 }
 DType = Literal["float32", "float16"]
-MODALITY_OF = {"text": "textual", "image": "visual", "ingredients": "ingredients"}
+MODALITY_OF = {
+    "text": "textual",
+    "image": "visual",
+    "audio": "acoustic",
+    "video": "video",
+    "ingredients": "ingredients",
+}
 #: Encoders that do not work chunk by chunk.
 _QUICK = ("tfidf", "published", "sample")
 _CHOICES = {"dtype": get_args(DType), "cold_users": get_args(ColdUsers), "release": get_args(Release)}
@@ -111,6 +119,12 @@ class FeatureOptions(Entry):
     image_weights: Path | None = option(
         "Weights of the classifier: a state dict or safetensors.",
         metavar="FILE",
+    )
+    audio_encoder: str | None = option(
+        "A model of audio by name or folder (laion/clap-htsat-unfused, wav2vec 2.0, ...).", metavar="NAME|FOLDER"
+    )
+    video_encoder: str | None = option(
+        "A model of pictures by name or folder, for 8 frames of each video (CLIP, SigLIP, ...).", metavar="NAME|FOLDER"
     )
     dtype: DType | None = option("Type of the values kept.", metavar="|".join(get_args(DType)))
     max_absent: Share | None = option("Most items without content of a modality (0.5).", metavar="SHARE")
@@ -242,7 +256,7 @@ def _features(name: str, entry: DatasetEntry, table: TableOptions, options: Prep
                 raise UsageError(f"Data set {name!r} has no modality {modality!r}: {has}")
         known = {modality: known[modality] for modality in options.modalities}
     inputs = {feature.input for feature in known.values()}
-    encoders = {"text": options.text_encoder, "image": options.image_encoder}
+    encoders = {kind: getattr(options, f"{kind}_encoder") for kind in ("text", "image", "audio", "video")}
     for kind, encoder in encoders.items():
         if encoder is not None and kind not in inputs:
             raise UsageError(f"--{kind}-encoder is not applicable: data set {name!r} makes no features of {kind}.")
@@ -264,5 +278,10 @@ def _features(name: str, entry: DatasetEntry, table: TableOptions, options: Prep
 
 def _features_of(table: TableOptions) -> dict[str, FeatureEntry]:
     """The modalities of your own tables."""
-    has = {"image": table.image is not None or table.images is not None, "text": bool(table.text)}
+    has = {
+        "image": table.image is not None or table.images is not None,
+        "text": bool(table.text),
+        "audio": table.audio is not None,
+        "video": table.video is not None,
+    }
     return {MODALITY_OF[kind]: FeatureEntry.model_validate({"input": kind}) for kind in has if has[kind]}

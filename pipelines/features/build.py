@@ -10,15 +10,11 @@ import pandas as pd
 
 from pipelines.entries import FeatureEntry
 from pipelines.errors import InputError, UsageError
-from pipelines.features.modality_encoders import (
-    ImageRows,
-    IngredientRows,
-    Ingredients,
-    Rows,
-    TextRows,
-    TfidfRows,
-    VectorRows,
-)
+from pipelines.features.image_rows import ImageRows
+from pipelines.features.media_rows import AudioRows, VideoRows
+from pipelines.features.published_rows import IngredientRows, Ingredients, VectorRows
+from pipelines.features.rows import Rows
+from pipelines.features.text_rows import TextRows, TfidfRows
 from pipelines.features.vector_rows import ItemOrder, VectorFileRows
 from pipelines.io.step_cache import WorkFolder
 from pipelines.prepared.dataset import Features
@@ -115,6 +111,8 @@ def _maker(
     encoder = str(feature.encoder)
     if feature.input == "text":
         return TfidfRows(recipe) if encoder == "tfidf" else TextRows(recipe, work, encoder)
+    if feature.input in ("audio", "video"):
+        return (AudioRows if feature.input == "audio" else VideoRows)(recipe, work, encoder)
     if feature.input == "ingredients":
         if ingredients is None:
             raise UsageError(f"Data set {recipe.name!r} has no ingredients.")

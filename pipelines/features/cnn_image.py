@@ -81,6 +81,10 @@ class CNNEncoder(NetworkEncoder):
         """
         return next(iter(self.encode_chunks([items])))
 
+    def encode_pictures(self, pictures: Sequence[Image.Image]) -> np.ndarray:
+        """Return the rows of RGB pictures, which make one batch, float32 [len(pictures), dim]."""
+        return self._features(torch.stack([self._transform(picture) for picture in pictures])).cpu().numpy()
+
     def encode_chunks(self, chunks: Iterable[Sequence[Picture]]) -> Iterator[Encoded]:
         """Encode one chunk after another, decoding ahead across their borders.
 

@@ -31,8 +31,8 @@ class HubImageEncoder(CNNEncoder):
         UsageError: there is no such precision or device.
     """
 
-    def __init__(self, model: str, *, offline: bool = False, **options: Any) -> None:
-        found = locate_model(model, "image", offline)
+    def __init__(self, model: str, *, kind: str = "image", offline: bool = False, **options: Any) -> None:
+        found = locate_model(model, kind, offline)
         library, tower, transform = _load(found)
         self.folder = found.path
         super().__init__(tower.float(), transform, {**found.identity(), "library": library}, layer="rows", **options)

@@ -18,9 +18,9 @@ _LIBRARIES = ("torch", "torchvision", "transformers", "sentence-transformers", "
 class KnownEncoder:
     """The identity of an encoder as long as its name, its files, the libraries and the GPUs are unchanged."""
 
-    def __init__(self, work: WorkFolder, name: str, recipe: Recipe) -> None:
+    def __init__(self, work: WorkFolder, kind: str, name: str, recipe: Recipe) -> None:
         weights = None if recipe.image_weights is None else str(recipe.image_weights.absolute())
-        self._work, self._name = work, f"encoder {name}"
+        self._work, self._name = work, f"{kind} encoder {name}"  # CLIP encodes texts and pictures
         self._key = key_of(name, weights, recipe.dtype, [_version(library) for library in _LIBRARIES], _gpus())
 
     def identity(self) -> dict[str, Any] | None:

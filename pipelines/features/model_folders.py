@@ -12,7 +12,7 @@ from pipelines.io.files import sha256_of
 from pipelines.io.parsing import parse_json
 from pipelines.recipe import DEFAULT_ENCODERS
 
-_EXAMPLES = {"text": DEFAULT_ENCODERS["text"], "image": "openai/clip-vit-base-patch32"}
+_EXAMPLES = {**DEFAULT_ENCODERS, "image": "openai/clip-vit-base-patch32"}
 _READ = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLED = "pytorch_model*.bin"
 _OURS = "sentence_transformers."
@@ -40,7 +40,7 @@ def locate_model(model: str, kind: str, offline: bool) -> ModelFolder:
 
     Args:
         model: a folder, or the name of a model on the Hugging Face Hub, NAME or NAME@REVISION.
-        kind: text or image, which names the flag.
+        kind: text, image, audio or video, which names the flag.
         offline: never ask the Hub, use its cache.
 
     Raises:

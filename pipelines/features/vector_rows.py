@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.errors import InputError
-from pipelines.features.modality_encoders import Made, Rows
+from pipelines.features.rows import Made, Rows
 from pipelines.features.vector_files import ItemVectors, locate_vectors, read_item_vectors
 from pipelines.io.step_cache import WorkFolder, key_of
 from pipelines.prepared.dataset import Features

@@ -7,18 +7,15 @@ gigabytes, so it is read once, from front to back, and only the wanted rows are 
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 
 from pipelines.errors import InputError
-from pipelines.io.files import read_problem
-from pipelines.io.raw import is_gzip
+from pipelines.io.raw import opened
 
 ID_BYTES, DIM = 10, 4096
 RECORD_BYTES = ID_BYTES + 4 * DIM
@@ -74,24 +71,17 @@ def read_vectors(path: Path, item_ids: Sequence[str], counts: VectorCounts) -> I
 
 def _records(path: Path, counts: VectorCounts) -> Iterator[np.ndarray]:
     """The records of the file, some at a time."""
-    try:
-        with cast(BinaryIO, gzip.open(path, "rb") if is_gzip(path) else path.open("rb")) as file:
-            while block := file.read(_BLOCK):
-                records = np.frombuffer(block, _RECORD, len(block) // RECORD_BYTES)
-                _check_ids(path, records["id"].tobytes(), counts.records)
-                counts.records += len(records)
-                if rest := len(block) % RECORD_BYTES:
-                    raise InputError(
-                        f"{path} is cut off: record {counts.records + 1:,} has {rest:,} of {RECORD_BYTES:,} bytes "
-                        f"({ID_BYTES} of id and {DIM:,} numbers of 4); get the file again."
-                    )
-                yield records
-    except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
-        raise InputError(
-            f"{path} is damaged or cut off after record {counts.records:,} ({problem}); get the file again."
-        ) from problem
-    except OSError as problem:
-        raise read_problem(path, problem) from problem
+    with opened(path, lambda: f"record {counts.records:,}") as file:
+        while block := file.read(_BLOCK):
+            records = np.frombuffer(block, _RECORD, len(block) // RECORD_BYTES)
+            _check_ids(path, records["id"].tobytes(), counts.records)
+            counts.records += len(records)
+            if rest := len(block) % RECORD_BYTES:
+                raise InputError(
+                    f"{path} is cut off: record {counts.records + 1:,} has {rest:,} of {RECORD_BYTES:,} bytes "
+                    f"({ID_BYTES} of id and {DIM:,} numbers of 4); get the file again."
+                )
+            yield records
     if not counts.records:
         raise InputError(f"{path} is empty; expected records of {ID_BYTES} bytes of id and {DIM:,} numbers of 4.")
 

@@ -37,8 +37,10 @@ from pipelines.tables.interaction_reader import Part, gather
 from pipelines.tables.item_records import wanted_records
 from pipelines.tables.table_file import ColumnFile
 from pipelines.tables.time_units import in_one_unit
+from pipelines.text import pluralize
 
 _ID_COLUMNS = ("id", "item_id")
+_MEDIA = ("image", "audio", "video")
 _KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
 
@@ -68,8 +70,11 @@ class Table(RawSource):
             UsageError: columns of the items are named, but not their table.
         """
         table = self.recipe.table
-        if table.items is None and (table.text or table.image):
-            raise UsageError("--text and --image-column name columns of the items; give their table as --items FILE.")
+        if table.items is None and (table.text or table.image or table.audio or table.video):
+            raise UsageError(
+                "--text and the columns of pictures, audio and video are those of the items; give their table as "
+                "--items FILE."
+            )
         given = {"interactions": table.interactions, "items": table.items}
         paths = {role: path for role, path in given.items() if path is not None}
         for role, path in paths.items():
@@ -96,7 +101,11 @@ class Table(RawSource):
         table = self.table
         if file.headerless and item not in file.names:
             raise InputError(f"{file.path} seems to have no header; add a first line with the names of its columns.")
-        names = ((item, "item"), *((column, "text") for column in table.text or ()), (table.image, "image"))
+        names = (
+            (item, "item"),
+            *((column, "text") for column in table.text or ()),
+            *((getattr(table, kind), kind) for kind in _MEDIA),
+        )
         for column, name in names:
             if column is not None:
                 file.require(column, flag_of(name))
@@ -116,7 +125,7 @@ class Table(RawSource):
     def settings(self) -> dict[str, Any]:
         """The columns; no path, which would tell of this machine."""
         columns = self.table.model_dump(mode="json", exclude={"interactions", "items", "images"})
-        rare = {name for name in ("columns", "split_column") if columns[name] is None}
+        rare = {name for name in ("columns", "split_column", "audio", "video") if columns[name] is None}
         given = {"cold_users": "keep"} if self.recipe.split == "given" else {}
         return {"columns": {name: value for name, value in columns.items() if name not in rare}, **given}
 
@@ -165,6 +174,8 @@ class Table(RawSource):
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Read title (the first column of text), text (all of them, cleaned and joined) and picture of each item.
 
+        Audio and video are further columns where they are asked for: a path as that of a picture, from the table.
+
         The ids are in the column of the item's id, as in the interactions, else in ``id`` or ``item_id``, else in the
         one column of a usual name. Cells of text may be numbers and lists. A picture is an address, or a path inside
         the folder of pictures (by default that of the table), from there or absolute; without a column of pictures, it
@@ -174,20 +185,27 @@ class Table(RawSource):
             InputError: the file is damaged, lacks a column, has too many malformed records, or none of the items.
         """
         table = self.table
-        rows = self._rows(self.paths["items"], item_ids, malformed) if "items" in self.paths else {}
+        media: dict[str, dict[str, str | None]] = {kind: {} for kind in _MEDIA[1:] if getattr(table, kind)}
+        rows = self._rows(self.paths["items"], item_ids, malformed, media) if "items" in self.paths else {}
         items = described(item_ids, rows)
+        for kind, files in media.items():
+            items[kind] = pd.Series([files.get(name) for name in item_ids], dtype=object)
         if table.image is None and table.images is not None:
             items["image"] = pd.Series(pictures_named(table.images, item_ids), dtype=object)
         return items
 
-    def unused_columns(self) -> list[str]:
-        """The columns of the table of items that nothing is read from, in their order; empty without a table."""
-        if "items" not in self.paths:
-            return []
-        table = self.table
-        file = ColumnFile(self.paths["items"], table.encoding)
-        used = {_id_column(file, table.item), *(table.text or ()), table.image}
-        return [name for name in file.names if name not in used]
+    def details(self) -> list[str]:
+        """Return a line for each table with columns that are not used."""
+        table, lines = self.table, []
+        if "interactions" in self.paths:
+            used = {table.user, table.item, table.time, table.rating, table.split_column}
+            lines += _unused(ColumnFile(self.paths["interactions"], table.encoding, table.columns), used)
+        if "items" in self.paths:
+            file = ColumnFile(self.paths["items"], table.encoding)
+            lines += _unused(
+                file, {_id_column(file, table.item), *(table.text or ()), table.image, table.audio, table.video}
+            )
+        return lines
 
     def _all_items(self) -> list[str]:
         """The ids of the table of items, as those of interactions are written."""
@@ -197,7 +215,14 @@ class Table(RawSource):
         ids = list(_ids(path, item, encoding))
         return [name.removesuffix(".0") for name in ids] if are_whole_numbers(ids) else ids
 
-    def _rows(self, path: Path, item_ids: list[str], malformed: MalformedRecords) -> dict[str, Row]:
+    def _rows(
+        self,
+        path: Path,
+        item_ids: list[str],
+        malformed: MalformedRecords,
+        media: Mapping[str, dict[str, str | None]],
+    ) -> dict[str, Row]:
+        """Read the rows of items by id; ``media`` (kind -> id -> file) receives their audio and video."""
         table = self.table
         file, text, image, folder = ColumnFile(path, table.encoding), table.text or (), table.image, table.images
         item = _id_column(file, table.item)
@@ -205,10 +230,18 @@ class Table(RawSource):
         name_of = {name: name for name in item_ids}
         if are_whole_numbers(_ids(path, item, table.encoding)):
             name_of = {f"{name}.0": name for name in item_ids} | name_of
-        columns = list(dict.fromkeys([*text, *([image] if image else [])]))
+        files = {kind: str(getattr(table, kind)) for kind in media}
+        columns = list(dict.fromkeys([*text, *([image] if image else []), *files.values()]))
         rows: dict[str, Row] = {}
         for _, written, cells in wanted_records(file, item, columns, name_of, malformed, exact=False):
             picture = None if image is None else _picture(cell_texts(cells[image]), folder or path.parent)
+            for kind, column in files.items():
+                media[kind][name_of[written]] = file_name = _picture(cell_texts(cells[column]), path.parent)
+                if file_name and "://" in file_name:
+                    raise InputError(
+                        f"{path} has the address {file_name[:80]} in {column}; {kind} is not fetched: download the "
+                        "files, and give their paths."
+                    )
             parts = [cell_texts(cells[column]) for column in text]
             title = clean_text(parts[0]) if parts else None
             rows[name_of[written]] = (title, clean_text(chain(*parts)), picture)
@@ -219,6 +252,11 @@ class Table(RawSource):
                 f"the interactions like {item_ids[0]!r}. Name the column with the same ids."
             )
         return rows
+
+
+def _unused(file: ColumnFile, used: set[str | None]) -> list[str]:
+    names = [name for name in file.names if name not in used]
+    return [f"not used: {pluralize(len(names), 'column')} of {file.path.name}: {', '.join(names)}"] if names else []
 
 
 def _id_column(file: ColumnFile, item: str | None) -> str:

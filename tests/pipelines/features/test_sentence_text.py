@@ -13,8 +13,8 @@ import pytest
 
 from pipelines.errors import InputError, UsageError
 from pipelines.features.chunks import ChunkStore, chunk_key, encode_in_chunks
-from pipelines.features.modality_encoders import longest_first
 from pipelines.features.sentence_text import SentenceEncoder
+from pipelines.features.text_rows import longest_first
 from pipelines.prepared.dataset import Features
 from tests.helpers.encoder_cases import Payload
 
