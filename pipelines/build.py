@@ -122,6 +122,10 @@ class RawSource(ABC):
         """Return the names of the pictures beside the files."""
         return []
 
+    def details(self) -> list[str]:
+        """Return lines to show with `-v`."""
+        return []
+
     @classmethod
     def plan(cls, request: Request) -> Plan:
         """Find or download the raw files and make the tables; see :class:`Source`."""
@@ -153,6 +157,8 @@ class RawSource(ABC):
             }
 
         def build() -> tuple[PreparedDataset, dict[str, bytes]]:
+            for line in source.details():
+                work.reporter.detail(line)
             made = features.make_all(items, work)
             # Paths of this machine mean nothing elsewhere.
             addresses = items["image"].where(items["image"].astype(str).str.contains("://", regex=False), None)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from mmssl_cli.api.generated import must_be_generated
 from mmssl_cli.console.preparation import prep_reporter
+from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import DEFAULT_DATA_DIR
 from pipelines.catalog import resolve_dataset
 from pipelines.errors import UsageError, nearest
@@ -152,7 +153,7 @@ def prepare(
         (9, 9)
     """
     folder = Path(data_dir).expanduser()
-    with prep_reporter(quiet=not verbose) as reporter:
+    with prep_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET) as reporter:
         outcome = run_pipeline(name, _options(options), data_dir=folder, force=force, reporter=reporter)
     return Dataset(outcome.folder)
 

@@ -185,7 +185,7 @@ def ensure_prepared(dataset: str, data_dir: Path) -> None:
     from mmssl_cli.console.preparation import prep_reporter
     from pipelines.prepare import prepare
 
-    with prep_reporter(quiet=verbosity() is Verbosity.QUIET) as steps:
+    with prep_reporter(verbosity()) as steps:
         prepare(dataset, data_dir=data_dir, reporter=steps)
 
 

@@ -20,7 +20,7 @@ from mmssl_cli.commands.options import (
     keyword_flag,
 )
 from mmssl_cli.console.lines import say
-from mmssl_cli.console.verbosity import Verbosity, verbosity
+from mmssl_cli.console.verbosity import verbosity
 from pipelines.errors import UsageError
 from pipelines.recipe import PrepOptions, flag_of, panel_of
 
@@ -113,7 +113,7 @@ def _prepare(name: str, options: PrepOptions, data_dir: Path, force: bool) -> No
     from mmssl_cli.console.preparation import prep_reporter
     from pipelines.prepare import prepare
 
-    with prep_reporter(quiet=verbosity() is Verbosity.QUIET) as reporter:
+    with prep_reporter(verbosity()) as reporter:
         outcome = prepare(name, options, data_dir=data_dir, force=force, reporter=reporter)
     state = "prepared" if outcome.changed else "unchanged, nothing to do (--force prepares it again)"
     say(f"{outcome.folder}: {state}")

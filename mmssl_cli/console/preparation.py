@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mmssl_cli.console.lines import printable
+from mmssl_cli.console.verbosity import Verbosity
 from pipelines.io.reporter import Reporter
 
 
@@ -43,14 +44,18 @@ class _AmountColumn(ProgressColumn):
 
 
 class ConsoleReporter(Reporter):
-    """Prints lines, and bars that disappear when they are full."""
+    """Prints lines, details if ``verbose``, and bars that disappear when they are full."""
 
-    def __init__(self, console: Console, progress: Progress) -> None:
-        self.console, self.progress = console, progress
+    def __init__(self, console: Console, progress: Progress, *, verbose: bool = False) -> None:
+        self.console, self.progress, self.verbose = console, progress, verbose
         self._tasks: dict[str, TaskID] = {}
 
     def line(self, text: str) -> None:
         self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+    def detail(self, text: str) -> None:
+        if self.verbose:
+            self.line(text)
 
     def bar(self, name: str, done: int, total: int | None, unit: str) -> None:
         if name not in self._tasks:
@@ -63,9 +68,10 @@ class ConsoleReporter(Reporter):
 
 
 @contextmanager
-def prep_reporter(quiet: bool) -> Iterator[Reporter]:
-    """Yield a reporter for a preparation: silent if ``quiet``, without bars if there is no terminal."""
+def prep_reporter(level: Verbosity) -> Iterator[Reporter]:
+    """Yield a reporter for a preparation, without bars if there is no terminal."""
+    quiet = level is Verbosity.QUIET
     console = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), _AmountColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        yield ConsoleReporter(progress.console, progress)
+        yield ConsoleReporter(progress.console, progress, verbose=level is Verbosity.VERBOSE)

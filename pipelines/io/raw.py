@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -48,6 +49,7 @@ class MalformedRecords:
     read: number of lines, once all are read.
     reasons: reason -> number of lines left out, malformed or not.
     notes: other observations on the file, a sentence each.
+    others: the same of other files that were read with this one.
     """
 
     path: Path
@@ -57,6 +59,15 @@ class MalformedRecords:
     read: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    others: list[MalformedRecords] = field(default_factory=list)
+
+    def of(self, path: Path, limit: float | None = None) -> MalformedRecords:
+        """Return the counts of another file that is read with this one."""
+        if path == self.path:
+            return self
+        other = MalformedRecords(path, self.limit if limit is None else limit)
+        self.others.append(other)
+        return other
 
     def add(self, line: int, reason: str, kind: str = "malformed", lines: int = 1) -> None:
         """Note that ``line`` (counted from 1) is malformed and was left out.
@@ -96,13 +107,15 @@ class MalformedRecords:
             )
 
     def sentences(self) -> list[str]:
-        """Return the notes and the summary, a sentence each."""
-        return [*self.notes, *([self.summary()] if self.count else [])]
+        """Return the notes and the summary of each file, a sentence each."""
+        own = [*self.notes, *([self.summary()] if self.count else [])]
+        return [*own, *(sentence for other in self.others for sentence in other.sentences())]
 
     def record(self) -> dict[str, dict[str, Any]]:
-        """Return file -> the lines read, those left out by reason, and the notes; empty where nothing was read."""
+        """Return file -> the lines read, those left out by reason, and the notes; without files of no lines."""
         facts = {"read": self.read, "left_out": dict(sorted(self.reasons.items())), "notes": list(self.notes)}
-        return {self.path.name: {key: value for key, value in facts.items() if value}} if self.read else {}
+        own = {self.path.name: {key: value for key, value in facts.items() if value}} if self.read else {}
+        return {**own, **{name: about for other in self.others for name, about in other.record().items()}}
 
     def summary(self) -> str:
         """Summarize the malformed lines in a sentence; empty if there are none."""
@@ -135,6 +148,25 @@ def is_gzip(path: Path) -> bool:
         raise read_problem(path, problem) from problem
 
 
+@contextmanager
+def opened(path: Path, place: Callable[[], str]) -> Iterator[BinaryIO]:
+    """Open a plain or gzip file to read in a ``with`` block.
+
+    Args:
+        place: returns what was read last, such as ``line 12``.
+
+    Raises:
+        InputError: the file cannot be read, or its gzip data are damaged or cut off.
+    """
+    try:
+        with cast(BinaryIO, gzip.open(path, "rb") if is_gzip(path) else path.open("rb")) as file:
+            yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
+        raise InputError(f"{path} is damaged or cut off after {place()} ({problem}); get the file again.") from problem
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+
+
 def read_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, bytes]]:
     """The lines of a plain or gzip file with their numbers (from 1), streamed, without their line ends.
 
@@ -143,18 +175,8 @@ def read_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, b
             ``longest`` bytes; no more than that is ever held.
     """
     number = 0
-    with cast(BinaryIO, gzip.open(path, "rb") if is_gzip(path) else path.open("rb")) as file:
-        while True:
-            try:
-                line = file.readline(longest + 1)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
-                raise InputError(
-                    f"{path} is damaged or cut off after line {number:,} ({problem}); get the file again."
-                ) from problem
-            except OSError as problem:
-                raise read_problem(path, problem) from problem
-            if not line:
-                return
+    with opened(path, lambda: f"line {number:,}") as file:
+        while line := file.readline(longest + 1):
             number += 1
             if len(line) > longest:
                 raise InputError(

@@ -9,5 +9,8 @@ class Reporter:
     def line(self, text: str) -> None:
         """Show the beginning of a step, or something worth knowing."""
 
+    def detail(self, text: str) -> None:
+        """Show what only some want to know, with `-v`."""
+
     def bar(self, name: str, done: int, total: int | None, unit: str) -> None:
         """Show that ``done`` of ``total`` (None if unknown) items or bytes (the ``unit``) of ``name`` are done."""

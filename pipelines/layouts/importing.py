@@ -14,7 +14,8 @@ from pipelines.errors import InputError
 from pipelines.features.build import FeatureBuilder
 from pipelines.interactions import split_interactions
 from pipelines.io.raw import MalformedRecords, RawInteractions
-from pipelines.layouts.numbered_ids import read_pictures, unused_arrays
+from pipelines.layouts.numbered_ids import read_pictures
+from pipelines.layouts.unused import unused_files
 from pipelines.prepared.dataset import Features, PreparedDataset
 from pipelines.recipe import MODALITY_OF, resolve
 
@@ -31,7 +32,7 @@ def plan_import(
     paths: Mapping[str, Path],
     read_interactions: Callable[[Mapping[str, Path], MalformedRecords], RawInteractions],
     read_items: Callable[[Mapping[str, Path], Sequence[str], MalformedRecords], pd.DataFrame],
-    read_features: Callable[[Mapping[str, Path], Sequence[str]], dict[str, Features]],
+    read_features: Callable[[Mapping[str, Path], Sequence[str], MalformedRecords], dict[str, Features]],
     read_order: Callable[[Mapping[str, Path], RawInteractions], list[str]],
 ) -> Plan:
     """Plan to read a folder; a split that it fixes is kept, with every user and item.
@@ -84,10 +85,11 @@ def plan_import(
         ids = split.items["id"].tolist()
         of_items = MalformedRecords(paths.get("items", malformed.path), recipe.max_malformed)
         items = read_items(paths, ids, of_items)
+        own_features = read_features(paths, ids, of_items)
         for line in (*malformed.sentences(), *of_items.sentences()):
             report(line)
         features.set_order(read_order(paths, raw))
-        for line in unused_arrays(folder, paths.values(), len(ids), recipe.vectors.values()):
+        for line in unused_files(folder, paths.values(), len(ids), recipe.vectors.values()):
             report(line)
         encoded = features.make_all(items, request.work)
         dataset = PreparedDataset(
@@ -95,7 +97,7 @@ def plan_import(
             split.users,
             split.items.assign(**known_columns(items)),
             split.interactions.assign(split=split.interactions["split"].astype(str)),
-            {**read_features(paths, ids), **encoded},
+            {**own_features, **encoded},
             {**settings, RECORDS: {**malformed.record(), **of_items.record()}},
             sources,
             [asdict(step) for step in split.steps],

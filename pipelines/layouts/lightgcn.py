@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipelines.build import VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
+from pipelines.build import RECORDS, VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
 from pipelines.errors import InputError
 from pipelines.io.files import sha256_of
-from pipelines.io.raw import check_id, read_lines
+from pipelines.io.raw import MalformedRecords, check_id, read_lines
 from pipelines.layouts.mmssl import USERS_FILE, assemble, optional_files, write_tables
 from pipelines.layouts.notes import FeatureNote
-from pipelines.layouts.numbered_ids import ITEMS_FILE, read_pictures, unused_arrays
+from pipelines.layouts.numbered_ids import ITEMS_FILE, read_pictures
+from pipelines.layouts.unused import unused_files
 from pipelines.prepared.dataset import PreparedDataset
 
 SPLIT_FILES = {"train": "train.txt", "validation": "valid.txt", "test": "test.txt"}
@@ -64,8 +65,10 @@ def plan(folder: Path, request: Request) -> Plan:
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
         report(f"Reading {', '.join(sources)} in {folder}, of LightGCN's layout")
-        pairs = {split: read_pairs(path) for split, path in splits.items()}
+        counts = {split: MalformedRecords(path) for split, path in splits.items()}
+        pairs = {split: read_pairs(path, counts[split]) for split, path in splits.items()}
         if drawn:
+            counts["validation"] = counts["train"]
             users, training = pairs["train"]
             kept, validation = draw_validation(training, seed)
             pairs = {"train": (users, kept), "validation": (users, validation), "test": pairs["test"]}
@@ -73,14 +76,14 @@ def plan(folder: Path, request: Request) -> Plan:
                 f"No {SPLIT_FILES['validation']}: {len(validation):,} of {len(training):,} training interactions drawn "
                 f"for validation, 1 of {SHARE} of each user, from the seed {seed}"
             )
-        dataset = assemble(request.name, folder, pairs, modalities, policy)
+        dataset = assemble(request.name, folder, pairs, counts, modalities, policy)
         if not (folder / USERS_FILE).is_file():
             dataset = replace(dataset, users=_with_ids(dataset.users, "user", lists.get("user")))
         if not (folder / ITEMS_FILE).is_file():
             dataset = replace(dataset, items=_with_ids(dataset.items, "item", lists.get("item")))
-        dataset = replace(dataset, settings=base, sources=sources)
+        dataset = replace(dataset, settings={**base, RECORDS: dataset.settings[RECORDS]}, sources=sources)
         dataset = with_vectors(dataset, vectors, request.work)
-        for line in unused_arrays(folder, paths, dataset.num_items, (options.vectors or {}).values()):
+        for line in unused_files(folder, paths, dataset.num_items, (options.vectors or {}).values()):
             report(line)
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
@@ -96,8 +99,11 @@ def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
     return write_tables(dataset, place)
 
 
-def read_pairs(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
+def read_pairs(path: Path, counts: MalformedRecords) -> tuple[np.ndarray, pd.DataFrame]:
     """Read the users (int64, also those without items) and the interactions (user, item) of a split, each once.
+
+    Args:
+        counts: receives the number of interactions, and of those that are repeated.
 
     Raises:
         InputError: a line holds something else than numbers.
@@ -114,7 +120,10 @@ def read_pairs(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
             numbers = np.array(words, dtype=np.int64)
             users.append(int(numbers[0]))
             rows.append(np.column_stack([np.full(len(words) - 1, numbers[0]), numbers[1:]]))
-    pairs = np.unique(np.concatenate([np.zeros((0, 2), dtype=np.int64), *rows]), axis=0).astype(np.int32)
+    found = np.concatenate([np.zeros((0, 2), dtype=np.int64), *rows])
+    pairs = np.unique(found, axis=0).astype(np.int32)
+    counts.read = len(found)
+    counts.leave_out("an interaction that is repeated", len(found) - len(pairs))
     return np.array(users, dtype=np.int64), pd.DataFrame(pairs, columns=["user", "item"])
 
 

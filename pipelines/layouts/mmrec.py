@@ -116,17 +116,18 @@ def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) ->
         split_column=LABEL if LABEL in names else None,
     )
     raw = gather([part], malformed)
-    user, user_ids = _by_number(path, "user", raw.user, raw.user_ids, _ids(paths, "user"))
-    item, item_ids = _by_number(path, "item", raw.item, raw.item_ids, _ids(paths, "item"))
+    user, user_ids = _by_number(path, "user", raw.user, raw.user_ids, _ids(paths, "user", malformed))
+    item, item_ids = _by_number(path, "item", raw.item, raw.item_ids, _ids(paths, "item", malformed))
     return RawInteractions(user, item, user_ids, item_ids, raw.timestamp, raw.split)
 
 
-def _ids(paths: Mapping[str, Path], kind: str) -> list[str] | None:
+def _ids(paths: Mapping[str, Path], kind: str, malformed: MalformedRecords | None = None) -> list[str] | None:
     """The original ids by number; None without a mapping."""
     if f"{kind}s" not in paths:
         return None
     columns = {"user": (USER, ("user_id",)), "item": (ITEM, ITEM_ID)}[kind]
-    table = read_ids(paths[f"{kind}s"], kind, *columns)
+    counts = None if malformed is None else malformed.of(paths[f"{kind}s"], limit=0.0)
+    table = read_ids(paths[f"{kind}s"], kind, *columns, counts)
     ids = table["id"].tolist()
     if table["id"].isna().any() or len(set(ids)) < len(ids):
         raise InputError(f"{paths[f'{kind}s']} gives {kind}s an empty id, or one id twice.")
@@ -157,7 +158,7 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
     """
     table = described(item_ids, {})
     if "descriptions" in paths:
-        known = read_ids(paths["descriptions"], "item", "item", ITEM_ID)
+        known = read_ids(paths["descriptions"], "item", "item", ITEM_ID, malformed.of(paths["descriptions"], 0.0))
         rows = _rows(paths, item_ids, len(known), paths["descriptions"])
         for column in set(DETAILS) & set(known.columns):
             cells = known[column].tolist()
@@ -167,7 +168,9 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
     return table
 
 
-def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[str, Features]:
+def read_features(
+    paths: Mapping[str, Path], item_ids: Sequence[str], malformed: MalformedRecords
+) -> dict[str, Features]:
     """Return modality -> features of the given items, in their order.
 
     Raises:
@@ -176,7 +179,9 @@ def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[st
     features = {}
     for file in read_feature_files(paths["interactions"].parent):
         rows = _rows(paths, item_ids, len(file.features.values), file.path)
-        whole = file.features
+        whole, counts = file.features, malformed.of(file.path)
+        counts.read = len(whole.values)
+        counts.leave_out("a row of no item that is kept", len(whole.values) - len(rows))
         features[file.modality] = Features(whole.values[rows], whole.present[rows], whole.encoder, whole.vocabulary)
     return features
 

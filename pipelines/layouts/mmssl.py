@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.build import VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
+from pipelines.build import RECORDS, VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
 from pipelines.entries import MODALITIES, ColdUsers
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem, sha256_of
@@ -39,9 +39,9 @@ from pipelines.layouts.numbered_ids import (
     read_feature_files,
     read_ids,
     read_pictures,
-    unused_arrays,
     write_feature_files,
 )
+from pipelines.layouts.unused import unused_files
 from pipelines.layouts.writing import write_table
 from pipelines.prepared.dataset import PreparedDataset, cold_users
 from pipelines.tables.interaction_reader import Part, gather
@@ -75,7 +75,7 @@ def plan(folder: Path, request: Request) -> Plan:
         if unseen:
             report(f"{unseen:,} of {dataset.num_items:,} items occur in no split: other files describe them")
         dataset = with_vectors(dataset, vectors, request.work)
-        for line in unused_arrays(folder, raw_files(folder), dataset.num_items, (options.vectors or {}).values()):
+        for line in unused_files(folder, raw_files(folder), dataset.num_items, (options.vectors or {}).values()):
             report(line)
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
@@ -154,25 +154,33 @@ def read_published(
         InputError: a file is missing, damaged or not valid.
     """
     raw_files(folder)  # refuses a folder that lacks one
+    counts = {split: MalformedRecords(folder / file) for split, file in SPLIT_FILES.items()}
     pairs = {split: read_pairs(folder / file) for split, file in SPLIT_FILES.items()}
-    return assemble(name, folder, pairs, modalities, cold)
+    for split, (_, frame) in pairs.items():
+        counts[split].read = len(frame)
+    return assemble(name, folder, pairs, counts, modalities, cold)
 
 
 def assemble(
     name: str,
     folder: Path,
     pairs: Mapping[str, tuple[np.ndarray, pd.DataFrame]],
+    counts: Mapping[str, MalformedRecords],
     modalities: Mapping[str, str],
     cold: ColdUsers,
 ) -> PreparedDataset:
     """Make a data set of the users and interactions of each split, and the other files of ``folder``.
 
+    Args:
+        counts: the records of each split, of which more may be left out here.
+
     Raises:
         InputError: a file is damaged or not valid.
     """
     files = optional_files(folder)
-    users = read_ids(folder / USERS_FILE, "user", "user", ("id",)) if folder / USERS_FILE in files else None
-    items = read_ids(folder / ITEMS_FILE, "item", "item", ITEM_ID) if folder / ITEMS_FILE in files else None
+    of_users, of_items = (MalformedRecords(folder / name, limit=0.0) for name in (USERS_FILE, ITEMS_FILE))
+    users = read_ids(of_users.path, "user", "user", ("id",), of_users) if of_users.path in files else None
+    items = read_ids(of_items.path, "item", "item", ITEM_ID, of_items) if of_items.path in files else None
     features = read_feature_files(folder, modalities)
     num_users = count_numbers("user", [numbers for numbers, _ in pairs.values()], 0 if users is None else len(users))
     described = {file.path: len(file.features.values) for file in features}
@@ -184,16 +192,25 @@ def assemble(
     users = numbered("user", num_users) if users is None else users
     interactions = pd.concat([frame.assign(split=split) for split, (_, frame) in pairs.items()], ignore_index=True)
     if cold == "drop":
+        before = interactions["split"].value_counts()
         interactions = _without_cold_users(interactions)
+        for split, left in interactions["split"].value_counts().items():
+            counts[str(split)].leave_out("of a user without training interactions", int(before[split] - left))
+    records: dict[str, Any] = {}
     if folder / TIMES_FILE in files:
-        interactions = _with_times(folder / TIMES_FILE, interactions)
+        times = MalformedRecords(folder / TIMES_FILE, limit=0.0)
+        interactions = _with_times(times, interactions)
+        records |= times.record()
+    for of_file in (*counts.values(), of_users, of_items):
+        records |= of_file.record()
+    records |= {path.name: {"read": count} for path, count in described.items() if path != of_items.path}
     return PreparedDataset(
         name=name,
         users=users,
         items=numbered("item", num_items) if items is None else items,
         interactions=interactions,
         features={file.modality: file.features for file in features},
-        settings=_settings(modalities, cold),
+        settings={**_settings(modalities, cold), RECORDS: records},
     )
 
 
@@ -260,8 +277,9 @@ def _without_cold_users(interactions: pd.DataFrame) -> pd.DataFrame:
     return interactions[~dropped].reset_index(drop=True)
 
 
-def _with_times(path: Path, interactions: pd.DataFrame) -> pd.DataFrame:
-    raw = gather([Part(path, "user", "item", time="timestamp")], MalformedRecords(path, limit=0.0))
+def _with_times(counts: MalformedRecords, interactions: pd.DataFrame) -> pd.DataFrame:
+    path = counts.path
+    raw = gather([Part(path, "user", "item", time="timestamp")], counts)
     try:
         users, items = (np.array([int(number) for number in ids]) for ids in (raw.user_ids, raw.item_ids))
     except ValueError as problem:
@@ -273,4 +291,5 @@ def _with_times(path: Path, interactions: pd.DataFrame) -> pd.DataFrame:
     unknown = int(merged["timestamp"].isna().sum())
     if unknown:
         raise InputError(f"{path} lacks the time of {unknown:,} interactions; give the time of each, or remove it.")
+    counts.leave_out("of a pair that is not kept", len(times) - len(merged))
     return interactions.assign(timestamp=merged["timestamp"].astype(np.int64))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +14,12 @@ import pandas as pd
 
 from pipelines.entries import MODALITIES
 from pipelines.errors import InputError
-from pipelines.features.vector_files import locate_vectors
 from pipelines.io.files import read_problem
-from pipelines.io.raw import LONGEST_LINE
+from pipelines.io.raw import LONGEST_LINE, MalformedRecords
 from pipelines.layouts.notes import FeatureNote, note_of, noted, read_notes
 from pipelines.prepared.dataset import Features, PreparedDataset
 from pipelines.prepared.storage import read_array
+from pipelines.tables.encodings import BROKEN, text_blocks
 
 FEATURES = "_feat.npy"
 ITEMS_FILE = "items.csv"
@@ -58,28 +60,33 @@ def numbered(kind: str, count: int) -> pd.DataFrame:
     return pd.DataFrame({kind: numbers, "id": [str(number) for number in numbers]})
 
 
-def read_ids(path: Path, kind: str, number: str, ids: Sequence[str]) -> pd.DataFrame:
+def read_ids(
+    path: Path, kind: str, number: str, ids: Sequence[str], counts: MalformedRecords | None = None
+) -> pd.DataFrame:
     """Read a table of ids, separated by commas or tabs: columns ``kind``, id and, where known, title, text and image.
 
     Args:
         number: the column of the numbers 0, 1, ..., each once, in any order.
         ids: possible names of the column of the original ids.
+        counts: receives the number of records, and a note on the encoding.
 
     Raises:
-        InputError: the file is not such a table.
+        InputError: the file is not such a table, or has bytes that are no text.
     """
+    counts = MalformedRecords(path, limit=0.0) if counts is None else counts
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = "\t" if "\t" in file.readline() else ","
-            file.seek(0)
-            csv.field_size_limit(LONGEST_LINE)
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-            columns = list(reader.fieldnames or [])
-            rows = list(reader)
-    except OSError as problem:
-        raise read_problem(path, problem) from problem
-    except (csv.Error, ValueError) as problem:
-        raise InputError(f"{path} is not CSV in UTF-8 ({problem}).") from problem
+        lines = _lines(path, counts.note)
+        header = next(lines, "")
+        csv.field_size_limit(LONGEST_LINE)
+        reader = csv.DictReader(chain([header], lines), delimiter="\t" if "\t" in header else ",", strict=True)
+        columns = list(reader.fieldnames or [])
+        rows = list(reader)
+    except csv.Error as problem:
+        raise InputError(f"{path} is not CSV ({problem}).") from problem
+    for place, row in enumerate(rows):
+        if any(BROKEN in cell for cell in row.values() if isinstance(cell, str)):
+            counts.add(place + 2, "not text in the encoding of the file")
+    counts.check(len(rows))
     id_column = next((column for column in ids if column in columns), None)
     if number not in columns or id_column is None:
         raise InputError(f"{path} has the columns {', '.join(columns) or 'none'}; expected {number}, {ids[0]}.")
@@ -92,6 +99,11 @@ def read_ids(path: Path, kind: str, number: str, ids: Sequence[str]) -> pd.DataF
         if source in columns:
             table[column] = pd.Series([row[source] or None for row in ordered], dtype=object)
     return table
+
+
+def _lines(path: Path, note: Callable[[str], None]) -> Iterator[str]:
+    for block in text_blocks(path, note=note):
+        yield from io.StringIO(block.decode(), newline="\n")  # which ends lines at nothing else
 
 
 def feature_paths(folder: Path) -> list[Path]:
@@ -139,32 +151,6 @@ def _read_file(path: Path, note: FeatureNote | None) -> Features:
     present = np.any(rows, axis=1)
     present[note.zeros] = True
     return noted(rows, present, note, path.parent)
-
-
-def unused_arrays(folder: Path, paths: Collection[Path], items: int, places: Iterable[str] = ()) -> list[str]:
-    """Return a line for each array of ``folder`` that is no feature file, and each feature file with surplus rows.
-
-    Args:
-        paths: files that the layout reads.
-        places: files of --features.
-    """
-    given = {locate_vectors(place)[0].resolve() for place in places}
-    lines = []
-    for path in sorted(folder.glob("*.npy")):
-        try:
-            shape = read_array(path).shape
-        except InputError:  # a feature file is refused where it is read
-            shape = ()
-        rows = shape[0] if shape else 0
-        if path.resolve() in given:
-            continue
-        if path not in paths:
-            lines.append(
-                f"not used: {path.name} ({rows:,} rows): not called *{FEATURES}; --features MODALITY=FILE takes it"
-            )
-        elif rows > items:
-            lines.append(f"not used: {rows - items:,} of {rows:,} rows of {path.name}: they belong to no item kept")
-    return lines
 
 
 def item_details(dataset: PreparedDataset) -> dict[str, Iterable[Any]]:

@@ -227,7 +227,9 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
     return table
 
 
-def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[str, Features]:
+def read_features(
+    paths: Mapping[str, Path], item_ids: Sequence[str], malformed: MalformedRecords
+) -> dict[str, Features]:
     """Return modality -> features of the given items, in their order; an item without them is absent.
 
     Raises:
@@ -240,10 +242,10 @@ def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[st
         columns = ColumnFile(path).names
         if len(columns) != 2:
             raise InputError(f"{path} has the columns {', '.join(columns)}; expected an id and a sequence of numbers.")
-        strict = MalformedRecords(path, limit=0.0)
+        strict = malformed.of(path, limit=0.0)
         values, present = _read_vectors(path, columns[0], columns[1], item_ids, strict, note.dtype, set(note.zeros))
         features[note.modality] = noted(values, present, note, some.parent)
-    for path in (paths[role] for role in ("items", "vectors") if role in paths):
+    for role, path in ((role, paths[role]) for role in ("items", "vectors") if role in paths):
         fields = _fields(ColumnFile(path))
         ids = next((column for column, kind in fields.values() if kind == "token"), None)
         ids = fields[ITEM][0] if ITEM in fields else ids
@@ -251,7 +253,8 @@ def read_features(paths: Mapping[str, Path], item_ids: Sequence[str]) -> dict[st
             if kind == "float_seq" and field not in features:
                 if ids is None:
                     raise InputError(f"{path} has no field of ids, such as {ITEM}:token, beside {column}.")
-                values, present = _read_vectors(path, ids, column, item_ids, MalformedRecords(path))
+                counts = MalformedRecords(path) if role == "items" else malformed.of(path)  # those of items are known
+                values, present = _read_vectors(path, ids, column, item_ids, counts)
                 features[field] = Features(values, present, {"name": "recbole", "field": field})
     return features
 

@@ -16,11 +16,11 @@ _MATRICES = {"train": ("trnMat", "train_mat"), "val": ("valMat", "val_mat"), "te
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".dat", ".data", ".gz")
 
 
-def unknown_folder(folder: Path, report: Callable[[str], None]) -> InputError:
+def unknown_folder(folder: Path, on_progress: Callable[[str], None]) -> InputError:
     """Return the refusal of a folder; nothing in it is unpickled.
 
     Args:
-        report: receives the lines of Python that convert pickled matrices.
+        on_progress: receives the lines of Python that convert pickled matrices.
     """
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     matrices = {
@@ -30,7 +30,7 @@ def unknown_folder(folder: Path, report: Callable[[str], None]) -> InputError:
     known = {split: name for split, name in matrices.items() if name}
     pickles = [name for name in names if name.endswith(_PICKLES)]
     if known or pickles:
-        return _convert(folder, known or dict(zip(_MATRICES, pickles, strict=False)), report)
+        return _convert(folder, known or dict(zip(_MATRICES, pickles, strict=False)), on_progress)
     found = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
     return InputError(f"{folder} is of no known layout. It has {found or 'no files'}. {_nearest(folder, names)}")
 
@@ -63,7 +63,7 @@ def _phrase(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}"
 
 
-def _convert(folder: Path, matrices: dict[str, str], report: Callable[[str], None]) -> InputError:
+def _convert(folder: Path, matrices: dict[str, str], on_progress: Callable[[str], None]) -> InputError:
     """Tell how to turn pickled matrices into JSON in three lines of Python; return the refusal."""
     for line in (
         "import json, pickle",
@@ -71,7 +71,7 @@ def _convert(folder: Path, matrices: dict[str, str], report: Callable[[str], Non
         '    json.dump({user: list(map(int, items)) for user, items in enumerate(pickle.load(open(name, "rb")).tolil()'
         '.rows)}, open(f"{split}.json", "w"))',
     ):
-        report(line)
+        on_progress(line)
     return InputError(
         f"{folder} has pickled matrices ({', '.join(matrices.values())}), which are not read, for opening a pickle may "
         "run any program. If you trust them, run the three lines of Python above in that folder (SciPy must be "

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from charset_normalizer import from_bytes
 
 from pipelines.errors import InputError, UsageError
-from pipelines.io.files import read_problem
-from pipelines.io.raw import LONGEST_LINE, is_gzip
+from pipelines.io.raw import LONGEST_LINE, opened
 
 BROKEN = "\uffff"
 """Replaces bytes that cannot be decoded; a noncharacter, which does not occur in text."""
@@ -80,17 +77,10 @@ def text_blocks(
 
 def _chunks(path: Path) -> Iterator[bytes]:
     done = 0
-    try:
-        with cast(BinaryIO, gzip.open(path, "rb") if is_gzip(path) else path.open("rb")) as file:
-            while chunk := file.read(BLOCK):
-                yield chunk
-                done += len(chunk)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
-        raise InputError(
-            f"{path} is damaged or cut off after byte {done:,} ({problem}); get the file again."
-        ) from problem
-    except OSError as problem:
-        raise read_problem(path, problem) from problem
+    with opened(path, lambda: f"byte {done:,}") as file:
+        while chunk := file.read(BLOCK):
+            yield chunk
+            done += len(chunk)
 
 
 def _decoded(chunks: Iterable[bytes], encoding: str, path: Path) -> Iterator[bytes]:

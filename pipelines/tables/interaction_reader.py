@@ -68,15 +68,16 @@ def gather(
     """
     users, items = IdColumn(exact), IdColumn(exact)
     rows: list[dict[str, np.ndarray]] = []
-    records = low = 0
+    low = 0
     for part in parts:
-        reader = _PartReader(part, users, items, malformed)
+        of_part = malformed.of(part.path)
+        reader = _PartReader(part, users, items, of_part)
         rows += reader.rows()
         low += reader.low
-        records += reader.records
-    malformed.check(records)
+        of_part.check(reader.records)
+        if reader.low:
+            of_part.leave_out(f"a rating below {part.min_rating:g}", reader.low)
     if low:
-        malformed.leave_out(f"a rating below {parts[0].min_rating:g}", low)
         on_progress(f"{low:,} interactions with a rating below {parts[0].min_rating:g} left out")
     if not any(len(columns["user"]) for columns in rows):
         raise InputError(f"{parts[0].path} holds no interactions{' that count' if low else ''}.")
@@ -143,9 +144,8 @@ class _PartReader:
         for row in np.flatnonzero(~everything).tolist():
             role = next(role for role, fine in sound.items() if not fine[row])
             problem, kind = self._problem(role, cells[role][row], columns, row)
-            where = "" if self._part.path == self._malformed.path else f"{self._part.path.name}, "
             column = self._columns[role]
-            self._malformed.add(int(batch.records[row]), f"{where}{column}: {problem}", f"{column}: {kind}")
+            self._malformed.add(int(batch.records[row]), f"{column}: {problem}", f"{column}: {kind}")
         self.low += int((everything & ~liked).sum())
         kept = everything & liked
         return columns if kept.all() else {name: column[kept] for name, column in columns.items()}

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from scipy.sparse import coo_array, coo_matrix
 
+from pipelines.io.raw import MalformedRecords
 from pipelines.layouts import lightgcn
 from pipelines.prepared import read_prepared
 
@@ -66,7 +67,9 @@ def test_lightgcn_with_original_ids_and_validation(cli: Cli, tmp_path: Path) -> 
 
 def test_one_training_item_is_kept(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("3 1\n4 1 2 2\n5\n")
-    users, training = lightgcn.read_pairs(tmp_path / "train.txt")
+    counts = MalformedRecords(tmp_path / "train.txt")
+    users, training = lightgcn.read_pairs(counts.path, counts)
+    assert counts.record() == {"train.txt": {"read": 4, "left_out": {"an interaction that is repeated": 1}}}
     assert users.tolist() == [3, 4, 5]
     kept, drawn = lightgcn.draw_validation(training, seed=0)
     assert sorted(kept["user"]) == [3, 4] and drawn["user"].tolist() == [4]
@@ -151,4 +154,49 @@ def test_arrays_and_rows_that_are_not_used_are_told(cli: Cli, tmp_path: Path) ->
     assert answer.code == 0, answer.words
     assert "not used: 11 of 18 rows of image_feat.npy: they belong to no item kept" in answer.err
     assert "not used: image_feat_clip.npy (6 rows): not called *_feat.npy; --features" in answer.err
-    assert read_prepared(tmp_path / "data" / "t").settings["records"] == {"baby.inter": {"read": len(PAIRS)}}
+    assert read_prepared(tmp_path / "data" / "t").settings["records"] == {
+        "baby.inter": {"read": len(PAIRS)},
+        "image_feat.npy": {"read": 18, "left_out": {"a row of no item that is kept": 11}},
+    }
+
+
+def test_records_and_stray_files_of_the_published_layout(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "tiktok"
+    folder.mkdir()
+    for name, lists in (
+        ("train", {"0": [0, 1], "1": [2], "2": []}),
+        ("val", {"0": [2], "1": [1], "2": [0]}),
+        ("test", {"0": [], "1": [0], "2": [1, 2]}),
+    ):
+        (folder / f"{name}.json").write_text(json.dumps(lists))
+    np.save(folder / "image_feat.npy", np.ones((3, 2), dtype=np.float32))
+    np.savez(folder / "clip.npz", np.ones((3, 2)))
+    (folder / "README.md").touch()
+    answer = cli("prep", "t", "--from", folder, "--cold-users", "drop")
+    assert answer.code == 0, answer.words
+    assert "not used: clip.npz: --features MODALITY=FILE takes it" in answer.err
+    assert "not used: README.md: no file of this layout" in answer.err
+    cold = {"of a user without training interactions": 1}
+    assert read_prepared(tmp_path / "data" / "t").settings["records"] == {
+        "train.json": {"read": 3},
+        "val.json": {"read": 3, "left_out": cold},
+        "test.json": {"read": 3, "left_out": dict.fromkeys(cold, 2)},
+        "image_feat.npy": {"read": 3},
+    }
+    assert cli("prep", "t", "--from", folder, "--cold-users", "drop").out.count("unchanged") == 1
+
+
+def test_records_of_vectors_in_recbole_are_counted(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "shop.inter").write_text("\n".join(["user_id:token\titem_id:token", *(f"{u}\t{i}" for u, i in PAIRS)]))
+    vectors = [f"{item}\t{item}.5 1.5" for item in [*range(7), 99]]
+    (folder / "shop.itememb").write_text("\n".join(["id:token\tclip:float_seq", *vectors]))
+    (folder / "shop.kg").write_text("head_id:token\n")
+    answer = cli("prep", "t", "--from", folder, "--k-core", 1)
+    assert answer.code == 0, answer.words
+    assert "not used: shop.kg: no file of this layout" in answer.err
+    assert read_prepared(tmp_path / "data" / "t").settings["records"]["shop.itememb"] == {
+        "read": 8,
+        "left_out": {"an item without interactions that are kept": 1},
+    }

@@ -76,7 +76,7 @@ def test_mmrec_without_mappings(baby: Path) -> None:
         ("1", "1", 1393545603, 0),
     ]
     assert (raw.user_ids, raw.item_ids) == (["0", "1"], ["0", "1", "2"])
-    features = mmrec.read_features(mmrec.files(baby), ["2", "0"])
+    features = mmrec.read_features(mmrec.files(baby), ["2", "0"], MalformedRecords(Path()))
     assert features["visual"].values.tolist() == [[8, 9, 10, 11], [0, 1, 2, 3]]
     assert features["visual"].values.dtype == np.float32 and features["visual"].present.all()
     items = mmrec.read_items(mmrec.files(baby), ["2", "0"], MalformedRecords(baby))
@@ -95,7 +95,7 @@ def test_mmrec_with_mappings_of_either_delimiter(baby: Path, delimiter: str) -> 
     paths = mmrec.files(baby)
     described = mmrec.read_items(paths, ["B2", "B1"], MalformedRecords(baby))
     assert described["title"].tolist() == ["Two", None] and described["image"].tolist() == [None, "http://x/1"]
-    assert mmrec.read_features(paths, ["B2"])["visual"].values.tolist() == [[8, 9, 10, 11]]
+    assert mmrec.read_features(paths, ["B2"], MalformedRecords(Path()))["visual"].values.tolist() == [[8, 9, 10, 11]]
 
 
 def test_mmrec_without_a_split_is_split_as_any_interactions_are(baby: Path) -> None:
@@ -129,13 +129,13 @@ def test_wrong_mmrec(baby: Path, file: str, content: str | bytes, sentence: str)
     (baby / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=sentence):
         raw = read_mmrec(baby)
-        mmrec.read_features(mmrec.files(baby), raw.item_ids)
+        mmrec.read_features(mmrec.files(baby), raw.item_ids, MalformedRecords(Path()))
 
 
 def test_mmrec_features_need_a_row_an_item(baby: Path) -> None:
     np.save(baby / "text_feat.npy", np.ones((2, 2), dtype=np.float32))
     with pytest.raises(InputError, match=r"text_feat\.npy has 2 rows, and none for item 2"):
-        mmrec.read_features(mmrec.files(baby), ["0", "2"])
+        mmrec.read_features(mmrec.files(baby), ["0", "2"], MalformedRecords(Path()))
 
 
 def test_recbole_of_one_file(shop: Path) -> None:
@@ -152,12 +152,12 @@ def test_recbole_items_and_features(shop: Path) -> None:
     assert items["title"].tolist() == ['Big "jar', None, "Tea cup"]
     assert items["text"].tolist() == ['Big "jar', None, "Tea cup kitchen blue"]
     assert items["image"].tolist() == [None, None, "https://x.org/1.png"]
-    vector: Features = recbole.read_features(paths, ["B2", "B7", "B1"])["vector"]
+    vector: Features = recbole.read_features(paths, ["B2", "B7", "B1"], MalformedRecords(Path()))["vector"]
     assert vector.present.tolist() == [False, False, True]
     assert vector.values.tolist() == np.array([[0, 0, 0], [0, 0, 0], [0.5, -1, 2e-3]], np.float32).tolist()
     (shop / "shop.item").unlink()
     paths = recbole.files(shop)
-    assert recbole.read_features(paths, ["B1"]) == {}
+    assert recbole.read_features(paths, ["B1"], MalformedRecords(Path())) == {}
     assert recbole.read_items(paths, ["B1"], MalformedRecords(shop))["title"].tolist() == [None]
 
 
@@ -200,7 +200,7 @@ def test_wrong_recbole(shop: Path, file: str, content: str, sentence: str) -> No
         read_recbole(shop)
         paths = recbole.files(shop)
         recbole.read_items(paths, ["B1", "B2"], MalformedRecords(shop / "shop.item"))
-        recbole.read_features(paths, ["B1", "B2"])
+        recbole.read_features(paths, ["B1", "B2"], MalformedRecords(Path()))
 
 
 def test_folders_without_interactions(tmp_path: Path) -> None:
@@ -220,6 +220,8 @@ def test_any_bytes_are_read_or_refused(shop: Path, noise: bytes, place: int) -> 
         paths = recbole.files(shop)
         ids = recbole.read_interactions(paths, MalformedRecords(shop / "shop.inter", limit=1.0)).item_ids
         assert len(recbole.read_items(paths, ids, MalformedRecords(shop / "shop.item", limit=1.0))) == len(ids)
-        assert all(len(one.values) == len(ids) for one in recbole.read_features(paths, ids).values())
+        assert all(
+            len(one.values) == len(ids) for one in recbole.read_features(paths, ids, MalformedRecords(shop)).values()
+        )
     except InputError as problem:
         assert str(problem).endswith(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipelines.io.reporter import Reporter
 from pipelines.sources.table import Table
 from pipelines.tables import encodings
 from pipelines.tables.ids import MISSING
+from tests.conftest import Answer
 from tests.helpers.source_cases import read_interactions, read_items, recipe_of
 
 RATED = [("0", "1", "5", "978300100"), ("0", "2", "4,5", "978300200"), ("1", "2", "3", "978300300")]
@@ -116,11 +118,21 @@ def test_columns_that_are_not_used_are_known(tmp_path: Path) -> None:
     clicks.write_text("user,item\na,1\n")
 
     def unused(**options: Any) -> list[str]:
-        return Table(recipe_of(interactions=clicks, **options), Reporter()).unused_columns()
+        return Table(recipe_of(interactions=clicks, **options), Reporter()).details()
 
     assert unused() == []
-    assert unused(items=path, text=("title",)) == ["price"]
-    assert unused(items=path, image="price") == ["title"]
+    assert unused(items=path, text=("title",)) == ["not used: 1 column of items.csv: price"]
+    assert unused(items=path, image="price") == ["not used: 1 column of items.csv: title"]
+    clicks.write_text("user,item,page,place\na,1,2,3\n")
+    assert unused() == ["not used: 2 columns of clicks.csv: page, place"]
+
+
+def test_columns_that_are_not_used_are_named_with_v(cli: Callable[..., Answer], tmp_path: Path) -> None:
+    rows = [f"{user},{item},home" for user in range(6) for item in range(5)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["user,item,page", *rows]) + "\n")
+    command = ("prep", "shop", "--interactions", "clicks.csv")
+    assert "not used: 1 column of clicks.csv: page" in cli(*command, "-v").err.splitlines()
+    assert "not used" not in cli(*command, "--force").err
 
 
 def test_a_column_that_is_missing_is_said_with_the_flag_that_names_it(tmp_path: Path) -> None:
