@@ -113,7 +113,7 @@ def test_items_csv_gives_ids_titles_and_addresses(raw: Path) -> None:
         ("item,asin\n0,a\n2,b\n", "does not number its 2 items 0 to 1"),
         ("item,asin\n0,a\n1,b\n", r"items\.csv has 2 rows, but there are 4 items"),
         ('item,asin\n0,"a\n', "is not CSV"),
-        (b"item,asin\n0,\xff\n", "is not CSV in UTF-8"),
+        (b"item,asin\n0,\xff\n", "1 of 1 lines of .* are malformed .line 2: not text in the encoding of the file"),
     ],
 )
 def test_wrong_items_csv(raw: Path, text: str | bytes, sentence: str) -> None:
