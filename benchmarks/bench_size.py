@@ -155,7 +155,8 @@ def _rank(
     with stages.stage(f"evaluate {options.ranked:,} test users"):
         evaluate(users, items, loop.data.train, loop.data.test, loop.settings.all_ks)
     with stages.stage(f"recommend to {options.ranked:,} users, to parquet"):
-        ranker = Ranker(loop.model, loop.data.train, names["users"]["id"], names["items"]["id"], None)
+        ids = (names[kind]["id"] for kind in ("users", "items"))
+        ranker = Ranker(loop.model, loop.data.train, *ids, None, loop.data.cold, False)
         ranker.write(folder / "recommendations.parquet", range(options.ranked), 20)
 
 

@@ -18,6 +18,7 @@ from mmssl_cli.data.interactions import load_interactions
 from mmssl_cli.evaluation.metrics import evaluate_ranking
 from mmssl_cli.evaluation.ranking import ranked_scores
 from mmssl_cli.evaluation.splits import checked_ks, checked_split
+from mmssl_cli.evaluation.warm_cold import WarmCold
 from mmssl_cli.text import METRICS
 from mmssl_cli.training.loading import load_model
 from pipelines.errors import InputError, UsageError, nearest
@@ -30,6 +31,9 @@ class Metrics(dict[str, float]):
 
     Attributes:
         per_user: a row a user with a held-out item: ``user`` (number), ``train_degree`` and a column a metric.
+        warm_cold: ``warm`` and ``cold`` → ``users``, ``interactions`` and ``metrics`` with the held-out items
+            restricted to those with, and without, training interactions; the ranked lists are the same, and users
+            without such an item are left out. Empty where no held-out item is cold.
 
     Examples:
         >>> found = mmssl.evaluate(run, data, ks=(20,))
@@ -38,6 +42,7 @@ class Metrics(dict[str, float]):
     """
 
     per_user: pd.DataFrame
+    warm_cold: dict[str, Any]
 
 
 def evaluate(
@@ -84,16 +89,24 @@ def evaluate(
                 f"Run {scores.id} was trained on data set {scores.settings['dataset']!r}, not on {data.name!r}."
             )
         model, loaded, _ = load_model(scores.path, data.data_dir)
+        warm_cold = WarmCold(loaded.train, relevant := getattr(loaded, chosen), cutoffs)
         with torch.inference_mode():
-            means, per_user = evaluate_ranking(model.ranking(), loaded.train, getattr(loaded, chosen), cutoffs)
+            means, per_user = evaluate_ranking(
+                model.ranking(), loaded.train, relevant, cutoffs, on_ranked=warm_cold.add
+            )
     else:
         loaded = load_interactions(data.path, modalities=())
         score = _function_of(scores, loaded.num_users, loaded.num_items)
         ranking = partial(ranked_scores, score, loaded.num_items)
-        means, per_user = evaluate_ranking(ranking, loaded.train, getattr(loaded, chosen), cutoffs)
+        warm_cold = WarmCold(loaded.train, relevant := getattr(loaded, chosen), cutoffs)
+        means, per_user = evaluate_ranking(ranking, loaded.train, relevant, cutoffs, on_ranked=warm_cold.add)
     wanted = [f"{name}@{k}" for name in metrics for k in cutoffs]
     found = Metrics({name: means[name] for name in wanted})
     found.per_user = per_user[["user", "train_degree", *wanted]]
+    found.warm_cold = {
+        kind: {**of_kind, "metrics": {name: of_kind["metrics"][name] for name in wanted if of_kind["users"]}}
+        for kind, of_kind in warm_cold.result().items()
+    }
     return found
 
 

@@ -16,7 +16,7 @@ from mmssl_cli.api.embeddings import EmbeddingPair, Embeddings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR
-from mmssl_cli.training.inference import SCHEMA, Ranker
+from mmssl_cli.training.inference import SCHEMA, Candidates, Ranker
 from pipelines.errors import UsageError
 
 
@@ -96,19 +96,23 @@ class Run:
         named = zip((ranker.user_ids, ranker.item_ids), ranker.embeddings, strict=True)
         return EmbeddingPair(*(Embeddings(ids.tolist(), values.float().cpu().numpy()) for ids, values in named))
 
-    def recommend(self, users: str | Sequence[str] | None = None, k: int = 20) -> pd.DataFrame:
+    def recommend(
+        self, users: str | Sequence[str] | None = None, k: int = 20, candidates: Candidates = "all"
+    ) -> pd.DataFrame:
         """Recommend items to users, best first; their training items are left out.
 
         Args:
             users: original ids, each of which counts once; None for all users.
             k: items a user.
+            candidates: ``all`` items, or those with (``warm``) or without (``cold``) a training interaction.
 
         Returns:
             ``user`` (original id), ``rank`` (from 1), ``item`` (original id) and ``score`` (float32); fewer than k
             rows of a user who has fewer items left.
 
         Raises:
-            UsageError: an unknown user, or a k below 1 or above the number of items.
+            UsageError: an unknown user, a k below 1 or above the number of items, or cold candidates of a run that does
+                not rank them by content.
 
         Examples:
             >>> run.recommend(["user-0007"], k=3)[["user", "rank"]]
@@ -117,7 +121,7 @@ class Run:
             1  user-0007     2
             2  user-0007     3
         """
-        tables = [*self.ranker.tables(self.user_rows(users), k)]
+        tables = [*self.ranker.among(candidates).tables(self.user_rows(users), k)]
         found: pd.DataFrame = pa.concat_tables(tables or [SCHEMA.empty_table()]).to_pandas()
         return found
 

@@ -22,6 +22,9 @@ _STATUS = {"prepared": "ready", "not prepared": "-", "damaged": "damaged"}
 
 
 def datasets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One data set, with cold items and concentration.")
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     available: Annotated[bool, typer.Option("--available", help="List what `mmssl prep` knows by name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
@@ -29,12 +32,19 @@ def datasets(
     """List the data sets of datasets.toml and those prepared, beside the paper's Table 1.
 
     For each: ready (prepared) or not, users, items, interactions, sparsity, modalities with their dimensions;
-    below it, what the paper states. Every file of a prepared data set is compared with its checksum.
+    below it, what the paper states. Every file of a prepared data set is compared with its checksum. With NAME, also:
+    its split, the held-out interactions with cold items (those without a training interaction), and the share of the
+    interactions that the most active 1 % of the users have.
+
+    Example: mmssl datasets demo
 
     Example: mmssl datasets --available
 
     Example: mmssl datasets --json
     """
+    if name is not None:
+        _show_one(name, data_dir, available, as_json)
+        return
     records = list_available() if available else list_datasets(data_dir)
     if as_json:
         import json
@@ -55,6 +65,52 @@ def datasets(
         if record["reason"]:
             say(f"{record['name']} is damaged: {record['reason']}")
     console.print(CAPTION, style="dim", soft_wrap=not console.is_terminal)
+
+
+def _show_one(name: str, data_dir: Path, available: bool, as_json: bool) -> None:
+    from mmssl_cli.console.lines import say
+    from mmssl_cli.console.tables import show
+    from pipelines.errors import InputError, UsageError, nearest
+
+    if available:
+        raise UsageError("--available lists names; leave NAME out.")
+    known = {record["name"]: record for record in list_datasets(data_dir)}
+    if name not in known:
+        raise UsageError(f"There is no data set {name!r}: {nearest(name, known)}")
+    record = known[name]
+    if record["status"] == "damaged":
+        raise InputError(f"{name} is damaged: {record['reason']}")
+    if record["status"] != "prepared":
+        raise InputError(f"{name} is not prepared yet: mmssl prep {name}")
+    from pipelines.prepared.interaction_counts import interaction_counts
+    from pipelines.prepared.manifest import read_manifest
+
+    settings = read_manifest(data_dir / name).settings
+    record |= {"split": settings.get("split"), "seed": settings.get("seed"), **interaction_counts(data_dir / name)}
+    if as_json:
+        import json
+
+        print(json.dumps(record, indent=2))
+        return
+    show(_table([record]))
+    if record["split"]:
+        say(f"Split: {record['split']}" + ("" if record["split"] == "given" else f", from seed {record['seed'] or 0}"))
+    for line in _count_lines(record):
+        say(line)
+
+
+def _count_lines(record: dict[str, Any]) -> list[str]:
+    """What ``interaction_counts`` found, in sentences."""
+    lines = [
+        f"Cold items in {split} (without a training interaction): {cold['items']:,} with {cold['interactions']:,} "
+        f"interactions, {cold['share']:.1%} of the split."
+        for split, cold in record["cold"].items()
+    ]
+    words = {"users": "most active", "items": "most popular"}
+    return lines + [
+        f"The {words[kind]} 1 % of the {kind} ({of['number']:,}) have {of['share']:.1%} of the interactions."
+        for kind, of in record["concentration"].items()
+    ]
 
 
 def list_available() -> list[dict[str, Any]]:

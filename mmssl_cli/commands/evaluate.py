@@ -18,7 +18,7 @@ from mmssl_cli.commands.options import (
     say_if_unfinished,
 )
 from mmssl_cli.console.lines import say
-from mmssl_cli.console.tables import comparison_table, metrics_table, show
+from mmssl_cli.console.tables import comparison_table, metrics_table, show, warm_cold_tables
 from mmssl_cli.evaluation.splits import checked_ks, checked_split
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import modalities_label, model_label, pluralize
@@ -43,7 +43,9 @@ def evaluate(
 ) -> None:
     """Evaluate the model of a run again: all items but those of training are ranked for each user.
 
-    RUN may be `latest`. Test metrics stand beside those published for the data set, where there are any.
+    RUN may be `latest`. Where held-out items have no training interaction (cold items), the metrics of warm and of cold
+    ones follow: all items are ranked as before, held-out ones of the other kind do not count, and users without one of
+    the kind are left out. Test metrics stand beside those published for the data set, where there are any.
 
     Example: mmssl evaluate latest --ks 5,20 --out per_user.parquet
     """
@@ -77,6 +79,9 @@ def _show(answer: dict[str, Any]) -> None:
     where = [answer["dataset"], modalities_label(answer["modalities"]), answer["split"]]
     where += [pluralize(answer["users"], "user"), f"run {answer['run']}"]
     show(metrics_table([answer["metrics"]], title=f"{label} on {', '.join(filter(None, where))}"))
+    for table_of_kind in warm_cold_tables([answer["warm_cold"]]):
+        print()
+        show(table_of_kind)
     comparable = answer["split"] == "test" and "recall@20" in answer["metrics"]
     table = comparison_table(answer["dataset"], {label: [answer["metrics"]]}) if comparable else None
     if table is not None:

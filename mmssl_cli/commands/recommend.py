@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.text import Text
@@ -34,6 +34,14 @@ def recommend(
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="All users; needs --out.")] = False,
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Items per user.")] = 20,
+    candidates: Annotated[
+        str,
+        typer.Option(
+            "--candidates",
+            metavar="all|warm|cold",
+            help="Items to rank: all, or those with (warm) or without (cold) a training interaction.",
+        ),
+    ] = "all",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write user, rank, item, score to this .parquet, .csv or .jsonl."),
@@ -44,7 +52,8 @@ def recommend(
 ) -> None:
     """Recommend items with the model of a run: to one user, to several, or to all.
 
-    RUN may be `latest`. Users and items go by their original ids; training items are left out.
+    RUN may be `latest`. Users and items go by their original ids; training items are left out. Models of content rank
+    cold items of a data set prepared with --split cold-items or --k-core 0.
 
     Example: mmssl recommend latest --user user-0007 --top 10
 
@@ -62,7 +71,7 @@ def recommend(
     from mmssl_cli.api.runs import Run  # PyTorch, once the command line is right
 
     chosen = Run(folder, data_dir)
-    rows, ranker = chosen.user_rows(user), chosen.ranker
+    rows, ranker = chosen.user_rows(user), chosen.ranker.among(cast(Any, candidates))
     say_if_unfinished(folder)
     if out is not None:
         count = ranker.write(out, rows, top)

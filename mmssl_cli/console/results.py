@@ -36,7 +36,7 @@ def _plain(results: Mapping[Path, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _show(results: Mapping[Path, Mapping[str, Any]]) -> None:
-    from mmssl_cli.console.tables import metrics_table, show
+    from mmssl_cli.console.tables import metrics_table, show, warm_cold_tables
 
     first = next(iter(results.values()))
     seeds = ", ".join(str(record["seed"]) for record in results.values())
@@ -46,6 +46,9 @@ def _show(results: Mapping[Path, Mapping[str, Any]]) -> None:
         f"seed {seeds}" if len(results) == 1 else f"mean ± deviation over seeds {seeds}",
     ]
     show(metrics_table([record["test"] for record in results.values()], ", ".join(filter(None, parts))))
+    for table in warm_cold_tables([record.get("warm_cold") or {} for record in results.values()]):
+        print()
+        show(table)
     print()
     for folder in results:
         say(f"Run     {folder}")

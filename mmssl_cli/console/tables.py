@@ -15,7 +15,7 @@ from mmssl_cli.console.lines import printable
 from mmssl_cli.reporting import document
 from mmssl_cli.reporting.plain import filled, of_words, one_line
 from mmssl_cli.reporting.published import published_results
-from mmssl_cli.text import DEFAULT_K, DEFAULT_METRIC, METRICS, metric_label
+from mmssl_cli.text import DEFAULT_K, DEFAULT_METRIC, METRICS, metric_label, pluralize
 
 _MARKS = {"best": "bold", "second": "underline", "": ""}
 _COMPARED = tuple(f"{name}@{DEFAULT_K}" for name in METRICS)
@@ -85,6 +85,26 @@ def metrics_table(runs: Sequence[Mapping[str, float]], title: str = "") -> Table
     for k in sorted({int(name.partition("@")[2]) for name in names}):
         table.add_row(str(k), *(mean_and_deviation(_values(runs, f"{metric}@{k}")) for metric in metrics))
     return table
+
+
+def warm_cold_tables(runs: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Return a table of the metrics of warm items and one of cold items; none where no item is cold.
+
+    Args:
+        runs: ``warm_cold`` of each run, of one data set.
+    """
+    if not runs or not all(runs):
+        return []
+    kinds = {"warm": "Warm items alone", "cold": "Cold items (no training interaction) alone"}
+    return [
+        metrics_table(
+            [run[kind]["metrics"] for run in runs],
+            f"{name}: {pluralize(runs[0][kind]['interactions'], 'interaction')} of "
+            f"{pluralize(runs[0][kind]['users'], 'user')}",
+        )
+        for kind, name in kinds.items()
+        if runs[0][kind]["users"]
+    ]
 
 
 def comparison_table(dataset: str, ours: Mapping[str, Sequence[Mapping[str, float]]]) -> Table | None:

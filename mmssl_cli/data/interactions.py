@@ -29,6 +29,8 @@ class InteractionData:
             stay in host memory where a device has no room for them (``data/features.py``).
         present: bool [I] for each modality, False where an item lacks it.
         manifest_digest: identifies the prepared data set the numbers come from.
+        new_items: whether items without training interactions are meant as new ones, as those of ``--split cold-items``
+            and ``--k-core 0`` are: they are no negatives, and content ranks them where a model can.
     """
 
     name: str
@@ -40,6 +42,12 @@ class InteractionData:
     features: dict[str, Tensor] = field(default_factory=dict)
     present: dict[str, Tensor] = field(default_factory=dict)
     manifest_digest: str = ""
+    new_items: bool = False
+
+    @property
+    def cold(self) -> Tensor:
+        """Items without a training interaction, bool [I]."""
+        return torch.bincount(self.train.indices, minlength=self.num_items) == 0
 
     def to(self, device: torch.device | str) -> InteractionData:
         """Copy the data to another device."""
@@ -101,4 +109,5 @@ def load_interactions(
         features=features,
         present=present,
         manifest_digest=manifest.digest,
+        new_items=manifest.settings.get("split") == "cold-items" or manifest.settings.get("k_core") == 0,
     )

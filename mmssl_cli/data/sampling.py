@@ -62,12 +62,16 @@ class TripleSampler:
         user_sampling: str,
         negative_sampler: str,
         padded: bool = False,
+        trained_negatives: bool = False,
     ) -> None:
         self.num_items = num_items
+        #: Items that may be negatives, int64, ascending; None for all.
+        self.candidates = train.indices.unique() if trained_negatives else None
+        num_candidates = num_items if self.candidates is None else len(self.candidates)
         self.user_sampling = user_sampling
         self.negative_sampler = negative_sampler
         degrees = train.degrees()
-        usable = (degrees > 0) & (degrees < num_items)
+        usable = (degrees > 0) & (degrees < num_candidates)
         self.train = train
         self.active_users = torch.nonzero(usable).squeeze(1)
         keep = usable[train.row_of_each()]
@@ -147,7 +151,9 @@ class TripleSampler:
             negatives[rejected] = self._draw(len(rejected), generator, even=attempt > 20)
             rejected = rejected[self._observed(users[rejected], negatives[rejected])]
         for at in rejected.tolist():  # users who have nearly every item
-            left = torch.ones(self.num_items, dtype=torch.bool, device=users.device)
+            left = torch.full((self.num_items,), self.candidates is None, device=users.device)
+            if self.candidates is not None:
+                left[self.candidates] = True
             left[self.train.row(int(users[at]))] = False
             choices = torch.nonzero(left).squeeze(1)
             pick = torch.randint(len(choices), (1,), generator=generator, device=users.device)
@@ -157,6 +163,9 @@ class TripleSampler:
     def _draw(self, count: int, generator: torch.Generator, even: bool = False) -> Tensor:
         device = self.keys.device
         if self.negative_sampler == "uniform" or even:
+            if self.candidates is not None:
+                picks = torch.randint(len(self.candidates), (count,), generator=generator, device=device)
+                return self.candidates[picks]
             return torch.randint(self.num_items, (count,), generator=generator, device=device)
         picks = torch.randint(len(self.train.indices), (count,), generator=generator, device=device)
         return self.train.indices[picks]

@@ -80,6 +80,7 @@ def evaluate(
     relevant: CSR,
     ks: Sequence[int] = DEFAULT_KS,
     on_progress: Callable[[pd.DataFrame], object] | None = None,
+    on_ranked: Callable[[Tensor, Tensor], object] | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """All-rank evaluation: every item but the user's training items is a candidate (Sec. 4.1.2).
 
@@ -90,6 +91,7 @@ def evaluate(
         relevant: items of each of the U users in the split to evaluate; only users with at least one count.
         ks: cut-offs K, at most the number of items.
         on_progress: called with the rows of each block of users as soon as it is ranked.
+        on_ranked: called with the users of each block, int64 [b], and their ranked items [b, max(ks)].
 
     Returns:
         The mean of each metric over the users, and a table with a row a user: ``user`` and ``train_degree``
@@ -101,7 +103,7 @@ def evaluate(
         UnrankableError: an embedding is not finite, or scores overflow.
     """
     train, relevant = train.to(items.device), relevant.to(items.device)
-    return evaluate_ranking(partial(ranked_blocks, users, items), train, relevant, ks, on_progress)
+    return evaluate_ranking(partial(ranked_blocks, users, items), train, relevant, ks, on_progress, on_ranked)
 
 
 def evaluate_ranking(
@@ -110,6 +112,7 @@ def evaluate_ranking(
     relevant: CSR,
     ks: Sequence[int] = DEFAULT_KS,
     on_progress: Callable[[pd.DataFrame], object] | None = None,
+    on_ranked: Callable[[Tensor, Tensor], object] | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """All-rank evaluation as ``evaluate`` does it, of items ranked in any way.
 
@@ -122,7 +125,7 @@ def evaluate_ranking(
         UnrankableError: an embedding is not finite, or scores overflow.
     """
     blocks = ranking(_evaluated(relevant), max(ks), train)
-    return _measured(blocks, train, relevant, ks, on_progress)
+    return _measured(blocks, train, relevant, ks, on_progress, on_ranked)
 
 
 def _evaluated(relevant: CSR) -> Tensor:
@@ -139,6 +142,7 @@ def _measured(
     relevant: CSR,
     ks: Sequence[int],
     on_progress: Callable[[pd.DataFrame], object] | None = None,
+    on_ranked: Callable[[Tensor, Tensor], object] | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     tables, degrees = [], train.degrees()
     for ids, topk, _ in blocks:
@@ -147,5 +151,7 @@ def _measured(
         tables.append(pd.DataFrame({**counted, **per_user_metrics(topk, relevant.select(ids), ks)}))
         if on_progress is not None:
             on_progress(tables[-1])
+        if on_ranked is not None:
+            on_ranked(ids, topk)
     table = pd.concat(tables, ignore_index=True)
     return mean_metrics({name: np.ascontiguousarray(table[name]) for name in metric_names(ks)}), table

@@ -68,19 +68,29 @@ def ranked_blocks(
     k: int,
     masked: CSR | None = None,
     block_size: int | None = None,
+    candidates: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield blocks of ``rank_topk``: users, int64 [b], their items [b, k] and the scores [b, k] (-inf beside -1)."""
+    """Yield blocks of ``rank_topk``: users, int64 [b], their items [b, k] and the scores [b, k] (-inf beside -1).
+
+    Args:
+        candidates: the items that may appear, bool [I]; by default all.
+    """
     num_items = len(items)
     _check_k(k, num_items)
     users, items = _as_scorable(users), _as_scorable(items)
     _check_finite(users, items)
     size = block_size or max(1, BLOCK_BYTES // (num_items * users.element_size()))
     transposed = items.T
-    yield from _ranked(lambda ids: users[ids] @ transposed, user_ids, size, k, masked)
+    yield from _ranked(lambda ids: users[ids] @ transposed, user_ids, size, k, masked, candidates)
 
 
 def ranked_scores(
-    score: Callable[[Tensor], Tensor], num_items: int, user_ids: Tensor, k: int, masked: CSR | None = None
+    score: Callable[[Tensor], Tensor],
+    num_items: int,
+    user_ids: Tensor,
+    k: int,
+    masked: CSR | None = None,
+    candidates: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield blocks as ``ranked_blocks`` does, ranked by scores of any origin.
 
@@ -104,7 +114,7 @@ def ranked_scores(
             raise InputError("The scores hold NaN or +inf; expected finite numbers, or -inf for an item to leave out.")
         return scores
 
-    yield from _ranked(checked, user_ids, max(1, BLOCK_BYTES // (num_items * 4)), k, masked)
+    yield from _ranked(checked, user_ids, max(1, BLOCK_BYTES // (num_items * 4)), k, masked, candidates)
 
 
 def _check_k(k: int, num_items: int) -> None:
@@ -113,12 +123,19 @@ def _check_k(k: int, num_items: int) -> None:
 
 
 def _ranked(
-    score: Callable[[Tensor], Tensor], user_ids: Tensor, size: int, k: int, masked: CSR | None
+    score: Callable[[Tensor], Tensor],
+    user_ids: Tensor,
+    size: int,
+    k: int,
+    masked: CSR | None,
+    candidates: Tensor | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     for ids in torch.split(user_ids, size):
         scores = score(ids)
         if masked is not None:
             _strike_out(scores, masked.select(ids))
+        if candidates is not None:
+            scores.masked_fill_(~candidates, float("-inf"))
         yield ids, *_topk_lowest_index_first(scores, k)
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mmssl_cli.config import GraphSettings, TrainSettings
-from mmssl_cli.data.graph import BipartiteGraph
+from mmssl_cli.data.graph import BipartiteGraph, ItemGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks, ranked_scores
+from mmssl_cli.models.content import nearest_warm_items
 from mmssl_cli.models.losses import bpr_loss, l2_of, softmax_loss
 from mmssl_cli.models.spectral import SpectralFilter
 
@@ -32,6 +33,10 @@ class Recommender(nn.Module):
     #: True if a step can be recorded as a CUDA graph: with padded batches all its tensors have the same shapes each
     #: time, none replaces another between steps, and a step never waits for the device.
     static_shapes: ClassVar[bool] = False
+    #: Ranking of new items (``InteractionData.new_items``), whose ids were never trained: by ``content``, as the
+    #: model's equations give their embeddings with ids of zeros; by their ``neighbours`` in content, where content does
+    #: not reach an item's embedding (``models.content.nearest_warm_items``); None where ids alone make an embedding.
+    cold_items: ClassVar[Literal["content", "neighbours"] | None] = None
 
     def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
         super().__init__()
@@ -102,11 +107,15 @@ class Recommender(nn.Module):
         """Return whether the model is fitted at once, and not trained in steps."""
         return cls.fit is not Recommender.fit
 
-    def ranking(self) -> Ranking:
-        """Return a function that ranks all items for given users: by blocked inner products, or by ``score``."""
+    def ranking(self, candidates: Tensor | None = None) -> Ranking:
+        """Return a function that ranks items for given users: by blocked inner products, or by ``score``.
+
+        Args:
+            candidates: the items to rank, bool [I]; by default all.
+        """
         if type(self).score is Recommender.score:
-            return partial(ranked_blocks, *self.represent())
-        return partial(ranked_scores, self.score, self.num_items)
+            return partial(ranked_blocks, *self.represent(), candidates=candidates)
+        return partial(ranked_scores, self.score, self.num_items, candidates=candidates)
 
     def begin_epoch(self, epoch: int) -> None:
         """Refresh what has a schedule; called before the steps of each epoch, which count from 1."""
@@ -133,6 +142,11 @@ class EmbeddingRecommender(Recommender):
         self.settings = settings
         self.users = embedding(data.num_users, settings.embedding_dim)
         self.items = embedding(data.num_items, settings.embedding_dim)
+        self.from_neighbours: ItemGraph | None = None
+        if data.new_items and self.cold_items is not None:
+            _without_ids(self.items, data.cold)
+            if self.cold_items == "neighbours" and data.features and bool(data.cold.any()):
+                self.from_neighbours = nearest_warm_items(data)
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return the final embeddings that are trained, [U, n] and [I, n]: by default the model's own."""
@@ -143,8 +157,11 @@ class EmbeddingRecommender(Recommender):
         return self.users, self.items
 
     def represent(self) -> tuple[Tensor, Tensor]:
-        """Return ``embeddings``."""
-        return self.embeddings()
+        """Return ``embeddings``, those of new items from their neighbours where the model ranks them so."""
+        return self._with_new_items(*self.embeddings())
+
+    def _with_new_items(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        return users, items if self.from_neighbours is None else self.from_neighbours @ items
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the ranking loss on ``embeddings`` and, where weighted, L2 on ``layer0``."""
@@ -167,12 +184,21 @@ class GraphRecommender(EmbeddingRecommender):
 
     def represent(self) -> tuple[Tensor, Tensor]:
         """Return ``embeddings``, with the columns of the low-pass filter where it is on."""
-        return self.filter(*self.embeddings()) if self.filter is not None else self.embeddings()
+        final = self.embeddings()
+        return self._with_new_items(*(final if self.filter is None else self.filter(*final)))
 
 
 def embedding(rows: int, dim: int) -> nn.Parameter:
     """Return Xavier-initialised embeddings [rows, dim] (Glorot and Bengio, AISTATS 2010)."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, dim)))
+
+
+def _without_ids(items: nn.Parameter, cold: Tensor) -> None:
+    """Set the id embeddings of cold items (bool [I]) to zeros, which training leaves as they are."""
+    with torch.no_grad():
+        items[cold.to(items.device)] = 0
+    kept = (~cold).unsqueeze(1)
+    items.register_hook(lambda gradient: gradient * kept)
 
 
 def ranking_terms(

@@ -21,6 +21,7 @@ class BM3(GraphRecommender):
     the raw features stay as they are, where the authors' code also trains them.
     """
 
+    cold_items = "neighbours"
     static_shapes = True
     settings: BM3Settings
 

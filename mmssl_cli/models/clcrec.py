@@ -22,6 +22,7 @@ class CLCRec(EmbeddingRecommender):
     item is no negative of itself; the L2 term is that of the other models, half the squared norm.
     """
 
+    cold_items = "content"
     static_shapes = True
     settings: CLCRecSettings
 

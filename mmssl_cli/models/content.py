@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from mmssl_cli.data.features import rows_of_block
-from mmssl_cli.data.graph import Edges, nearest_items, symmetric_weights
+from mmssl_cli.data.graph import Edges, ItemGraph, cosine_topk, nearest_items, symmetric_weights
 from mmssl_cli.data.interactions import InteractionData
 
 
@@ -116,6 +117,25 @@ def content_graphs(data: InteractionData, k: int, weighted: bool = True) -> dict
     return graphs
 
 
+def nearest_warm_items(data: InteractionData, k: int = 10) -> ItemGraph:
+    """Return weights [I, I] that give a cold item the mean of the ``k`` warm items nearest to it in raw content.
+
+    The kNN mapping of Gantner et al., Learning Attribute-to-Feature Mappings for Cold-Start Recommendations (ICDM
+    2010): weights are the cosines, summed over modalities, where positive, and sum to 1. A warm item keeps its own
+    embedding; a cold one without content, or near to none, gets zeros.
+    """
+    contents = dense_content(data).items()
+    rows = torch.cat([normalize(values, dim=1) * data.present[name].unsqueeze(1) for name, values in contents], dim=1)
+    warm, cold = (~data.cold).nonzero().squeeze(1), data.cold.nonzero().squeeze(1)
+    near = warm[cosine_topk(rows[cold], rows[warm], min(k, len(warm)))]
+    pairs = zip(near.split(256), rows[cold].split(256), strict=True)
+    weights = torch.cat([(rows[of] * row.unsqueeze(1)).sum(dim=2) for of, row in pairs]).clamp(min=0)
+    weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+    to = torch.cat([warm, cold.repeat_interleave(near.shape[1])])
+    weights = torch.cat([weights.new_ones(len(warm)), weights.reshape(-1)])
+    return ItemGraph.from_edges(to, torch.cat([warm, near.reshape(-1)]), weights, data.num_items)
+
+
 def joined_content(data: InteractionData) -> Tensor:
     """Concatenate the raw features of all modalities, [I, sum of their columns]; zeros where an item lacks one."""
     return torch.cat(list(dense_content(data).values()), dim=1)
@@ -125,4 +145,4 @@ def _bag_of_tokens(tokens: Tensor) -> Tensor:
     bags = torch.zeros(len(tokens), int(tokens.max()) + 1, device=tokens.device)
     bags.scatter_add_(1, tokens, torch.ones_like(tokens, dtype=bags.dtype))
     bags[:, 0] = 0  # padding
-    return nn.functional.normalize(bags, dim=1)
+    return normalize(bags, dim=1)

@@ -22,6 +22,7 @@ class FREEDOM(GraphRecommender):
     item that lacks a modality has no gradient through that modality's content.
     """
 
+    cold_items = "content"
     settings: FREEDOMSettings
 
     def __init__(self, data: InteractionData, settings: FREEDOMSettings) -> None:

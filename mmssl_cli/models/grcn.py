@@ -23,6 +23,7 @@ class GRCN(EmbeddingRecommender):
     at all weighs 1/N of the receiving node; no share of edges is left out in training (0 in the published commands).
     """
 
+    cold_items = "content"
     static_shapes = True
     settings: GRCNSettings
 

@@ -23,6 +23,7 @@ class LATTICE(GraphRecommender):
     nearest neighbours exist, never items x items.
     """
 
+    cold_items = "content"
     settings: LATTICESettings
     neighbours: Tensor  #: items of nearest projected content of each item, int64 [M, I, k]; -1 is none
     cosines: Tensor  #: their cosines where positive, else 0, [M, I, k]

@@ -20,6 +20,7 @@ class LightGCNM(GraphRecommender):
     each modality (``concat``).
     """
 
+    cold_items = "content"
     static_shapes = True
     settings: LightGCNMSettings
 

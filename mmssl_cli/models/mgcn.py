@@ -22,6 +22,7 @@ class MGCN(GraphRecommender):
     raw features stay as they are; the authors' code also trains them.
     """
 
+    cold_items = "content"
     settings: MGCNSettings
 
     def __init__(self, data: InteractionData, settings: MGCNSettings) -> None:

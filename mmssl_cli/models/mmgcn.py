@@ -23,6 +23,7 @@ class MMGCN(GraphRecommender):
     modalities' layer 0 is summed, as the paper's equations have it.
     """
 
+    cold_items = "content"
     static_shapes = True
     settings: MMGCNSettings
 

@@ -22,6 +22,7 @@ class VBPR(EmbeddingRecommender):
     that long rows of content outrun the free factors.
     """
 
+    cold_items = "content"
     static_shapes = True
 
     def __init__(self, data: InteractionData, settings: VBPRSettings) -> None:

@@ -67,6 +67,7 @@ class ModalityViews(GraphRecommender):
     raw content goes it ahead of training, so that a step projects only the rows of its batch.
     """
 
+    cold_items = "content"
     settings: ModalityViewsSettings
 
     def __init__(self, data: InteractionData, settings: ModalityViewsSettings) -> None:

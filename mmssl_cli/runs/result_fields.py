@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -15,6 +15,14 @@ _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Metrics = dict[
     Annotated[str, StringConstraints(pattern=r"^[a-z]+@[1-9][0-9]{0,8}$")], Annotated[float, Field(ge=0, le=1)]
 ]
+
+
+class _OfItems(BaseModel):
+    """Metrics of the warm or of the cold test items."""
+
+    users: _Count
+    interactions: _Count
+    metrics: _Metrics
 
 
 class _Result(BaseModel):
@@ -38,6 +46,7 @@ class _Result(BaseModel):
     peak_memory_bytes: _Count | None = None
     device: str | None = None
     problem: str | None = None
+    warm_cold: dict[Literal["warm", "cold"], _OfItems] | None = None
 
 
 def parse_result(path: Path, data: bytes) -> dict[str, Any]:

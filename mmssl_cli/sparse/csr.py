@@ -74,6 +74,11 @@ class CSR:
         shift = torch.repeat_interleave(self.indptr[rows] - indptr[:-1], lengths)
         return CSR(indptr, self.indices[torch.arange(len(shift), device=shift.device) + shift])
 
+    def where(self, kept: Tensor) -> CSR:
+        """Return a matrix of as many rows with some of the entries: those ``kept``, bool [entries]."""
+        counts = torch.bincount(self.row_of_each()[kept], minlength=self.num_rows)
+        return CSR(row_starts(counts), self.indices[kept])
+
     def to(self, device: torch.device | str) -> CSR:
         """Copy the matrix to another device."""
         return CSR(self.indptr.to(device), self.indices.to(device))

@@ -28,6 +28,7 @@ def comparison_section(dataset: str, models: Sequence[Configuration], k: int = D
     rivals = [model for model in models if model is not ours]
     if ours is not None and rivals:
         tables.append(_tests(dataset, ours, rivals, (metrics[0], metrics[2])))
+    tables += _warm_cold(dataset, models, (metrics[0], metrics[2]))
     if models:
         tables.append(_costs(dataset, models))
     return Section(
@@ -99,6 +100,38 @@ def _tests(dataset: str, ours: Configuration, rivals: Sequence[Configuration], m
         tuple(rows),
         notes=(f"Over the seeds that both have. {TESTS}",),
     )
+
+
+def _warm_cold(dataset: str, models: Sequence[Configuration], metrics: Sequence[str]) -> list[Table]:
+    """Test metrics of warm and of cold items apart, of the models whose runs have them."""
+    rows, counts = [], {}
+    for model in models:
+        found = [run.result["warm_cold"] for run in model.runs if run.result.get("warm_cold")]
+        if not found:
+            continue
+        counts = {kind: found[0][kind] for kind in ("warm", "cold")}
+        means = [
+            mean_of([one[kind]["metrics"][metric] for one in found if metric in one[kind]["metrics"]])
+            for kind in counts
+            for metric in metrics
+        ]
+        rows.append((word(model.label), *means))
+    if not rows:
+        return []
+    return [
+        Table(
+            dashed(f"warm-cold-{dataset}"),
+            f"Warm and cold test items on {dataset}",
+            ("Model", *(f"{metric_label(metric)}, {kind}" for kind in counts for metric in metrics)),
+            with_marks(rows, [1, 2, 3, 4]),
+            notes=(
+                f"Cold items have no training interaction: {counts['cold']['interactions']:,} test interactions of "
+                f"{counts['cold']['users']:,} users; warm ones {counts['warm']['interactions']:,} of "
+                f"{counts['warm']['users']:,}. All items are ranked; test items of the other kind do not count, and "
+                "users without one of the kind are left out.",
+            ),
+        )
+    ]
 
 
 def _published(dataset: str, metrics: Sequence[str]) -> list[tuple[Cell, ...]]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.distributed.collectives import broadcast
@@ -109,7 +110,17 @@ def _validate(loop: TrainingLoop) -> dict[str, float]:
 
 
 @torch.no_grad()
-def evaluate_model(loop: TrainingLoop, split: Literal["validation", "test"]) -> tuple[dict[str, float], pd.DataFrame]:
-    """Return the metrics of the model with its present weights, and a table of them by user."""
+def evaluate_model(
+    loop: TrainingLoop,
+    split: Literal["validation", "test"],
+    on_ranked: Callable[[Tensor, Tensor], object] | None = None,
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Return the metrics of the model with its present weights, and a table of them by user.
+
+    Args:
+        on_ranked: as of :func:`mmssl_cli.evaluation.metrics.evaluate`.
+    """
     loop.model.eval()
-    return evaluate_ranking(loop.model.ranking(), loop.data.train, getattr(loop.data, split), loop.settings.all_ks)
+    relevant = getattr(loop.data, split)
+    ranking, ks = loop.model.ranking(), loop.settings.all_ks
+    return evaluate_ranking(ranking, loop.data.train, relevant, ks, on_ranked=on_ranked)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,15 +18,18 @@ from torch import Tensor
 from mmssl_cli.evaluation.metrics import evaluate_ranking, metric_names
 from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks
 from mmssl_cli.evaluation.splits import Split
+from mmssl_cli.evaluation.warm_cold import WarmCold
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.tables import records, row_groups
 from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.text import nearest_of_many
 from mmssl_cli.training.loading import load_model, modalities_of
-from pipelines.errors import UsageError
+from pipelines.errors import UsageError, nearest
 from pipelines.prepared.storage import read_table
 
+#: Items that may be recommended: all, or those with, or without, a training interaction.
+Candidates: TypeAlias = Literal["all", "warm", "cold"]
 #: Columns of recommendations.
 SCHEMA = pa.schema({"user": pa.string(), "rank": pa.int32(), "item": pa.string(), "score": pa.float32()})
 
@@ -35,6 +38,8 @@ def evaluate_run(
     run: RunFolder, data_dir: Path, split: Split, ks: Sequence[int] | None = None, out: Path | None = None
 ) -> dict[str, Any]:
     """Return the metrics of a run's model as plain values: ``metrics``, ``users``, and what was evaluated.
+
+    ``warm_cold`` has the metrics of warm and of cold items apart, as :class:`WarmCold`; None without cold ones.
 
     Args:
         ks: cut-offs; None for those of the run.
@@ -46,7 +51,8 @@ def evaluate_run(
     model, data, settings = load_model(run.path, data_dir)
     cutoffs = ks or settings.ks
     with torch.inference_mode(), _per_user_file(out, data_dir / settings.dataset, cutoffs) as write:
-        means, per_user = evaluate_ranking(model.ranking(), data.train, getattr(data, split), cutoffs, write)
+        warm_cold = WarmCold(data.train, relevant := getattr(data, split), cutoffs)
+        means, per_user = evaluate_ranking(model.ranking(), data.train, relevant, cutoffs, write, warm_cold.add)
     return {
         "run": run.id,
         "model": settings.model,
@@ -56,6 +62,7 @@ def evaluate_run(
         "split": split,
         "users": len(per_user),
         "metrics": means,
+        "warm_cold": warm_cold.result() or None,
         "per_user": str(out) if out is not None else None,
     }
 
@@ -82,13 +89,22 @@ def _per_user_file(
 
 @dataclass(frozen=True)
 class Ranker:
-    """The model of a run, with the original ids and titles of its data set."""
+    """The model of a run, with the original ids and titles of its data set.
+
+    Attributes:
+        cold: items without training interactions, bool [I].
+        ranks_cold: whether content ranks those items.
+        candidates: the items that may be recommended, bool [I]; None for all.
+    """
 
     model: Recommender
     train: CSR
     user_ids: pd.Series
     item_ids: pd.Series
     titles: pd.Series | None
+    cold: Tensor
+    ranks_cold: bool
+    candidates: Tensor | None = None
 
     @classmethod
     def load(cls, run: Path, data_dir: Path) -> Ranker:
@@ -97,7 +113,8 @@ class Ranker:
         folder = data_dir / settings.dataset
         names = read_table("items", folder / "items.parquet")
         user_ids = read_table("users", folder / "users.parquet")["id"]
-        return cls(model, data.train, user_ids, names["id"], names.get("title"))
+        ranks_cold = data.new_items and model.cold_items is not None
+        return cls(model, data.train, user_ids, names["id"], names.get("title"), data.cold, ranks_cold)
 
     @cached_property
     def embeddings(self) -> tuple[Tensor, Tensor]:
@@ -117,9 +134,30 @@ class Ranker:
 
     @cached_property
     def ranking(self) -> Ranking:
-        """Ranks all items for users given by their rows."""
+        """Ranks the candidates for users given by their rows."""
         with torch.inference_mode():
-            return self.model.ranking()
+            return self.model.ranking(self.candidates)
+
+    def among(self, candidates: Candidates) -> Ranker:
+        """Return the same with ``all`` items as candidates, or the ``warm`` or ``cold`` ones alone.
+
+        Raises:
+            UsageError: there is no such choice, no such item, or the model does not rank cold items by content.
+        """
+        if candidates == "all":
+            return self
+        if candidates not in get_args(Candidates):
+            raise UsageError(f"There are no candidates {candidates!r}: {nearest(candidates, get_args(Candidates))}")
+        chosen = self.cold if candidates == "cold" else ~self.cold
+        if not bool(chosen.any()):
+            raise UsageError(f"The data set of this run has no {candidates} items.")
+        if candidates == "cold" and not self.ranks_cold:
+            raise UsageError(
+                "This run does not rank cold items, which have no training interaction, by their content: that needs a "
+                "model of content (such as vbpr, clcrec or mmssl) and a data set prepared with --split cold-items or "
+                "--k-core 0."
+            )
+        return replace(self, candidates=chosen)
 
     def rows_of(self, ids: Sequence[str]) -> list[int]:
         """The rows of users given by their original ids.

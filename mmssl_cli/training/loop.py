@@ -61,7 +61,13 @@ class TrainingLoop:
         # Shapes that vary make a GPU wait for the host at each step; the CPU is quicker without the padding.
         padded = model.static_shapes and self.device.type == "cuda" and world_size() == 1
         self.sampler = TripleSampler(
-            data.train, data.num_items, settings.batch_size, settings.user_sampling, settings.negative_sampler, padded
+            data.train,
+            data.num_items,
+            settings.batch_size,
+            settings.user_sampling,
+            settings.negative_sampler,
+            padded,
+            trained_negatives=data.new_items,
         )
         self.cuda_graph = self._make_cuda_graph()
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)

@@ -16,6 +16,7 @@ from mmssl_cli.console.training import Reporter
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.distributed.collectives import broadcast, is_rank_zero, world_size
 from mmssl_cli.distributed.process_group import check_same, fail_together
+from mmssl_cli.evaluation.warm_cold import WarmCold
 from mmssl_cli.models.registry import build_model, model_class
 from mmssl_cli.runs import figures
 from mmssl_cli.runs.data_match import check_same_data, data_identity
@@ -221,7 +222,8 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
 def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: int) -> dict[str, Any]:
     settings = loop.settings
     load_weights(run, loop.model)
-    test, per_user = evaluate_model(loop, "test")
+    warm_cold = WarmCold(loop.data.train, loop.data.test, settings.all_ks)
+    test, per_user = evaluate_model(loop, "test", warm_cold.add)
     seconds = [record["seconds"] for record in state.records]
     result = {
         **_summary("finished" if len(seconds) >= settings.epochs else "stopped", loop, state, test),
@@ -230,6 +232,7 @@ def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: i
         "seconds_to_best": sum(seconds[: state.best_epoch]),
         "peak_memory_bytes": peak_memory(loop.device),
         "device": device_name(loop.device),
+        **({"warm_cold": found} if (found := warm_cold.result()) else {}),
     }
     run.write_per_user(per_user)
     figures.plot_curves(run.read_metrics(), run.path, select_on=settings.select_on, title=run.id)

@@ -25,6 +25,7 @@ class MMSSL(GraphRecommender):
     """The whole model; with no modality it is plain propagation of embeddings over the interaction graph."""
 
     adversary_modules = ("adversary",)
+    cold_items = "neighbours"
     static_shapes = True
     settings: MMSSLSettings
     neighbours: Tensor  #: items nearest to each user in each modality, int64 [M, U, k], or -1; saved with the weights

@@ -222,3 +222,32 @@ def test_what_is_known_by_name(cli: Cli) -> None:
     assert [record["name"] for record in records] == [words[0] for words in lines[1:]]
     assert [record["name"] for record in records][:2] == ["demo", "tiktok"]
     assert {"name": "demo", "title": load_catalog().entries["demo"].title, "source": "demo"} in records
+
+
+def test_one_data_set_tells_of_cold_items_and_of_concentration(cli: Cli) -> None:
+    lines = [f"u{user},i{item},train" for user in range(100) for item in range(2)]
+    lines += [f"u0,i{item},train" for item in range(2, 100)]
+    held_out = ["u1,cold1,test", "u2,cold1,test", "u3,cold2,test", "u4,i5,test", "u5,i5,validation"]
+    Path("clicks.csv").write_text("user,item,split\n" + "\n".join([*lines, *held_out]) + "\n")
+    flags = ("--split", "given", "--modalities", "none")
+    assert cli("prep", "mine", "--interactions", "clicks.csv", *flags).code == 0
+    record = json.loads(cli("datasets", "mine", "--json").out)
+    assert record["cold"]["test"] == {"interactions": 3, "items": 2, "share": 0.75}
+    assert record["cold"]["validation"] == {"interactions": 0, "items": 0, "share": 0.0}
+    assert record["concentration"]["users"] == {"number": 1, "share": pytest.approx(100 / 303)}
+    assert record["concentration"]["items"] == {"number": 1, "share": pytest.approx(100 / 303)}
+    answer = cli("datasets", "mine")
+    assert answer.code == 0
+    assert (
+        "Cold items in test (without a training interaction): 2 with 3 interactions, 75.0% of the split."
+        in answer.words
+    )
+    assert "The most active 1 % of the users (1) have 33.0% of the interactions." in answer.words
+    assert "Split: given" in answer.words
+    for arguments, sentence in (
+        (("mines",), "no data set 'mines': did you mean mine"),
+        (("tiktok",), "tiktok is not prepared yet: mmssl prep tiktok"),
+        (("mine", "--available"), "--available lists names; leave NAME out"),
+    ):
+        refused = cli("datasets", *arguments)
+        assert refused.code and sentence in refused.words
