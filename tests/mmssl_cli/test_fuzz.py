@@ -126,9 +126,39 @@ def _write_sound_files(folder: Path) -> None:
     with zipfile.ZipFile(folder / "published.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(published.iterdir()):
             archive.write(path, f"published/{path.name}")
+    _write_folders_of_other_tools(folder, table, values)
+
+
+def _write_folders_of_other_tools(folder: Path, table: pd.DataFrame, values: np.ndarray) -> None:
+    label = table["split"].map({"train": 0, "validation": 1, "test": 2})
+    mmrec, recbole = folder / "mmrec", folder / "recbole"
+    mmrec.mkdir()
+    rows = table.assign(x_label=label, timestamp=range(len(table))).drop(columns="split")
+    rows.rename(columns={"user": "userID", "item": "itemID"}).to_csv(mmrec / "shop.inter", sep="\t", index=False)
+    for kind, name, number, count in (("u", "user_id", "userID", 8), ("i", "asin", "itemID", 9)):
+        lines = [f"{name},{number}", *(f"{kind}{n},{n}" for n in range(count))]
+        (mmrec / f"{kind}_id_mapping.csv").write_text("\n".join(lines) + "\n")
+    (mmrec / "items.csv").write_text("\n".join(["item,id,title", *(f'{n},i{n},"title {n}"' for n in range(9))]) + "\n")
+    np.save(mmrec / "image_feat.npy", values)
+    recbole.mkdir()
+    for split, part in (("train", "train"), ("validation", "valid"), ("test", "test")):
+        rows = table.loc[table["split"] == split, ["user", "item"]]
+        rows.columns = ["user_id:token", "item_id:token"]
+        rows.to_csv(recbole / f"shop.{part}.inter", sep="\t", index=False)
+    items = ["item_id:token\ttitle:token_seq\tclip:float_seq", *(f"{n}\ttitle {n}\t{n} 0.5" for n in range(9))]
+    (recbole / "shop.item").write_text("\n".join(items) + "\n")
+    vectors = ["iid:token\tvector:float_seq", *(f"{n}\t1.5 {n}" for n in range(9))]
+    (recbole / "shop.itememb").write_text("\n".join(vectors) + "\n")
+
+
+def _interrupt(run: Path) -> None:
+    """Let a finished run be one to resume."""
+    (run / "result.json").unlink()
 
 
 TABLE = ("prep", "shop", "--items", "items.csv", "--text", "title", "--text-encoder", "tfidf", "--k-core", "1")
+TRAIN = ("train", "--dataset", "small", "--model", "mmssl", "--epochs", "1", "--ks", "5", "--select-on", "recall@5")
+RESUME = ("train", "--resume", "trained", "--runs-dir", "resumed", "--device", "cpu")
 CASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "data/small/manifest.json": (("prep", "small", "--check"), ("datasets",)),
     "data/small/users.parquet": (("prep", "small", "--check"),),
@@ -149,6 +179,11 @@ CASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "datasets.toml": (("datasets",),),
     "settings.toml": (("compare", "--models", "mf", "--dataset", "small", "--config", "settings.toml", "--dry-run"),),
     "ranges.toml": (("tune", "mf", "--dataset", "tiktok", "--ranges", "ranges.toml"),),
+    "resumed/*/state.pt": (RESUME,),
+    "resumed/*/log.jsonl": (RESUME,),
+    "runs/trained/analysis.json": (("report",), ("analyze", "trained")),
+    "mmrec/*": (("prep", "mm", "--from", "mmrec"),),
+    "recbole/*": (("prep", "rb", "--from", "recbole"),),
     "published/*.json": (("prep", "pub", "--from", "published"),),
     "published/image_feat.npy": (("prep", "pub", "--from", "published"),),
     "published.zip": (("prep", "pub", "--from", "published.zip"),),
@@ -175,6 +210,26 @@ def _faults(answer: Answer) -> Iterator[str]:
         yield "it prints what cannot be printed"
 
 
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _restore(folder: Path, sound: Path, files: dict[Path, tuple[int, int]]) -> None:
+    """Make ``folder`` as ``sound`` again; only what differs is copied."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        name = path.relative_to(folder)
+        if path.is_dir() and not (sound / name).is_dir():
+            shutil.rmtree(path)
+        elif path.is_file() and name not in files:
+            path.unlink()
+    for name, state in files.items():
+        path = folder / name
+        if not path.is_file() or _state(path) != state:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(sound / name, path)
+
+
 def test_mutated_files_end_in_a_result_or_a_sentence(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmssl_cli.reporting.style.save", lambda figure, path: path)  # drawing takes seconds
     sound = tmp_path.with_name(f"{tmp_path.name}-sound")
@@ -185,8 +240,17 @@ def test_mutated_files_end_in_a_result_or_a_sentence(cli: Cli, tmp_path: Path, m
     shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
     assert cli(*TABLE, "--interactions", "clicks.csv").code == 0
     shutil.rmtree(tmp_path / "data" / "shop")
+    assert cli(*TRAIN).code == 0
+    trained = next(path for path in (tmp_path / "runs").iterdir() if path.name != "run-000")
+    trained.rename(tmp_path / "runs" / "trained")
+    assert cli("analyze", "trained").code == 0
+    shutil.copytree(tmp_path / "runs" / "trained", tmp_path / "resumed" / "trained")
+    _interrupt(tmp_path / "resumed" / "trained")
+    assert cli(*RESUME).code == 0
+    _interrupt(tmp_path / "resumed" / "trained")
     shutil.rmtree(sound)
     shutil.copytree(tmp_path, sound)
+    files = {path.relative_to(sound): _state(path) for path in sound.rglob("*") if path.is_file()}
     bad, codes = [], Counter[int]()
     patterns = list(CASES)
     for number in range(MUTATIONS):
@@ -207,8 +271,6 @@ def test_mutated_files_end_in_a_result_or_a_sentence(cli: Cli, tmp_path: Path, m
             except Exception:
                 faults = [traceback.format_exc()[-900:]]
         bad += [f"{number}: {path}: {' '.join(command)}: {fault}" for fault in faults]
-        for name in ("data", "runs", "published", "report"):
-            shutil.rmtree(tmp_path / name, ignore_errors=True)
-        shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
+        _restore(tmp_path, sound, files)
     assert not bad, "\n".join(bad)
     assert min(codes[0], codes[1]) > MUTATIONS / 10, codes  # the mutations are neither harmless nor all fatal
