@@ -48,6 +48,10 @@ class Recommender(nn.Module):
         self.learning_rates: dict[str, float] = {}
         #: Scalars worth logging that are no part of the loss, as of the last ``training_step``; detached.
         self.monitored: dict[str, Tensor] = {}
+        #: What ``diagnose`` compares with, kept in checkpoints but not with the weights.
+        self.diagnostic_state: dict[str, Tensor] = {}
+        #: Sentences for the person who trains, which the trainer shows after an epoch and takes away.
+        self.warnings: list[str] = []
 
     def represent(self) -> tuple[Tensor, Tensor]:
         """Return final user [U, d] and item [I, d] embeddings."""
@@ -119,6 +123,10 @@ class Recommender(nn.Module):
 
     def begin_epoch(self, epoch: int) -> None:
         """Refresh what has a schedule; called before the steps of each epoch, which count from 1."""
+
+    def diagnose(self, batch: Batch) -> dict[str, float]:
+        """Return measures for an epoch's record, with the last of its batches; the training's numbers stay the same."""
+        return {}
 
     def main_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the trainer's optimiser updates."""

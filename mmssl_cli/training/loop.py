@@ -80,7 +80,8 @@ class TrainingLoop:
         """Train one epoch.
 
         Returns:
-            ``loss/<term>`` (means over the steps), ``loss/total``, ``lr`` and ``train_seconds``.
+            ``loss/<term>`` (means over the steps), ``loss/total``, ``diagnostics/<name>``, ``lr`` and
+            ``train_seconds``.
 
         Raises:
             DivergedError: a term, or a weight after the last step, is not finite.
@@ -102,6 +103,8 @@ class TrainingLoop:
             self.on_step(len(steps), self.sampler.steps)
         record = self._means(steps)  # here the program waits for the device
         self._check_weights()
+        measures = self.model.diagnose(batch)
+        record.update({f"diagnostics/{name}": value for name, value in measures.items()})
         record.update({"lr": self.settings.lr * decay, "train_seconds": time.perf_counter() - started})
         return record
 
@@ -189,6 +192,7 @@ class TrainingLoop:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "adversary_optimizer": adversary.state_dict() if adversary else None,
+            "diagnostics": self.model.diagnostic_state,
             "sampler_random": self.generator.get_state(),
             "torch_random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
@@ -204,6 +208,7 @@ class TrainingLoop:
         self.cuda_graph = self._make_cuda_graph()  # one made before reads what the optimisers had
         if self.model.adversary_optimizer:
             self.model.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
+        self.model.diagnostic_state = dict(state.get("diagnostics", {}))
         self.generator.set_state(state["sampler_random"])
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"] is not None and self.device.type == "cuda":

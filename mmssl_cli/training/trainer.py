@@ -205,6 +205,10 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
         run.write_metrics(state.records)
         run.write_state({**loop.state(), "progress": vars(state)})
         run.append_log({"event": "epoch", **record})
+        while loop.model.warnings:
+            text = loop.model.warnings.pop()
+            run.append_log({"event": "warning", "message": text})
+            reporter.message(text)
         mean = sum(r["seconds"] for r in state.records) / len(state.records)
         reporter.epoch({**record, "best": best, "eta_seconds": mean * (settings.epochs - record["epoch"])})
         return True

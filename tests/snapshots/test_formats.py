@@ -224,7 +224,7 @@ def test_weights_and_checkpoint(run: Path) -> None:
     assert shapes == {"users": (600, 64), "items": (400, 64)}
     state = torch.load(run / "state.pt", weights_only=True)
     parts = "epoch steps_done average model optimizer adversary_optimizer sampler_random torch_random cuda_random"
-    assert set(state) == {*parts.split(), "progress"}
+    assert set(state) == {*parts.split(), "diagnostics", "progress"}
 
 
 @pytest.mark.parametrize("document", ["prepared", "run"])

@@ -137,19 +137,25 @@ class AdversarialSelfAugmentation(nn.Module):
             transformed = self._add_observed(torch.zeros(self._block_shape(rows), device=rows.users.device), rows, 1)
         if transformed is None:
             chosen = self.train_items.select(rows.local(rows.users))
-            entries = chosen.row_of_each(), chosen.indices
-            first = d.first_layer_sparse(*entries, chosen.num_rows)
+            first = d.first_layer_sparse(chosen.row_of_each(), chosen.indices, chosen.num_rows)
         else:
             first = d.first_layer_dense(transformed)
         first = first + zeta * d.first_layer_lowrank(left, right)
         if self.settings.row_scaling == "none":
             return first
+        return first / self.norms_of_real(rows, transformed, final)[1]
+
+    def norms_of_real(self, rows: BatchRows, transformed: Tensor | None, final: Factors) -> tuple[Tensor, Tensor]:
+        """Lengths [n, 1] of the first term of Eq. 5 and of the whole rows; the arguments of ``first_layer_of_real``."""
+        left, right = rows.local(final[0]), final[1]
         if transformed is None:
-            across = torch.zeros_like(left).index_add(0, entries[0], right[entries[1]])
-            squares = chosen.degrees()
+            chosen = self.train_items.select(rows.local(rows.users))
+            across = torch.zeros_like(left).index_add(0, chosen.row_of_each(), right[chosen.indices])
+            squares = chosen.degrees().to(left.dtype)
         else:
             across, squares = transformed @ right, transformed.square().sum(dim=1)
-        return first / real_norms(squares, across, left, right, zeta)
+        whole = real_norms(squares, across, left, right, self.settings.zeta)
+        return squares.sqrt().unsqueeze(1), whole
 
     def _block_shape(self, rows: BatchRows) -> tuple[int, int]:
         """Shape of a dense block; where users are padded, a spare row takes the interactions of all other users."""

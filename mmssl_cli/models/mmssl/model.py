@@ -10,12 +10,20 @@ from mmssl_cli.config import MMSSLSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.distributed.collectives import broadcast_tensors
+from mmssl_cli.distributed.collectives import all_reduce_mean, broadcast_tensors
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
-from mmssl_cli.models.mmssl.collapse import vicreg_penalty
+from mmssl_cli.models.mmssl.collapse import effective_rank, vicreg_penalty
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
+from mmssl_cli.models.mmssl.diagnostics import (
+    LOW_TURNOVER,
+    gradient_measures,
+    judged,
+    sampled,
+    turnover,
+    verdict_measures,
+)
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, WeightedGraph, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
 from mmssl_cli.models.mmssl.gradients import relative_scale
@@ -51,17 +59,64 @@ class MMSSL(GraphRecommender):
         self.register_buffer("neighbours", torch.zeros(self.num_modalities, data.num_users, k, dtype=torch.int64))
         self.modality_graphs: list[BipartiteGraph] | None = None
         self.weighted_graphs: list[WeightedGraph] | None = None
+        self.turnover: dict[str, float] = {}
         self.register_load_state_dict_post_hook(lambda model, _: model.forget_graphs())
 
     def begin_epoch(self, epoch: int) -> None:
         """Refresh the modality graphs from the generated relations (Eq. 8), every ``graph_refresh`` epochs."""
+        self.turnover = {}
         if self.num_modalities and (epoch - 1) % self.settings.graph_refresh == 0:
-            self.neighbours = self.generator.neighbours(self.neighbours.shape[2])
+            previous, self.neighbours = self.neighbours, self.generator.neighbours(self.neighbours.shape[2])
             broadcast_tensors([self.neighbours])  # of equal cosines, processes may have kept different ones
+            self._compare_neighbours(previous, epoch)
             self.weighted_graphs = None
             # In place: a step recorded earlier reads the graphs from where they were.
             for graph, nearest in zip(self.modality_graphs or [], self.neighbours, strict=False):
                 graph.become(modality_graph(nearest, self.num_items, self.settings.adjacency))
+
+    def _compare_neighbours(self, previous: Tensor, epoch: int) -> None:
+        if epoch == 1:
+            self.diagnostic_state = {"first neighbours": sampled(self.neighbours).to(torch.int32)}
+            return
+        self.turnover = {"turnover": turnover(previous, self.neighbours)}
+        first = self.diagnostic_state.get("first neighbours")  # checkpoints of earlier versions have none
+        if first is None:
+            return
+        since_first = turnover(first.to(self.neighbours), sampled(self.neighbours))
+        self.turnover["turnover since first"] = since_first
+        third = epoch == 2 * self.settings.graph_refresh + 1
+        if third and self.adversary is not None and not self.weighs_edges and since_first < LOW_TURNOVER:
+            rate = self.settings.generator_lr or self.settings.lr
+            self.warnings.append(
+                f"The adversary cannot move the modality graphs: {since_first:.2%} of the neighbours differ from the "
+                f"first ones in epoch {epoch}. A higher --generator-lr (now {rate:g}) lets it act, or "
+                "--variant w/o-ASL trains the same faster."
+            )
+
+    def diagnose(self, batch: Batch) -> dict[str, float]:
+        """Turnover of the neighbours, effective rank of f_i, and where there is an adversary what it does."""
+        if not self.num_modalities:
+            return {}
+        training = self.training
+        self.eval()
+        features = self.generator()
+        ranks = {f"rank {name}": effective_rank(f) for name, (_, f) in zip(self.generator.raw, features, strict=True)}
+        measures = {**ranks, **(self._adversary_measures(features, batch) if self.adversary is not None else {})}
+        self.train(training)
+        values = all_reduce_mean(torch.stack([value.detach().double() for value in measures.values()])).tolist()
+        return {**self.turnover, **dict(zip(measures, values, strict=True))}
+
+    def _adversary_measures(self, features: list[tuple[Tensor, Tensor]], batch: Batch) -> dict[str, Tensor]:
+        assert self.adversary is not None
+        reached = self.weighs_edges or self.settings.omega > 0
+        with torch.set_grad_enabled(reached):
+            final = self._final(self.layer_zero(*self.views(features)), features)
+        rows = judged(BatchRows(batch.distinct_users, batch.mask))
+        *generated, cosines = thin_factors(rows.users, [*features, final])
+        ranking = next(iter(ranking_terms(self.settings, *final, batch, self.layer0()).values())) if reached else None
+        loss = self.adversary.generator_loss(rows, generated, cosines)
+        gradients = gradient_measures(loss, ranking, list(self.generator.parameters()))
+        return {**verdict_measures(self.adversary, rows, generated, cosines), **gradients}
 
     def forget_graphs(self) -> None:
         """Drop the modality graphs; they are rebuilt from ``neighbours`` when next needed."""

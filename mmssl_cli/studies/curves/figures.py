@@ -36,11 +36,12 @@ def draw_curves(curves: Sequence[Curve], columns: Mapping[str, str]) -> Figure:
     return figure
 
 
-def draw_losses(curves: Sequence[Curve], columns: Mapping[str, str]) -> Figure:
-    """Draw terms of the loss against epochs, one small panel each.
+def draw_losses(curves: Sequence[Curve], columns: Mapping[str, str], unit: str = "Loss") -> Figure:
+    """Draw terms of the loss, or other columns, against epochs, one small panel each.
 
     Args:
         columns: column of metrics.parquet -> title of the panel.
+        unit: label of the vertical axes.
     """
     across = min(ACROSS, len(columns))
     rows = -(-len(columns) // across)
@@ -56,7 +57,7 @@ def draw_losses(curves: Sequence[Curve], columns: Mapping[str, str]) -> Figure:
         if number + across >= len(columns):  # nothing below it
             axes.set_xlabel("Epoch")
     for axes in grid[:, 0]:
-        axes.set_ylabel("Loss")
+        axes.set_ylabel(unit)
     _add_legend(figure, curves)
     return figure
 

@@ -29,8 +29,8 @@ def curves_section(
         for trace in curve.traces:
             for metric in metrics:
                 trace.scores(metric)
-    losses = _losses(curves)
-    caption = (
+    losses = _columns(curves, "loss/")
+    shared = (
         "Of several seeds the line is the mean over the epochs that all reached, the band one sample standard "
         "deviation; thin lines are runs that went on longer. A marker is the epoch that a run's validation selects, "
         "so far where it is not over."
@@ -40,7 +40,7 @@ def curves_section(
         Plot(
             f"figure3-curves-{slug}",
             f"Validation metrics on {dataset} while training",
-            sides + caption,
+            sides + shared,
             partial(draw_curves, curves, columns),
             long_form(curves, columns),
         )
@@ -48,8 +48,20 @@ def curves_section(
     if losses:
         title = f"Losses on {dataset} while training"
         draw = partial(draw_losses, curves, losses)
-        caption = f"Each term against epochs. {caption}"
+        caption = f"Each term against epochs. {shared}"
         plots.append(Plot(f"figure3-losses-{slug}", title, caption, draw, long_form(curves, losses)))
+    measures = _columns(curves, "diagnostics/")
+    if measures:
+        meaning = (
+            "Turnover: share of the neighbours (Eq. 8) that were none in the refresh before, or in the first one. D: "
+            "mean verdict on rows of Eq. 5, on generated ones, and on generated ones at the norm of the user's real "
+            "row. Gumbel share: first term's norm over that of the whole of Eq. 5. Generator gradient: norm of the "
+            "gradient of L_G (Eq. 7) at the projections; gradient cosine: with the ranking loss's, where that reaches "
+            "them. Rank: effective rank of the items' modality features. "
+        )
+        title = f"What the adversary does on {dataset} while training"
+        draw = partial(draw_losses, curves, measures, "")
+        plots.append(Plot(f"adversary-{slug}", title, meaning + shared, draw, long_form(curves, measures)))
     return Section(
         name=f"curves-{slug}",
         title=f"Training curves on {dataset} (the paper's Figure 3)",
@@ -98,8 +110,8 @@ def _device_notes(curves: Sequence[Curve]) -> list[str]:
     return [f"Seconds do not compare between devices, and these runs were on several: {'; '.join(devices)}."]
 
 
-def _losses(curves: Sequence[Curve]) -> dict[str, str]:
-    """Column -> title of the loss terms of any run, the total first."""
+def _columns(curves: Sequence[Curve], prefix: str) -> dict[str, str]:
+    """Column -> title of the columns of any run that begin with ``prefix``, the total loss first."""
     names = {name: None for curve in curves for trace in curve.traces for name in trace.metrics}
-    terms = sorted((name for name in names if name.startswith("loss/")), key=lambda name: name != "loss/total")
-    return {name: name.removeprefix("loss/") for name in terms}
+    terms = sorted((name for name in names if name.startswith(prefix)), key=lambda name: name != "loss/total")
+    return {name: name.removeprefix(prefix) for name in terms}

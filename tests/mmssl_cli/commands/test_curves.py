@@ -220,3 +220,16 @@ def test_runs_that_did_not_measure_a_metric_are_not_drawn(cli: Callable[..., Ans
 def test_the_command_says_what_is_missing(cli: Callable[..., Answer], arguments: list[str], sentence: str) -> None:
     answer = cli("curves", *arguments)
     assert answer.code == 2 and sentence in answer.words
+
+
+def test_diagnostics_of_the_adversary_have_a_figure_of_their_own(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, settings={"model": "mmssl"}, scores=[0.1, 0.2, 0.3])
+    assert [plot.name for plot in section_of([folder]).plots] == ["figure3-curves-demo", "figure3-losses-demo"]
+    values = {"diagnostics/D real": [0.7, 0.8, 0.9], "diagnostics/turnover": [np.nan, 0.5, 0.25]}
+    folder.write_metrics(folder.read_metrics().assign(**values))
+    plot = section_of([folder]).plots[2]
+    assert plot.name == "adversary-demo"
+    real, turnover = plot.draw().axes[:2]
+    assert [axes.get_title(loc="left") for axes in (real, turnover)] == ["D real", "turnover"]
+    np.testing.assert_allclose(np.asarray(real.lines[0].get_ydata(), dtype=float), [0.7, 0.8, 0.9])
+    np.testing.assert_allclose(np.asarray(turnover.lines[0].get_ydata(), dtype=float), [0.5, 0.25])
