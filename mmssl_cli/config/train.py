@@ -190,3 +190,18 @@ class GraphSettings(TrainSettings):
         "model; 0 turns it off (not in the paper).",
     )
     spectral_rank: int = Field(128, ge=1, description="Singular directions that the low-pass filter keeps.")
+    spectral_hops: int = Field(
+        2, ge=0, le=16, description="Hops h of the low-pass filter (X^T X)^h; 0 keeps all its directions alike."
+    )
+    spectral_item_exponent: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="Exponent e of the items' degrees in the low-pass filter, X = D_u^-1/2 R D_i^-e: a large one takes "
+        "the lead from popular items.",
+    )
+    spectral_form: Literal["plain", "normalised"] = Field(
+        "plain",
+        description="Scores of the low-pass filter: R (X^T X)^h (plain), or R D_i^-e (X^T X)^h D_i^e, the filter of X "
+        "itself (normalised).",
+    )

@@ -6,29 +6,49 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_cli.config import build_settings
+from mmssl_cli.config import GraphSettings, build_settings
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.models.spectral import low_pass_factors, unit_scores
 from tests.helpers.model_cases import array, dense, toy_data
 
 
-def dense_filter(interactions: np.ndarray, rank: int) -> np.ndarray:
-    """R (X^T X)^2 with X = D_u^-1/2 R D_i^-1/4 cut to its strongest ``rank`` directions, [U, I]."""
+def filter_settings(**values: object) -> GraphSettings:
+    settings = build_settings({"model": "lightgcn", **{f"spectral_{key}": value for key, value in values.items()}})
+    assert isinstance(settings, GraphSettings)
+    return settings
+
+
+def dense_filter(interactions: np.ndarray, rank: int, hops: int, exponent: float, ends: float) -> np.ndarray:
+    """R D_i^-c (X^T X)^h D_i^c with X = D_u^-1/2 R D_i^-e cut to its strongest ``rank`` directions, [U, I]."""
     of_users = np.maximum(interactions.sum(axis=1, keepdims=True), 1)
     of_items = np.maximum(interactions.sum(axis=0, keepdims=True), 1)
-    scaled = interactions / of_users**0.5 / of_items**0.25
+    scaled = interactions / of_users**0.5 / of_items**exponent
     left, singular, right = np.linalg.svd(scaled, full_matrices=False)
     cut = (left[:, :rank] * singular[:rank]) @ right[:rank]
-    return interactions @ np.linalg.matrix_power(cut.T @ cut, 2)
+    filtered = np.linalg.matrix_power(cut.T @ cut, hops) if hops else right[:rank].T @ right[:rank]
+    return (interactions / of_items**ends) @ filtered * of_items**ends
 
 
 @pytest.mark.parametrize("rank", [3, 8, 500])
 def test_the_factors_give_the_filtered_scores(rank: int) -> None:
     data = toy_data(users=14, items=9)
-    users, items = low_pass_factors(data.train, data.num_items, rank)
+    users, items = low_pass_factors(data.train, data.num_items, filter_settings(rank=rank))
     interactions = dense(data.train, data.num_items)
     assert users.shape == (14, min(rank, 8)) and items.shape == (9, min(rank, 8))
-    np.testing.assert_allclose(array(users @ items.T), dense_filter(interactions, min(rank, 8)), atol=1e-5)
+    expected = dense_filter(interactions, min(rank, 8), hops=2, exponent=0.25, ends=0)
+    np.testing.assert_allclose(array(users @ items.T), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["plain", "normalised"])
+@pytest.mark.parametrize("hops", [0, 1, 3])
+@pytest.mark.parametrize("exponent", [0.0, 0.4])
+def test_hops_exponent_and_form_of_the_filter(form: str, hops: int, exponent: float) -> None:
+    data = toy_data(users=14, items=9)
+    settings = filter_settings(rank=4, hops=hops, item_exponent=exponent, form=form)
+    users, items = low_pass_factors(data.train, data.num_items, settings)
+    ends = exponent if form == "normalised" else 0.0
+    expected = dense_filter(dense(data.train, data.num_items), 4, hops, exponent, ends)
+    np.testing.assert_allclose(array(users @ items.T), expected, atol=1e-5)
 
 
 def test_scores_of_unit_length_keep_their_order() -> None:
@@ -55,7 +75,7 @@ def test_the_filter_is_added_to_the_scores_and_not_trained(model: str) -> None:
     joined.begin_epoch(1)
 
     users, items = plain.represent()
-    low_pass = low_pass_factors(data.train, data.num_items, 4)
+    low_pass = low_pass_factors(data.train, data.num_items, filter_settings(rank=4))
     expected = unit_scores(users, items) @ items.T + 0.5 * unit_scores(*low_pass) @ low_pass[1].T
 
     wide_users, wide_items = joined.represent()
