@@ -61,6 +61,8 @@ class LazyCommand(TyperCommand):
         module, _, function = self._target.partition(":")
         single = typer.Typer(add_completion=False)
         called = getattr(importlib.import_module(module), function)
+        if hasattr(called, "add_flags"):
+            called.add_flags()
         single.command(self.name, help=unwrapped(called.__doc__ or ""))(accepts_verbosity(called))
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)
@@ -68,12 +70,22 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse with the real command, whose context serves help and completion too."""
+        if self.name != "prep":  # whose options have colons too
+            _allow_models(args)
         command = self.load()
         if {"-h", "--help"} & set(args) and any(param.name == "lr" for param in command.params):
             from mmssl_cli.commands.settings_flags import shorten_help
 
             shorten_help(command.params, args)
         return command.make_context(info_name, args, parent=parent, **extra)
+
+
+def _allow_models(words: Sequence[str]) -> None:
+    """Allow the import of models given as ``module:Class``, so that their settings become flags."""
+    if any(":" in word for word in words):
+        from mmssl_cli.config.own_models import allow
+
+        allow(words)
 
 
 def unwrapped(docstring: str) -> str:
@@ -151,9 +163,14 @@ def root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print more; show tracebacks.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")] = False,
+    own: Annotated[
+        list[str] | None,
+        typer.Option("--import", metavar="MODULE:CLASS", help="Model of your own that runs may use; may be repeated."),
+    ] = None,
 ) -> None:
     """Experiments in multi-modal recommendation: prepare data, train models, evaluate them and recommend."""
     choose_verbosity(Verbosity.of(verbose=verbose, quiet=quiet))
+    _allow_models(own or ())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

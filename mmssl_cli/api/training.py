@@ -13,6 +13,7 @@ import pandas as pd
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.runs import Run
 from mmssl_cli.config import TrainSettings, known_model, merge_for, merge_settings, refuse_idle_settings, settings_class
+from mmssl_cli.config.own_models import allow
 from mmssl_cli.console.training import make_reporter
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.experiments.in_process import train_in_process
@@ -37,7 +38,7 @@ def train(
     """Train a model and return its run, as `mmssl train` does.
 
     Args:
-        model: a name that `mmssl models` lists.
+        model: a name that `mmssl models` lists, or ``module:Class`` of a model of your own.
         data: the data set, or its name or path.
         runs_dir: folder of the runs, in which the run gets a folder of its own.
         config: TOML file of settings; ``settings`` take precedence.
@@ -58,6 +59,7 @@ def train(
     """
     data = load_dataset(data)
     _check_no_dataset(settings)
+    allow([model])
     given = {**settings, "model": model, "dataset": data.name}
     [run] = _trained(
         [merge_settings(given, Path(config) if config is not None else None)], data, runs_dir, reuse, verbose
@@ -104,6 +106,7 @@ def compare(
     data = load_dataset(data)
     _check_no_dataset(settings)
     names = [models] if isinstance(models, str) else list(dict.fromkeys(models))
+    allow(names)
     if not names or runs < 1:
         raise UsageError(f"compare needs at least one model and one run of each, not {len(names)} and {runs}.")
     for name in names:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,14 +15,20 @@ from rich.text import Text
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, AsJson, DataDir, chosen_dataset
 from mmssl_cli.commands.settings_flags import bounds_of, choices_of, shipped_line, type_of
 from mmssl_cli.config import SETTINGS, TrainSettings, known_model, merge_settings, settings_class
+from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import new_table, show
 from pipelines.errors import UsageError
+from pipelines.io.files import write_bytes
 
 
 def models(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A model, to list its settings.")] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="<name>", help="Show the settings as `train` uses them there.")
+    ] = None,
+    template: Annotated[
+        Path | None,
+        typer.Option("--template", metavar="FILE", help="Write a model of your own to start from."),
     ] = None,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -32,7 +40,12 @@ def models(
     Example: mmssl models mmssl
 
     Example: mmssl models mmssl --dataset tiktok
+
+    Example: mmssl models --template my_model.py
     """
+    if template is not None:
+        _write_template(template)
+        return
     if name is None and dataset is not None:
         raise UsageError("--dataset shows the settings of one model on it; name the model, such as mmssl.")
     if name is None:
@@ -50,6 +63,16 @@ def models(
     _print(settings, as_json, ("setting", "value", "default", "allowed", "description"))
     if not as_json:
         print(f"\n{shipped_line(used) or f'No setting shipped for {name} on {dataset} overrides a default.'}")
+
+
+def _write_template(path: Path) -> None:
+    if not (path.suffix == ".py" and path.stem.isidentifier()):
+        raise UsageError(f"--template cannot be {str(path)!r}: expected a file such as my_model.py.")
+    if path.exists():
+        raise UsageError(f"{path} already exists; choose another name.")
+    text = (files("mmssl_cli.models") / "template.py").read_text(encoding="utf-8")
+    write_bytes(path, text.replace("my_model", path.stem).encode())
+    say(f"{path}: a model with one setting; train it: mmssl train --model {path.stem}:MyModel --dataset demo")
 
 
 def _describe(model: str, cls: type[TrainSettings]) -> dict[str, Any]:

@@ -140,6 +140,8 @@ def plans_runs(
 
     All settings but switches arrive as text: the settings classes parse and check them, as the values of a TOML file.
 
+    The flags are made by its attribute ``add_flags``, once the models of the command line are known.
+
     Args:
         exclude: options and settings without a flag.
         takes_name: the data set may also be the argument NAME.
@@ -154,7 +156,6 @@ def plans_runs(
         for name, (annotation, default) in _SHARED.items()
         if name not in exclude
     ]
-    flags = [flag for flag in settings_flags() if flag.name not in exclude]
 
     @wraps(function)
     def command(**arguments: Any) -> None:
@@ -168,6 +169,11 @@ def plans_runs(
         called(options=PlanOptions(given, target, **plan), **mine)
 
     named = [keyword_flag("name", str | None, _NAME, None)] if takes_name else []
-    parameters = [*named, *own, *shared, *flags]
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+
+    def add_flags() -> None:
+        flags = [flag for flag in settings_flags() if flag.name not in exclude]
+        parameters = [*named, *own, *shared, *flags]
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+
+    command.add_flags = add_flags  # type: ignore[attr-defined]
     return command

@@ -32,22 +32,33 @@ class EASESettings(FittedSettings):
     """EASE^R: a linear autoencoder between items with a zero diagonal, in closed form."""
 
     paper = "Steck, WWW 2019"
-    ranges: ClassVar = {"ridge": {"low": 10.0, "high": 10_000.0, "log": True}}
+    ranges: ClassVar = {"ridge": {"low": 1.0, "high": 10_000.0, "log": True}}
 
     model: Literal["ease"] = "ease"
-    ridge: float = Field(300.0, gt=0, description="L2 regularisation (lambda) of the item-item weights.")
+    ridge: float = Field(100.0, gt=0, description="L2 regularisation (lambda) of the item-item weights.")
 
 
 class GFCFSettings(FittedSettings):
     """GF-CF: graph filters in closed form, of the neighbourhood and of the strongest singular directions."""
 
     paper = "Shen et al., CIKM 2021"
-    ranges: ClassVar = {"directions": [32, 64, 128, 256, 512], "low_pass": [0.0, 0.1, 0.2, 0.3, 0.5, 1.0]}
+    ranges: ClassVar = {
+        "directions": [32, 64, 128, 256, 512],
+        "low_pass": [0.0, 0.1, 0.3, 1.0, 3.0, 10.0],
+        "item_exponent": [0.0, 0.25, 0.5],
+    }
 
     model: Literal["gfcf"] = "gfcf"
     directions: int = Field(256, ge=1, description="Singular directions that the ideal low-pass filter keeps.")
     low_pass: float = Field(
         0.3, ge=0, description="Weight of the ideal low-pass filter beside the neighbourhood; 0 leaves it out."
+    )
+    item_exponent: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Exponent of the items' degrees that divides the neighbourhood's scores, 0.5 in the paper; 0 "
+        "leaves popular items their lead.",
     )
 
 

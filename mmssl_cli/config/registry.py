@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pkgutil import resolve_name
+from typing import Any
 
+from mmssl_cli.config.own_models import installed, is_own, named, own_class, own_settings
 from mmssl_cli.config.train import TrainSettings
 from pipelines.errors import UsageError, nearest
 
@@ -42,15 +44,28 @@ MODELS: dict[str, tuple[str, str]] = {
 
 
 class _SettingsClasses(Mapping[str, type[TrainSettings]]):
+    """The settings of the models that come with the program, of installed ones, and of those that the user named."""
+
     def __getitem__(self, model: str) -> type[TrainSettings]:
+        if model not in MODELS:
+            if model in self._own() or is_own(model):
+                return own_settings(model)
+            raise KeyError(model)
         found: type[TrainSettings] = resolve_name(MODELS[model][1])
         return found
 
+    def __contains__(self, model: object) -> bool:
+        return model in MODELS or model in self._own()
+
     def __iter__(self) -> Iterator[str]:
-        return iter(MODELS)
+        yield from MODELS
+        yield from self._own()
 
     def __len__(self) -> int:
-        return len(MODELS)
+        return len(MODELS) + len(self._own())
+
+    def _own(self) -> list[str]:
+        return [name for name in dict.fromkeys([*installed(), *named()]) if name not in MODELS]
 
 
 #: Model -> its settings class.
@@ -69,6 +84,15 @@ def settings_class(model: str) -> type[TrainSettings]:
     Raises:
         UsageError: there is no such model.
     """
-    if not isinstance(model, str) or model not in MODELS:
-        raise UsageError(f"There is no model {model!r}: {nearest(str(model), MODELS)}")
+    if not isinstance(model, str) or (model not in SETTINGS and not is_own(model)):
+        raise UsageError(f"There is no model {model!r}: {nearest(str(model), tuple(SETTINGS))}")
     return SETTINGS[model]
+
+
+def class_of(model: str) -> type[Any]:
+    """Return the class of a model, a ``Recommender``, by its name.
+
+    Raises:
+        UsageError: it is one's own, and cannot be imported.
+    """
+    return resolve_name(MODELS[model][0]) if model in MODELS else own_class(model)

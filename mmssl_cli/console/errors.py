@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from traceback import extract_tb, walk_tb
 
 import typer
 
 from pipelines.errors import MmsslError
 
+#: Modules of models from outside of the package, whose errors are no bugs of mmssl.
+OWN_MODULES: set[str] = set()
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -30,8 +33,24 @@ def explain(problem: Exception) -> tuple[str, int]:
     # By name, as importing torch takes a second.
     if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
         return "Memory ran out; try a smaller --batch-size or --embedding-dim, or --device cpu.", 1
+    if sentence := _of_own_model(problem):
+        return sentence, 1
     what = f"{type(problem).__name__}: {problem}".rstrip(": ")
     return f"This is a bug in mmssl ({what}); run the command with -v and report what it prints.", 1
+
+
+def _of_own_model(problem: Exception) -> str:
+    """Return the sentence for an error that code of a model of one's own raised; empty if it did not."""
+    frames = [frame for frame, _ in walk_tb(problem.__traceback__)]
+    traced = extract_tb(problem.__traceback__)
+    for frame, place in zip(reversed(frames), reversed(traced), strict=True):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module in OWN_MODULES:
+            message = " ".join(f"{type(problem).__name__}: {problem}".rstrip(": .").split())
+            return f"The model failed in {place.name}() ({place.filename}, line {place.lineno}): {message}."
+        if module.partition(".")[0] in {"mmssl_cli", "pipelines"}:
+            return ""
+    return ""
 
 
 def disk_is_full(problem: BaseException | None) -> bool:

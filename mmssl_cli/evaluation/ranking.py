@@ -104,7 +104,10 @@ def ranked_scores(
     _check_k(k, num_items)
 
     def checked(ids: Tensor) -> Tensor:
-        scores = _as_scorable(score(ids))
+        given = score(ids)
+        if not isinstance(given, Tensor):
+            raise InputError(f"The scores are of type {type(given).__name__}; expected a tensor.")
+        scores = _as_scorable(given).contiguous()
         if scores.shape != (len(ids), num_items):
             raise InputError(
                 f"The scores of {len(ids)} users have the shape {list(scores.shape)}; expected a row a user and a "

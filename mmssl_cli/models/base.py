@@ -17,6 +17,7 @@ from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks, ranked_scores
 from mmssl_cli.models.content import nearest_warm_items
 from mmssl_cli.models.losses import bpr_loss, l2_of, softmax_loss
 from mmssl_cli.models.spectral import SpectralFilter
+from pipelines.errors import UsageError
 
 
 class Recommender(nn.Module):
@@ -37,9 +38,12 @@ class Recommender(nn.Module):
     #: model's equations give their embeddings with ids of zeros; by their ``neighbours`` in content, where content does
     #: not reach an item's embedding (``models.content.nearest_warm_items``); None where ids alone make an embedding.
     cold_items: ClassVar[Literal["content", "neighbours"] | None] = None
+    #: In a subclass the annotation names the settings class of the model.
+    settings: TrainSettings
 
     def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
         super().__init__()
+        self.settings = settings
         self.num_users, self.num_items = data.num_users, data.num_items
         self.adversary_optimizer: torch.optim.Optimizer | None = None
         #: Factor on the learning rate of ``adversary_optimizer`` every ``lr_decay_every`` epochs.
@@ -118,8 +122,19 @@ class Recommender(nn.Module):
             candidates: the items to rank, bool [I]; by default all.
         """
         if type(self).score is Recommender.score:
-            return partial(ranked_blocks, *self.represent(), candidates=candidates)
+            users, items = self.represent()
+            self._check_shapes(users, items)
+            return partial(ranked_blocks, users, items, candidates=candidates)
         return partial(ranked_scores, self.score, self.num_items, candidates=candidates)
+
+    def _check_shapes(self, users: Tensor, items: Tensor) -> None:
+        found = [list(users.shape), list(items.shape)]
+        d = found[1][-1] if found[1] else 0
+        if found != [[self.num_users, d], [self.num_items, d]]:
+            raise UsageError(
+                f"represent() of {type(self).__name__} returned arrays of the shapes {found[0]} and {found[1]}; "
+                f"expected embeddings of users and items, [{self.num_users}, d] and [{self.num_items}, d]."
+            )
 
     def begin_epoch(self, epoch: int) -> None:
         """Refresh what has a schedule; called before the steps of each epoch, which count from 1."""
@@ -147,7 +162,6 @@ class EmbeddingRecommender(Recommender):
 
     def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
         super().__init__(data, settings)
-        self.settings = settings
         self.users = embedding(data.num_users, settings.embedding_dim)
         self.items = embedding(data.num_items, settings.embedding_dim)
         self.from_neighbours: ItemGraph | None = None

@@ -23,11 +23,11 @@ class EASE(Recommender):
     P takes the place of R^T R, and B that of P: one I x I float32 array, and a second when the run is saved.
     """
 
+    settings: EASESettings
     weights: Tensor  #: float32 [I, I], B
 
     def __init__(self, data: InteractionData, settings: EASESettings) -> None:
         super().__init__(data, settings)
-        self.settings = settings
         self.train_items = data.train
 
     def fit(self, data: InteractionData) -> None:

@@ -15,17 +15,18 @@ from mmssl_cli.models.item_weights import user_item_matrix
 
 
 class GFCF(Recommender):
-    """The scores are R N^T N + low_pass x R D_i^-1/2 V V^T D_i^1/2, with N = D_u^-1/2 R D_i^-1/2.
+    """The scores are R N^T N D_i^(1/2 - e) + low_pass x R D_i^-1/2 V V^T D_i^1/2, with N = D_u^-1/2 R D_i^-1/2.
 
     D_u and D_i are the numbers of interactions of users and items, V [I, r] N's strongest right singular vectors. The
-    first part is the linear filter of the neighbourhood, the second the ideal low-pass filter.
+    first part is the linear filter of the neighbourhood, the second the ideal low-pass filter; e is ``item_exponent``,
+    1/2 in the paper.
     """
 
+    settings: GFCFSettings
     directions: Tensor  #: float32 [I, r], V
 
     def __init__(self, data: InteractionData, settings: GFCFSettings) -> None:
         super().__init__(data, settings)
-        self.settings = settings
         self.train_items = data.train
         self.degrees = torch.bincount(data.train.indices, minlength=data.num_items).clamp(min=1).float().unsqueeze(1)
         self.graph = BipartiteGraph.from_edges(
@@ -46,7 +47,9 @@ class GFCF(Recommender):
         history = self.train_items.select(users)
         rows = torch.zeros(self.num_items, len(users), device=users.device)
         rows[history.indices, history.row_of_each()] = 1  # R^T of these users
-        scores = self.graph.items_from(self.graph.users_from(rows)).T
+        # The graph's weights have the exponent 1/2 of the paper.
+        popularity = self.degrees ** (0.5 - self.settings.item_exponent)
+        scores = (popularity * self.graph.items_from(self.graph.users_from(rows))).T
         if self.settings.low_pass:
             filtered = (rows.T @ (self.directions * self.degrees.rsqrt())) @ (self.directions * self.degrees.sqrt()).T
             scores = scores + self.settings.low_pass * filtered

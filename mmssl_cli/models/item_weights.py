@@ -25,7 +25,6 @@ class ItemWeights(Recommender):
 
     def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
         super().__init__(data, settings)
-        self.settings = settings
         self.train_items = data.train
 
     def fit(self, data: InteractionData) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmssl_cli.config.fitted import PopSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
 
@@ -12,6 +13,7 @@ from mmssl_cli.models.base import Recommender
 class Pop(Recommender):
     """The score of an item is its number of training interactions."""
 
+    settings: PopSettings
     counts: Tensor  #: float32 [I]
 
     def fit(self, data: InteractionData) -> None:

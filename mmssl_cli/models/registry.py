@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
-
 from mmssl_cli.config import TrainSettings, settings_class
 from mmssl_cli.config.fit import check_content
-from mmssl_cli.config.registry import MODELS
+from mmssl_cli.config.registry import MODELS as MODELS
+from mmssl_cli.config.registry import class_of
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
+from pipelines.errors import UsageError
 
 
 def build_model(data: InteractionData, settings: TrainSettings) -> Recommender:
@@ -19,10 +19,24 @@ def build_model(data: InteractionData, settings: TrainSettings) -> Recommender:
     """
     settings_class(settings.model)
     check_content(settings, data.name, data.features)
-    return model_class(settings.model)(data, settings).to(data.train.indices.device)
+    cls = model_class(settings.model)
+    _check_methods(settings.model, cls)
+    return cls(data, settings).to(data.train.indices.device)
 
 
 def model_class(name: str) -> type[Recommender]:
     """Return the class of a model by its name."""
-    found: type[Recommender] = resolve_name(MODELS[name][0])
+    found: type[Recommender] = class_of(name)
     return found
+
+
+def _check_methods(name: str, cls: type[Recommender]) -> None:
+    """Check that a model can be trained and ranked by.
+
+    Raises:
+        UsageError: it lacks a method.
+    """
+    if not cls.has_fit() and cls.training_step is Recommender.training_step:
+        raise UsageError(f"Model {name!r} cannot be trained: define fit(data), or training_step(batch), in its class.")
+    if not cls.has_embeddings() and cls.score is Recommender.score:
+        raise UsageError(f"Model {name!r} cannot rank: define score(users), or represent(), in its class.")

@@ -53,6 +53,11 @@ class TrainingLoop:
     def __init__(self, model: Recommender, data: InteractionData, settings: TrainSettings) -> None:
         self.model, self.data, self.settings = model, data, settings
         self.device = data.train.indices.device
+        if not model.main_parameters():
+            raise UsageError(
+                f"Model {settings.model!r} has no parameters to train; make its embeddings nn.Parameter, or define "
+                "fit(data) in place of training_step(batch)."
+            )
         groups = model.parameter_groups(settings.lr)
         self.optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
         self.learning_rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -136,6 +141,11 @@ class TrainingLoop:
         half = self.settings.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=False):
             terms = self.model.training_step(batch)
+        if not isinstance(terms, dict) or not terms or any(getattr(t, "shape", None) != () for t in terms.values()):
+            raise UsageError(
+                f"training_step() of {type(self.model).__name__} returned no loss terms; expected a dictionary from "
+                'names to scalar tensors, such as {"bpr": loss}.'
+            )
         total = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()

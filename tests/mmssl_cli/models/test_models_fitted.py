@@ -89,13 +89,15 @@ def test_ease_is_refused_where_its_weights_do_not_fit(monkeypatch: pytest.Monkey
     assert np.isfinite(_scores("ease")).all()
 
 
-@pytest.mark.parametrize(("directions", "low_pass"), [(5, 0.3), (5, 0.0), (22, 1.5), (1000, 0.3)])
-def test_gfcf(directions: int, low_pass: float) -> None:
+@pytest.mark.parametrize(
+    ("directions", "low_pass", "exponent"), [(5, 0.3, 0.5), (5, 0.0, 0.5), (22, 1.5, 0.0), (1000, 0.3, 0.25)]
+)
+def test_gfcf(directions: int, low_pass: float, exponent: float) -> None:
     of_users, of_items = np.maximum(R.sum(axis=1), 1), np.maximum(R.sum(axis=0), 1)
     normalised = np.diag(of_users**-0.5) @ R @ np.diag(of_items**-0.5)
     _, _, right = np.linalg.svd(normalised, full_matrices=False)
     right = right[: min(directions, 22)]
     ideal = np.diag(of_items**-0.5) @ right.T @ right @ np.diag(of_items**0.5)
-    expected = R @ (normalised.T @ normalised + low_pass * ideal)
-    found = _scores("gfcf", directions=directions, low_pass=low_pass)
+    expected = R @ (normalised.T @ normalised @ np.diag(of_items ** (0.5 - exponent)) + low_pass * ideal)
+    found = _scores("gfcf", directions=directions, low_pass=low_pass, item_exponent=exponent)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,154 @@
+"""Models from outside of the package: ``module:Class`` named by the user, and entry points of installed packages.
+
+Importing a model runs its code, so a name in the file of a run is not enough: the user must have named it too, as a
+flag (``--model``, ``--import``), in $MMSSL_IMPORT or in Python, or have installed it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from importlib.metadata import entry_points
+from inspect import get_annotations, isclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+from pydantic import Field, create_model
+
+from mmssl_cli.config.train import FittedSettings, TrainSettings
+from mmssl_cli.console.errors import OWN_MODULES
+from pipelines.errors import UsageError, nearest
+
+#: Names of models that the user has named, separated by commas; processes started from here inherit it.
+VARIABLE = "MMSSL_IMPORT"
+GROUP = "mmssl.models"
+_BASES = "mmssl_cli.models.base"
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def is_own(model: str) -> bool:
+    """Return whether a name has the form ``package.module:Class``."""
+    return _NAME.fullmatch(model) is not None and not model.endswith(":full")  # a variant: `mmssl sparsity` takes these
+
+
+def allow(words: Iterable[str]) -> None:
+    """Allow the import of models that the user has named: those among words, and in lists separated by commas."""
+    found = [name for word in words for name in word.rpartition("=")[2].split(",") if is_own(name.strip())]
+    if found:
+        os.environ[VARIABLE] = ",".join(dict.fromkeys([*_allowed(), *map(str.strip, found)]))
+
+
+def _allowed() -> list[str]:
+    return [name for name in os.environ.get(VARIABLE, "").split(",") if name]
+
+
+@cache
+def installed() -> dict[str, str]:
+    """Return the models of installed packages: name -> ``module:Class``."""
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def named() -> list[str]:
+    """Return the models that the user has named."""
+    return [name for name in _allowed() if is_own(name)]
+
+
+def own_class(model: str) -> type[Any]:
+    """Import the class of a model by ``module:Class``, or by the name of an entry point.
+
+    Raises:
+        UsageError: it was not named by the user, cannot be imported, or is no ``Recommender``.
+    """
+    target = installed().get(model, model)
+    module_name, _, class_name = target.partition(":")
+    if model not in installed() and model not in _allowed() and module_name not in sys.modules:
+        raise UsageError(
+            f"Model {model!r} is code outside of mmssl, which is not run because a file names it; if you trust it, "
+            f"name it too: `mmssl --import {model} ...`, or set {VARIABLE}={model}."
+        )
+    OWN_MODULES.add(module_name)
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last, so that a file here hides no library
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as problem:  # the user's own code may fail in any way
+        raise UsageError(f"Model {model!r} cannot be imported: {_reason(problem, module_name)}") from problem
+    found = getattr(module, class_name, None)
+    base = resolve_name(f"{_BASES}:Recommender")  # PyTorch, which the model imports as well
+    if isclass(found) and issubclass(found, base):
+        return found
+    if found is not None:
+        raise UsageError(
+            f"{module_name}.{class_name} is no model: expected a subclass of mmssl_cli.models.base.Recommender."
+        )
+    known = [name for name, value in vars(module).items() if isclass(value) and issubclass(value, base)]
+    known = [name for name in known if vars(module)[name].__module__ == module_name]
+    hint = nearest(class_name, known) if known else "it has no subclass of mmssl_cli.models.base.Recommender."
+    raise UsageError(f"Module {module_name!r} has no class {class_name!r}: {hint}")
+
+
+def _reason(problem: Exception, module: str) -> str:
+    if isinstance(problem, ModuleNotFoundError) and problem.name and module.split(".")[:1] == [problem.name]:
+        return f"there is no module {problem.name!r} in {Path.cwd()} or among the installed packages."
+    where = f" ({problem.filename}, line {problem.lineno})" if isinstance(problem, SyntaxError) else ""
+    message = problem.msg if isinstance(problem, SyntaxError) else str(problem)
+    return f"{type(problem).__name__}: {message}{where}.".replace("\n", " ")
+
+
+@lru_cache
+def _settings_of(model: str, cls: type[Any]) -> type[TrainSettings]:
+    base = _declared(cls)
+    if base is None:
+        base = FittedSettings if cls.has_fit() else TrainSettings
+    if issubclass(base, FittedSettings) != cls.has_fit():
+        right, method = ("FittedSettings", "has") if cls.has_fit() else ("TrainSettings", "has no")
+        raise UsageError(
+            f"Model {model!r} {method} fit(): derive {base.__name__} from mmssl_cli.config.{right}, not from "
+            f"{'TrainSettings' if cls.has_fit() else 'FittedSettings'}."
+        )
+    made: Any = create_model(  # type: ignore[call-overload]
+        base.__name__,
+        __base__=base,
+        __module__=cls.__module__,
+        __doc__=(cls if base in {TrainSettings, FittedSettings} else base).__doc__,
+        **{"model": (Literal[model], Field(model, description=TrainSettings.model_fields["model"].description))},
+    )
+    # Its name in its module is that of the class it is made from: pickled, it is made again where it is read.
+    made.__reduce__ = lambda self: (_rebuilt, (model, self.model_dump()))
+    found: type[TrainSettings] = made
+    return found
+
+
+def _rebuilt(model: str, values: dict[str, Any]) -> TrainSettings:
+    return own_settings(model)(**values)
+
+
+def own_settings(model: str) -> type[TrainSettings]:
+    """Return the settings class of a model of one's own: that of its annotation ``settings: ...``, if it has one.
+
+    Raises:
+        UsageError: as ``own_class`` does, or the settings are none.
+    """
+    return _settings_of(model, own_class(model))  # type: ignore[arg-type]
+
+
+def _declared(cls: type[Any]) -> type[TrainSettings] | None:
+    for ancestor in cls.__mro__:
+        if "settings" not in get_annotations(ancestor):
+            continue
+        found = get_annotations(ancestor)["settings"]
+        if isinstance(found, str):
+            found = getattr(sys.modules[ancestor.__module__], found, None)
+        if not (isclass(found) and issubclass(found, TrainSettings)):
+            raise UsageError(
+                f"The annotation `settings` of {ancestor.__name__} is no settings class; expected a subclass of "
+                "mmssl_cli.config.TrainSettings, or of FittedSettings for a model with fit()."
+            )
+        return None if found is TrainSettings else found
+    return None

@@ -1,0 +1,239 @@
+"""A model of one's own: from the template, written by a newcomer, wrong in many ways, and named by a foreign run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mmssl_cli.config import own_models
+from tests.conftest import Answer
+
+Cli = Callable[..., Answer]
+
+#: As someone would write it who has read one page: NumPy, no settings, no sparse matrices.
+NEWCOMER = """
+import numpy as np
+import torch
+from mmssl_cli.models.base import Recommender
+
+
+class ItemKNN(Recommender):
+    def fit(self, data):
+        ratings = np.zeros((data.num_users, data.num_items), dtype=np.float32)
+        ratings[data.train.row_of_each(), data.train.indices] = 1
+        both = ratings.T @ ratings
+        norms = np.sqrt(np.outer(both.diagonal(), both.diagonal())) + 1e-9
+        similar = both / norms
+        np.fill_diagonal(similar, 0)
+        self.scores = torch.from_numpy(ratings @ similar)
+
+    def score(self, users):
+        return self.scores[users]
+"""
+TRAINED = """
+import torch
+from pydantic import Field
+from torch import nn
+from mmssl_cli.config import TrainSettings
+from mmssl_cli.models.base import Recommender
+from mmssl_cli.models.losses import bpr_loss
+
+
+class BiasSettings(TrainSettings):
+    lr: float = 0.01
+    scale: float = Field(1.0, ge=0, description="Factor on the biases.")
+
+
+class Biased(Recommender):
+    settings: BiasSettings
+
+    def __init__(self, data, settings):
+        super().__init__(data, settings)
+        self.users = nn.Parameter(torch.randn(data.num_users, 8) / 10)
+        self.items = nn.Parameter(torch.randn(data.num_items, 8) / 10)
+        self.bias = nn.Parameter(torch.zeros(data.num_items))
+
+    def score(self, users):
+        return self.users[users] @ self.items.T + self.settings.scale * self.bias
+
+    def training_step(self, batch):
+        u, p, n = self.users[batch.users], batch.positives, batch.negatives
+        gain = (u * (self.items[p] - self.items[n])).sum(1) + self.settings.scale * (self.bias[p] - self.bias[n])
+        return {"bpr": -nn.functional.logsigmoid(gain).mean()}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget the modules of a test after it, and the folder they were in."""
+    path = list(sys.path)
+    modules = set(sys.modules)
+    monkeypatch.setenv(own_models.VARIABLE, "")
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.startswith("my_") or name == "shop_models":
+            del sys.modules[name]
+
+
+def _forget(module: str) -> None:
+    """Be another process, in which nobody has named the model."""
+    os.environ[own_models.VARIABLE] = ""
+    del sys.modules[module]
+
+
+def test_the_template_trains_evaluates_recommends_and_stands_in_a_comparison(cli: Cli, demo: Path) -> None:
+    place = ("--data-dir", demo.parent)
+    assert cli("models", "--template", "my_first.py").code == 0
+    assert cli("models", "--template", "my_first.py").code == 2  # it exists
+
+    trained = cli("train", "--model", "my_first:MyModel", "--shrinkage", "3", *place, "--json")
+    assert trained.code == 0, trained.err
+    [run] = json.loads(trained.out)["runs"]
+    assert run["test"]["recall@20"] > 0.05
+    [config] = Path("runs").glob("*/config.toml")
+    assert "shrinkage = 3.0" in config.read_text()
+
+    _forget("my_first")
+    refused = cli("evaluate", "latest", *place)
+    assert refused.code != 0
+    assert "is code outside of mmssl" in refused.words and "--import my_first:MyModel" in refused.words
+    assert "my_first" not in sys.modules
+    found = cli("--import", "my_first:MyModel", "evaluate", "latest", *place, "--json")
+    assert json.loads(found.out)["metrics"]["recall@20"] == pytest.approx(run["test"]["recall@20"])
+
+    answer = cli("--import", "my_first:MyModel", "recommend", "latest", "--all", "--out", "all.csv", *place)
+    assert answer.code == 0, answer.err
+    assert len(pd.read_csv("all.csv")) == 600 * 20
+    compared = cli("compare", "--models", "my_first:MyModel,pop", "--shrinkage", "3", *place)
+    assert compared.code == 0, compared.err
+    assert "my_first:MyModel" in compared.out
+    listed = cli("models", "my_first:MyModel", "--json")
+    assert "shrinkage" in {row["setting"] for row in json.loads(listed.out)}
+
+
+def test_a_model_as_a_newcomer_writes_it_and_one_that_is_trained(cli: Cli, demo: Path) -> None:
+    place = ("--data-dir", demo.parent)
+    Path("my_knn.py").write_text(NEWCOMER)
+    Path("my_bias.py").write_text(TRAINED)
+    assert cli("train", "--model", "my_knn:ItemKNN", *place).code == 0
+    assert cli("--import", "my_knn:ItemKNN", "recommend", "latest", "--user", "user-0007", *place).code == 0
+    names = "my_knn:ItemKNN,my_bias:Biased"
+    compared = cli("compare", "--models", names, "--epochs", "2", "--scale", "0.5", *place)
+    assert compared.code == 0, compared.err
+    assert "my_bias:Biased" in compared.out and "my_knn:ItemKNN" in compared.out
+    for name in ("my_bias", "my_knn"):
+        _forget(name)
+    listed = cli("runs")
+    assert listed.code == 0
+    assert "my_bias:Biased" in listed.words
+
+
+HEAD = "import torch\nfrom torch import nn\nfrom mmssl_cli.models.base import Recommender\nclass M(Recommender):\n"
+FIT = "    def fit(self, data):\n        self.w = torch.ones(self.num_items)\n"
+WRONG = {
+    "no such module": ("my_typo:M", "", "there is no module 'my_typo'"),
+    "no such class": ("my_model:N", HEAD + FIT, "has no class 'N': choose from M."),
+    "not a model": ("my_model:M", "class M: pass", "expected a subclass of mmssl_cli.models.base.Recommender"),
+    "syntax": ("my_model:M", "class M(:\n", "SyntaxError"),
+    "import": ("my_model:M", "import nothing_of_this_name", "No module named 'nothing_of_this_name'"),
+    "no score": ("my_model:M", HEAD + FIT, "define score(users), or represent()"),
+    "no fit": ("my_model:M", HEAD + "    def score(self, users): ...\n", "define fit(data), or training_step(batch)"),
+    "shape": (
+        "my_model:M",
+        HEAD + FIT + "    def score(self, users):\n        return self.w[None, 1:].repeat(len(users), 1)\n",
+        "expected a row a user and a column an item",
+    ),
+    "NaN": (
+        "my_model:M",
+        HEAD + FIT + "    def score(self, users):\n        return self.w.repeat(len(users), 1) * float('nan')\n",
+        "The scores hold NaN",
+    ),
+    "no tensor": ("my_model:M", HEAD + FIT + "    def score(self, users): ...\n", "expected a tensor"),
+    "unsaved": (
+        "my_model:M",
+        HEAD + "    def fit(self, data):\n        self.w = {}\n    def score(self, users): ...\n",
+        "cannot be saved with the run",
+    ),
+    "NaN in fit": (
+        "my_model:M",
+        HEAD + "    def fit(self, data):\n        self.w = torch.tensor([float('nan')])\n    def score(self, u): ...\n",
+        "infinite or NaN values in 'w'",
+    ),
+    "its own bug": (
+        "my_model:M",
+        HEAD + FIT + "    def score(self, users):\n        return self.w @ self.nothing\n",
+        "The model failed in score() (",
+    ),
+    "a bug below it": (
+        "my_model:M",
+        HEAD + FIT + "    def score(self, users):\n        return self.w @ torch.ones(3)\n",
+        "The model failed in score() (",
+    ),
+    "no parameters": (
+        "my_model:M",
+        HEAD + "    def score(self, users): ...\n    def training_step(self, batch): ...\n",
+        "has no parameters to train",
+    ),
+    "no loss": (
+        "my_model:M",
+        HEAD + "    def __init__(self, data, settings):\n        super().__init__(data, settings)\n"
+        "        self.w = nn.Parameter(torch.ones(3))\n"
+        "    def score(self, users): ...\n    def training_step(self, batch): ...\n",
+        "returned no loss terms",
+    ),
+    "settings of steps": (
+        "my_model:M",
+        "from mmssl_cli.config import TrainSettings\nclass S(TrainSettings): ...\n"
+        + HEAD
+        + "    settings: S\n"
+        + FIT
+        + "    def score(self, users): ...\n",
+        "derive S from mmssl_cli.config.FittedSettings",
+    ),
+    "no settings": ("my_model:M", HEAD + "    settings: int\n" + FIT, "is no settings class"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_mistakes_end_in_a_sentence(cli: Cli, demo: Path, case: str) -> None:
+    model, code, sentence = WRONG[case]
+    Path("my_model.py").write_text(code)
+    answer = cli("train", "--model", model, "--data-dir", demo.parent)
+    assert answer.code in {1, 2}
+    assert sentence in answer.words.replace("'[dim]'", "")
+    assert "bug in mmssl" not in answer.words
+    assert "Traceback" not in answer.err
+
+
+def test_a_run_does_not_import_what_its_config_names(cli: Cli, demo: Path) -> None:
+    place = ("--data-dir", demo.parent)
+    assert cli("train", "--model", "pop", *place).code == 0
+    [config] = Path("runs").glob("*/config.toml")
+    Path("my_evil.py").write_text("open('owned', 'w').close()")
+    config.write_text(config.read_text().replace('model = "pop"', 'model = "my_evil:Pop"'))
+    for command in (("evaluate", "latest"), ("recommend", "latest", "--user", "user-0007"), ("runs",), ("report",)):
+        answer = cli(*command, *(place if command[0] != "runs" else ()))
+        assert not Path("owned").exists()
+        assert "bug in mmssl" not in answer.words
+
+
+def test_an_installed_model_is_known_by_its_name(cli: Cli, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("shop_models.py").write_text(NEWCOMER)
+    points = [EntryPoint("shop-knn", "shop_models:ItemKNN", own_models.GROUP)]
+    monkeypatch.setattr(own_models, "entry_points", lambda group: points)
+    own_models.installed.cache_clear()
+    try:
+        place = ("--data-dir", demo.parent)
+        assert "shop-knn" in {row["model"] for row in json.loads(cli("models", "--json").out)}
+        assert cli("train", "--model", "shop-knn", *place).code == 0
+        assert cli("evaluate", "latest", *place).code == 0
+    finally:
+        own_models.installed.cache_clear()
