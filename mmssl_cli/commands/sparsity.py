@@ -11,6 +11,7 @@ from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, known_model, refuse_idle_settings, settings_class
+from mmssl_cli.config.own_models import is_own
 from mmssl_cli.experiments.plan import RunIndex, over_seeds
 from mmssl_cli.text import DEFAULT_METRIC, METRICS, companion
 from pipelines.errors import UsageError, nearest
@@ -84,7 +85,7 @@ def _metric(text: str) -> str:
 def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]:
     """Return the settings of each compared model, with the first seed."""
     if names:
-        refuse_idle_settings([known_model(name.partition(":")[0]) for name in names], options.given)
+        refuse_idle_settings([_split(name)[0] for name in names], options.given)
         return [_one(name, options) for name in names]
     plan = {name: options.settings(name) for name in SETTINGS}
     index = RunIndex(options.runs_dir)
@@ -98,11 +99,15 @@ def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]
     return [plan[name] for name in kept]
 
 
+def _split(name: str) -> tuple[str, str]:
+    model, _, variant = (name, "", "") if is_own(name) else name.partition(":")
+    return known_model(model), variant
+
+
 def _one(name: str, options: PlanOptions) -> TrainSettings:
     """Return the settings of a model by its name, ``lightgcn`` or ``mmssl:w/o-CL``."""
-    model, colon, variant = name.partition(":")
-    model = known_model(model)
-    if not colon:
+    model, variant = _split(name)
+    if not variant:
         return options.settings(model)
     if "variant" not in settings_class(model).model_fields:
         raise UsageError(f"Model {model!r} has no variants; write {model} instead of {name!r}.")

@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from inspect import get_annotations, isclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import Field, create_model
 
@@ -112,7 +112,7 @@ def _settings_of(model: str, cls: type[Any]) -> type[TrainSettings]:
             f"Model {model!r} {method} fit(): derive {base.__name__} from mmssl_cli.config.{right}, not from "
             f"{'TrainSettings' if cls.has_fit() else 'FittedSettings'}."
         )
-    made: Any = create_model(  # type: ignore[call-overload]
+    made: Any = cast(Any, create_model)(
         base.__name__,
         __base__=base,
         __module__=cls.__module__,
