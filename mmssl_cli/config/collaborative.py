@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from mmssl_cli.config.train import GraphSettings, TrainSettings
+from mmssl_cli.config.train import GraphSettings, L2Rows, TrainSettings
 
 
 class MFSettings(TrainSettings):
@@ -29,10 +30,12 @@ class NGCFSettings(GraphSettings):
     """NGCF. Propagation with learnt matrices and products with the neighbours, layers side by side."""
 
     paper = "Wang et al., SIGIR 2019"
+    earlier: ClassVar[Mapping[str, Any]] = {"l2_on": "layer0"}
 
     model: Literal["ngcf"] = "ngcf"
     layers: int = 3
     l2_weight: float = 1e-5
+    l2_on: L2Rows = "final"
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on the output of each layer (message dropout).")
     node_dropout: float = Field(0.0, ge=0, lt=1, description="Share of nodes whose messages a layer blocks.")
     layer_scaling: Literal["l2", "none"] = Field(
@@ -46,7 +49,7 @@ class NodeContrastSettings(GraphSettings):
     """Settings of models that contrast two embeddings of a node."""
 
     contrast_negatives: Literal["batch", "all"] = Field(
-        "batch", description="Negatives of a node in the contrast: the other nodes of the batch, or all other nodes."
+        "all", description="Negatives of a node in the contrast: all other nodes, or the other nodes of the batch."
     )
 
 
@@ -71,6 +74,7 @@ class NCLSettings(NodeContrastSettings):
     """NCL. LightGCN and contrasts of a node with its neighbours in the graph and among the embeddings."""
 
     paper = "Lin et al., WWW 2022"
+    earlier: ClassVar[Mapping[str, Any]] = {"cluster_rounds": 10}
 
     model: Literal["ncl"] = "ncl"
     layers: int = 3
@@ -83,6 +87,7 @@ class NCLSettings(NodeContrastSettings):
     item_weight: float = Field(1.0, ge=0, description="Weight alpha of the items' contrasts beside the users'.")
     prototype_weight: float = Field(4e-4, ge=0, description="Weight lambda_2 of the contrast with cluster centres.")
     clusters: int = Field(1000, ge=1, description="Clusters K of the users, and of the items.")
+    cluster_rounds: int = Field(25, ge=1, description="Rounds of k-means a clustering.")
     prototype_refresh: int = Field(1, ge=1, description="Epochs between two clusterings.")
     prototype_warmup: int = Field(20, ge=0, description="Epochs before the first clustering.")
 
@@ -91,6 +96,7 @@ class HCCFSettings(NodeContrastSettings):
     """HCCF. Propagation over the graph contrasted with propagation over learnt hyperedges."""
 
     paper = "Xia et al., SIGIR 2022"
+    earlier: ClassVar[Mapping[str, Any]] = {"detach_local": False}
 
     model: Literal["hccf"] = "hccf"
     layers: int = 2
@@ -106,5 +112,11 @@ class HCCFSettings(NodeContrastSettings):
         lt=1,
         description="Share of edges, and of the hyperedges' weights, that a layer leaves out in training.",
     )
+    contrast_negatives: Literal["batch", "all"] = "batch"
     contrast_weight: float = Field(1e-3, ge=0, description="Weight lambda_1 of the contrast of local and global.")
+    detach_local: bool = Field(
+        True,
+        description="Let the contrast move the global embeddings alone, as the authors' later program does, or the "
+        "local ones too, as in the paper.",
+    )
     contrast_temperature: float = Field(0.1, gt=0, description="Temperature tau of the contrast.")

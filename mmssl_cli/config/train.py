@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from inspect import get_annotations
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -16,6 +16,15 @@ from mmssl_cli.text import DEFAULT_KS, DEFAULT_METRIC
 RUNTIME_FIELDS = ("device", "cuda_graph")
 #: Settings that a resumed run may change: how long it trains and where, never what it computes.
 RESUMABLE = ("epochs", "patience", *RUNTIME_FIELDS)
+
+
+L2Rows = Annotated[
+    Literal["final", "layer0"],
+    Field(
+        description="Embeddings of a batch that the L2 term penalises: the final ones, as the authors' program has it, "
+        "or those of layer 0."
+    ),
+]
 
 
 class TrainSettings(BaseModel):
@@ -34,6 +43,8 @@ class TrainSettings(BaseModel):
     uses_content: ClassVar[bool] = False
     #: True if the model cannot do without item features.
     needs_content: ClassVar[bool] = False
+    #: Values of settings for runs that were saved before these existed.
+    earlier: ClassVar[Mapping[str, Any]] = {}
     #: Ranges that `mmssl tune` searches where ``presets/ranges`` has no file for the model, as such a file has them.
     ranges: ClassVar[Mapping[str, Any]] = {
         "lr": {"low": 3e-4, "high": 1e-2, "log": True},
@@ -64,7 +75,10 @@ class TrainSettings(BaseModel):
     lr: float = Field(1e-3, gt=0, description="Learning rate of the recommender.")
     lr_decay: float = Field(0.96, gt=0, le=1, description="Factor on the learning rate every lr-decay-every epochs.")
     lr_decay_every: int = Field(50, ge=1, description="Epochs between two decays of the learning rate.")
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of AdamW (lambda_4 of Eq. 13).")
+    optimizer: Literal["adamw", "adam"] = Field(
+        "adamw", description="Optimizer: AdamW, which decouples weight decay, or Adam, which adds it to the gradient."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of the optimizer (lambda_4 of Eq. 13).")
     l2_weight: float = Field(0.0, ge=0, description="Weight of the squared norm of a batch's own embeddings.")
     weight_averaging: float = Field(
         0.0,

@@ -24,8 +24,9 @@ class NCL(GraphRecommender):
     layer 0. Semantic neighbours: a node's layer 0 against the centre of its cluster; the E-step, k-means over the
     users and over the items, is done anew every few epochs once the warm-up is over. Both terms are means over the
     batch's users and its positive items, each once, where the authors' program sums over a batch of 4096 beside a mean
-    of BPR: its weights are 4096 times smaller for the same effect. Negatives of the structural contrast are the other
-    nodes of the batch or, as in the paper, all.
+    of BPR: its weights are 4096 times smaller for the same effect. Negatives of the structural contrast are all other
+    nodes, as in paper and program, or those of the batch (``contrast_negatives``); a clustering has the 25 rounds of
+    the program's library (``cluster_rounds``).
     """
 
     settings: NCLSettings
@@ -49,7 +50,9 @@ class NCL(GraphRecommender):
         if self.warm and since % self.settings.prototype_refresh == 0:
             generator = torch.Generator(self.users.device).manual_seed(self.settings.seed + epoch)
             for side, nodes in (("user", self.users), ("item", self.items)):
-                centres, clusters = k_means(nodes.detach(), self.settings.clusters, generator)
+                centres, clusters = k_means(
+                    nodes.detach(), self.settings.clusters, generator, self.settings.cluster_rounds
+                )
                 setattr(self, f"{side}_centres", centres)
                 setattr(self, f"{side}_clusters", clusters)
 

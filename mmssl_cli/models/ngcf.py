@@ -8,7 +8,8 @@ from torch.nn.functional import leaky_relu, normalize
 
 from mmssl_cli.config.collaborative import NGCFSettings
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.models.base import GraphRecommender, embedding
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms
 from mmssl_cli.models.dropout import dropout
 
 LEAKY_SLOPE = 0.2  #: of negative numbers; the paper names none, this is its authors' (TensorFlow's default)
@@ -19,8 +20,8 @@ class NGCF(GraphRecommender):
 
     As the paper's Eq. 7 and 9, with its message and node dropout, all layers of the same width. Node dropout blocks
     the messages of a node in a layer; what is left grows so that sums keep their mean. The authors scale every layer
-    but the first to length 1 before they are joined, which the paper does not say: ``layer_scaling`` has both. The L2
-    term is that of the batch's embeddings at layer 0; the matrices know ``weight_decay`` alone.
+    but the first to length 1 before they are joined, which the paper does not say: ``layer_scaling`` has both. Their L2
+    term is of the batch's final embeddings (``l2_on``); the matrices know ``weight_decay`` alone.
     """
 
     static_shapes = True
@@ -49,6 +50,11 @@ class NGCF(GraphRecommender):
             joined.append((normalize(users, dim=1), normalize(items, dim=1)) if scaled else (users, items))
         of_users, of_items = zip(*joined, strict=True)
         return torch.cat(of_users, dim=1), torch.cat(of_items, dim=1)
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the ranking loss and, where weighted, L2 on the final embeddings or on layer 0."""
+        final = self.embeddings()
+        return ranking_terms(self.settings, *final, batch, final if self.settings.l2_on == "final" else self.layer0())
 
     def _layer(self, own: Tensor, received: Tensor, of_sums: Tensor, of_products: Tensor) -> Tensor:
         """Eq. 7 for one side of the graph: [N, d] from its own embeddings and what it receives, [N, d] each."""

@@ -18,7 +18,8 @@ class SGL(GraphRecommender):
 
     All three augmentations of the paper: node drop, edge drop, and random walk, which is an edge drop of its own for
     each layer. Two views are drawn at the start of an epoch; a damaged graph is normalised anew. The negatives of the
-    contrast are the other nodes of the batch, each once, or all nodes; its terms are means, not sums.
+    contrast are all nodes, as in paper and program, or those of the batch (``contrast_negatives``); its terms are means
+    over the batch's users and positive items, each once, the program's over every triple.
     """
 
     settings: SGLSettings

@@ -26,7 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmssl_cli.config import TrainSettings, build_settings
+from mmssl_cli.config import TrainSettings, build_settings, settings_class
 from mmssl_cli.runs.result_fields import parse_result
 from mmssl_cli.runs.tables import parse_table, write_table
 from pipelines.errors import InputError, UsageError
@@ -129,7 +129,8 @@ class RunFolder:
     def settings(self) -> TrainSettings:
         """The settings of config.toml, validated."""
         try:
-            return build_settings(self.read_config()[0])
+            saved = self.read_config()[0]
+            return build_settings({**settings_class(saved["model"]).earlier, **saved})
         except UsageError as problem:
             raise InputError(f"{self.path / CONFIG} does not describe a run. {problem}") from problem
 

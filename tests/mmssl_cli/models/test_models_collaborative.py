@@ -111,13 +111,17 @@ def slow_ngcf(model: Any, scaling: str, blocked: tuple[int, ...] = (), grown: fl
     return [np.concatenate(of_side, axis=1) for of_side in joined]
 
 
-@pytest.mark.parametrize("scaling", ["l2", "none"])
-def test_ngcf_is_the_papers_propagation(scaling: str) -> None:
-    model = made("ngcf", layers=2, layer_scaling=scaling, l2_weight=0.2)
+@pytest.mark.parametrize(("scaling", "l2_on"), [("l2", "final"), ("none", "final"), ("l2", "layer0")])
+def test_ngcf_is_the_papers_propagation(scaling: str, l2_on: str) -> None:
+    model = made("ngcf", layers=2, layer_scaling=scaling, l2_weight=0.2, l2_on=l2_on)
     expected = slow_ngcf(model, scaling)
     terms = model.training_step(toy_batch(DATA))
     assert set(terms) == {"bpr", "l2"}
     assert terms["bpr"].item() == pytest.approx(slow_bpr(*expected), rel=1e-5)
+    batch, (users, items) = toy_batch(DATA), expected if l2_on == "final" else (array(model.users), array(model.items))
+    rows = [users[batch.users], items[batch.positives], items[batch.negatives]]
+    squares = sum((row**2).sum() for of_each in rows for row in of_each)
+    assert terms["l2"].item() == pytest.approx(0.2 * squares / (2 * len(batch.users)), rel=1e-5)
     for found, right in zip(model.represent(), expected, strict=True):
         assert right.shape[1] == 24
         np.testing.assert_allclose(array(found), right, atol=1e-6)

@@ -72,6 +72,23 @@ def test_hccf_joins_the_graph_and_the_hypergraph(negatives: str, form: dict[str,
         np.testing.assert_allclose(array(found), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_hccf_moves_the_local_side_of_the_contrast_where_told() -> None:
+    for detached in (True, False):
+        model = made("hccf", layers=1, edge_dropout=0.0, residual=False, detach_local=detached, contrast_weight=0.4)
+        local, spread = model._propagated()[2][0]
+        seen: list[tuple[bool, bool]] = []
+
+        def remembered(one: Any, other: Any, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            seen.append((one[0].requires_grad, other[0].requires_grad))  # noqa: B023
+            assert torch.equal(one[0], local[0]) and torch.equal(other[1], spread[1])  # noqa: B023
+            return (one[0] * other[0]).sum(), (one[1] * other[1]).sum()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mmssl_cli.models.hccf.contrast_batch", remembered)
+            model.training_step(toy_batch(DATA))
+        assert seen == [(not detached, True)]
+
+
 def test_hccf_leaves_out_other_edges_and_hyperedges_in_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made("hccf", layers=2, edge_dropout=0.3, contrast_weight=0.4, contrast_temperature=0.3)
     graphs, masks, draw = [], [], model.edge_dropout.draw

@@ -58,6 +58,19 @@ def test_ncl_contrasts_with_both_kinds_of_neighbours(negatives: str, hops: int) 
         np.testing.assert_allclose(array(found), expected, atol=1e-6)
 
 
+def test_ncl_clusters_in_as_many_rounds_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[int] = []
+
+    def remembered(points: torch.Tensor, clusters: int, generator: torch.Generator, iterations: int) -> object:
+        rounds.append(iterations)
+        return k_means(points, clusters, generator, iterations)
+
+    monkeypatch.setattr("mmssl_cli.models.ncl.k_means", remembered)
+    made("ncl")
+    made("ncl", cluster_rounds=7)
+    assert rounds == [25, 25, 7, 7]
+
+
 def test_ncl_clusters_on_its_schedule() -> None:
     model = made("ncl", prototype_warmup=2, prototype_refresh=3)
     clustered = []
