@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,10 +15,16 @@ class VBPRSettings(TrainSettings):
 
     paper = "He and McAuley, AAAI 2016"
     needs_content = True
+    earlier: ClassVar[Mapping[str, Any]] = {"feature_rows": "joined"}
 
     model: Literal["vbpr"] = "vbpr"
     feature_weight: float | None = Field(
-        None, gt=0, description="Length that each item's content row is scaled to; by default rows stay as they are."
+        None,
+        gt=0,
+        description="Length that an item's rows of content are scaled to; by default they stay as they are.",
+    )
+    feature_rows: Literal["modality", "joined"] = Field(
+        "modality", description="Rows that feature-weight scales: those of each modality, or all modalities joined."
     )
 
 
@@ -40,6 +47,7 @@ class MMGCNSettings(GraphSettings):
 
     paper = "Wei et al., MM 2019"
     needs_content = True
+    earlier: ClassVar[Mapping[str, Any]] = {"content_width": "embedding", "train_ids": True, "fusion": "sum"}
 
     model: Literal["mmgcn"] = "mmgcn"
     adjacency: Literal["mean", "sym", "left"] = Field(  # type: ignore[assignment]
@@ -48,7 +56,21 @@ class MMGCNSettings(GraphSettings):
         "1/sqrt(N_u) (left).",
     )
     combination: Literal["concat", "elementwise"] = Field(
-        "elementwise", description="Combination of a node's neighbourhood with its own part: concatenated, or added."
+        "concat",
+        description="Combination of a node's neighbourhood with its own part: concatenated, as the authors' program "
+        "does whatever its flag says, or added.",
+    )
+    layers: int = 3
+    content_width: Literal["program", "embedding"] = Field(
+        "program",
+        description="Columns of layer 0: content named visual projected to 256 and any other as it is, as the "
+        "authors' program has it, or all projected to the size of the embeddings.",
+    )
+    train_ids: bool = Field(
+        False, description="Train ids and preferences, as in the paper; the authors' program leaves them as drawn."
+    )
+    fusion: Literal["mean", "sum"] = Field(
+        "mean", description="Final embeddings: the mean over the modalities, as in the authors' program, or the sum."
     )
     lr: float = 5e-4
 
@@ -82,6 +104,7 @@ class CLCRecSettings(TrainSettings):
     needs_content = True
 
     model: Literal["clcrec"] = "clcrec"
+    feature_scaling: Literal["none", "standard", "l2", "whiten"] = "l2"
     loss: Literal["contrast"] = Field(  # type: ignore[assignment]
         "contrast", description="Ranking loss: the model's own contrast of users with items."
     )
@@ -99,17 +122,34 @@ class CLCRecSettings(TrainSettings):
     encoder_hidden: int = Field(256, ge=1, description="Width of the hidden layer of the content encoder.")
 
 
-class BM3Settings(GraphSettings):
+class TrainedFeaturesSettings(GraphSettings):
+    """Settings of models whose public programs train the raw features."""
+
+    train_features: bool = Field(
+        True, description="Train the raw features with the model, as the authors' program does, or keep them as given."
+    )
+
+
+class BM3Settings(TrainedFeaturesSettings):
     """BM3. Bootstrapped views of users, items and content, without negatives."""
 
     paper = "Zhou et al., WWW 2023"
     needs_content = True
+    earlier: ClassVar[Mapping[str, Any]] = {"train_features": False, "l2_on": "layer0"}
 
     model: Literal["bm3"] = "bm3"
     loss: Literal["bootstrap"] = Field(  # type: ignore[assignment]
         "bootstrap", description="Ranking loss: the model's own reconstruction of the graph."
     )
     layers: int = 1
+    epochs: int = 300
+    patience: int = 40
+    l2_weight: float = 0.1
+    l2_on: Literal["final", "layer0"] = Field(
+        "final",
+        description="L2 term: the norms of all propagated embeddings over the number of items, as the authors' "
+        "program has it, or half the squared norm of the batch's own embeddings.",
+    )
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout that makes the target view of an embedding.")
     contrast_weight: float = Field(
         2.0, ge=0, description="Weight of the alignment of content with ids and with itself."

@@ -145,14 +145,14 @@ class Recommender(nn.Module):
 
     def main_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the trainer's optimiser updates."""
-        return [p for name, p in self.named_parameters() if name.split(".")[0] not in self.adversary_modules]
+        return [parameter for group in self.parameter_groups(0) for parameter in group["params"]]
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Group ``main_parameters`` by learning rate: first those at ``lr``, then those with a rate of their own."""
         groups: dict[float, list[nn.Parameter]] = {lr: []}
         for name, parameter in self.named_parameters():
             module = name.split(".")[0]
-            if module not in self.adversary_modules:
+            if parameter.requires_grad and module not in self.adversary_modules:
                 groups.setdefault(self.learning_rates.get(module, lr), []).append(parameter)
         return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 

@@ -17,8 +17,10 @@ from mmssl_cli.models.losses import l2_of
 class BM3(GraphRecommender):
     """LightGCN with a residual of the items' ids, trained to predict dropped-out views of users, items and content.
 
-    The whole of the paper. Cosines are counted as 1 - cosine, which differs from the paper's -cosine by a constant;
-    the raw features stay as they are, where the authors' code also trains them.
+    The whole of the paper. Cosines are counted as 1 - cosine, which differs from the paper's -cosine by a constant.
+    As in the authors' program (MMRec), raw features are trained (``train_features``), projections and predictor begin
+    with Xavier-normal weights, and the L2 term is of the whole propagated tables, not squared (``l2_on``). The best
+    epoch is a late one, about 100 on TikTok: settings of the class allow for it.
     """
 
     cold_items = "neighbours"
@@ -27,10 +29,11 @@ class BM3(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: BM3Settings) -> None:
         super().__init__(data, settings)
-        self.content = ContentProjections(data, settings.embedding_dim)
+        self.content = ContentProjections(data, settings.embedding_dim, None, settings.train_features)
         self.predictor = nn.Linear(settings.embedding_dim, settings.embedding_dim)
-        nn.init.xavier_uniform_(self.predictor.weight)
-        nn.init.zeros_(self.predictor.bias)
+        for layer in (self.predictor, *self.content.layers.values()):
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_normal_(layer.weight)
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return predictions of the propagated embeddings, [U, d] and [I, d]."""
@@ -39,8 +42,8 @@ class BM3(GraphRecommender):
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction of the graph, alignment of content with ids, content with itself, and L2 where weighted."""
-        users, items = self._propagated()
-        users, items = users[batch.users], items[batch.positives]
+        all_users, all_items = self._propagated()
+        users, items = all_users[batch.users], all_items[batch.positives]
         target_users, target_items = self._view(users), self._view(items)
         terms = {
             "reconstruction": (
@@ -57,8 +60,11 @@ class BM3(GraphRecommender):
             terms["inter"] = self.settings.contrast_weight * torch.stack(inter).sum()
             terms["intra"] = self.settings.contrast_weight * torch.stack(intra).sum()
         if self.settings.l2_weight:
-            rows = self.users[batch.users], self.items[batch.positives]
-            terms["l2"] = self.settings.l2_weight * l2_of(*rows)
+            if self.settings.l2_on == "final":
+                l2 = (all_users.norm() + all_items.norm()) / self.num_items
+            else:
+                l2 = l2_of(self.users[batch.users], self.items[batch.positives])
+            terms["l2"] = self.settings.l2_weight * l2
         return terms
 
     def _propagated(self) -> tuple[Tensor, Tensor]:

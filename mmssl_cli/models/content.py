@@ -21,17 +21,24 @@ class ContentProjections(nn.Module):
 
     Args:
         out_dim: output size d.
-        initialise: fills the weight of each linear layer; by default Xavier's uniform initialisation.
+        initialise: fills the weight of each linear layer, whose bias is then 0; by default Xavier's uniform
+            initialisation. None leaves weight and bias as PyTorch initialises them.
+        trained: train the raw features as well, in float32 on the device of the interactions; ids of tokens stay.
     """
 
     def __init__(
         self,
         data: InteractionData,
         out_dim: int,
-        initialise: Callable[[Tensor], Tensor] = nn.init.xavier_uniform_,
+        initialise: Callable[[Tensor], Tensor] | None = nn.init.xavier_uniform_,
+        trained: bool = False,
     ) -> None:
         super().__init__()
-        self.raw = data.features
+        self.trained = nn.ParameterDict()
+        for name, values in data.features.items():
+            if trained and values.is_floating_point():
+                self.trained[name] = nn.Parameter(values.to(data.train.indices.device, torch.float32, copy=True))
+        self.raw: dict[str, Tensor] = {**data.features, **dict(self.trained.items())}
         self.present = {name: mask.unsqueeze(1) for name, mask in data.present.items()}
         self.layers = nn.ModuleDict(
             {name: projection(values, out_dim, initialise) for name, values in data.features.items()}
@@ -45,13 +52,17 @@ class ContentProjections(nn.Module):
         }
 
 
-def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tensor]) -> nn.Module:
-    """Return a layer from raw features [I, dim], or from tokens [I, n] (0 is padding), to [I, out_dim]."""
+def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tensor] | None) -> nn.Module:
+    """Return a layer from raw features [I, dim], or from tokens [I, n] (0 is padding), to [I, out_dim].
+
+    ``initialise`` fills the weight of a linear layer, whose bias is then 0; None is PyTorch's own initialisation.
+    """
     if not values.is_floating_point():
         return nn.EmbeddingBag(int(values.max()) + 1, out_dim, mode="mean", padding_idx=0)
     layer = nn.Linear(values.shape[1], out_dim)
-    initialise(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if initialise is not None:
+        initialise(layer.weight)
+        nn.init.zeros_(layer.bias)
     return layer
 
 

@@ -18,8 +18,8 @@ from mmssl_cli.models.losses import bpr_loss
 class FREEDOM(GraphRecommender):
     """LightGCN on a graph pruned anew each epoch, plus items propagated over a frozen graph of nearest content.
 
-    The whole of the paper. The raw features stay as they are; the authors' code also trains them. A triple with an
-    item that lacks a modality has no gradient through that modality's content.
+    The whole of the paper. As in the authors' program (MMRec), raw features are trained (``train_features``). A triple
+    with an item that lacks a modality has no gradient through that modality's content.
     """
 
     cold_items = "content"
@@ -27,7 +27,7 @@ class FREEDOM(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: FREEDOMSettings) -> None:
         super().__init__(data, settings)
-        self.content = ContentProjections(data, settings.embedding_dim)
+        self.content = ContentProjections(data, settings.embedding_dim, trained=settings.train_features)
         graphs = content_graphs(data, settings.graph_topk, weighted=False)
         shares = shares_of(list(graphs), settings.visual_weight)
         self.item_graph = ItemGraph.mixed(list(graphs.values()), shares, data.num_items)

@@ -7,7 +7,15 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mmssl_cli.config.structure import LATTICESettings
-from mmssl_cli.data.graph import Edges, ItemGraph, cosine_topk, merged_edges, symmetric_weights
+from mmssl_cli.data.graph import (
+    BipartiteGraph,
+    Edges,
+    ItemGraph,
+    cosine_topk,
+    mean_of_layers,
+    merged_edges,
+    symmetric_weights,
+)
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
@@ -19,8 +27,9 @@ class LATTICE(GraphRecommender):
 
     As in the authors' code, the learnt graph is built at the start of an epoch, and the first step after that moves
     the projections and the weights of the modalities; the other steps see a fixed graph. Of the three backbones,
-    LightGCN is here. The raw features stay as they are; the authors' code also trains them. Only the entries of the
-    nearest neighbours exist, never items x items.
+    LightGCN is here. Also as there, its graph has a loop at each node and weights 1 / (N + 1) (``adjacency``), the L2
+    term is of the final embeddings (``l2_on``), and raw features are trained (``train_features``). Only the entries
+    of the nearest neighbours exist, never items x items.
     """
 
     cold_items = "content"
@@ -31,7 +40,14 @@ class LATTICE(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: LATTICESettings) -> None:
         super().__init__(data, settings)
-        self.content = ContentProjections(data, settings.embedding_dim)
+        self.content = ContentProjections(data, settings.embedding_dim, trained=settings.train_features)
+        #: Share of a node's own embedding in what it receives, [U, 1] and [I, 1]; None without loops.
+        self.own_shares: tuple[Tensor, Tensor] | None = None
+        if settings.adjacency == "mean-self":
+            edges = data.train.row_of_each(), data.train.indices
+            self.graph = BipartiteGraph.from_edges(*edges, data.num_users, data.num_items, "mean")
+            degrees = data.train.degrees(), torch.bincount(data.train.indices, minlength=data.num_items)
+            self.own_shares = (1 / (degrees[0] + 1).unsqueeze(1), 1 / (degrees[1] + 1).unsqueeze(1))
         self.raw_graphs = list(content_graphs(data, settings.graph_topk).values())
         count = len(self.raw_graphs)
         self.modality_logits = nn.Parameter(torch.zeros(count))
@@ -66,11 +82,22 @@ class LATTICE(GraphRecommender):
         """The ranking loss, whose gradient reaches the graph itself in the first step after a refresh."""
         latent = self._on_learnt_graph() if self.learns_graph else self._on_fixed_graph()
         self.learns_graph = False
-        return ranking_terms(self.settings, *self._final(latent), batch, self.layer0())
+        final = self._final(latent)
+        return ranking_terms(self.settings, *final, batch, final if self.settings.l2_on == "final" else self.layer0())
 
     def _final(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        users, items = self.graph.propagate(self.users, self.items, self.settings.layers)
+        users, items = self._propagated()
         return users, items + normalize(latent, dim=1)
+
+    def _propagated(self) -> tuple[Tensor, Tensor]:
+        if self.own_shares is None:
+            return self.graph.propagate(self.users, self.items, self.settings.layers)
+        layers, (of_users, of_items) = [(self.users, self.items)], self.own_shares
+        for _ in range(self.settings.layers):
+            users, items = layers[-1]
+            from_items, from_users = self.graph.users_from(items), self.graph.items_from(users)
+            layers.append((from_items.lerp(users, of_users), from_users.lerp(items, of_items)))
+        return mean_of_layers(layers)
 
     def _on_fixed_graph(self) -> Tensor:
         if self.item_graph is None:

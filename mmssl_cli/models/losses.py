@@ -41,19 +41,24 @@ def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: f
     return sharded_mean(nn.functional.cross_entropy(logits, local_rows(targets), reduction="none"), len(targets))
 
 
-def info_nce(anchors: Tensor, others: Tensor, temperature: float, positives: Tensor | None = None) -> Tensor:
-    """InfoNCE by cosine (van den Oord et al., 2018): the mean over anchors of -log softmax at their positive.
+def info_nce(
+    anchors: Tensor, others: Tensor, temperature: float, positives: Tensor | None = None, cosine: bool = True
+) -> Tensor:
+    """InfoNCE (van den Oord et al., 2018): the mean over anchors of -log softmax at their positive.
 
     Args:
         anchors: [n, d].
         others: [m, d], the candidates.
-        temperature: divides the cosines.
+        temperature: divides the similarities.
         positives: int64 [n], which of ``others`` is each anchor's; by default row r is anchor r's.
+        cosine: compare by cosine, else by inner product.
     """
     if positives is None:
         positives = torch.arange(len(anchors), device=anchors.device)
-    scaled = normalize(local_rows(anchors), dim=1) / temperature
-    total: Tensor = _InfoNCE.apply(scaled, normalize(others, dim=1), local_rows(positives))
+    own = local_rows(anchors)
+    if cosine:
+        own, others = normalize(own, dim=1), normalize(others, dim=1)
+    total: Tensor = _InfoNCE.apply(own / temperature, others, local_rows(positives))
     return total / (len(anchors) / world_size())
 
 
@@ -115,6 +120,13 @@ def contrast_batch(
         contrast_nodes(of_users, other_users, batch.distinct_users, temperature, negatives),
         contrast_nodes(of_items, other_items, batch.positives.unique(), temperature, negatives),
     )
+
+
+def contrasted_rows(batch: Batch, rows: str) -> tuple[Tensor, Tensor]:
+    """Return the users and positive items of a batch: those of every triple (``triples``), or each once."""
+    if rows == "triples":
+        return batch.users, batch.positives
+    return batch.distinct_users, batch.positives.unique()
 
 
 def l2_of(*rows: Tensor) -> Tensor:

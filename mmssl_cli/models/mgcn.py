@@ -11,15 +11,16 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.content import ContentProjections, content_graphs
-from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.losses import contrasted_rows, info_nce
 
 
 class MGCN(GraphRecommender):
     """Behaviour by LightGCN plus content: purified by behaviour, spread over item graphs, fused by preference.
 
-    The whole of the paper. As in the authors' code, the fused content is the mean of the shared part and each
-    modality's preferred part, and the contrast is over the users and positive items of a batch, here each once. The
-    raw features stay as they are; the authors' code also trains them.
+    The whole of the paper. As in the authors' program (MMRec), the fused content is the mean of the shared part and
+    each modality's preferred part, the contrast is over the users and positive items of every triple of a batch
+    (``contrast_rows``), the L2 term is of the final embeddings (``l2_on``), raw features are trained
+    (``train_features``), and all linear layers begin as PyTorch initialises them.
     """
 
     cold_items = "content"
@@ -28,7 +29,7 @@ class MGCN(GraphRecommender):
     def __init__(self, data: InteractionData, settings: MGCNSettings) -> None:
         super().__init__(data, settings)
         d = settings.embedding_dim
-        self.content = ContentProjections(data, d)
+        self.content = ContentProjections(data, d, None, settings.train_features)
         self.purifiers = nn.ModuleDict({name: _gate(d) for name in data.features})
         graphs = content_graphs(data, settings.graph_topk)
         self.item_graphs = {name: ItemGraph.from_edges(*edges, data.num_items) for name, edges in graphs.items()}
@@ -50,13 +51,16 @@ class MGCN(GraphRecommender):
         # Fusing costs more than propagation, and concerns the nodes of the batch alone.
         side_users = self.fuser(of_users, user_views.index_select(1, users))
         side_items = self.fuser(of_items, item_views.index_select(1, items))
-        layer0 = self.users[users], self.items[items]
-        terms = ranking_terms(settings, of_users + side_users, of_items + side_items, rows, layer0)
+        final = of_users + side_users, of_items + side_items
+        penalised = final if settings.l2_on == "final" else (self.users[users], self.items[items])
+        terms = ranking_terms(settings, *final, rows, penalised)
         if settings.contrast_weight:
-            positives = rows.positives.unique()
-            contrast = info_nce(side_users, of_users, settings.contrast_temperature)
-            contrast = contrast + info_nce(side_items[positives], of_items[positives], settings.contrast_temperature)
-            terms["contrast"] = settings.contrast_weight * contrast
+            anchors = contrasted_rows(rows, settings.contrast_rows)
+            losses = [
+                info_nce(side[of_batch], of[of_batch], settings.contrast_temperature)
+                for side, of, of_batch in zip((side_users, side_items), (of_users, of_items), anchors, strict=True)
+            ]
+            terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
         return terms
 
     def _views(self) -> tuple[Tensor, Tensor]:

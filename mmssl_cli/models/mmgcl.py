@@ -16,15 +16,18 @@ from mmssl_cli.models.views import ModalityViews, Part, Views
 
 
 class MMGCL(ModalityViews):
-    """Views of ids and modalities, joined; BPR, and a contrast of two versions of each user and item of a batch.
+    """Views of ids and modalities, joined; BPR, and a contrast within or between their augmented versions.
 
-    One version drops edges (modality edge dropout), the other has the items of a random modality replaced by random
-    embeddings before propagation (modality masking). An item is also contrasted with a challenging negative: itself
-    with one modality of another item.
+    ``contrast_pairs`` is by default the released program's: twice the contrast of the users of a batch's triples with
+    their items, in a version with edges dropped; its other version and its challenging negatives reach no loss. Its
+    weight decay is added to the gradient by Adam (``optimizer``).
 
-    Deviations: edges and random embeddings are drawn once an epoch; each modality is masked equally often, where the
-    paper sets a probability for each. The released code instead contrasts users with items within the first version,
-    leaves out the term of the challenging negatives, and drops nodes where the paper masks.
+    The paper's contrast (``versions``) is of two versions of each user and item of a batch. One drops edges (modality
+    edge dropout), the other has the items of a random modality replaced by random embeddings before propagation
+    (modality masking). An item is also contrasted with a challenging negative: itself with one modality of another
+    item. Each modality is masked equally often, where the paper sets a probability for each.
+
+    Edges and random embeddings are drawn once an epoch, by the program at each step.
     """
 
     settings: MMGCLSettings
@@ -54,13 +57,22 @@ class MMGCL(ModalityViews):
         of_users, of_items = self.joined(*views.of(users, items))
         terms = ranking_terms(settings, of_users, of_items, rows, (self.users[users], self.items[items]))
         if settings.contrast_weight:
-            positives = rows.positives.unique()
-            others = items[rows.negatives[: len(positives)]]
-            contrast = self._contrast(views, users, items[positives], others)
+            if settings.contrast_pairs == "user-item":
+                contrast = self._contrast_of_pairs(rows, users, items)
+            else:
+                positives = rows.positives.unique()
+                others = items[rows.negatives[: len(positives)]]
+                contrast = self._contrast_of_versions(views, users, items[positives], others)
             terms["contrast"] = settings.contrast_weight * contrast
         return terms
 
-    def _contrast(self, views: Views, users: Tensor, items: Tensor, others: Tensor) -> Tensor:
+    def _contrast_of_pairs(self, rows: Batch, users: Tensor, items: Tensor) -> Tensor:
+        """Twice the contrast of users with their items; ``rows`` are the triples in rows of ``users`` and ``items``."""
+        dropped = self.views(self.dropped, self.dropped_spread)
+        of_users, of_items = self.joined(*dropped.of(users, items))
+        return 2 * info_nce(of_users[rows.users], of_items[rows.positives], self.settings.contrast_temperature)
+
+    def _contrast_of_versions(self, views: Views, users: Tensor, items: Tensor, others: Tensor) -> Tensor:
         """Contrast of users and of items; ``others`` make the challenging negatives; int64 [n] each."""
         temperature = self.settings.contrast_temperature
         dropped = self.views(self.dropped, self.dropped_spread)

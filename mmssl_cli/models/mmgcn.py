@@ -3,6 +3,8 @@ MM 2019)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, normalize
@@ -13,14 +15,19 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import GraphRecommender, embedding
 from mmssl_cli.models.content import ContentProjections
 
+#: Columns that the authors' program projects visual content to.
+PROGRAM_WIDTH = 256
+
 
 class MMGCN(GraphRecommender):
-    """A stack of layers a modality, from the items' content and the users' learnt preferences; the sum of them all.
+    """A stack of layers a modality, from the items' content and the users' preferences; joined at the end.
 
-    Both combinations of the paper and its mean aggregation; its max aggregation is left out. The combination is by
-    default that of the authors' published commands. As in the authors'
-    code, raw features are first projected to d columns, and rows of layer 0 have length 1. With no layers the
-    modalities' layer 0 is summed, as the paper's equations have it.
+    Both combinations of the paper and its mean aggregation; its max aggregation is left out. By default the model is
+    that of the authors' program, whose flags do less than they say: it concatenates whatever ``--concat`` is, has three
+    layers whatever ``--num_layer`` is, and never trains ids and preferences (``train_ids``), so that their L2 term has
+    no effect. Content named visual, and tokens here, are projected to 256 columns, other content enters as it is
+    (``content_width``), and the final embeddings are a mean over the modalities (``fusion``). Rows of layer 0 have
+    length 1.
     """
 
     cold_items = "content"
@@ -30,11 +37,35 @@ class MMGCN(GraphRecommender):
     def __init__(self, data: InteractionData, settings: MMGCNSettings) -> None:
         super().__init__(data, settings)
         dim = settings.embedding_dim
-        self.content = ContentProjections(data, dim)
-        self.preferences = nn.ParameterDict({name: embedding(data.num_users, dim) for name in data.features})
-        layers, combination = range(settings.layers), settings.combination
+        #: Layer 0 of the items in modalities that no layer projects, rows of length 1, [I, columns].
+        self.unprojected: dict[str, Tensor] = {}
+        program = settings.content_width == "program" and settings.layers > 0  # without layers all have d columns
+        if program:
+            self.unprojected = {
+                name: normalize(values.to(self.users.device, torch.float32), dim=1)
+                for name, values in data.features.items()
+                if values.is_floating_point() and name != "visual"
+            }
+        projected = {name: values for name, values in data.features.items() if name not in self.unprojected}
+        width = PROGRAM_WIDTH if program else dim
+        self.content = ContentProjections(
+            replace(data, features=projected, present={name: data.present[name] for name in projected}), width
+        )
+        widths = {
+            name: self.unprojected[name].shape[1] if name in self.unprojected else width for name in data.features
+        }
+        self.preferences = nn.ParameterDict({name: embedding(data.num_users, width) for name, width in widths.items()})
+        if not settings.train_ids:
+            for table in (self.users, self.items, *self.preferences.values()):
+                table.requires_grad_(False)
         self.stacks = nn.ModuleDict(
-            {name: nn.ModuleList(ModalityLayer(dim, combination) for _ in layers) for name in data.features}
+            {
+                name: nn.ModuleList(
+                    ModalityLayer(dim if layer else width, dim, settings.combination)
+                    for layer in range(settings.layers)
+                )
+                for name, width in widths.items()
+            }
         )
 
     def layer0(self) -> tuple[Tensor, Tensor]:
@@ -42,15 +73,18 @@ class MMGCN(GraphRecommender):
         return torch.cat([self.users, *self.preferences.values()], dim=1), self.items
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
-        """Return the sum over modalities, [U, d] and [I, d]."""
+        """Return the mean or the sum over modalities, [U, d] and [I, d]."""
         of_users, of_items = [], []
-        for name, content in self.content().items():
-            users, items = normalize(self.preferences[name], dim=1), normalize(content, dim=1)
+        projected = {name: normalize(rows, dim=1) for name, rows in self.content().items()}
+        for name, items in {**projected, **self.unprojected}.items():
+            users = normalize(self.preferences[name], dim=1)
             for layer in self.stacks[name].children():
                 users, items = layer(self.graph, users, items, (self.users, self.items))
             of_users.append(users)
             of_items.append(items)
-        return torch.stack(of_users).sum(dim=0), torch.stack(of_items).sum(dim=0)
+        users, items = torch.stack(of_users).sum(dim=0), torch.stack(of_items).sum(dim=0)
+        count = len(of_users) if self.settings.fusion == "mean" else 1
+        return users / count, items / count
 
 
 class ModalityLayer(nn.Module):
@@ -59,12 +93,12 @@ class ModalityLayer(nn.Module):
     ``concat`` is LeakyReLU(W3 (received || own)), ``elementwise`` LeakyReLU(W3 received + own).
     """
 
-    def __init__(self, dim: int, combination: str) -> None:
+    def __init__(self, width: int, dim: int, combination: str) -> None:
         super().__init__()
         self.concat = combination == "concat"
-        self.message = nn.Linear(dim, dim, bias=False)
-        self.own = nn.Linear(dim, dim)
-        self.combine = nn.Linear(2 * dim if self.concat else dim, dim)
+        self.message = nn.Linear(width, width, bias=False)
+        self.own = nn.Linear(width, dim)
+        self.combine = nn.Linear(width + dim if self.concat else width, dim)
         for linear in (self.message, self.own, self.combine):
             nn.init.xavier_uniform_(linear.weight)
 

@@ -12,7 +12,7 @@ from mmssl_cli.data.graph import mean_of_layers
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import ranking_terms
-from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.losses import contrasted_rows, info_nce
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
@@ -24,9 +24,10 @@ class SLMRec(ModalityViews):
 
     The tasks are the paper's: feature dropout, feature masking, both, and fine and coarse spaces. As in the authors'
     code, dropout follows each layer of propagation, masking takes the items out of one view, and the spaces are
-    entered one modality after another, in the order of the data. All similarities are cosines (the authors' code
-    takes inner products in the fine and coarse spaces), every space has d dimensions, and a user or an item occurs
-    once in the contrast of a batch.
+    entered one modality after another, in the order of the data, and compared by inner products
+    (``space_similarity``); the contrast is over the users and items of every triple (``contrast_rows``). What
+    regularises in it is weight decay that Adam adds to the gradient (``optimizer``); nothing reads its "reg".
+    Other than there, every space has d dimensions, and an item of the softmax is no negative of itself.
 
     ``cl`` is SLMRec-w-CL of Table 5 (MMSSL, A.4): the contrast of Eq. 11 on the output of the graph convolutions, in
     place of the task in transformed spaces. ``asl`` is SLMRec-w-ASL: Eq. 2 to 5 and 7 with SLMRec's own projections
@@ -57,15 +58,15 @@ class SLMRec(ModalityViews):
         user_views, item_views = views.of(users, items)
         of_users, of_items = self.joined(user_views, item_views)
         terms = ranking_terms(settings, of_users, of_items, rows, (self.users[users], self.items[items]))
-        positives = rows.positives.unique()
         if settings.contrast_weight:
+            at_users, at_items = contrasted_rows(rows, settings.contrast_rows)
             if settings.cl:
                 of_modalities = list(user_views.chunk(self.num_views, dim=1))[1:]
                 task = cross_modal_contrast(of_users, of_modalities, settings.contrast_temperature)
             elif settings.ssl_task == "fac":
-                task = self._fine_and_coarse(item_views[positives])
+                task = self._fine_and_coarse(item_views[at_items])
             else:
-                task = self._two_views(views, users, items[positives])
+                task = self._two_views(views, users[at_users], items[at_items])
             terms["contrast"] = settings.contrast_weight * task
         if self.adversary is not None:
             terms["adversarial"] = settings.adversarial_weight * self._adversarial(views, of_users, users)
@@ -74,10 +75,10 @@ class SLMRec(ModalityViews):
     def _fine_and_coarse(self, items: Tensor) -> Tensor:
         """Contrast of items' views [n, V d], modality by modality: the coarse space so far with a finer one."""
         coarse, *modalities = items.chunk(self.num_views, dim=1)
-        losses = []
+        losses, cosine = [], self.settings.space_similarity == "cosine"
         for to_coarse, to_fine, modality in zip(self.coarse, self.fine, modalities, strict=True):
             coarse = to_coarse(coarse)
-            losses.append(info_nce(coarse, to_fine(modality), self.settings.contrast_temperature))
+            losses.append(info_nce(coarse, to_fine(modality), self.settings.contrast_temperature, cosine=cosine))
         return torch.stack(losses).sum()
 
     def _two_views(self, views: Views, users: Tensor, items: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 from mmssl_cli.config.content import VBPRSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import EmbeddingRecommender, embedding
-from mmssl_cli.models.content import joined_content
+from mmssl_cli.models.content import dense_content
 
 
 class VBPR(EmbeddingRecommender):
@@ -19,7 +19,8 @@ class VBPR(EmbeddingRecommender):
     ``embedding_dim`` columns each. What is the same for all of a user's items (alpha, beta_u) is left out, for it
     changes no order. The L2 term covers gamma, theta and beta; E has none, as in the paper's experiments, and
     beta' none here. ``feature_weight`` is not of the paper: Adam moves every entry of E by about the learning rate, so
-    that long rows of content outrun the free factors.
+    that long rows of content outrun the free factors, and a modality of long rows any other. MMRec's program has no
+    biases, and norms that are not squared, of final embeddings.
     """
 
     cold_items = "content"
@@ -27,9 +28,12 @@ class VBPR(EmbeddingRecommender):
 
     def __init__(self, data: InteractionData, settings: VBPRSettings) -> None:
         super().__init__(data, settings)
-        self.content = joined_content(data)
+        content = list(dense_content(data).values())
+        if settings.feature_rows == "joined":
+            content = [torch.cat(content, dim=1)]
         if settings.feature_weight is not None:
-            self.content = settings.feature_weight * normalize(self.content, dim=1)
+            content = [settings.feature_weight * normalize(rows, dim=1) for rows in content]
+        self.content = torch.cat(content, dim=1)
         self.content_users = embedding(data.num_users, settings.embedding_dim)
         self.projection = embedding(self.content.shape[1], settings.embedding_dim)
         self.item_bias = nn.Parameter(torch.zeros(data.num_items, 1))

@@ -59,7 +59,8 @@ class TrainingLoop:
                 "fit(data) in place of training_step(batch)."
             )
         groups = model.parameter_groups(settings.lr)
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+        optimizer = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+        self.optimizer = optimizer(groups, weight_decay=settings.weight_decay, fused=True)
         self.learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         adversary = model.adversary_optimizer
         self.adversary_rates = [group["lr"] for group in adversary.param_groups] if adversary else []

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmssl_cli.config import build_settings
+from mmssl_cli.models.registry import build_model
+from mmssl_cli.training.loop import TrainingLoop
 from tests.helpers.content_cases import (
     bpr_of,
     check_representation,
@@ -21,16 +24,19 @@ from tests.helpers.content_cases import (
 from tests.helpers.model_cases import array, dense, toy_batch, toy_data, unit, weighted
 
 
-@pytest.mark.parametrize("weight", [None, 0.3])
-def test_vbpr(weight: float | None) -> None:
+@pytest.mark.parametrize(("weight", "rows"), [(None, "modality"), (0.3, "modality"), (0.3, "joined")])
+def test_vbpr(weight: float | None, rows: str) -> None:
     data, batch = content_data(tokens=True), toy_batch(toy_data())
-    model = content_model("vbpr", data, l2_weight=0.1, feature_weight=weight)
+    model = content_model("vbpr", data, l2_weight=0.1, feature_weight=weight, feature_rows=rows)
     bags = np.zeros((data.num_items, 6))
     for item, ids in enumerate(data.features["taste"].tolist()):
         for token in ids:
             bags[item, token] += token > 0
-    content = np.hstack([array(data.features["visual"]), array(data.features["text"]), unit(bags)])
-    if weight is not None:
+    modalities = [array(data.features["visual"]), array(data.features["text"]), unit(bags)]
+    if weight is not None and rows == "modality":
+        modalities = [weight * unit(of_one) for of_one in modalities]
+    content = np.hstack(modalities)
+    if weight is not None and rows == "joined":
         content = weight * unit(content)
     scores = np.empty((data.num_users, data.num_items))
     for user in range(data.num_users):
@@ -64,18 +70,25 @@ def test_lightgcn_m(join: str) -> None:
 
 
 @pytest.mark.parametrize("combination", ["concat", "elementwise"])
-def test_mmgcn(combination: str) -> None:
+@pytest.mark.parametrize("content_width", ["program", "embedding"])
+@pytest.mark.parametrize("fusion", ["mean", "sum"])
+def test_mmgcn(combination: str, content_width: str, fusion: str) -> None:
     data, batch = content_data(tokens=True), toy_batch(toy_data())
-    model = content_model("mmgcn", data, combination=combination, layers=2, l2_weight=0.1)
+    form = {"combination": combination, "content_width": content_width, "fusion": fusion}
+    model = content_model("mmgcn", data, **form, layers=2, l2_weight=0.1)
+    layer0 = projected_content(model.content)
+    if content_width == "program":
+        assert layer0.keys() == {"visual", "taste"} and layer0["visual"].shape[1] == 256
+        layer0["text"] = array(data.features["text"])
     matrix = dense(data.train, data.num_items)
     sums_of_users, sums_of_items = np.zeros((data.num_users, 8)), np.zeros((data.num_items, 8))
-    for name, content in projected_content(model.content).items():
+    for name, content in layer0.items():
         users, items = unit(array(model.preferences[name])), unit(content)
         for layer in model.stacks[name]:
             message, own, combine = array(layer.message.weight), layer.own, layer.combine
 
             def combined(node: int, rows: np.ndarray, ids: Any, neighbours: np.ndarray) -> np.ndarray:
-                heard = neighbours.mean(axis=0) if len(neighbours) else np.zeros(8)
+                heard = neighbours.mean(axis=0) if len(neighbours) else np.zeros(neighbours.shape[1])
                 received = leaky(message @ heard)  # noqa: B023
                 mine = leaky(array(own.weight) @ rows[node] + array(own.bias)) + array(ids)[node]  # noqa: B023
                 if combination == "concat":
@@ -86,10 +99,27 @@ def test_mmgcn(combination: str) -> None:
                 np.array([combined(u, users, model.users, items[matrix[u] > 0]) for u in range(len(users))]),
                 np.array([combined(i, items, model.items, users[matrix[:, i] > 0]) for i in range(len(items))]),
             )
-        sums_of_users, sums_of_items = sums_of_users + users, sums_of_items + items
+        share = 1 / 3 if fusion == "mean" else 1
+        sums_of_users, sums_of_items = sums_of_users + share * users, sums_of_items + share * items
     check_representation(model, (sums_of_users, sums_of_items))
     l2 = l2_of_rows(0.1, batch, [model.users, *model.preferences.values()], [model.items])
     check_terms(model, batch, {"bpr": bpr_of(sums_of_users, sums_of_items, batch), "l2": l2})
+
+
+def test_mmgcn_leaves_ids_and_preferences_as_drawn_unless_told() -> None:
+    data = content_data()
+    for trained in (False, True):
+        model = content_model("mmgcn", data, train_ids=trained)
+        tables = {"users", "items", "preferences.visual", "preferences.text"}
+        learnt = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert learnt & tables == (tables if trained else set())
+        settings = model.settings
+        loop = TrainingLoop(model, data, settings.model_copy(update={"batch_size": 8, "lr": 0.1, "weight_decay": 0.1}))
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        loop.run_epoch()
+        moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        assert moved & tables == (tables if trained else set()) and len(moved) > 10
+        assert model.state_dict().keys() >= tables  # a frozen table is saved all the same
 
 
 def _shares(scores: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -198,9 +228,10 @@ def test_clcrec_replaces_items_by_content_with_its_probability() -> None:
         assert replaced[1000:].float().mean().item() == pytest.approx(share, abs=0.03)
 
 
-def test_bm3(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("l2_on", ["final", "layer0"])
+def test_bm3(l2_on: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data, batch = content_data(tokens=True), toy_batch(toy_data())
-    model = content_model("bm3", data, layers=2, contrast_weight=1.7, l2_weight=0.1, dropout=0.25)
+    model = content_model("bm3", data, layers=2, contrast_weight=1.7, l2_weight=0.1, l2_on=l2_on, dropout=0.25)
     users, items = array(model.users), array(model.items)
     to_users, to_items = weighted(dense(data.train, data.num_items), "sym")
     final_users = (users + to_users @ items + to_users @ to_items @ users) / 3
@@ -229,7 +260,38 @@ def test_bm3(monkeypatch: pytest.MonkeyPatch) -> None:
         with_content = [i for _, i in pairs if data.present[name][i]]
         expected["inter"] += 1.7 * float(np.mean([distance(rows[i], final_items[i]) for i in with_content]))
         expected["intra"] += 1.7 * float(np.mean([distance(rows[i], rows[i]) for i in with_content]))
-    check_terms(model, batch, expected | {"l2": l2_of_rows(0.1, batch, [model.users], [model.items], negatives=False)})
+    l2 = l2_of_rows(0.1, batch, [model.users], [model.items], negatives=False)
+    if l2_on == "final":
+        lengths = [np.sqrt(sum(value**2 for value in table.ravel())) for table in (final_users, final_items)]
+        l2 = 0.1 * sum(lengths) / data.num_items
+    check_terms(model, batch, expected | {"l2": l2})
+
+
+def test_bm3_begins_with_xavier_normal_projections_and_pytorchs_own_biases() -> None:
+    data = toy_data(modalities={"visual": 400})
+    torch.manual_seed(2)
+    model: Any = build_model(data, build_settings({"model": "bm3", "embedding_dim": 200}))
+    for layer, columns in ((model.content.layers["visual"], 400), (model.predictor, 200)):
+        weight = layer.weight.detach()
+        assert weight.std().item() == pytest.approx(np.sqrt(2 / (columns + 200)), rel=0.02)
+        assert weight.abs().max() > 3.5 * weight.std()  # no uniform distribution reaches so far
+        bound = 1 / np.sqrt(columns)
+        assert 0.9 * bound < layer.bias.abs().max() <= bound
+
+
+@pytest.mark.parametrize("name", ["bm3", "mgcn", "freedom", "lattice"])
+def test_raw_features_are_trained_where_asked(name: str) -> None:
+    data = content_data(tokens=True)
+    for trained in (True, False):
+        model: Any = content_model(name, data, train_features=trained, **({} if name == "bm3" else {"graph_topk": 3}))
+        features = {f"content.trained.{modality}" for modality in ("visual", "text")}
+        assert {key for key, _ in model.named_parameters() if "trained" in key} == (features if trained else set())
+        model.begin_epoch(1)
+        sum(model.training_step(toy_batch(data)).values()).backward()
+        if trained:
+            gradient = model.content.trained["visual"].grad
+            assert gradient.abs().sum() > 0 and not gradient[[2, 5]].any()  # the items without
+        assert torch.equal(data.features["visual"], content_data().features["visual"])
 
 
 def test_bm3_target_views_are_dropped_out_and_have_no_gradient() -> None:

@@ -28,7 +28,8 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "ncl": [{"prototype_warmup": 0, "clusters": 3}],
     "hccf": [{"hyperedges": 4, "edge_dropout": 0.2}],
     "lightgcn-m": [{"content_join": "sum"}, {"content_join": "concat"}],
-    "mmgcn": [{"combination": "concat"}, {"combination": "elementwise"}],
+    "mmgcn": [{}, {"combination": "elementwise", "content_width": "embedding", "train_ids": True, "fusion": "sum"}],
+    "mmgcl": [{}, {"contrast_pairs": "versions", "optimizer": "adamw"}],
     "grcn": [{}, {"integration": "max", "fusion": "mean"}, {"integration": "mean", "fusion": "id", "pruning": "hard"}],
     "slmrec": [{}, {"asl": True, "cl": True}],
 }

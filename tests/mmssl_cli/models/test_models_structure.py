@@ -133,13 +133,29 @@ def lattice_graph(model: Any, data: InteractionData, shares: np.ndarray) -> np.n
 
 
 def lattice_items(model: Any, data: InteractionData, graph: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    users, items = lightgcn(array(model.users), array(model.items), dense(data.train, 9), 2)
+    if model.settings.adjacency == "sym":
+        users, items = lightgcn(array(model.users), array(model.items), dense(data.train, 9), 2)
+    else:  # (A + I) of all nodes, each row divided by its sum
+        whole = np.eye(21)
+        whole[:12, 12:] = dense(data.train, 9)
+        whole[12:, :12] = dense(data.train, 9).T
+        whole /= whole.sum(axis=1, keepdims=True)
+        nodes = np.vstack([array(model.users), array(model.items)])
+        mean = (nodes + whole @ nodes + whole @ whole @ nodes) / 3
+        users, items = mean[:12], mean[12:]
     return users, items + unit(graph @ graph @ array(model.items))
 
 
-def test_lattice_represents_and_learns_by_the_mixed_graph() -> None:
+def l2_of_batch(weight: float, users: np.ndarray, items: np.ndarray, batch: Any) -> float:
+    """weight / 2 x the mean over triples of the squared norms of their three rows."""
+    rows = users[batch.users.numpy()], items[batch.positives.numpy()], items[batch.negatives.numpy()]
+    return weight * sum(float((of**2).sum()) for of in rows) / (2 * len(batch.users))
+
+
+@pytest.mark.parametrize(("adjacency", "l2_on"), [("mean-self", "final"), ("sym", "layer0")])
+def test_lattice_represents_and_learns_by_the_mixed_graph(adjacency: str, l2_on: str) -> None:
     data = toy_data()
-    model = built("lattice", data, skip_weight=0.7, item_layers=2)
+    model = built("lattice", data, skip_weight=0.7, item_layers=2, adjacency=adjacency, l2_on=l2_on, l2_weight=0.2)
     with torch.no_grad():
         model.modality_logits.copy_(torch.tensor([0.4, -0.1]))
     shares = np.exp([0.4, -0.1]) / np.exp([0.4, -0.1]).sum()
@@ -152,6 +168,8 @@ def test_lattice_represents_and_learns_by_the_mixed_graph() -> None:
     for _ in range(2):  # on the graph that is learnt, then on the fixed one
         terms = model.training_step(batch)
         assert terms["bpr"].item() == pytest.approx(bpr(users, items, batch).mean(), rel=1e-5)
+        tables = (users, items) if l2_on == "final" else (array(model.users), array(model.items))
+        assert terms["l2"].item() == pytest.approx(l2_of_batch(0.2, *tables, batch), rel=1e-5)
 
 
 def test_lattice_moves_its_graph_in_the_first_step_after_a_refresh_alone() -> None:
@@ -217,9 +235,11 @@ def fused_content(model: Any, behaviour: np.ndarray, views: list[np.ndarray]) ->
 
 
 @pytest.mark.parametrize("modalities", [{"text": 5}, {"visual": 7, "text": 5, "acoustic": 3}])
-def test_mgcn_purifies_spreads_fuses_and_contrasts(modalities: dict[str, int]) -> None:
+@pytest.mark.parametrize(("contrast_rows", "l2_on"), [("triples", "final"), ("distinct", "layer0")])
+def test_mgcn_purifies_spreads_fuses_and_contrasts(modalities: dict[str, int], contrast_rows: str, l2_on: str) -> None:
     data = toy_data(modalities=modalities)
-    model = built("mgcn", data, item_layers=2, contrast_weight=0.3, contrast_temperature=0.4, l2_weight=0.2)
+    form = {"item_layers": 2, "contrast_rows": contrast_rows, "l2_on": l2_on, "l2_weight": 0.2}
+    model = built("mgcn", data, contrast_weight=0.3, contrast_temperature=0.4, **form)
     matrix, item_views = dense(data.train, 9), []
     behaviour = lightgcn(array(model.users), array(model.items), matrix, 2)
     for name, rows in content(model).items():
@@ -238,7 +258,9 @@ def test_mgcn_purifies_spreads_fuses_and_contrasts(modalities: dict[str, int]) -
     assert terms["bpr"].item() == pytest.approx(bpr(users, items, batch).mean(), rel=1e-5)
     contrast = 0.0
     for nodes, side, of in zip((batch.users, batch.positives), sides, behaviour, strict=True):
-        distinct = sorted(set(nodes.tolist()))
-        contrast += info_nce(side[distinct], of[distinct], 0.4)
+        rows_of_batch = nodes.tolist() if contrast_rows == "triples" else sorted(set(nodes.tolist()))
+        contrast += info_nce(side[rows_of_batch], of[rows_of_batch], 0.4)
+    tables = (users, items) if l2_on == "final" else (array(model.users), array(model.items))
+    assert terms["l2"].item() == pytest.approx(l2_of_batch(0.2, *tables, batch), rel=1e-5)
     assert terms["contrast"].item() == pytest.approx(0.3 * contrast, rel=1e-5)
     assert built("mgcn", data, contrast_weight=0, l2_weight=0).training_step(batch).keys() == {"bpr"}

@@ -53,13 +53,20 @@ def softmax_of(users: np.ndarray, items: np.ndarray, batch: Batch, temperature: 
 @pytest.mark.parametrize("modalities", [{"text": 5}, {"visual": 7, "text": 5, "acoustic": 3}])
 @pytest.mark.parametrize("layers", [0, 1, 3])
 @pytest.mark.parametrize("spread_ahead", [True, False])
+@pytest.mark.parametrize(("contrast_rows", "similarity"), [("triples", "inner"), ("distinct", "cosine")])
 def test_slmrec_joins_views_and_separates_fine_and_coarse_spaces(
-    modalities: dict[str, int], layers: int, spread_ahead: bool, monkeypatch: pytest.MonkeyPatch
+    modalities: dict[str, int],
+    layers: int,
+    spread_ahead: bool,
+    contrast_rows: str,
+    similarity: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not spread_ahead:
         monkeypatch.setattr("mmssl_cli.models.views.SPREAD_BYTES", 0)
     data = toy_data(modalities=modalities)
-    model = built("slmrec", data, layers=layers, contrast_weight=0.3, contrast_temperature=0.4, l2_weight=0.2)
+    form = {"contrast_rows": contrast_rows, "space_similarity": similarity, "l2_weight": 0.2}
+    model = built("slmrec", data, layers=layers, contrast_weight=0.3, contrast_temperature=0.4, **form)
     views = plain_views(model, data)
     users, items = joined(model, views)
     assert set(model.raw_spread) == (set(modalities) if spread_ahead else set())
@@ -69,20 +76,26 @@ def test_slmrec_joins_views_and_separates_fine_and_coarse_spaces(
 
     batch = toy_batch(data)
     terms = model.training_step(batch)
-    rows, task = distinct(batch.positives), 0.0
+    rows, task = batch.positives.tolist() if contrast_rows == "triples" else distinct(batch.positives), 0.0
     coarse = views[0][1][rows]
     for to_coarse, to_fine, view in zip(model.coarse, model.fine, views[1:], strict=True):
         coarse = coarse @ array(to_coarse.weight).T + array(to_coarse.bias)
-        task += info_nce(coarse, view[1][rows] @ array(to_fine.weight).T + array(to_fine.bias), 0.4)
+        fine = view[1][rows] @ array(to_fine.weight).T + array(to_fine.bias)
+        if similarity == "cosine":
+            task += info_nce(coarse, fine, 0.4)
+        else:
+            scores = np.exp(coarse @ fine.T / 0.4)
+            task += float(np.mean([-np.log(row[own] / row.sum()) for own, row in enumerate(scores)]))
     assert terms.keys() == {"softmax", "l2", "contrast"}
     assert terms["softmax"].item() == pytest.approx(softmax_of(users, items, batch, 0.2), rel=1e-5)
     assert terms["contrast"].item() == pytest.approx(0.3 * task, rel=1e-5)
 
 
 @pytest.mark.parametrize("task", ["fd", "fm", "fd+fm"])
-def test_slmrec_contrasts_two_damaged_versions(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rows", ["triples", "distinct"])
+def test_slmrec_contrasts_two_damaged_versions(task: str, rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = toy_data()
-    model = built("slmrec", data, layers=2, ssl_task=task, contrast_weight=0.3, dropout=0.4)
+    model = built("slmrec", data, layers=2, ssl_task=task, contrast_weight=0.3, dropout=0.4, contrast_rows=rows)
     drawn_masks: list[np.ndarray] = []
 
     def mask(rows: torch.Tensor, share: float) -> torch.Tensor:
@@ -111,7 +124,8 @@ def test_slmrec_contrasts_two_damaged_versions(task: str, monkeypatch: pytest.Mo
     assert next(masks, None) is None
     expected = 0.0
     for nodes, one, other in zip((batch.users, batch.positives), *versions, strict=True):
-        expected += info_nce(one[distinct(nodes)], other[distinct(nodes)], 0.2)
+        anchors = nodes.tolist() if rows == "triples" else distinct(nodes)
+        expected += info_nce(one[anchors], other[anchors], 0.2)
     assert terms["contrast"].item() == pytest.approx(0.3 * expected, rel=1e-5)
 
 
@@ -170,7 +184,8 @@ def test_mmgcl_contrasts_dropped_edges_with_a_masked_modality(
     modalities: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = toy_data(modalities=modalities)
-    model = built("mmgcl", data, layers=2, edge_dropout=0.4, contrast_weight=0.3, contrast_temperature=0.5)
+    form = {"layers": 2, "edge_dropout": 0.4, "contrast_pairs": "versions"}
+    model = built("mmgcl", data, **form, contrast_weight=0.3, contrast_temperature=0.5)
     masked, changed = len(modalities) - 1, 0
     drawn = iter((1 + masked, 1 + changed))
     monkeypatch.setattr("mmssl_cli.models.mmgcl.modality_view", lambda model: next(drawn))
@@ -206,6 +221,23 @@ def test_mmgcl_contrasts_dropped_edges_with_a_masked_modality(
         expected -= np.log(logits[row] / logits.sum()) / len(positives)
     assert terms["contrast"].item() == pytest.approx(0.3 * expected, rel=1e-5)
     assert built("mmgcl", data, contrast_weight=0).training_step(batch).keys() == {"bpr"}
+
+
+def test_mmgcl_contrasts_users_with_items_on_the_damaged_graph_twice() -> None:
+    data = toy_data(modalities={"visual": 7, "text": 5})
+    model = built("mmgcl", data, layers=2, edge_dropout=0.4, contrast_weight=0.3, contrast_temperature=0.5)
+    torch.manual_seed(1)
+    kept = torch.rand(len(data.train)).numpy() >= 0.4
+    torch.manual_seed(1)
+    model.begin_epoch(1)
+    damaged = np.zeros((12, 9))
+    damaged[data.train.row_of_each()[kept], data.train.indices[kept]] = 1
+    batch = toy_batch(data)
+    users, items = joined(model, [lightgcn(*sides, damaged, 2) for sides in view_layers(model)])
+    expected = 2 * 0.3 * info_nce(users[batch.users], items[batch.positives], 0.5)
+    terms = model.training_step(batch)
+    assert terms.keys() == {"bpr", "contrast"}
+    assert terms["contrast"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_mmgcl_masks_each_modality_equally_often() -> None:
