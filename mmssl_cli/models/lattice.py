@@ -92,7 +92,8 @@ class LATTICE(GraphRecommender):
     def _propagated(self) -> tuple[Tensor, Tensor]:
         if self.own_shares is None:
             return self.graph.propagate(self.users, self.items, self.settings.layers)
-        layers, (of_users, of_items) = [(self.users, self.items)], self.own_shares
+        layers: list[tuple[Tensor, Tensor]] = [(self.users, self.items)]
+        of_users, of_items = self.own_shares
         for _ in range(self.settings.layers):
             users, items = layers[-1]
             from_items, from_users = self.graph.users_from(items), self.graph.items_from(users)
