@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from mmssl_cli.commands.options import accepts_verbosity
 from mmssl_cli.console.errors import explain
-from mmssl_cli.console.lines import printable
+from mmssl_cli.console.lines import printable, write_in_ascii_where_needed
 from mmssl_cli.console.verbosity import Verbosity, choose_verbosity, verbosity
 from pipelines.version import __version__
 
@@ -175,6 +175,7 @@ def root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the `mmssl` script: run the command line and exit with its code (0, 1, 2 or 130)."""
+    write_in_ascii_where_needed()
     # OpenMP threads spin while they wait. A short spin is as fast on idle cores, and much faster where other programs
     # use them. Read when PyTorch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")

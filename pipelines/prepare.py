@@ -16,6 +16,7 @@ from pipelines.io.files import remove_leftovers, write_problem
 from pipelines.io.locks import held
 from pipelines.io.reporter import Reporter
 from pipelines.io.step_cache import WorkFolder
+from pipelines.prepared.dataset import PreparedDataset
 from pipelines.prepared.manifest import Manifest, check_files, check_name, read_manifest
 from pipelines.prepared.write import check_ours, write_prepared
 from pipelines.recipe import PrepOptions
@@ -74,7 +75,12 @@ def prepare(
             return Outcome(folder, existing, changed=False)
         dataset, pictures = plan.build()
         manifest = write_prepared(dataset, folder, images=pictures)
-    for line in [*record_table(manifest.settings.get(RECORDS, {})), *describe(manifest), *_beside_the_paper(entry)]:
+    for line in [
+        *record_table(manifest.settings.get(RECORDS, {})),
+        *describe(manifest),
+        *_split_of(dataset, manifest),
+        *_beside_the_paper(entry),
+    ]:
         reporter.line(line)
     return Outcome(folder, manifest, changed=True)
 
@@ -106,6 +112,17 @@ def describe(manifest: Manifest) -> list[str]:
         what = "tokens an item" if modality.dtype == "int32" else f"dimensions, {modality.dtype}"
         lines.append(f"{name}: {modality.dim} {what}, {modality.present:,} of {counts.items:,} items")
     return lines if manifest.modalities else [*lines, "no item features: for collaborative models only"]
+
+
+def _split_of(dataset: PreparedDataset, manifest: Manifest) -> list[str]:
+    """Return a line on how the interactions were split, where the split was made here."""
+    split, seed = manifest.settings.get("split"), manifest.settings.get("seed")
+    if split is None or seed is None:
+        return []
+    line = f"split: {split}, seed {seed}"
+    if split == "ratio" and "timestamp" in dataset.interactions:
+        line += "; it is random though times are given, --split temporal holds out the last ones of each user"
+    return [line]
 
 
 def record_table(records: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -33,11 +33,17 @@ def ablate(
     Example: mmssl ablate --dataset demo --runs 3 --out results
     """
     from mmssl_cli.studies.ablation import ablation_section, variant_settings
+    from pipelines.prepared.manifest import read_manifest
 
     chosen = _chosen([*listed(variant), *listed(variants)])
     full = options.settings(model="mmssl")
     if full.modalities == ():
         raise UsageError("The variants change parts that work on modalities: leave out --modalities none.")
+    if not read_manifest(options.data_dir / full.dataset).modalities:
+        raise UsageError(
+            f"The variants change parts that work on modalities, and data set {full.dataset!r} has none; choose a data "
+            "set with features, or prepare it with some."
+        )
     plan = {name: variant_settings(full, name) for name in chosen}
     result = carry_out(options.plan(plan.values()), options)
     found = {name: result.configuration(settings) for name, settings in plan.items()}

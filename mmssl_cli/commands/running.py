@@ -18,6 +18,7 @@ from mmssl_cli.console.sections import present_section
 from mmssl_cli.console.verbosity import verbosity
 from mmssl_cli.experiments.executor import Engine, Outcome
 from mmssl_cli.experiments.plan import RunIndex, distinct, total_seconds
+from mmssl_cli.runs.data_match import check_settings
 from mmssl_cli.runs.results import Configuration, configuration_of
 from pipelines.errors import InputError
 from pipelines.io.files import write_problem
@@ -72,10 +73,13 @@ def carry_out(plan: Mapping[str, TrainSettings], options: PlanOptions) -> PlanRe
         plan: settings of each run by its name; equal ones are trained once.
 
     Raises:
+        UsageError: settings of a run do not fit its data set.
         typer.Exit: after a dry run (0) or Ctrl-C (130).
     """
     plan = distinct(plan)
     names, runs = list(plan), list(plan.values())
+    for settings in runs:
+        check_settings(settings, options.data_dir)
     if options.out is not None:
         _check_out(options.out)
     if options.tensorboard:

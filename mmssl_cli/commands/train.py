@@ -94,15 +94,11 @@ def _train_at_once(options: PlanOptions) -> None:
     """Train the seeds on several workers.
 
     Raises:
-        UsageError: the settings do not fit the data set.
         typer.Exit: a run failed (1), or Ctrl-C (130).
     """
     from mmssl_cli.commands.running import carry_out
-    from mmssl_cli.runs.data_match import check_settings
 
-    settings = options.settings()
-    check_settings(settings, options.data_dir)
-    result = carry_out(options.plan([settings]), options)
+    result = carry_out(options.plan([options.settings()]), options)
     runs = [outcome.run for outcome in result.outcomes.values() if outcome.run is not None]
     finished = {run.folder.path: run.result for run in runs}
     if finished:
