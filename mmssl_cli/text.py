@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,24 @@ def _without_zeros(name: str) -> str:
     return re.sub(r"(?<!\d)0+(?=\d+$)", "", name)
 
 
-def model_label(model: str, variant: str | None) -> str:
-    """Return a model with its variant unless it is the full one: ``mmssl (w/o-CL)``."""
-    return f"{model} ({variant})" if variant not in (None, "full") else model
+def model_label(settings: Mapping[str, Any]) -> str:
+    """Return a model with the settings that make it another one: ``mmssl (w/o-CL, paper)``, ``slmrec (+ASL)``.
+
+    These are the variant, parts of MMSSL and filters that are plugged in, chosen modalities or controls of them, and
+    a preset other than the searched one.
+    """
+    plugged = {"+ASL": "asl", "+CL": "cl", "+GF-CF": "spectral_weight"}
+    modalities = settings.get("modalities")
+    control = settings.get("feature_control")
+    parts = [
+        settings.get("variant") if settings.get("variant") != "full" else None,
+        *(shown for shown, name in plugged.items() if settings.get(name)),
+        modalities_label(list(modalities)) if isinstance(modalities, list | tuple) else None,
+        f"{control} features" if control not in (None, "none") else None,
+        settings.get("preset") if settings.get("preset") != "tuned" else None,
+    ]
+    kept = [str(part) for part in parts if part]
+    return f"{settings.get('model', '')} ({', '.join(kept)})" if kept else str(settings.get("model", ""))
 
 
 def modalities_label(modalities: Sequence[str] | None) -> str:

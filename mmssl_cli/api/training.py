@@ -12,7 +12,7 @@ import pandas as pd
 
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.runs import Run
-from mmssl_cli.config import TrainSettings, known_model, merge_for, merge_settings, refuse_idle_settings, settings_class
+from mmssl_cli.config import TrainSettings, known_model, merge_for, merge_settings, refuse_idle, settings_class
 from mmssl_cli.config.own_models import allow
 from mmssl_cli.console.training import make_reporter
 from mmssl_cli.console.verbosity import Verbosity
@@ -45,7 +45,7 @@ def train(
         reuse: return a finished run of the same settings, or resume an interrupted one, where there is one.
         verbose: show the progress on standard error.
         settings: the flags of `mmssl train`, with underscores for dashes: ``epochs=20``, ``embedding_dim=32``,
-            ``ks=(10, 20)``.
+            ``ks=(10, 20)``, ``preset="paper"``.
 
     Raises:
         UsageError: an unknown model or setting, a value out of its range, or settings that do not fit the data set.
@@ -111,7 +111,7 @@ def compare(
         raise UsageError(f"compare needs at least one model and one run of each, not {len(names)} and {runs}.")
     for name in names:
         settings_class(known_model(name))
-    refuse_idle_settings(names, settings)
+    refuse_idle(names, settings, data.name)
     plans = [over_seeds(merge_for(name, settings, data.name), runs) for name in names]
     by_seed = [run for seeded in zip(*plans, strict=True) for run in seeded]
     finished = [FinishedRun.read(run) for run in _trained(by_seed, data, runs_dir, True, verbose)]

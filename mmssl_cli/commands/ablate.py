@@ -31,11 +31,14 @@ def ablate(
     Example: mmssl ablate --dataset tiktok --variant w/o-GT --runs 5
 
     Example: mmssl ablate --dataset demo --runs 3 --out results
+
+    Example: mmssl ablate --dataset tiktok --preset paper --runs 5
     """
     from mmssl_cli.studies.ablation import ablation_section, variant_settings
     from pipelines.prepared.manifest import read_manifest
 
     chosen = _chosen([*listed(variant), *listed(variants)])
+    options.check(["mmssl"])
     full = options.settings(model="mmssl")
     if full.modalities == ():
         raise UsageError("The variants change parts that work on modalities: leave out --modalities none.")

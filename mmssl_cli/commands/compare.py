@@ -10,7 +10,7 @@ import typer
 from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
-from mmssl_cli.config import SETTINGS, known_model, refuse_idle_settings, settings_class
+from mmssl_cli.config import SETTINGS, known_model, settings_class
 from pipelines.errors import UsageError
 
 ALL = "all"
@@ -28,8 +28,9 @@ def compare(
 ) -> None:
     """Compare models on one data set, beside published numbers: Table 2, with tests and costs.
 
-    Each model has the settings shipped for it and the data set, else its defaults; a flag applies to every model
-    that has it. Finished runs are reused, interrupted ones resumed, the rest trained.
+    Each model has the settings shipped for it and the data set, else its defaults; a flag or a preset applies to
+    every model that has it, a --config file that names a model to this one alone. Finished runs are reused,
+    interrupted ones resumed, the rest trained.
 
     Example: mmssl compare --dataset tiktok --models all --runs 5
 
@@ -39,7 +40,7 @@ def compare(
     from mmssl_cli.studies.run_selection import validation
 
     names = _chosen([*listed(models), *listed(more)])
-    refuse_idle_settings(names or list(SETTINGS), options.given)
+    options.check(names or list(SETTINGS))
     plan = {name: options.settings(name) for name in names or SETTINGS}
     if not names:
         plan = _with_content(plan, options.data_dir)

@@ -9,7 +9,7 @@ import typer
 from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
-from mmssl_cli.config import refuse_idle_settings, settings_class
+from mmssl_cli.config import settings_class
 from mmssl_cli.config.fit import check_content
 from pipelines.errors import UsageError
 
@@ -40,7 +40,7 @@ def controls(
     for name in names:
         if not settings_class(name).uses_content and not settings_class(name).needs_content:
             raise UsageError(f"Model {name!r} uses no item features, so that controls of them say nothing of it.")
-    refuse_idle_settings(names, options.given)
+    options.check(names)
     plan = {name: control_settings(options.settings(name)) for name in names}
     dataset = options.dataset()
     has_content = read_manifest(options.data_dir / dataset).modalities

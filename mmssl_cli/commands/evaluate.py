@@ -21,7 +21,7 @@ from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import comparison_table, metrics_table, show, warm_cold_tables
 from mmssl_cli.evaluation.splits import checked_ks, checked_split
 from mmssl_cli.runs.listing import resolve_run
-from mmssl_cli.text import modalities_label, model_label, pluralize
+from mmssl_cli.text import modalities_label, pluralize
 from pipelines.errors import UsageError
 
 
@@ -75,7 +75,7 @@ def parse_ks(text: str) -> tuple[int, ...]:
 
 
 def _show(answer: dict[str, Any]) -> None:
-    label = model_label(answer["model"], answer["variant"])
+    label = answer["label"]
     where = [answer["dataset"], modalities_label(answer["modalities"]), answer["split"]]
     where += [pluralize(answer["users"], "user"), f"run {answer['run']}"]
     show(metrics_table([answer["metrics"]], title=f"{label} on {', '.join(filter(None, where))}"))

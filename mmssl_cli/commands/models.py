@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from rich.text import Text
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, AsJson, DataDir, chosen_dataset
+from mmssl_cli.commands.presets_table import show_presets
 from mmssl_cli.commands.settings_flags import bounds_of, choices_of, shipped_line, type_of
 from mmssl_cli.config import SETTINGS, TrainSettings, known_model, merge_settings, settings_class
 from mmssl_cli.console.lines import say
@@ -30,12 +31,17 @@ def models(
         Path | None,
         typer.Option("--template", metavar="FILE", help="Write a model of your own to start from."),
     ] = None,
+    presets: Annotated[
+        bool, typer.Option("--presets", help="Show the presets of the model side by side, with the sources of values.")
+    ] = False,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """List the models with their papers; with NAME, the settings of that model: default, bounds and description.
 
     With --dataset also the value that `mmssl train` uses on that data set, where tuned settings may be shipped.
+
+    Example: mmssl models mmssl --presets
 
     Example: mmssl models mmssl
 
@@ -46,13 +52,16 @@ def models(
     if template is not None:
         _write_template(template)
         return
-    if name is None and dataset is not None:
-        raise UsageError("--dataset shows the settings of one model on it; name the model, such as mmssl.")
+    if name is None and (dataset is not None or presets):
+        raise UsageError("--dataset and --presets show the settings of one model; name the model, such as mmssl.")
     if name is None:
         known = [_describe(model, cls) for model, cls in SETTINGS.items()]
         _print(known, as_json, ("model", "paper", "about", "settings"))
         return
     name = known_model(name)
+    if presets:
+        show_presets(name, "" if dataset is None else chosen_dataset(dataset, data_dir), as_json)
+        return
     settings = [_setting(key, field) for key, field in settings_class(name).model_fields.items()]
     if dataset is None:
         _print(settings, as_json, ("setting", "default", "allowed", "description"))

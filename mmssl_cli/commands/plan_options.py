@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
@@ -28,7 +28,8 @@ from mmssl_cli.commands.options import (
     keyword_flag,
 )
 from mmssl_cli.commands.settings_flags import settings_flags
-from mmssl_cli.config import TrainSettings, merge_for, merge_settings, read_toml
+from mmssl_cli.config import TrainSettings, has_preset, merge_for, merge_settings, read_toml, refuse_idle
+from mmssl_cli.console.lines import warn
 from mmssl_cli.experiments.plan import over_seeds, run_name
 from pipelines.errors import UsageError
 
@@ -107,10 +108,10 @@ class PlanOptions:
         return chosen_dataset(None if name is None else str(name), self.data_dir)
 
     def settings(self, model: str | None = None, *, prepared: bool = True, **more: Any) -> TrainSettings:
-        """Return the settings of a run, with the first seed, from flags, file and those shipped for the data set.
+        """Return the settings of a run, with the first seed, from flags, file, and preset or shipped settings.
 
         Args:
-            model: overrides flags and file; settings that it lacks and another model has are then left out.
+            model: overrides flags and file; what is for other models is then left out (``check`` refuses it).
             prepared: check that the data set is prepared; one that needs no files is generated.
             more: further flags.
 
@@ -122,10 +123,22 @@ class PlanOptions:
         if model is None:
             settings = merge_settings({**self.given, **more, "dataset": dataset}, self.config)
         else:
-            settings = merge_for(model, {**self.named, **more}, dataset)
+            settings = merge_for(model, {**self.given, **more}, dataset, self.config)
         if prepared:
             ensure_prepared(dataset, self.data_dir)
         return settings
+
+    def check(self, models: Sequence[str]) -> None:
+        """Refuse flags and a file that reach none of the models; name the models that lack the preset.
+
+        Raises:
+            UsageError: there is such a setting, preset or file.
+            InputError: the file cannot be read.
+        """
+        dataset, preset = self.dataset(), self.named.get("preset")
+        refuse_idle(models, self.given, dataset, self.config)
+        if preset is not None and (left := [name for name in models if not has_preset(preset, name, dataset)]):
+            warn(f"No preset {preset} for {', '.join(left)}: their shipped settings or defaults are used.")
 
     def plan(self, settings: Iterable[TrainSettings]) -> dict[str, TrainSettings]:
         """Return ``--runs`` seeds of each by name, ordered by seed: an interrupted plan then compares all on some."""

@@ -52,7 +52,7 @@ def _table(found: list[RunSummary]) -> Table:
     selected = list(dict.fromkeys(run.select_on for run in found if "@" in run.select_on))
     tested = list(dict.fromkeys(name for metric in selected for name in (metric, companion(metric))))
     table = new_table()
-    for name in ("Run", "Model", "Variant", "Data set", "Status"):
+    for name in ("Run", "Model", "Data set", "Status"):
         table.add_column(name)
     headers = [f"Val\n{metric_label(name)}" for name in selected] + [f"Test\n{metric_label(name)}" for name in tested]
     for name in ("Epochs", *headers, "Seconds"):
@@ -60,7 +60,7 @@ def _table(found: list[RunSummary]) -> Table:
     for run in found:
         scores = [*((run.validation, name) for name in selected), *((run.test, name) for name in tested)]
         table.add_row(
-            *(Text(text) for text in (run.id, run.model, run.variant, run.dataset, run.status)),
+            *(Text(text) for text in (run.id, run.label or run.model, run.dataset, run.status)),
             str(run.epochs),
             *(mean_and_deviation([metrics[name]] if name in metrics else []) for metrics, name in scores),
             "-" if run.seconds is None else f"{run.seconds:.1f}",

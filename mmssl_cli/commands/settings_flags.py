@@ -12,13 +12,13 @@ from pydantic.fields import FieldInfo
 from rich.markup import escape
 
 from mmssl_cli.commands.options import keyword_flag
-from mmssl_cli.config import SETTINGS, TrainSettings, known_model, shipped_settings
+from mmssl_cli.config import SETTINGS, TrainSettings, known_model, preset_settings, shipped_settings
 from mmssl_cli.text import shown_value
 
 #: Settings that the help of a command shows whatever the model.
 COMMON = (
-    *("model", "dataset", "modalities", "embedding_dim", "batch_size", "epochs", "patience", "lr", "select_on", "ks"),
-    *("seed", "device"),
+    *("model", "dataset", "preset", "modalities", "embedding_dim", "batch_size", "epochs", "patience", "lr"),
+    *("select_on", "ks", "seed", "device"),
 )
 _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
@@ -183,17 +183,24 @@ def _metavar(field: FieldInfo) -> str:
     return f"<{' '.join([label, *(f'{sign}{value}' for sign, value in bounds_of(field))])}>"
 
 
-def shipped_line(settings: TrainSettings, chosen: Collection[str] = ()) -> str:
-    """Describe the settings shipped for a data set and model that override defaults; empty if none do.
+def shipped_line(settings: TrainSettings, chosen: Collection[str] = (), *, from_file: bool = False) -> str:
+    """Describe the settings of a preset, or those shipped for a data set and model; empty if none override defaults.
 
     Args:
-        chosen: settings of flags or a file, which take precedence over shipped ones.
+        chosen: settings of flags or a file, which take precedence.
+        from_file: True if a file of settings is used, which leaves shipped settings out.
     """
     fields = type(settings).model_fields
-    values = {key: getattr(settings, key) for key in shipped_settings(settings.dataset, settings.model)}
+    if settings.preset is not None:
+        found = preset_settings(settings.preset, settings.model, settings.dataset)
+        what = f"Preset {settings.preset} of {settings.model}"
+    else:
+        found = {} if from_file else shipped_settings(settings.dataset, settings.model)
+        what = f"Settings shipped for {settings.model} on {settings.dataset}"
+    values = {key: getattr(settings, key) for key in found}
     used = [
         f"{key.replace('_', '-')} {shown_value(value)}"
         for key, value in values.items()
         if key not in chosen and value != fields[key].default
     ]
-    return f"Settings shipped for {settings.model} on {settings.dataset}: {', '.join(used)}." if used else ""
+    return f"{what}: {', '.join(used)}." if used else ""

@@ -10,7 +10,7 @@ import typer
 from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
-from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, known_model, refuse_idle_settings, settings_class
+from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, known_model, settings_class
 from mmssl_cli.config.own_models import is_own
 from mmssl_cli.experiments.plan import RunIndex, over_seeds
 from mmssl_cli.text import DEFAULT_METRIC, METRICS, companion
@@ -85,7 +85,7 @@ def _metric(text: str) -> str:
 def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]:
     """Return the settings of each compared model, with the first seed."""
     if names:
-        refuse_idle_settings([_split(name)[0] for name in names], options.given)
+        options.check([_split(name)[0] for name in names])
         return [_one(name, options) for name in names]
     plan = {name: options.settings(name) for name in SETTINGS}
     index = RunIndex(options.runs_dir)
@@ -95,7 +95,7 @@ def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]
         if name in USUAL
         or any(index.find(run, options.data_dir).run is not None for run in over_seeds(settings, options.runs))
     ]
-    refuse_idle_settings(kept, options.given)
+    options.check(kept)
     return [plan[name] for name in kept]
 
 

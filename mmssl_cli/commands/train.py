@@ -57,8 +57,9 @@ def train(
 ) -> None:
     """Train a model on a prepared data set and report its test metrics.
 
-    Every setting is a flag and a key of the --config file. The strongest wins: flags, the file, the settings shipped
-    for data set and model, the defaults. With --model X this help has the settings of X; `mmssl models X` lists all.
+    Every setting is a flag and a key of the --config file. The strongest wins: flags, the file, --preset (without it
+    and a file, the settings shipped for data set and model), the defaults. With --model X this help has the settings
+    of X; `mmssl models X` lists all.
 
     With --jobs above 1 or --engine ray the --runs are trained in parallel, and reused and resumed as with --continue.
     One model on several GPUs: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed
@@ -140,7 +141,7 @@ class Session:
         options = self.options
         with self._fail_together():
             settings = options.settings(prepared=not (self.distributed and torchrun.rank()))
-            if line := shipped_line(settings, options.named):
+            if line := shipped_line(settings, options.named, from_file=options.config is not None):
                 reporter.message(line)
             self.plan = list(options.plan([settings]).values())
         reporter.stage("Loading PyTorch")  # only once the settings are right

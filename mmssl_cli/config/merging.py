@@ -1,4 +1,4 @@
-"""Merging of flags, files and shipped settings into validated ones, and TOML."""
+"""Merging of flags, files, presets and shipped settings into validated ones, and TOML."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from mmssl_cli.config.presets import check_preset, has_preset, preset_settings, read_toml, shipped_settings
 from mmssl_cli.config.registry import SETTINGS, known_model, settings_class
 from mmssl_cli.config.train import RESUMABLE, TrainSettings
-from pipelines.errors import InputError, UsageError, nearest
-from pipelines.io import parsing
+from pipelines.errors import UsageError, nearest
 
 #: Type of a validation error -> the expected value, filled in from the context of the error.
 _EXPECTED = {
@@ -27,59 +27,21 @@ _EXPECTED = {
     "less_than": "a number below {lt}",
     "less_than_equal": "at most {le}",
 }
-#: A folder of settings for each data set, and ``ranges`` with what `mmssl tune` searches.
-SHIPPED = Path(__file__).parents[1] / "presets"
-
-
-def parse_toml(path: Path, absent: str) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Args:
-        absent: message of the error if there is no such file.
-
-    Raises:
-        InputError: the file is missing, cannot be read or is not TOML.
-    """
-    try:
-        return parsing.parse_toml(path.read_bytes())
-    except FileNotFoundError as problem:
-        raise InputError(absent) from problem
-    except ValueError as problem:
-        raise InputError(f"{path} is not valid TOML ({problem}); correct it or leave it out.") from problem
-    except OSError as problem:
-        raise InputError(f"Cannot read {path}: {problem.strerror}.") from problem
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a flat TOML file of settings, keys with underscores; the table ``provenance`` is left out.
-
-    Raises:
-        InputError: the file is missing or is not TOML.
-    """
-    raw = parse_toml(path, f"There is no settings file {path}; expected a TOML file of settings.")
-    settings = {key.replace("-", "_"): value for key, value in raw.items() if key != "provenance"}
-    if len(settings) < len(raw.keys() - {"provenance"}):
-        raise InputError(f"{path} has a setting twice, once with dashes and once with underscores; keep one.")
-    return settings
-
-
-def shipped_settings(dataset: str, model: str) -> dict[str, Any]:
-    """Return the shipped settings of a data set and a model, empty if there are none."""
-    path = SHIPPED / dataset / f"{model}.toml"
-    return read_toml(path) if path.is_file() and dataset != "ranges" else {}
 
 
 def merge_settings(
     flags: Mapping[str, Any], config: Path | None = None, *, default_dataset: str = "demo", shipped: bool = True
 ) -> TrainSettings:
-    """Merge class defaults, shipped settings, a TOML file and flags (``None`` is a flag not given).
+    """Merge class defaults, a preset or shipped settings, a TOML file and flags (``None`` is a flag not given).
+
+    The settings shipped for the data set and model are used only where no preset and no file is named.
 
     Args:
         shipped: False leaves the shipped settings out.
 
     Raises:
         InputError: the TOML file cannot be read.
-        UsageError: an unknown model or setting, or a value out of its range.
+        UsageError: an unknown model, setting or preset, or a value out of its range.
     """
     given = {key: value for key, value in flags.items() if value is not None}
     from_file = read_toml(config) if config else {}
@@ -90,31 +52,51 @@ def merge_settings(
         _check_key(key, model, f"in {config}")
     for key in given:
         _check_key(key, model, "among the flags")
-    tuned = shipped_settings(dataset, model) if shipped and isinstance(dataset, str) else {}
-    merged = {**tuned, **from_file, **given, "model": model, "dataset": dataset}
-    return build_settings(merged)
+    beneath: Mapping[str, Any] = {}
+    if isinstance(dataset, str):
+        if (preset := given.get("preset", from_file.get("preset"))) is not None:
+            beneath = preset_settings(preset, model, dataset)
+        elif shipped and config is None:
+            beneath = shipped_settings(dataset, model)
+    return build_settings({**beneath, **from_file, **given, "model": model, "dataset": dataset})
 
 
-def merge_for(model: str, given: Mapping[str, Any], dataset: str) -> TrainSettings:
-    """Merge given settings for one of several models: those that it lacks and another model has are left out.
+def merge_for(model: str, flags: Mapping[str, Any], dataset: str, config: Path | None = None) -> TrainSettings:
+    """Merge settings for one of several models: those that it lacks and another model has are left out.
+
+    A file that names another model is left out, and so is a preset that the model lacks; the settings shipped for it
+    are used then.
 
     Raises:
+        InputError: the TOML file cannot be read.
         UsageError: a setting that no model has, or a value out of its range.
     """
+    from_file = read_toml(config) if config else {}
+    applies = config is not None and from_file.get("model", model) == model
     others = {field for cls in SETTINGS.values() for field in cls.model_fields} - set(
         settings_class(model).model_fields
     )
+    given = {**(from_file if applies else {}), **flags}
     kept = {key: value for key, value in given.items() if key not in others}
-    return merge_settings({**kept, "dataset": dataset, "model": model})
+    preset = kept.get("preset")
+    if preset is not None and not has_preset(preset, model, dataset):
+        kept["preset"] = None
+    return merge_settings({**kept, "dataset": dataset, "model": model}, shipped=not applies)
 
 
-def refuse_idle_settings(models: Sequence[str], given: Mapping[str, Any]) -> None:
-    """Refuse a setting that none of the models has.
+def refuse_idle(models: Sequence[str], flags: Mapping[str, Any], dataset: str, config: Path | None = None) -> None:
+    """Refuse a setting or a preset that none of the models has, and a file of settings for another model.
 
     Raises:
+        InputError: the TOML file cannot be read.
         UsageError: there is one.
     """
-    for key in given:
+    from_file = read_toml(config) if config else {}
+    if (owner := from_file.get("model")) is not None and owner not in models:
+        raise UsageError(f"--config {config} is for {owner}, and only {', '.join(models)} would be trained.")
+    if (preset := flags.get("preset", from_file.get("preset"))) is not None:
+        check_preset(models, preset, dataset)
+    for key in flags:
         if not any(key in settings_class(model).model_fields for model in models):
             names = [field.replace("_", "-") for model in models for field in settings_class(model).model_fields]
             shown = key.replace("_", "-")

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from mmssl_cli.text import DEFAULT_KS, DEFAULT_METRIC
+from mmssl_cli.text import DEFAULT_KS, DEFAULT_METRIC, model_label
 
 #: Settings of where and how a run is trained, which do not change what it computes.
 RUNTIME_FIELDS = ("device", "cuda_graph")
+#: Settings that do not change what a run computes: these, and the name of the preset that the others start from.
+INERT_FIELDS = ("preset", *RUNTIME_FIELDS)
 #: Settings that a resumed run may change: how long it trains and where, never what it computes.
 RESUMABLE = ("epochs", "patience", *RUNTIME_FIELDS)
 
@@ -53,6 +55,10 @@ class TrainSettings(BaseModel):
 
     model: str = Field("mmssl", description="Model; `mmssl models` lists them.")
     dataset: str = Field("demo", description="Data set to train on.")
+    preset: Literal["paper", "released", "tuned", "none", "best"] | None = Field(
+        None,
+        description="Named settings beneath --config and flags; by default those shipped for the data set, if any.",
+    )
     modalities: tuple[str, ...] | None = Field(None, description="Modalities, comma-separated; none; or all (default).")
     feature_scaling: Literal["none", "standard", "l2", "whiten"] = Field(
         "none",
@@ -157,6 +163,11 @@ class TrainSettings(BaseModel):
         if name not in {"recall", "precision", "ndcg"} or not k.isdigit() or int(k) < 1:
             raise ValueError("expected recall@K, precision@K or ndcg@K, such as recall@20")
         return metric
+
+    @property
+    def label(self) -> str:
+        """The model and what makes it another one than the plain model, as tables and legends show it."""
+        return model_label(self.model_dump())
 
     @property
     def all_ks(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mmssl_cli.console.lines import say
-from mmssl_cli.text import modalities_label, model_label
+from mmssl_cli.text import modalities_label
 
 
 def present(results: Mapping[Path, Mapping[str, Any]], as_json: bool) -> None:
@@ -41,7 +41,7 @@ def _show(results: Mapping[Path, Mapping[str, Any]]) -> None:
     first = next(iter(results.values()))
     seeds = ", ".join(str(record["seed"]) for record in results.values())
     parts = [
-        f"Test metrics of {model_label(first['model'], first['variant'])} on {first['dataset']}",
+        f"Test metrics of {first.get('label') or first['model']} on {first['dataset']}",
         modalities_label(first.get("modalities")),  # a run of an older version does not say
         f"seed {seeds}" if len(results) == 1 else f"mean ± deviation over seeds {seeds}",
     ]

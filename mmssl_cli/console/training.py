@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from mmssl_cli.console.base import LineReporter, SilentReporter, make
 from mmssl_cli.console.lines import printable
 from mmssl_cli.console.verbosity import Verbosity
-from mmssl_cli.text import DEFAULT_METRIC, companion, modalities_label, model_label, pluralize
+from mmssl_cli.text import DEFAULT_METRIC, companion, modalities_label, pluralize
 
 
 class Reporter(SilentReporter):
@@ -127,7 +127,7 @@ def make_reporter(level: Verbosity, console: Console | None = None) -> Reporter:
 
 def start_line(info: Mapping[str, Any]) -> str:
     """Describe the run that begins."""
-    parts = [f"{model_label(info['model'], info['variant'])} on {info['dataset']}"]
+    parts = [f"{info.get('label') or info['model']} on {info['dataset']}"]
     parts += [modalities_label(info["modalities"]), f"seed {info['seed']}", str(info["device"])]
     if info.get("parameters"):
         parts.append(pluralize(info["parameters"], "parameter"))

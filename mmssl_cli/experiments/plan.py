@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings
+from mmssl_cli.config import INERT_FIELDS, TrainSettings, build_settings
 from mmssl_cli.runs.data_match import check_same_data
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, RunSummary, list_runs
-from mmssl_cli.runs.results import FinishedRun, identity, label_of
+from mmssl_cli.runs.results import FinishedRun, identity
 from pipelines.errors import InputError
 
 #: Seconds from the start of a process to its first epoch.
@@ -49,7 +49,7 @@ def over_seeds(settings: TrainSettings, runs: int) -> list[TrainSettings]:
 
 def run_name(settings: TrainSettings) -> str:
     """Return the name of a run among others: ``mmssl on tiktok, seed 2023``."""
-    return f"{label_of(settings)} on {settings.dataset}, seed {settings.seed}"
+    return f"{settings.label} on {settings.dataset}, seed {settings.seed}"
 
 
 def distinct(plan: Mapping[str, TrainSettings]) -> dict[str, TrainSettings]:
@@ -145,6 +145,6 @@ def total_seconds(times: Sequence[float | None], jobs: int) -> float | None:
 
 
 def _differences(first: TrainSettings, second: TrainSettings) -> int:
-    apart = {"seed", "epochs", "patience", *RUNTIME_FIELDS}
+    apart = {"seed", "epochs", "patience", *INERT_FIELDS}
     a, b = first.model_dump(), second.model_dump()
     return sum(a[name] != b[name] for name in a if name not in apart)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.runs.folder import FILES, METRICS, RESULT, RunFolder
-from mmssl_cli.text import first_of, nearest_of_many
+from mmssl_cli.text import first_of, model_label, nearest_of_many
 from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class RunSummary:
     """Summary of a run.
 
     Attributes:
+        label: model, variant, plug-ins and preset, as tables show them.
         select_on: the validation metric that selects its model, such as recall@20.
         status: of result.json (finished, stopped, diverged, ...), else running, interrupted or damaged.
         epochs: epochs trained so far.
@@ -38,6 +39,7 @@ class RunSummary:
     started: float
     model: str = ""
     variant: str = ""
+    label: str = ""
     dataset: str = ""
     seed: int | None = None
     select_on: str = ""
@@ -81,7 +83,7 @@ def summarize(path: Path) -> RunSummary:
         config, provenance = run.read_config()
         started = _timestamp(provenance.get("started"), started)
         keys = ("model", "variant", "dataset", "select_on")
-        known = {key: str(config.get(key, "")) for key in keys}
+        known.update({key: str(config.get(key, "")) for key in keys}, label=model_label(config))
         seed = config["seed"] if isinstance(config.get("seed"), int) else None
         return RunSummary(run.id, path, started=started, seed=seed, **known, **_progress(run, known["select_on"]))
     except InputError as problem:

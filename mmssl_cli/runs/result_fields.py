@@ -39,6 +39,7 @@ class _Result(BaseModel):
     validation: _Metrics
     test: _Metrics
     variant: str | None = None
+    label: str | None = None
     modalities: list[str] | None = None
     parameters: _Count | None = None
     seconds_per_epoch: _Seconds | None = None

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings
+from mmssl_cli.config import INERT_FIELDS, TrainSettings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, list_runs
-from mmssl_cli.text import model_label, pluralize
+from mmssl_cli.text import pluralize
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def identity(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:
-    """Settings without the runtime fields; two runs with one identity are the same experiment."""
-    return tuple((name, value) for name, value in settings.model_dump().items() if name not in RUNTIME_FIELDS)
+    """Settings without those that change nothing; two runs with one identity are the same experiment."""
+    return tuple((name, value) for name, value in settings.model_dump().items() if name not in INERT_FIELDS)
 
 
 def configuration_of(settings: TrainSettings) -> tuple[tuple[str, Any], ...]:
@@ -66,8 +66,8 @@ class FinishedRun:
 
     @property
     def label(self) -> str:
-        """Model and variant, as tables and legends show them."""
-        return label_of(self.settings)
+        """Model, variant, plug-ins and preset, as tables and legends show them."""
+        return self.settings.label
 
     @property
     def test(self) -> dict[str, float]:
@@ -132,11 +132,6 @@ class Configuration:
     def degrees(self) -> pd.Series:
         """Training items of each test user (the index)."""
         return self.runs[0].per_user.set_index("user")["train_degree"]
-
-
-def label_of(settings: TrainSettings) -> str:
-    """Model and variant of settings: ``mmssl (w/o-CL)``."""
-    return model_label(settings.model, getattr(settings, "variant", None))
 
 
 def configurations(runs: Iterable[FinishedRun]) -> list[Configuration]:

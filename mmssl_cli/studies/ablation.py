@@ -37,15 +37,16 @@ def ablation_section(full: TrainSettings, found: Mapping[str, Configuration]) ->
         found: variant -> its finished runs.
     """
     dataset, metrics = full.dataset, (full.select_on, companion(full.select_on))
-    name, title = f"ablation-{dashed(dataset)}", f"Ablation on {dataset} (the paper's Table 3)"
+    where = dataset if full.preset in (None, "tuned") else f"{dataset}, preset {full.preset}"
+    name, title = f"ablation-{dashed(where)}", f"Ablation on {where} (the paper's Table 3)"
     if not found:
         return Section(name, title, ("No run of these settings succeeded.",))
-    tables = tuple(_table(found, dataset, metric) for metric in metrics)
-    plots = (_plot(dataset, found, metrics),) if len(found) > 1 else ()
+    tables = tuple(_table(found, dataset, where, metric) for metric in metrics)
+    plots = (_plot(where, found, metrics),) if len(found) > 1 else ()
     return Section(name, title, _findings(found, dataset, metrics), tables, plots)
 
 
-def _table(found: Mapping[str, Configuration], dataset: str, metric: str) -> Table:
+def _table(found: Mapping[str, Configuration], dataset: str, where: str, metric: str) -> Table:
     label = metric_label(metric)
     rows = [_row(variant, found, dataset, metric) for variant in VARIANTS if variant in found]
     shown = [f"{variant}: {what}" for variant, what in WITHOUT.items() if variant in found]
@@ -59,8 +60,8 @@ def _table(found: Mapping[str, Configuration], dataset: str, metric: str) -> Tab
         used = next(iter(found.values())).runs[0].result.get("modalities")
         notes.append(f"Paper: {ABLATION_SOURCE}; here with {modalities_label(used)} features.")
     return Table(
-        dashed(f"table3-ablation-{dataset}-{metric}"),
-        f"{label} of the variants on {dataset}",
+        dashed(f"table3-ablation-{where}-{metric}"),
+        f"{label} of the variants on {where}",
         ("Variant", "Seeds", label, "Difference", "p, users", "p, seeds", "Paper"),
         with_marks(rows, [2]),
         labels=2,
@@ -96,7 +97,7 @@ def _findings(found: Mapping[str, Configuration], dataset: str, metrics: Sequenc
     return tuple(texts)
 
 
-def _plot(dataset: str, found: Mapping[str, Configuration], metrics: Sequence[str]) -> Plot:
+def _plot(where: str, found: Mapping[str, Configuration], metrics: Sequence[str]) -> Plot:
     data = pd.DataFrame(
         [
             {"variant": variant, "seed": run.seed, **{metric: run.test.get(metric) for metric in metrics}}
@@ -110,7 +111,7 @@ def _plot(dataset: str, found: Mapping[str, Configuration], metrics: Sequence[st
         "large one the mean; the line marks the full model's mean."
     )
     return Plot(
-        dashed(f"figure-ablation-{dataset}"), f"Variants on {dataset}", caption, partial(_draw, data, metrics), data
+        dashed(f"figure-ablation-{where}"), f"Variants on {where}", caption, partial(_draw, data, metrics), data
     )
 
 

@@ -18,16 +18,17 @@ def comparison_section(dataset: str, models: Sequence[Configuration], k: int = D
     """Build Table 2 for a data set: our models, then published ones, significance tests and costs.
 
     Args:
-        models: one configuration per model, in display order.
+        models: one configuration per model, in display order; of several of MMSSL the last is tested against the
+            others.
         k: cut-off of the metrics.
     """
     metrics = [f"{name}@{k}" for name in METRICS]
     published = _published(dataset, metrics)
     tables = [_accuracy(dataset, models, metrics, published)] if models or published else []
-    ours = next((model for model in models if model.settings.model == OURS), None)
-    rivals = [model for model in models if model is not ours]
+    ours = next((model for model in reversed(models) if model.settings.model == OURS), None)
+    rivals = [model for model in models if model.settings.model != OURS]
     if ours is not None and rivals:
-        tables.append(_tests(dataset, ours, rivals, (metrics[0], metrics[2])))
+        tables.append(_tests(dataset, ours, rivals, metrics))
     tables += _warm_cold(dataset, models, (metrics[0], metrics[2]))
     if models:
         tables.append(_costs(dataset, models))

@@ -22,7 +22,7 @@ from mmssl_cli.studies.datasets import datasets_section
 from mmssl_cli.studies.diagnostics.record import read_analysis
 from mmssl_cli.studies.diagnostics.section import analysis_section
 from mmssl_cli.studies.provenance import provenance_section, unusual
-from mmssl_cli.studies.run_selection import OURS, RULE, RunSelection, gather, is_shipped
+from mmssl_cli.studies.run_selection import OURS, RULE, RunSelection, gather, is_shipped, variants_of
 from mmssl_cli.studies.sparsity.section import sparsity
 from mmssl_cli.studies.sweep.points import FIGURE_4, Line, Point
 from mmssl_cli.studies.sweep.section import sweep_section
@@ -108,21 +108,26 @@ def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
     """Build the paper's Tables 2 to 4 and Figures 1 and 3 to 5 for a data set, then their provenance."""
     dataset, reference = selection.dataset, selection.reference
     k = int(reference.settings.select_on.partition("@")[2]) if reference else DEFAULT_K
-    comparison = comparison_section(dataset, selection.models, k)
+    models = [*selection.baselines.values(), *selection.alternatives, *([reference] if reference is not None else [])]
+    comparison = comparison_section(dataset, models, k)
     basis = replace(
         comparison,
         text=(*_basis(selection), *comparison.text),
         missing=tuple(_missing_models(selection, places)),
     )
-    sections = [basis]
+    sections, more = [basis], list(selection.alternatives)
     if reference is not None:
         ablation = ablation_section(reference.settings, selection.variants)
         sections.append(replace(ablation, missing=tuple(_missing_variants(selection, places))))
+    for other in selection.alternatives:
+        if len(variants := variants_of(other, selection.configurations)) > 1:
+            sections.append(ablation_section(other.settings, variants))
+            more += variants.values()
     sections += [_sparsity(selection, places, k), _curves(selection, places)]
     if reference is not None:
         sections.append(_sweep(selection, places))
     sections.append(_analysis(selection, places))
-    shown = list(dict.fromkeys([*selection.models, *selection.variants.values(), *_swept(selection)]))
+    shown = list(dict.fromkeys([*selection.models, *selection.variants.values(), *_swept(selection), *more]))
     left_out = list(selection.left_out)
     if others := len(selection.configurations) - len(shown):
         left_out.append(f"{pluralize(others, 'other configuration')} with finished runs on {dataset} are not shown.")

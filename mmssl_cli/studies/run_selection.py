@@ -56,6 +56,12 @@ class RunSelection:
         """The baselines, then the reference."""
         return [*self.baselines.values(), *([self.reference] if self.reference is not None else [])]
 
+    @property
+    def alternatives(self) -> list[Configuration]:
+        """The representative of each other full MMSSL, such as of a preset, by rising validation score."""
+        label = self.reference.label if self.reference is not None else None
+        return best_of_each_model([one for one in self.configurations if is_full(one.settings) and one.label != label])
+
 
 def gather(
     runs: Sequence[FinishedRun], dataset: str, *, content: str | None = None, reference: str | None = None
@@ -88,7 +94,7 @@ def gather(
         tuple(found),
         chosen,
         {one.label: one for one in baselines},
-        _variants(chosen, found),
+        variants_of(chosen, found),
         _points(chosen, found),
         left_out if others else (),
     )
@@ -161,7 +167,8 @@ def _most_studied(full: Sequence[Configuration], found: Sequence[Configuration])
     return max(full, key=studied, default=None)
 
 
-def _variants(reference: Configuration | None, found: Sequence[Configuration]) -> dict[str, Configuration]:
+def variants_of(reference: Configuration | None, found: Sequence[Configuration]) -> dict[str, Configuration]:
+    """Return variant -> the runs that differ from the reference in the variant alone, itself included as ``full``."""
     if reference is None:
         return {}
     variants = {"full": reference}

@@ -57,6 +57,7 @@ def evaluate_run(
         "run": run.id,
         "model": settings.model,
         "variant": getattr(settings, "variant", None),
+        "label": settings.label,
         "dataset": settings.dataset,
         "modalities": modalities_of(settings, data),
         "split": split,

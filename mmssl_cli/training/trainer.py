@@ -280,6 +280,7 @@ def _described(loop: TrainingLoop) -> dict[str, Any]:
     return {
         "model": settings.model,
         "variant": getattr(settings, "variant", None),
+        "label": settings.label,
         "dataset": settings.dataset,
         "modalities": modalities_of(loop.settings, loop.data),
         "seed": settings.seed,

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import tomli_w
 
-from mmssl_cli.config import RUNTIME_FIELDS, merge_settings
-from mmssl_cli.config.merging import parse_toml
+from mmssl_cli.config import INERT_FIELDS
+from mmssl_cli.config.presets import parse_toml
 from mmssl_cli.experiments.tuning.search import minutes_of
 from mmssl_cli.experiments.tuning.study import Search, Trial
 from mmssl_cli.reporting.tabular import frame
@@ -41,14 +41,12 @@ def check_replaced(search: Search, path: Path) -> None:
 def write_best(search: Search, found: Sequence[Trial], best: Trial, path: Path) -> None:
     """Write the settings of the best trial as TOML for ``--config``, with what the search took as provenance."""
     defaults = type(search.base).model_fields
-    # Settings that are shipped would stand beneath the file, and did not in the search.
-    beneath = merge_settings({"model": search.base.model, "dataset": search.base.dataset}).model_dump()
     fixed = {
         name: value
         for name, value in search.base.model_dump().items()
-        if name not in {"model", "dataset", "seed", *RUNTIME_FIELDS, *search.space}
+        if name not in {"model", "dataset", "seed", *INERT_FIELDS, *search.space}
         and value is not None
-        and (value != defaults[name].default or value != beneath[name])
+        and value != defaults[name].default
     }
     settings = {name.replace("_", "-"): value for name, value in _written({**fixed, **best.drawn}).items()}
     states = [trial.state for trial in found]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmssl_cli.config import build_settings, settings_class
-from mmssl_cli.config.merging import parse_toml
+from mmssl_cli.config.presets import parse_toml
 from pipelines.errors import InputError, UsageError, nearest
 
 RANGES = Path(__file__).parents[2] / "presets" / "ranges"

@@ -20,7 +20,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
-from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings
+from mmssl_cli.config import INERT_FIELDS, TrainSettings, build_settings
 from mmssl_cli.experiments.tuning.space import Choices, Space, Start, contains
 from pipelines.errors import InputError
 from pipelines.io.files import write_problem
@@ -52,9 +52,7 @@ class Search:
     @property
     def name(self) -> str:
         """Name of the study in its file; another base, space, data set or seed makes another search."""
-        base = {
-            key: value for key, value in self.base.model_dump().items() if key not in {*self.space, *RUNTIME_FIELDS}
-        }
+        base = {key: value for key, value in self.base.model_dump().items() if key not in {*self.space, *INERT_FIELDS}}
         parts = [base, {key: repr(of) for key, of in self.space.items()}, self.content, self.seed, self.starts]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()
         return f"{self.base.model}-{self.base.dataset}-{digest[:12]}"

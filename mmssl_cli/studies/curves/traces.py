@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings
+from mmssl_cli.config import INERT_FIELDS, TrainSettings
 from mmssl_cli.runs.folder import METRICS, RunFolder
 from mmssl_cli.runs.listing import DAMAGED, summarize
-from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations, label_of
+from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations
 from mmssl_cli.studies.run_selection import best_of_each_model
 from pipelines.errors import InputError, UsageError
 
@@ -161,14 +161,14 @@ def curves_of_models(runs: Sequence[FinishedRun], metrics: Sequence[str]) -> lis
 
 
 def _distinct_labels(settings: Sequence[TrainSettings]) -> list[str]:
-    """Model and variant, followed by the differing settings if several configurations share these."""
-    labels = [label_of(each) for each in settings]
+    """Labels, followed by the differing settings if several configurations share these."""
+    labels = [each.label for each in settings]
     distinct = []
     for label, each in zip(labels, settings, strict=True):
         same = [other.model_dump() for other, name in zip(settings, labels, strict=True) if name == label]
         own = each.model_dump()
         apart = [
-            name for name in own if name not in ("seed", *RUNTIME_FIELDS) and any(o[name] != own[name] for o in same)
+            name for name in own if name not in ("seed", *INERT_FIELDS) and any(o[name] != own[name] for o in same)
         ]
         shown = ", ".join(f"{name.replace('_', '-')} {own[name]}" for name in apart[:3])
         more = ", ..." if len(apart) > 3 else ""

@@ -16,6 +16,7 @@ from mmssl_cli.evaluation.sparsity import Buckets, default_buckets
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, p_value, percent, with_marks, word
 from mmssl_cli.reporting.published import published_sparsity
 from mmssl_cli.runs.results import Configuration
+from mmssl_cli.studies.run_selection import is_full
 from mmssl_cli.studies.sparsity.figures import Spread, draw_user_buckets
 from mmssl_cli.studies.sparsity.items import item_side
 from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label, pluralize
@@ -87,7 +88,7 @@ def check_before_training(plan: Sequence[TrainSettings], data_dir: Path, metric:
 
 def reference_of(configurations: Sequence[Configuration]) -> Configuration:
     """Return the model that the others are compared with: mmssl, else a variant of it, else the first."""
-    ours = [one for one in configurations if one.label == "mmssl"]
+    ours = [one for one in configurations if is_full(one.settings)]
     ours += [one for one in configurations if one.settings.model == "mmssl"]
     return (ours or list(configurations))[0]
 

@@ -43,6 +43,7 @@ _ELSEWHERE = {
     "model": "give it as --model",
     "dataset": "give it as --dataset",
     "seed": "--runs N trains N seeds of every value",
+    "preset": "give it as --preset",
     **dict.fromkeys(RUNTIME_FIELDS, "it does not change what is computed"),
     "ks": "it only says what is measured; give it as --ks",
     "select_on": "it only says what selects the epoch; give it as --select-on",

@@ -404,7 +404,7 @@ def test_models_shows_settings_as_a_data_set_uses_them(
 ) -> None:
     (tmp_path / "shipped" / "tiktok").mkdir(parents=True)
     (tmp_path / "shipped" / "tiktok" / "mf.toml").write_text("lr = 0.25\nks = [7]\nbatch-size = 1024\n")
-    monkeypatch.setattr("mmssl_cli.config.merging.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("mmssl_cli.config.presets.SHIPPED", tmp_path / "shipped")
 
     rows = {row["setting"]: row for row in json.loads(cli("models", "mf", "--dataset", "tiktok", "--json").out)}
 

@@ -280,16 +280,19 @@ def test_shipped_settings_that_override_defaults_are_said_in_a_line(
 ) -> None:
     (tmp_path / "shipped" / "demo").mkdir(parents=True)
     (tmp_path / "shipped" / "demo" / "mf.toml").write_text("lr = 0.25\nks = [5, 20]\nepochs = 9\nbatch-size = 1024\n")
-    monkeypatch.setattr("mmssl_cli.config.merging.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("mmssl_cli.config.presets.SHIPPED", tmp_path / "shipped")
     (tmp_path / "my.toml").write_text("epochs = 3\n")
 
     def lines(*flags: object) -> list[str]:
         return [line for line in cli("train", "--model", "mf", *flags).err.splitlines() if "shipped" in line]
 
     assert lines() == ["Settings shipped for mf on demo: lr 0.25, ks 5,20, epochs 9."]
-    assert lines("--lr", 0.5, "--config", "my.toml") == ["Settings shipped for mf on demo: ks 5,20."]
-    assert lines("-q") == lines("--model", "lightgcn") == []
-    assert [settings.epochs for settings in trainer.trained] == [9, 3, 9, 200]
+    assert lines("--lr", 0.5) == ["Settings shipped for mf on demo: ks 5,20, epochs 9."]
+    assert lines("--config", "my.toml") == lines("-q") == lines("--model", "lightgcn") == []
+    assert [settings.epochs for settings in trainer.trained] == [9, 9, 3, 9, 200]
+    preset = cli("train", "--model", "mf", "--preset", "tuned", "--ks", "20", "--config", "my.toml").err
+    assert "Preset tuned of mf: lr 0.25." in preset
+    assert (trainer.trained[-1].epochs, trainer.trained[-1].lr) == (3, 0.25)
 
 
 RECORD = {"epoch": 3, "seconds": 1.25, "lr": 1e-3, "loss/bpr": 0.5, "loss/total": 0.75, "eta_seconds": 125.0}

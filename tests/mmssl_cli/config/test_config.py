@@ -11,14 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmssl_cli import config
-from mmssl_cli.config import SETTINGS, build_settings, merge_settings, read_toml, settings_to_toml
+from mmssl_cli.config import (
+    SETTINGS,
+    build_settings,
+    merge_for,
+    merge_settings,
+    read_toml,
+    refuse_idle,
+    settings_to_toml,
+)
+from mmssl_cli.config.presets import preset_file, sources
 from pipelines.errors import InputError, UsageError
 
 
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in the place of the shipped settings."""
-    monkeypatch.setattr("mmssl_cli.config.merging.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("mmssl_cli.config.presets.SHIPPED", tmp_path / "shipped")
     return tmp_path / "shipped"
 
 
@@ -28,10 +37,10 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def test_flags_beat_the_file_beats_the_shipped_beats_the_defaults(shipped: Path, tmp_path: Path) -> None:
+def test_flags_beat_the_file_beats_the_preset_beats_the_defaults(shipped: Path, tmp_path: Path) -> None:
     _write(shipped / "tiktok" / "lightgcn.toml", "lr = 0.1\nbatch-size = 100\nlayers = 3\n")
     file = _write(tmp_path / "my.toml", 'dataset = "tiktok"\nmodel = "lightgcn"\nlr = 0.2\nbatch_size = 200\n')
-    settings = merge_settings({"lr": "0.3", "epochs": None}, file)
+    settings = merge_settings({"lr": "0.3", "epochs": None, "preset": "tuned"}, file)
     defaults = SETTINGS["lightgcn"]()
     assert settings.lr == 0.3
     assert settings.batch_size == 200
@@ -40,11 +49,55 @@ def test_flags_beat_the_file_beats_the_shipped_beats_the_defaults(shipped: Path,
     assert (settings.dataset, settings.model) == ("tiktok", "lightgcn")
 
 
-def test_shipped_settings_are_of_the_data_set_and_model_that_flags_name(shipped: Path, tmp_path: Path) -> None:
+def test_a_named_file_or_preset_leaves_the_shipped_settings_out(shipped: Path, tmp_path: Path) -> None:
     _write(shipped / "demo" / "mf.toml", "lr = 0.1\n")
-    file = _write(tmp_path / "my.toml", 'model = "lightgcn"\n')
-    assert merge_settings({"model": "mf", "dataset": "demo"}, file).lr == 0.1
-    assert merge_settings({"dataset": "demo"}, file).lr == SETTINGS["lightgcn"]().lr
+    _write(shipped / "best" / "mf.toml", "epochs = 9\n")
+    file = _write(tmp_path / "my.toml", 'model = "lightgcn"\nbatch-size = 7\n')
+    mf = {"model": "mf", "dataset": "demo"}
+    usual = SETTINGS["mf"]().lr
+    assert merge_settings(mf).lr == merge_settings({**mf, "preset": "tuned"}).lr == 0.1
+    assert merge_settings(mf, file).lr == usual
+    assert merge_settings({**mf, "preset": "none"}).lr == usual
+    best = merge_settings({**mf, "preset": "best"}, file)
+    assert (best.lr, best.epochs, best.batch_size, best.label) == (usual, 9, 7, "mf (best)")
+    _write(file, 'preset = "best"\nmodel = "mf"\n')
+    assert merge_settings({"epochs": 3}, file).label == "mf (best)"
+    assert merge_settings({"epochs": None}, file).epochs == 9
+
+
+def test_a_preset_of_a_data_set_comes_before_the_general_one(shipped: Path) -> None:
+    for folder, epochs in {"tuned": 1, "best": 2, "best/mine": 3}.items():
+        _write(shipped / folder / "mf.toml", f"epochs = {epochs}\n")
+    found = [
+        merge_settings({"model": "mf", "dataset": dataset, "preset": preset}).epochs
+        for preset in ("tuned", "best")
+        for dataset in ("mine", "other", "best")
+    ]
+    assert found == [1, 1, 1, 3, 2, 2]
+    assert merge_settings({"model": "mf", "dataset": "mine"}).epochs == SETTINGS["mf"]().epochs
+
+
+def test_a_preset_that_is_not_there_is_refused_in_a_sentence(shipped: Path) -> None:
+    _write(shipped / "paper" / "mf.toml", "epochs = 1\n")
+    with pytest.raises(UsageError, match=r"no preset 'best' of mf on demo; --preset can be paper, tuned, none\."):
+        merge_settings({"model": "mf", "preset": "best"})
+    with pytest.raises(UsageError, match="preset cannot be 'papper': did you mean paper"):
+        merge_settings({"model": "mf", "preset": "papper"})
+
+
+def test_of_several_models_a_file_and_a_preset_reach_those_that_they_are_for(shipped: Path, tmp_path: Path) -> None:
+    for folder, lr in {"demo": 0.1, "paper": 0.2}.items():
+        _write(shipped / folder / "mf.toml", f"lr = {lr}\n")
+    _write(shipped / "demo" / "lightgcn.toml", "lr = 0.3\n")
+    file = _write(tmp_path / "my.toml", 'model = "lightgcn"\nlayers = 1\n')
+    assert [merge_for(name, {}, "demo", file).lr for name in ("mf", "lightgcn")] == [0.1, SETTINGS["lightgcn"]().lr]
+    assert merge_for("lightgcn", {}, "demo", file).model_dump()["layers"] == 1
+    assert [merge_for(name, {"preset": "paper"}, "demo").lr for name in ("mf", "lightgcn")] == [0.2, 0.3]
+    refuse_idle(["mf", "lightgcn"], {"preset": "paper"}, "demo", file)
+    with pytest.raises(UsageError, match=r"my.toml is for lightgcn, and only mf would be trained"):
+        refuse_idle(["mf"], {}, "demo", file)
+    with pytest.raises(UsageError, match="no preset 'paper' of lightgcn, ngcf on demo"):
+        refuse_idle(["lightgcn", "ngcf"], {"preset": "paper"}, "demo")
 
 
 def test_a_data_set_may_have_the_name_of_the_folder_of_ranges() -> None:
@@ -52,16 +105,30 @@ def test_a_data_set_may_have_the_name_of_the_folder_of_ranges() -> None:
 
 
 def test_every_shipped_file_is_valid() -> None:
-    files = [path for path in config.SHIPPED.glob("*/*.toml") if path.parent.name != "ranges"]
-    assert {path.parent.name for path in files} >= {"demo", "tiktok"}
+    files = [path for path in config.SHIPPED.rglob("*.toml") if path.parent.name != "ranges"]
+    assert {path.parent.name for path in files} >= {"demo", "tiktok", "paper", "released", "tuned"}
     for path in files:
-        settings = merge_settings({"dataset": path.parent.name, "model": path.stem})
-        assert (
-            settings.model_dump().items()
-            >= build_settings({**read_toml(path), "model": path.stem, "dataset": path.parent.name})
-            .model_dump(include=set(read_toml(path)))
-            .items()
-        )
+        values = read_toml(path)
+        settings = build_settings({**values, "model": path.stem})
+        assert set(sources(path)) == set(values) - {"model", "dataset"}
+        assert settings.model == values.get("model", path.stem)
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_a_preset_of_the_paper_names_every_setting_and_its_source(preset: str) -> None:
+    """What such a file leaves out would follow the class defaults, which follow searches."""
+    apart = {
+        *("model", "dataset", "modalities", "seed", "device", "cuda_graph", "precision", "ks", "select_on", "preset"),
+        *("feature_control", "spectral_hops", "spectral_form", "spectral_item_exponent"),
+        *("variant", "generator_lr", "feature_components", "softmax_temperature", "spectral_rank"),  # of parts left off
+    }
+    path = preset_file(preset, "mmssl", "tiktok")
+    assert path is not None
+    named, fields = set(read_toml(path)), set(SETTINGS["mmssl"].model_fields)
+    assert fields - apart == named, f"name these in {path}, with their source: {fields - apart - named}"
+    assert all(sources(path).values()), path
+    settings = merge_settings({"dataset": "tiktok", "preset": preset})
+    assert settings.model_dump()["omega"] > 0  # Eq. 12
 
 
 @pytest.mark.parametrize(
