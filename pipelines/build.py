@@ -22,10 +22,9 @@ from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
 from pipelines.io.step_cache import StepResult, WorkFolder, key_of
 from pipelines.prepared.dataset import PreparedDataset
+from pipelines.prepared.manifest import RECORDS
 from pipelines.recipe import PrepOptions, Recipe, resolve
 
-RECORDS = "records"
-"""Key of the settings of a manifest: source file -> lines read, and left out by reason."""
 Row = tuple[str | None, str | None, str | None]
 """Title, text and image (a path or an address) of an item, as far as they are known."""
 

@@ -6,25 +6,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.build import RECORDS, Plan, Request
 from pipelines.catalog import find_entry, load_catalog
 from pipelines.entries import DatasetEntry
 from pipelines.errors import InputError, UsageError, nearest
+from pipelines.io.circumstances import circumstances
 from pipelines.io.files import remove_leftovers, write_problem
 from pipelines.io.locks import held
 from pipelines.io.reporter import Reporter
-from pipelines.io.step_cache import WorkFolder
-from pipelines.prepared.dataset import PreparedDataset
-from pipelines.prepared.manifest import Manifest, check_files, check_name, read_manifest
-from pipelines.prepared.write import check_ours, write_prepared
+from pipelines.io.step_cache import WorkFolder, key_of
+from pipelines.io.unchanged import recall_digest, remember_inputs
+from pipelines.prepared.manifest import RECORDS, Manifest, check_files, check_name, read_manifest
 from pipelines.recipe import PrepOptions
 from pipelines.sources import load_source
 from pipelines.sources.amazon_releases import entry_of
-from pipelines.sources.published import unpacked_removed_on_refusal
 from pipelines.version import created_by
 
+if TYPE_CHECKING:
+    from pipelines.build import Plan
+    from pipelines.prepared.dataset import PreparedDataset
+
+# What reads data and builds features is imported where it is needed: a repeat with nothing to do reads manifests alone.
 WORK = ".prep"
 
 
@@ -61,16 +64,50 @@ def prepare(
     options, reporter = options or PrepOptions(), reporter or Reporter()
     folder, work = data_dir / name, WorkFolder(data_dir / WORK / name, reporter)
     entry = _find_entry(name, options, folder.exists())
-    check_ours(folder)
-    with _alone(data_dir, name), unpacked_removed_on_refusal(work):
+    key = key_of(created_by(), str(Path.cwd()), options.model_dump(mode="json"), entry.model_dump(mode="json"))
+    key = key_of(key, circumstances())
+    with _alone(data_dir, name):
         remove_leftovers(folder)
+        known = None if force else _known(folder, work, key)
+        if known is not None:
+            return Outcome(folder, known, changed=False)
+        outcome = _prepare(name, entry, options, folder, work, force)
+        given = (
+            path for path in (options.source, options.images, entry.table.images, options.raw_dir) if path is not None
+        )
+        remember_inputs(work, key, outcome.manifest.digest, given)
+    return outcome
+
+
+def _known(folder: Path, work: WorkFolder, key: str) -> Manifest | None:
+    """The manifest of ``folder`` if all inputs and files are as they were when it was prepared or checked last."""
+    digest = recall_digest(work, key)
+    if digest is None:
+        return None
+    try:
+        manifest = read_manifest(folder)
+        check_files(folder, manifest)
+    except InputError:  # said where it is prepared again
+        return None
+    return manifest if manifest.digest == digest else None
+
+
+def _prepare(
+    name: str, entry: DatasetEntry, options: PrepOptions, folder: Path, work: WorkFolder, force: bool
+) -> Outcome:
+    from pipelines.build import Request
+    from pipelines.prepared.write import check_ours, write_prepared
+    from pipelines.sources.published import unpacked_removed_on_refusal
+
+    check_ours(folder)
+    with unpacked_removed_on_refusal(work):
         if force:
             work.forget()
         source = load_source(entry.source)
         if options.source is not None and source.needs_files:
             source = load_source("published")
-        plan = source.plan(Request(name, entry, options, data_dir, work))
-        existing = None if force else _up_to_date(folder, plan, reporter)
+        plan = source.plan(Request(name, entry, options, folder.parent, work))
+        existing = None if force else _up_to_date(folder, plan, work.reporter)
         if existing is not None:
             return Outcome(folder, existing, changed=False)
         dataset, pictures = plan.build()
@@ -81,7 +118,7 @@ def prepare(
         *_split_of(dataset, manifest),
         *_beside_the_paper(entry),
     ]:
-        reporter.line(line)
+        work.reporter.line(line)
     return Outcome(folder, manifest, changed=True)
 
 

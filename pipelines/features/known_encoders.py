@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pipelines.features.chunks import Encoder
 from pipelines.features.model_folders import model_files
+from pipelines.io.circumstances import circumstances
 from pipelines.io.step_cache import WorkFolder, key_of
 from pipelines.recipe import Recipe
-
-_LIBRARIES = ("torch", "torchvision", "transformers", "sentence-transformers", "pillow")
 
 
 class KnownEncoder:
@@ -21,7 +18,7 @@ class KnownEncoder:
     def __init__(self, work: WorkFolder, kind: str, name: str, recipe: Recipe) -> None:
         weights = None if recipe.image_weights is None else str(recipe.image_weights.absolute())
         self._work, self._name = work, f"{kind} encoder {name}"  # CLIP encodes texts and pictures
-        self._key = key_of(name, weights, recipe.dtype, [_version(library) for library in _LIBRARIES], _gpus())
+        self._key = key_of(name, weights, recipe.dtype, circumstances())
 
     def identity(self) -> dict[str, Any] | None:
         """Return the identity; None if the encoder has to be loaded for it."""
@@ -42,18 +39,3 @@ class KnownEncoder:
         paths = [] if folder is None else model_files(Path(folder))
         paths += [] if weights is None else [Path(weights)]
         return {str(path): sha256 for path, sha256 in self._work.hashes(paths).items()}
-
-
-def _version(library: str) -> str | None:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None
-
-
-def _gpus() -> list[str]:
-    """Signs of the GPUs, without loading PyTorch: on which device an encoder computes is part of its identity."""
-    return [
-        *sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*")),
-        os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-    ]

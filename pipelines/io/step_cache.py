@@ -8,16 +8,16 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from pipelines.io.files import atomic_folder, remove_leftovers, sha256_of, write_bytes, write_json, write_problem
 from pipelines.io.parsing import parse_json
 from pipelines.io.reporter import Reporter
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+# pyarrow is imported where a table is read or written: a repeat with nothing to do has none.
 _ABOUT, _REMEMBERED, _DIGEST = "step.json", "remembered.json", "sha256"
 
 
@@ -41,6 +41,8 @@ class WorkFolder:
 
     def __init__(self, path: Path, reporter: Reporter) -> None:
         self.path, self.reporter = path, reporter
+        self.inputs: set[Path] = set()
+        """Files whose hashes were asked for."""
 
     def forget(self) -> None:
         """Remove what all steps wrote."""
@@ -74,6 +76,7 @@ class WorkFolder:
         known = read_record(notes, self.reporter.line)
         found, new = {}, {}
         for path in dict.fromkeys(paths):
+            self.inputs.add(path.absolute())
             if not path.is_file():
                 continue
             state = path.stat()
@@ -104,6 +107,9 @@ class WorkFolder:
 
 
 def _write(folder: Path, key: str, made: StepResult) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     with atomic_folder(folder) as place:
         files = {}
         for name, table in made.tables.items():
@@ -120,6 +126,8 @@ def _read(folder: Path, key: str, on_progress: Callable[[str], None]) -> StepRes
     about = read_record(folder / _ABOUT, on_progress)
     if about.get("key") != key:
         return None
+    import pyarrow.parquet as pq
+
     tables = {}
     for name, sha256 in about["files"].items():
         path = folder / f"{name}.parquet"

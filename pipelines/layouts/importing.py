@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines.build import RECORDS, Plan, Request, hashes_by_name, known_columns
+from pipelines.build import Plan, Request, hashes_by_name, known_columns
 from pipelines.entries import DatasetEntry, FeatureEntry
 from pipelines.errors import InputError
 from pipelines.features.build import FeatureBuilder
@@ -17,6 +17,7 @@ from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.layouts.numbered_ids import read_pictures
 from pipelines.layouts.unused import unused_files
 from pipelines.prepared.dataset import Features, PreparedDataset
+from pipelines.prepared.manifest import RECORDS
 from pipelines.recipe import MODALITY_OF, resolve
 
 _OPTIONS = (

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipelines.build import RECORDS, VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
+from pipelines.build import VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
 from pipelines.errors import InputError
 from pipelines.io.files import sha256_of
 from pipelines.io.raw import MalformedRecords, check_id, read_lines
@@ -25,6 +25,7 @@ from pipelines.layouts.notes import FeatureNote
 from pipelines.layouts.numbered_ids import ITEMS_FILE, read_pictures
 from pipelines.layouts.unused import unused_files
 from pipelines.prepared.dataset import PreparedDataset
+from pipelines.prepared.manifest import RECORDS
 
 SPLIT_FILES = {"train": "train.txt", "validation": "valid.txt", "test": "test.txt"}
 _LISTS = {"user": "user_list.txt", "item": "item_list.txt"}
@@ -56,6 +57,7 @@ def plan(folder: Path, request: Request) -> Plan:
     lists = {kind: folder / name for kind, name in _LISTS.items() if (folder / name).is_file()}
     paths = [*splits.values(), *lists.values(), *optional_files(folder)]
     sources = {path.name: sha256_of(path) for path in paths}
+    request.work.inputs.update(path.absolute() for path in paths)
     base = {
         "source": "lightgcn",
         "cold_users": policy,

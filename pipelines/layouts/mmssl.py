@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.build import RECORDS, VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
+from pipelines.build import VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
 from pipelines.entries import MODALITIES, ColdUsers
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem, sha256_of
@@ -44,6 +44,7 @@ from pipelines.layouts.numbered_ids import (
 from pipelines.layouts.unused import unused_files
 from pipelines.layouts.writing import write_table
 from pipelines.prepared.dataset import PreparedDataset, cold_users
+from pipelines.prepared.manifest import RECORDS
 from pipelines.tables.interaction_reader import Part, gather
 
 SPLIT_FILES = {"train": "train.json", "validation": "val.json", "test": "test.json"}
@@ -64,6 +65,7 @@ def plan(folder: Path, request: Request) -> Plan:
     vectors = vectors_alone(request)
     policy = options.cold_users or request.entry.cold_users
     sources = {path.name: sha256_of(path) for path in raw_files(folder)}
+    request.work.inputs.update(path.absolute() for path in raw_files(folder))
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
         report(f"Reading {', '.join(sources)} in {folder}")

@@ -16,6 +16,8 @@ from pipelines.io.files import read_problem, sha256_of
 FORMAT: Literal["mmssl-prepared"] = "mmssl-prepared"
 VERSION: Literal[1] = 1
 MANIFEST = "manifest.json"
+RECORDS = "records"
+"""Key of the settings: source file -> lines read, and left out by reason."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"

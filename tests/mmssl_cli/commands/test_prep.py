@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pipelines.io.files import sha256_of
 from pipelines.prepared import read_prepared, verify_prepared
 from pipelines.sources import demo
 from tests.conftest import ROOT
+from tests.helpers.encoder_cases import photo
 
 REAL = ROOT.parent / "shared" / "data"
 Cli = Callable[..., Any]
@@ -82,7 +84,7 @@ def test_what_is_unchanged_is_not_made_again(
     arguments = ("prep", "own", "--from", raw, "--cold-users", "keep")
     cli("prep", "demo")
     cli(*arguments)
-    monkeypatch.setattr(pipeline, "write_prepared", lambda *_, **__: pytest.fail("it was written again"))
+    monkeypatch.setattr("pipelines.prepared.write.write_prepared", lambda *_, **__: pytest.fail("it was written again"))
     assert "unchanged" in cli("prep", "demo").out
     assert "unchanged" in cli(*arguments).out
 
@@ -200,7 +202,7 @@ def test_a_full_disk_leaves_the_old_data_set(
     cli: Cli, tmp_path: Path, small_shop: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli("prep", "demo")
-    before = tree(tmp_path)
+    before = tree(tmp_path / "data" / "demo")
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -209,7 +211,7 @@ def test_a_full_disk_leaves_the_old_data_set(
     answer = cli("prep", "demo", "--force")
     assert answer.code == 1
     assert "Cannot write data/demo: the disk is full" in answer.words
-    assert tree(tmp_path) == before
+    assert tree(tmp_path / "data" / "demo") == before
 
 
 def test_an_own_catalog_adds_data_sets(cli: Cli, tmp_path: Path, raw: Path) -> None:
@@ -239,3 +241,57 @@ def test_preparation_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert json.loads(done.stdout) == []
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> tuple[str, ...]:
+    """Own tables with texts and pictures; returns the command that prepares them."""
+    tables = tmp_path / "tables"
+    (tables / "photos").mkdir(parents=True)
+    rows = [f"{user},i{item}" for user in range(6) for item in range(5)]
+    (tables / "clicks.csv").write_text("\n".join(["user,item", *rows]))
+    (tables / "items.csv").write_text("\n".join(["item,title", *(f"i{item},red lamp {item}" for item in range(5))]))
+    for item in range(4):
+        photo(item).save(tables / "photos" / f"i{item}.png")
+    given = ("--interactions", "tables/clicks.csv", "--items", "tables/items.csv", "--images", "tables/photos")
+    return ("prep", "shop", *given, "--text", "title", "--text-encoder", "tfidf", "--image-encoder", "pixels")
+
+
+def test_a_repeat_with_nothing_to_do_reads_manifests_alone(cli: Cli, tmp_path: Path, shop: tuple[str, ...]) -> None:
+    assert cli(*shop).code == 0
+    code = (
+        "import json, sys\nfrom mmssl_cli.app import main\nsys.argv[0] = 'mmssl'\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print(json.dumps([name for name in ('numpy', 'pandas', 'pyarrow', 'ftfy', 'torch') if name in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *shop],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert "unchanged, nothing to do" in done.stdout
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize("change", ["content", "new picture", "lost picture", "library", "data set"])
+def test_a_change_is_met_by_a_repeat(
+    cli: Cli, tmp_path: Path, shop: tuple[str, ...], change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli(*shop).code == 0
+    assert "unchanged" in cli(*shop).out
+    tables = tmp_path / "tables"
+    if change == "content":  # of the same size
+        (tables / "items.csv").write_text((tables / "items.csv").read_text().replace("red", "tan"))
+    elif change == "new picture":
+        photo(9).save(tables / "photos" / "i4.png")
+    elif change == "lost picture":
+        (tables / "photos" / "i0.png").unlink()
+    elif change == "data set":
+        (tmp_path / "data" / "shop" / "users.parquet").unlink()
+    else:
+        monkeypatch.setattr("pipelines.prepare.created_by", lambda: "mmssl 99")
+    assert "shop: prepared" in cli(*shop).out
+    assert "unchanged" in cli(*shop).out

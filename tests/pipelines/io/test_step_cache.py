@@ -67,7 +67,8 @@ def test_every_working_file_may_be_damaged(cli: Cli, tmp_path: Path) -> None:
     first, _ = _prepared(cli, tmp_path, *SHOP)
     work = tmp_path / "data" / ".prep" / "shop"
     records = sorted(work.rglob("*.json"))
-    assert {path.name for path in records} == {"step.json", "hashes.json", "remembered.json", "store.json"}
+    names = {"step.json", "hashes.json", "remembered.json", "store.json", "unchanged.json"}
+    assert {path.name for path in records} == names
     for path in records:
         for what, damage in RECORDS.items():
             damage(path)
