@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("mmssl_cli.commands.evaluate:evaluate", "Evaluate the model of a run again."),
     "recommend": ("mmssl_cli.commands.recommend:recommend", "Recommend items to one user or to all."),
     "embeddings": ("mmssl_cli.commands.embeddings:embeddings", "Write the final embeddings of a run."),
+    "serve": ("mmssl_cli.commands.serve:serve", "Serve a run over HTTP: recommendations as JSON."),
     "compare": ("mmssl_cli.commands.compare:compare", "Compare models with each other: Table 2."),
     "ablate": ("mmssl_cli.commands.ablate:ablate", "Compare MMSSL with its variants: Table 3."),
     "controls": ("mmssl_cli.commands.controls:controls", "Measure what item features are worth, against controls."),

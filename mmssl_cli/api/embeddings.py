@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmssl_cli.api.ann_index import INDEX, INDEXES, build_index, write_index
 from pipelines.errors import InputError
 from pipelines.io.files import atomic_folder
 
@@ -51,26 +52,37 @@ class EmbeddingPair(NamedTuple):
     items: Embeddings
 
 
-def write_embeddings(pair: EmbeddingPair, folder: Path, format: str) -> None:
+def write_embeddings(pair: EmbeddingPair, folder: Path, format: str) -> float | None:
     """Write the embeddings to a new or empty folder, whole or not at all.
 
     Args:
         format: ``parquet``: users.parquet and items.parquet, with ``id`` (string) and ``embedding`` (a list of d
-            float32); or ``npy``: users.npy and items.npy, float32 [n, d], and users.ids.json and items.ids.json.
+            float32); ``npy``: users.npy and items.npy, float32 [n, d], and users.ids.json and items.ids.json; or
+            ``faiss`` and ``hnsw``: as npy, and items.index for approximate search (``api/ann_index.py``).
+
+    Returns:
+        The recall of the index against exact search, None without one.
 
     Raises:
         InputError: the folder holds files, or cannot be written.
+        UsageError: the package of the index is not installed.
     """
+    recall: float | None = None
+    if format in INDEXES:
+        index, recall = build_index(pair.users.values, pair.items.values, format)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} already exists and is not an empty folder; remove it or choose another one.")
     with atomic_folder(folder) as place:
         for name, embeddings in pair._asdict().items():
-            if format == "npy":
+            if format != "parquet":
                 np.save(place / f"{name}.npy", embeddings.values)
                 text = json.dumps(embeddings.ids, ensure_ascii=False, indent=0)
                 (place / f"{name}.ids.json").write_text(text + "\n", encoding="utf-8")
             else:
                 pq.write_table(_table(embeddings), place / f"{name}.parquet")
+        if recall is not None:
+            write_index(index, place / INDEX)
+    return recall
 
 
 def _table(embeddings: Embeddings) -> pa.Table:

@@ -1,0 +1,61 @@
+"""A run over HTTP: recommendations and similar items as JSON, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mmssl_cli.api.runs import Run
+from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+#: Largest number of items that one request may ask for.
+MOST = 1000
+
+
+def make_app(run: Run) -> FastAPI:
+    """Return an application for an ASGI server such as uvicorn, with two addresses.
+
+    ``GET /recommend/USER?k=20`` answers ``{"user": id, "items": [{"item": id, "score": number, "title": ...}]}``, the
+    user's training items left out; ``GET /similar/ITEM?k=20`` the same with ``item`` in place of ``user``, by the
+    cosine of final embeddings. Ids are those of the data. An unknown id, or a model without embeddings, has status 404,
+    a k out of bounds 422, each with a sentence in ``detail``.
+
+    Raises:
+        UsageError: fastapi is not installed.
+        InputError: the run or its data set is damaged.
+    """
+    try:
+        from fastapi import FastAPI, HTTPException
+    except ImportError as problem:
+        raise UsageError("Serving a run needs fastapi and uvicorn: pip install 'mmssl[serve]'.") from problem
+    ranker = run.ranker  # read before the first request
+    # Without the pages and the schema that FastAPI serves by default.
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    def checked(k: int) -> int:
+        if not 1 <= k <= MOST:
+            raise HTTPException(422, f"k is {k}; expected 1 to {MOST}.")
+        return min(k, len(ranker.item_ids))
+
+    @app.get("/recommend/{user:path}")
+    def recommend(user: str, k: int = 20) -> dict[str, Any]:
+        most = checked(k)
+        try:
+            [answer] = ranker.answers(ranker.rows_of([user]), most)
+        except UsageError as problem:
+            raise HTTPException(404, str(problem)) from problem
+        return answer
+
+    @app.get("/similar/{item:path}")
+    def similar(item: str, k: int = 20) -> dict[str, Any]:
+        most = checked(k)
+        try:
+            found = run.similar_items(item, most)
+        except UsageError as problem:
+            raise HTTPException(404, str(problem)) from problem
+        return {"item": item, "items": json.loads(found[["item", "score"]].to_json(orient="records"))}
+
+    return app
