@@ -38,11 +38,12 @@ def build_index(users: np.ndarray, items: np.ndarray, kind: str) -> tuple[Any, f
         ) from problem
     items = np.ascontiguousarray(items, dtype=np.float32)
     queries = np.random.default_rng(0).permutation(np.ascontiguousarray(users, dtype=np.float32))[:_SAMPLE]
+    index: Any
     if kind == "hnsw":
         index = faiss.IndexHNSWFlat(items.shape[1], _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
     else:
         lists = max(1, min(len(items) // 40, int(4 * len(items) ** 0.5)))  # faiss wants 39 points a centre
-        centres = faiss.IndexFlatIP(items.shape[1])
+        centres: Any = faiss.IndexFlatIP(items.shape[1])
         index = faiss.IndexIVFFlat(centres, items.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
         index.own_fields = True
         centres.this.disown()

@@ -40,6 +40,7 @@ SETTINGS = [
     "dataset",
     "feature-scaling",
     "feature-components",
+    "feature-control",
     "embedding-dim",
     "batch-size",
     "epochs",

@@ -59,7 +59,6 @@ def test_every_example_works(cli: Callable[..., Answer], tmp_path: Path, monkeyp
     monkeypatch.setattr("mmssl_cli.runs.figures.plot_curves", lambda *given, **named: None)
     monkeypatch.setattr("mmssl_cli.config.presets.SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr("uvicorn.run", lambda *given, **named: None)  # it would serve for ever
-    monkeypatch.setattr("mmssl_cli.config.merging.SHIPPED", tmp_path / "shipped")
     for dataset in ("demo", "tiktok"):
         (tmp_path / "shipped" / dataset).mkdir(parents=True)
         for model in SETTINGS:
