@@ -1,42 +1,182 @@
-"""`mmssl runs`: the runs, newest first."""
+"""`mmssl runs`: the runs, newest first; show, remove and annotate one."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mmssl_cli.commands.options import DEFAULT_RUNS_DIR, AsJson, RunsDir
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import mean_and_deviation, new_table, show
-from mmssl_cli.runs.listing import RunSummary, list_runs
-from mmssl_cli.text import companion, metric_label
+from mmssl_cli.console.verbosity import Verbosity, verbosity
+from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.runs.listing import RunSummary, list_runs, resolve_run, summarize
+from mmssl_cli.runs.notes import read_note, write_note
+from mmssl_cli.text import companion, metric_label, shown_value
+from pipelines.errors import InputError, UsageError, nearest
+from pipelines.io.files import write_problem
+
+ACTIONS = ("show", "rm", "note")
 
 
 def runs(
+    action: Annotated[
+        str | None,
+        typer.Argument(metavar="[show|rm|note]", help="Show, remove or annotate one run.", show_default=False),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Id, start of an id, path, or `latest`.", show_default=False)
+    ] = None,
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="The note.", show_default=False)] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only runs on a data set.")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Only runs of a model.")] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", metavar="STATUS", help="Only runs such as finished or interrupted.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     as_json: AsJson = False,
 ) -> None:
     """List the runs, newest first, with their metrics. A run that cannot be read is listed as damaged.
 
+    Of runs of one model and data set, the settings in which they differ are listed. On a narrow terminal only the most
+    telling columns are shown; -v shows all. `runs show RUN` has everything of one run, `runs rm RUN` removes it, and
+    `runs note RUN TEXT` keeps a note with it.
+
     Example: mmssl runs --json
+
+    Example: mmssl runs --dataset demo --status finished
     """
-    found = list_runs(runs_dir)
+    if action is not None:
+        _act(action, run, text, runs_dir, yes=yes, as_json=as_json)
+        return
+    wanted = {"dataset": dataset, "model": model, "status": status}
+    found = [one for one in list_runs(runs_dir) if _is_like(one, wanted)]
     if as_json:
-        print(json.dumps([_plain(run) for run in found], indent=2))
+        print(json.dumps([_plain(one) for one in found], indent=2))
         return
     if not found:
-        say(f"{runs_dir} holds no runs; `mmssl train` makes one.")
+        filters = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
+        say(f"{runs_dir} holds no runs{f' of {filters}' if filters else '; `mmssl train` makes one'}.")
         return
-    show(_table(found))
+    table, console = _table(found), Console()
+    unbounded = console.options.update(width=10_000)
+    narrow = console.is_terminal and console.measure(table, options=unbounded).maximum > console.width
+    show(_narrow_table(found) if narrow and verbosity() is not Verbosity.VERBOSE else table, wrap=narrow)
+    for line in _differences(found):
+        say(line)
+    for one in found:
+        if one.problem:
+            say(f"{one.id} is damaged: {one.problem}")
+        if one.note:
+            say(f"{one.id}: {one.note}")
+
+
+def _is_like(run: RunSummary, wanted: dict[str, str | None]) -> bool:
+    return all(value is None or getattr(run, name).casefold() == value.casefold() for name, value in wanted.items())
+
+
+def _act(action: str, argument: str | None, text: str | None, runs_dir: Path, *, yes: bool, as_json: bool) -> None:
+    if action not in ACTIONS:
+        raise UsageError(f"`mmssl runs` cannot {action!r}: {nearest(action, ACTIONS)}")
+    if argument is None:
+        raise UsageError(f"`mmssl runs {action}` needs a run: its id, the start of it, a path, or latest.")
+    if (text is None) == (action == "note"):
+        raise UsageError("`mmssl runs note RUN TEXT` takes a note in quotes, the other actions take none.")
+    if action == "show":
+        _show(resolve_run(argument, runs_dir), as_json)
+    elif action == "note":
+        run = resolve_run(argument, runs_dir)
+        write_note(run.path, str(text).strip())
+        say(f"{run.id}: {read_note(run.path)}")
+    else:
+        _remove(argument, runs_dir, yes)
+
+
+def _show(run: RunFolder, as_json: bool) -> None:
+    summary = summarize(run.path)
+    settings, provenance = run.read_config()
+    shown = _plain(summary) | {"settings": settings, "provenance": provenance}
+    if as_json:
+        print(json.dumps(shown, indent=2, default=str))
+        return
+    table = new_table()
+    table.add_column("Key")
+    table.add_column("Value", overflow="fold")
+    metrics = {
+        f"{split} {name}": f"{value:.4f}" for split in ("validation", "test") for name, value in shown[split].items()
+    }
+    plain = {key: value for key, value in shown.items() if not isinstance(value, dict) and value not in ("", None)}
+    for key, value in {**plain, **metrics, **settings, **provenance}.items():
+        table.add_row(
+            Text(key.replace("_", "-")), Text(shown_value(tuple(value) if isinstance(value, list) else value))
+        )
+    show(table, wrap=True)
+
+
+def _remove(argument: str, runs_dir: Path, yes: bool) -> None:
+    damaged = [
+        one.path for one in list_runs(runs_dir) if one.id == argument
+    ]  # of these `resolve_run` knows the sound ones
+    run = RunFolder(damaged[0]) if damaged else resolve_run(argument, runs_dir)
+    if run.is_locked():
+        raise InputError(f"Run {run.id} is being trained; stop it first.")
+    if not yes:
+        typer.confirm(f"Remove {run.path}?", abort=True, err=True)
+    path = run.path.resolve()
+    hidden = path.with_name(f".removed-{path.name}")
+    try:
+        path.rename(hidden)  # it is gone at once, or not at all
+        shutil.rmtree(hidden)
+    except OSError as problem:
+        raise write_problem(path, problem) from problem
+    say(f"Removed {run.path}.")
+
+
+def _differences(found: Sequence[RunSummary]) -> list[str]:
+    """Return a line for each run that looks like another, with the settings in which these differ."""
+    alike: dict[tuple[str, str, str], list[RunSummary]] = {}
     for run in found:
-        if run.problem:
-            say(f"{run.id} is damaged: {run.problem}")
+        alike.setdefault((run.dataset, run.model, run.variant), []).append(run)
+    lines = []
+    for (dataset, model, variant), group in alike.items():
+        keys = dict.fromkeys(key for run in group for key in run.settings if key not in ("seed", "device"))
+        apart = [key for key in keys if len({repr(run.settings.get(key)) for run in group}) > 1]
+        if not apart or not model:
+            continue
+        lines.append(f"Runs of {' '.join(filter(None, (model, variant)))} on {dataset} differ in:")
+        for run in group:
+            values = (f"{key.replace('_', '-')} {_value(run.settings.get(key))}" for key in apart)
+            lines.append(f"  {run.id}: {', '.join(values)}")
+    return lines
+
+
+def _value(value: Any) -> str:
+    return "default" if value is None else shown_value(tuple(value) if isinstance(value, list) else value)
+
+
+def _narrow_table(found: Sequence[RunSummary]) -> Table:
+    """Return the columns that fit 80 characters; the id of a run names its data set, model, variant and seed."""
+    table = new_table()
+    table.padding = (0, 2, 0, 0)
+    table.add_column("Run", overflow="fold")
+    for name in ("Status", "Epochs", "Metric", "Valid", "Test"):
+        table.add_column(name, justify="left" if name in ("Status", "Metric") else "right", no_wrap=True)
+    for run in found:
+        metric = run.select_on
+        scores = (mean_and_deviation([of[metric]] if metric in of else []) for of in (run.validation, run.test))
+        table.add_row(*(Text(text) for text in (run.id, run.status, str(run.epochs), metric, *scores)))
+    return table
 
 
 def _plain(run: RunSummary) -> dict[str, Any]:
@@ -44,6 +184,7 @@ def _plain(run: RunSummary) -> dict[str, Any]:
     return {
         key: str(value) if isinstance(value, Path) else value
         for key, value in {**asdict(run), "started": started}.items()
+        if key != "settings"
     }
 
 

@@ -9,6 +9,7 @@ analysis.json      results of `mmssl analyze`
 model.safetensors  weights of the best epoch
 state.pt           checkpoint to resume from
 log.jsonl          events, a line each
+note.txt           a note of the user's
 lock               held while a process writes the run
 """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.runs.folder import FILES, METRICS, RESULT, RunFolder
+from mmssl_cli.runs.notes import read_note
 from mmssl_cli.text import first_of, model_label, nearest_of_many
 from pipelines.errors import InputError, UsageError
 
@@ -31,6 +32,8 @@ class RunSummary:
         validation: metrics of the best epoch so far.
         test: metrics of the best epoch, once the run is over.
         problem: why a damaged run cannot be read.
+        note: the text of `mmssl runs note`.
+        settings: content of config.toml.
     """
 
     id: str
@@ -48,6 +51,8 @@ class RunSummary:
     validation: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
     problem: str = ""
+    note: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
@@ -84,6 +89,7 @@ def summarize(path: Path) -> RunSummary:
         started = _timestamp(provenance.get("started"), started)
         keys = ("model", "variant", "dataset", "select_on")
         known.update({key: str(config.get(key, "")) for key in keys}, label=model_label(config))
+        known.update(settings=config, note=read_note(path))
         seed = config["seed"] if isinstance(config.get("seed"), int) else None
         return RunSummary(run.id, path, started=started, seed=seed, **known, **_progress(run, known["select_on"]))
     except InputError as problem:
