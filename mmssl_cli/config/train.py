@@ -57,7 +57,7 @@ class TrainSettings(BaseModel):
     dataset: str = Field("demo", description="Data set to train on.")
     preset: Literal["paper", "released", "tuned", "none", "best"] | None = Field(
         None,
-        description="Named settings beneath --config and flags; by default those shipped for the data set, if any.",
+        description="paper, released, tuned, none or best.",
     )
     modalities: tuple[str, ...] | None = Field(None, description="Modalities, comma-separated; none; or all (default).")
     feature_scaling: Literal["none", "standard", "l2", "whiten"] = Field(
