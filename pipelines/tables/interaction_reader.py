@@ -137,7 +137,7 @@ class _PartReader:
         if "split" in cells:
             labels = self._splits(cells["split"])
             sound["split"] = np.isin(labels, range(len(SPLITS)))
-            columns["split"] = np.nan_to_num(labels).astype(np.int8)
+            columns["split"] = np.where(sound["split"], labels, 0).astype(np.int8)
         elif self._part.split is not None:
             columns["split"] = np.full(len(batch.records), self._part.split, dtype=np.int8)
         everything = np.logical_and.reduce(list(sound.values()))
