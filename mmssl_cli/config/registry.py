@@ -40,6 +40,8 @@ MODELS: dict[str, tuple[str, str]] = {
     "bm3": ("mmssl_cli.models.bm3:BM3", "mmssl_cli.config.content:BM3Settings"),
     "freedom": ("mmssl_cli.models.freedom:FREEDOM", "mmssl_cli.config.structure:FREEDOMSettings"),
     "mgcn": ("mmssl_cli.models.mgcn:MGCN", "mmssl_cli.config.structure:MGCNSettings"),
+    "mmhcl": ("mmssl_cli.models.mmhcl:MMHCL", "mmssl_cli.config.item_graphs:MMHCLSettings"),
+    "smore": ("mmssl_cli.models.smore:SMORE", "mmssl_cli.config.item_graphs:SMORESettings"),
 }
 
 

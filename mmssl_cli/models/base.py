@@ -166,7 +166,7 @@ class EmbeddingRecommender(Recommender):
         self.items = embedding(data.num_items, settings.embedding_dim)
         self.from_neighbours: ItemGraph | None = None
         if data.new_items and self.cold_items is not None:
-            _without_ids(self.items, data.cold)
+            without_ids(self.items, data.cold)
             if self.cold_items == "neighbours" and data.features and bool(data.cold.any()):
                 self.from_neighbours = nearest_warm_items(data)
 
@@ -215,7 +215,7 @@ def embedding(rows: int, dim: int) -> nn.Parameter:
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, dim)))
 
 
-def _without_ids(items: nn.Parameter, cold: Tensor) -> None:
+def without_ids(items: nn.Parameter, cold: Tensor) -> None:
     """Set the id embeddings of cold items (bool [I]) to zeros, which training leaves as they are."""
     with torch.no_grad():
         items[cold.to(items.device)] = 0

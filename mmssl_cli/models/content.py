@@ -66,6 +66,11 @@ def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tens
     return layer
 
 
+def sigmoid_gate(dim: int) -> nn.Module:
+    """Return a gate, the sigmoid of a linear layer from and to ``dim``."""
+    return nn.Sequential(nn.Linear(dim, dim), nn.Sigmoid())
+
+
 def projected(layer: nn.Module, raw: Tensor, items: Tensor | None = None) -> Tensor:
     """Apply a ``projection`` to all rows of raw features, or to those of the ``items`` (int64 [n]) alone.
 

@@ -42,7 +42,12 @@ def softmax_loss(users: Tensor, positives: Tensor, items: Tensor, temperature: f
 
 
 def info_nce(
-    anchors: Tensor, others: Tensor, temperature: float, positives: Tensor | None = None, cosine: bool = True
+    anchors: Tensor,
+    others: Tensor,
+    temperature: float,
+    positives: Tensor | None = None,
+    cosine: bool = True,
+    excluded: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE (van den Oord et al., 2018): the mean over anchors of -log softmax at their positive.
 
@@ -52,13 +57,16 @@ def info_nce(
         temperature: divides the similarities.
         positives: int64 [n], which of ``others`` is each anchor's; by default row r is anchor r's.
         cosine: compare by cosine, else by inner product.
+        excluded: int64 [n], one of ``others`` that is no candidate of each anchor; by default all are.
     """
     if positives is None:
         positives = torch.arange(len(anchors), device=anchors.device)
     own = local_rows(anchors)
     if cosine:
         own, others = normalize(own, dim=1), normalize(others, dim=1)
-    total: Tensor = _InfoNCE.apply(own / temperature, others, local_rows(positives))
+    total: Tensor = _InfoNCE.apply(
+        own / temperature, others, local_rows(positives), None if excluded is None else local_rows(excluded)
+    )
     return total / (len(anchors) / world_size())
 
 
@@ -74,11 +82,14 @@ class _InfoNCE(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, anchors: Tensor, others: Tensor, positives: Tensor) -> Tensor:
+    def forward(ctx: Any, anchors: Tensor, others: Tensor, positives: Tensor, excluded: Tensor | None) -> Tensor:
         total, to_anchors, to_others = anchors.new_zeros(()), [], torch.zeros_like(others)
         size = max(1, BLOCK_ELEMENTS.get(anchors.device.type, _BLOCK_ELEMENTS_ELSEWHERE) // len(others))
-        for rows, positive_rows in zip(anchors.split(size), positives.split(size), strict=True):
+        outside = [None] * len(anchors.split(size)) if excluded is None else excluded.split(size)
+        for rows, positive_rows, none in zip(anchors.split(size), positives.split(size), outside, strict=True):
             scores = rows @ others.T
+            if none is not None:
+                scores.scatter_(1, none.unsqueeze(1), -torch.inf)
             at = positive_rows.unsqueeze(1)
             logs = scores.float() if scores.dtype == torch.bfloat16 else scores
             sums = logs.logsumexp(dim=1, keepdim=True)
@@ -92,9 +103,9 @@ class _InfoNCE(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         to_anchors, to_others = ctx.saved_tensors
-        return to_anchors * gradients[0], to_others * gradients[0], None
+        return to_anchors * gradients[0], to_others * gradients[0], None, None
 
 
 def contrast_nodes(anchors: Tensor, others: Tensor, nodes: Tensor, temperature: float, negatives: str) -> Tensor:

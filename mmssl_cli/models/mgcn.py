@@ -10,7 +10,7 @@ from mmssl_cli.data.graph import ItemGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
-from mmssl_cli.models.content import ContentProjections, content_graphs
+from mmssl_cli.models.content import ContentProjections, content_graphs, sigmoid_gate
 from mmssl_cli.models.losses import contrasted_rows, info_nce
 
 
@@ -30,7 +30,7 @@ class MGCN(GraphRecommender):
         super().__init__(data, settings)
         d = settings.embedding_dim
         self.content = ContentProjections(data, d, None, settings.train_features)
-        self.purifiers = nn.ModuleDict({name: _gate(d) for name in data.features})
+        self.purifiers = nn.ModuleDict({name: sigmoid_gate(d) for name in data.features})
         graphs = content_graphs(data, settings.graph_topk)
         self.item_graphs = {name: ItemGraph.from_edges(*edges, data.num_items) for name, edges in graphs.items()}
         self.fuser = BehaviourAwareFuser(d, len(data.features))
@@ -80,7 +80,7 @@ class BehaviourAwareFuser(nn.Module):
         super().__init__()
         self.key = nn.Linear(embedding_dim, embedding_dim)
         self.query = nn.Linear(embedding_dim, 1, bias=False)
-        self.preferences = nn.ModuleList(_gate(embedding_dim) for _ in range(modalities))
+        self.preferences = nn.ModuleList(sigmoid_gate(embedding_dim) for _ in range(modalities))
 
     def forward(self, behaviour: Tensor, views: Tensor) -> Tensor:
         """Return fused content [n, d] of nodes from their behaviour [n, d] and modality views [M, n, d]."""
@@ -90,7 +90,3 @@ class BehaviourAwareFuser(nn.Module):
         for preference, view in zip(self.preferences, views, strict=True):
             parts.append(preference(behaviour) * (view - shared))
         return torch.stack(parts).mean(dim=0)
-
-
-def _gate(dim: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(dim, dim), nn.Sigmoid())

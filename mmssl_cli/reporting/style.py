@@ -64,6 +64,8 @@ _LOOKS = {
     "bm3": ("sky", "dashed", "p"),
     "freedom": ("grey", "long", "X"),
     "mgcn": ("grey", "dashed", "*"),
+    "mmhcl": ("vermilion", "long", "v"),
+    "smore": ("green", "dotted", "d"),
 }
 _SAME = {"mf-bpr": "mf", "bpr-mf": "mf", "mmssl (full)": "mmssl"}
 

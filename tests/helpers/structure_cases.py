@@ -70,3 +70,14 @@ def info_nce(anchors: np.ndarray, others: np.ndarray, temperature: float) -> flo
     """The mean of -log softmax of the cosine with the own row among all ``others``."""
     logits = np.exp(unit(anchors) @ unit(others).T / temperature)
     return float(np.mean([-np.log(row[own] / row.sum()) for own, row in enumerate(logits)]))
+
+
+def l2_of_batch(weight: float, users: np.ndarray, items: np.ndarray, batch: Batch) -> float:
+    """weight / 2 x the mean over triples of the squared norms of their three rows."""
+    rows = users[batch.users.numpy()], items[batch.positives.numpy()], items[batch.negatives.numpy()]
+    return weight * sum(float((of**2).sum()) for of in rows) / (2 * len(batch.users))
+
+
+def sigmoid_of(gate: Any, rows: np.ndarray) -> np.ndarray:
+    """The sigmoid of a linear layer of rows [n, d]."""
+    return 1 / (1 + np.exp(-(rows @ array(gate[0].weight).T + array(gate[0].bias))))

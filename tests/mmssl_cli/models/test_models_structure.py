@@ -13,7 +13,17 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.content import content_graphs
 from mmssl_cli.models.freedom import degree_weights, drawn, shares_of
 from tests.helpers.model_cases import array, dense, toy_batch, toy_data, unit, weighted
-from tests.helpers.structure_cases import bpr, built, content, info_nce, lightgcn, nearest, normalised
+from tests.helpers.structure_cases import (
+    bpr,
+    built,
+    content,
+    info_nce,
+    l2_of_batch,
+    lightgcn,
+    nearest,
+    normalised,
+    sigmoid_of,
+)
 
 # The pieces
 
@@ -146,12 +156,6 @@ def lattice_items(model: Any, data: InteractionData, graph: np.ndarray) -> tuple
     return users, items + unit(graph @ graph @ array(model.items))
 
 
-def l2_of_batch(weight: float, users: np.ndarray, items: np.ndarray, batch: Any) -> float:
-    """weight / 2 x the mean over triples of the squared norms of their three rows."""
-    rows = users[batch.users.numpy()], items[batch.positives.numpy()], items[batch.negatives.numpy()]
-    return weight * sum(float((of**2).sum()) for of in rows) / (2 * len(batch.users))
-
-
 @pytest.mark.parametrize(("adjacency", "l2_on"), [("mean-self", "final"), ("sym", "layer0")])
 def test_lattice_represents_and_learns_by_the_mixed_graph(adjacency: str, l2_on: str) -> None:
     data = toy_data()
@@ -212,10 +216,6 @@ def test_lattice_gradient_of_the_graph_is_that_of_finite_differences() -> None:
 
 
 # MGCN
-
-
-def sigmoid_of(gate: Any, rows: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-(rows @ array(gate[0].weight).T + array(gate[0].bias))))
 
 
 def fused_content(model: Any, behaviour: np.ndarray, views: list[np.ndarray]) -> np.ndarray:

@@ -20,7 +20,21 @@ from tests.conftest import ROOT
 from tests.helpers.sample_report import NASTY, VARIANTS
 
 COLLABORATIVE = ("mf", "ngcf", "lightgcn", "sgl", "ncl", "hccf")
-MULTIMODAL = ("vbpr", "lightgcn-m", "mmgcn", "grcn", "lattice", "clcrec", "mmgcl", "slmrec", "bm3", "freedom", "mgcn")
+MULTIMODAL = (
+    "vbpr",
+    "lightgcn-m",
+    "mmgcn",
+    "grcn",
+    "lattice",
+    "clcrec",
+    "mmgcl",
+    "slmrec",
+    "bm3",
+    "freedom",
+    "mgcn",
+    "mmhcl",
+    "smore",
+)
 TOGETHER = [(*VARIANTS, "lightgcn", "mf"), ("mmssl", *COLLABORATIVE), ("mmssl", "vbpr", "grcn", "lattice", "slmrec")]
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.

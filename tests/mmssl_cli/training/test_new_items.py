@@ -60,6 +60,8 @@ MODELS = [
     "bm3",
     "freedom",
     "mgcn",
+    "mmhcl",
+    "smore",
 ]
 
 

@@ -1,0 +1,51 @@
+"""Settings of the models of 2024 and 2025 with several graphs among items: hypergraphs, fused or denoised ones."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mmssl_cli.config.structure import ContrastRows, ItemGraphSettings
+from mmssl_cli.config.train import GraphSettings, L2Rows
+
+
+class MMHCLSettings(GraphSettings):
+    """MMHCL. Hypergraphs among users and among items, contrasted with the interactions."""
+
+    paper = "Guo et al., TOMM 2025"
+    needs_content = True
+
+    model: Literal["mmhcl"] = "mmhcl"
+    lr: float = 1e-4
+    l2_weight: float = 1e-3
+    l2_on: L2Rows = "final"
+    user_sampling: Literal["interaction", "user"] = "user"
+    user_layers: int = Field(3, ge=0, le=16, description="Layers of propagation over the hypergraph among users.")
+    item_layers: int = Field(2, ge=0, le=16, description="Layers of propagation over the hypergraph among items.")
+    graph_topk: int = Field(5, ge=1, description="Nearest items that an item's hyperedge of a modality has.")
+    user_contrast_weight: float = Field(0.03, ge=0, description="Weight of the contrast of users.")
+    item_contrast_weight: float = Field(0.07, ge=0, description="Weight of the contrast of items.")
+    contrast_temperature: float = Field(0.6, gt=0, description="Temperature of the contrast.")
+    contrast_anchors: int = Field(
+        256,
+        ge=0,
+        description="Users, and items, drawn evenly as a step's anchors of the contrast; 0 takes all, as the authors' "
+        "program does. The candidates are all nodes, so that the loss is the same in expectation.",
+    )
+
+
+class SMORESettings(ItemGraphSettings):
+    """SMORE. Content filtered in its spectrum, and a view of all modalities fused there."""
+
+    paper = "Ong and Khong, WSDM 2025"
+    needs_content = True
+
+    model: Literal["smore"] = "smore"
+    layers: int = 3
+    l2_weight: float = 1e-4
+    l2_on: L2Rows = "final"
+    preference_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the gates of preference, in training.")
+    contrast_rows: ContrastRows = "triples"
+    contrast_weight: float = Field(0.01, ge=0, description="Weight of the contrast of side and behaviour views.")
+    contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")

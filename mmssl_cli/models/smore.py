@@ -1,0 +1,131 @@
+"""SMORE (Ong and Khong, Spectrum-based Modality Representation Fusion Graph Convolutional Network for Multimodal
+Recommendation, WSDM 2025)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmssl_cli.config.item_graphs import SMORESettings
+from mmssl_cli.data.graph import Edges, ItemGraph
+from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.content import ContentProjections, content_graphs, sigmoid_gate
+from mmssl_cli.models.dropout import dropout
+from mmssl_cli.models.losses import contrasted_rows, info_nce
+
+
+class SMORE(GraphRecommender):
+    """Behaviour by LightGCN plus views of each modality and of all fused, filtered in the spectrum of the content.
+
+    The whole of the paper: projected content goes through a Fourier transform along its dimensions, where a learnt
+    filter denoises each modality and another the product of all, the fused view; each gates the items' embeddings,
+    which spread over the graph of the modality, the fused ones over the greatest weights of all graphs. As in the
+    authors' program (MMRec), attention of the fused view is a softmax over dimensions, the L2 term is of the final
+    embeddings (``l2_on``), the contrast is over every triple (``contrast_rows``), raw features are trained
+    (``train_features``), and all linear layers begin as PyTorch initialises them. ``graph_topk`` is of all modalities.
+    """
+
+    cold_items = "content"
+    settings: SMORESettings
+
+    def __init__(self, data: InteractionData, settings: SMORESettings) -> None:
+        super().__init__(data, settings)
+        d, names = settings.embedding_dim, list(data.features)
+        self.content = ContentProjections(data, d, None, settings.train_features)
+        edges = content_graphs(data, settings.graph_topk)
+        self.item_graphs = [ItemGraph.from_edges(*edges[name], data.num_items) for name in names]
+        self.item_graphs.append(
+            ItemGraph.from_edges(*largest_edges(list(edges.values()), data.num_items), data.num_items)
+        )
+        self.spectrum = SpectralFusion(len(names), d)
+        self.gates = nn.ModuleList(sigmoid_gate(d) for _ in self.item_graphs)
+        self.fuser = PreferenceFuser(len(names), d, settings.preference_dropout)
+
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return final embeddings, [U, d] and [I, d]."""
+        behaviour = self.graph.propagate(self.users, self.items, self.settings.layers)
+        users, items = (of + self.fuser(of, views) for of, views in zip(behaviour, self._views(), strict=True))
+        return users, items
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The ranking loss, and the contrast between side views and behaviour."""
+        settings = self.settings
+        rows, users, items = batch.renumbered()
+        user_views, item_views = self._views()
+        of_users, of_items = self.graph.propagate(self.users, self.items, settings.layers)
+        of_users, of_items = of_users[users], of_items[items]
+        # Fusing costs more than propagation, and concerns the nodes of the batch alone.
+        side_users = self.fuser(of_users, user_views.index_select(1, users))
+        side_items = self.fuser(of_items, item_views.index_select(1, items))
+        final = of_users + side_users, of_items + side_items
+        penalised = final if settings.l2_on == "final" else (self.users[users], self.items[items])
+        terms = ranking_terms(settings, *final, rows, penalised)
+        if settings.contrast_weight:
+            anchors = contrasted_rows(rows, settings.contrast_rows)
+            losses = [
+                info_nce(side[of_batch], of[of_batch], settings.contrast_temperature)
+                for side, of, of_batch in zip((side_users, side_items), (of_users, of_items), anchors, strict=True)
+            ]
+            terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
+        return terms
+
+    def _views(self) -> tuple[Tensor, Tensor]:
+        """Return the views of users [M + 1, U, d] and of items [M + 1, I, d], the fused one last."""
+        filtered = self.spectrum(list(self.content().values()))
+        views = [
+            graph.propagate(self.items * gate(rows), self.settings.item_layers)
+            for graph, gate, rows in zip(self.item_graphs, self.gates, filtered, strict=True)
+        ]
+        of_users = self.graph.users_from(torch.cat(views, dim=1))  # one product for all
+        return torch.stack(of_users.split(self.items.shape[1], dim=1)), torch.stack(views)
+
+
+class SpectralFusion(nn.Module):
+    """A learnt filter of each modality's spectrum, and one of the product of all spectra."""
+
+    def __init__(self, modalities: int, dim: int) -> None:
+        super().__init__()
+        #: Real and imaginary parts of the filters [M + 1, d // 2 + 1, 2], the fused view's last.
+        self.filters = nn.Parameter(torch.randn(modalities + 1, dim // 2 + 1, 2))
+
+    def forward(self, content: list[Tensor]) -> list[Tensor]:
+        """Return filtered content [I, d] of each modality, and the fused one, from content [I, d] of each."""
+        spectra = [torch.fft.rfft(rows.float(), dim=1, norm="ortho") for rows in content]
+        fused = spectra[0]
+        for spectrum in spectra[1:]:
+            fused = fused * spectrum
+        filters, dim = torch.view_as_complex(self.filters), content[0].shape[1]
+        return [
+            torch.fft.irfft(spectrum * of, n=dim, dim=1, norm="ortho")
+            for spectrum, of in zip([*spectra, fused], filters, strict=True)
+        ]
+
+
+class PreferenceFuser(nn.Module):
+    """The mean of the views, those of modalities attended to by the fused one, each gated by behaviour."""
+
+    def __init__(self, modalities: int, dim: int, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.queries = nn.ModuleList(
+            nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, dim, bias=False)) for _ in range(modalities)
+        )
+        self.preferences = nn.ModuleList(sigmoid_gate(dim) for _ in range(modalities + 1))
+
+    def forward(self, behaviour: Tensor, views: Tensor) -> Tensor:
+        """Return side embeddings [n, d] of nodes from their behaviour [n, d] and views [M + 1, n, d]."""
+        fused = views[-1]
+        parts = [query(fused).softmax(dim=1) * view for query, view in zip(self.queries, views[:-1], strict=True)]
+        parts.append(fused)
+        gates = [dropout(preference(behaviour), self.share, self.training) for preference in self.preferences]
+        return torch.stack([gate * part for gate, part in zip(gates, parts, strict=True)]).mean(dim=0)
+
+
+def largest_edges(parts: list[Edges], num_items: int) -> Edges:
+    """Return the union of graphs' edges, each once with the largest of its weights."""
+    rows, columns, weights = (torch.cat(of) for of in zip(*parts, strict=True))
+    keys, inverse = torch.unique(rows * num_items + columns, return_inverse=True)
+    largest = weights.new_zeros(len(keys)).scatter_reduce(0, inverse, weights, "amax")
+    return keys // num_items, keys % num_items, largest
