@@ -40,8 +40,8 @@ from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.metrics import evaluate
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.training.device import peak_memory, reset_peak_memory
-from mmssl_cli.training.inference import Ranker
 from mmssl_cli.training.loop import TrainingLoop
+from mmssl_cli.training.ranker import Ranker
 from mmssl_cli.training.trainer import make_loop
 from pipelines.prepared import Features, PreparedDataset, write_prepared
 from pipelines.prepared.storage import read_table

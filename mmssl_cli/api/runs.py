@@ -8,15 +8,15 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-from torch.nn.functional import normalize
 
 from mmssl_cli.api.embeddings import EmbeddingPair, Embeddings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR
-from mmssl_cli.training.inference import SCHEMA, Candidates, Ranker
+from mmssl_cli.training.ranker import SCHEMA, Candidates, Ranker
 from pipelines.errors import UsageError
 
 
@@ -97,22 +97,26 @@ class Run:
         return EmbeddingPair(*(Embeddings(ids.tolist(), values.float().cpu().numpy()) for ids, values in named))
 
     def recommend(
-        self, users: str | Sequence[str] | None = None, k: int = 20, candidates: Candidates = "all"
+        self,
+        users: str | Sequence[str] | None = None,
+        k: int = 20,
+        candidates: Candidates | Sequence[str] = "all",
     ) -> pd.DataFrame:
         """Recommend items to users, best first; their training items are left out.
 
         Args:
             users: original ids, each of which counts once; None for all users.
             k: items a user.
-            candidates: ``all`` items, or those with (``warm``) or without (``cold``) a training interaction.
+            candidates: ``all`` items, those with (``warm``) or without (``cold``) a training interaction, or the
+                original ids of some.
 
         Returns:
             ``user`` (original id), ``rank`` (from 1), ``item`` (original id) and ``score`` (float32); fewer than k
-            rows of a user who has fewer items left.
+            rows of a user who has fewer candidates left.
 
         Raises:
-            UsageError: an unknown user, a k below 1 or above the number of items, or cold candidates of a run that does
-                not rank them by content.
+            UsageError: an unknown user or item, a k below 1 or above the number of items, or cold candidates of a run
+                that does not rank them by content.
 
         Examples:
             >>> run.recommend(["user-0007"], k=3)[["user", "rank"]]
@@ -120,6 +124,8 @@ class Run:
             0  user-0007     1
             1  user-0007     2
             2  user-0007     3
+            >>> run.recommend("user-0007", candidates=["item-0003", "item-0009"])["item"].nunique()
+            2
         """
         tables = [*self.ranker.among(candidates).tables(self.user_rows(users), k)]
         found: pd.DataFrame = pa.concat_tables(tables or [SCHEMA.empty_table()]).to_pandas()
@@ -137,50 +143,58 @@ class Run:
         """
         return range(len(self.ranker.user_ids)) if users is None else self.ranker.rows_of(_listed(users))
 
-    def recommend_for(self, items: str | Sequence[str], k: int = 20) -> pd.DataFrame:
+    def recommend_for(
+        self, items: str | Sequence[str], k: int = 20, candidates: Candidates | Sequence[str] = "all"
+    ) -> pd.DataFrame:
         """Recommend items to a new user who liked some items, without training.
 
         The user's embedding is the mean of the liked items' final embeddings, each normalised to length 1; the score
-        is its inner product with the final embedding of an item, as for known users. Liked items are left out.
+        is its inner product with the final embedding of an item, as for known users. Models of weights between items
+        (``itemknn``, ``rp3beta``, ``ease``, ``gfcf``) score as for a user with these items. Liked items are left out.
 
         Args:
             items: original ids of the liked items, at least one.
+            candidates: as in ``recommend``.
 
         Returns:
             ``rank`` (from 1), ``item`` (original id) and ``score`` (float32), best first.
 
         Raises:
-            UsageError: a model without embeddings, an unknown item, none at all, or a k below 1 or above the number of
-                items.
+            UsageError: a model that has neither embeddings nor weights between items, an unknown item, none at all, or
+                a k below 1 or above the number of items.
 
         Examples:
             >>> run.recommend_for(items=["item-0003", "item-0009"], k=10).shape
             (10, 3)
         """
-        ranker = self.ranker
-        rows = ranker.item_rows_of(_listed(items))
-        if not rows:
+        liked = self.ranker.item_rows_of(_listed(items))
+        if not liked:
             raise UsageError("recommend_for needs at least one item that the user liked.")
-        _, embeddings = ranker.embeddings
-        return ranker.nearest_items(normalize(embeddings[rows], dim=1).mean(0), embeddings, rows, k)
+        return self._ranked(*self.ranker.among(candidates).best_for(liked, k))
 
     def similar_items(self, item: str, k: int = 20) -> pd.DataFrame:
-        """Return the items most similar to an item, by the cosine of final embeddings; the item itself is left out.
+        """Return the items most similar to an item, which is itself left out.
+
+        The score is the cosine of final embeddings. Models of weights between items (``itemknn``, ``rp3beta``,
+        ``ease``, ``gfcf``) score the items as for a user who has this one alone.
 
         Returns:
-            ``rank`` (from 1), ``item`` (original id) and ``score`` (the cosine, float32), best first.
+            ``rank`` (from 1), ``item`` (original id) and ``score`` (float32), best first.
 
         Raises:
-            UsageError: a model without embeddings, an unknown item, or a k below 1 or above the number of items.
+            UsageError: a model that has neither embeddings nor weights between items, an unknown item, or a k below 1
+                or above the number of items.
 
         Examples:
             >>> run.similar_items("item-0003", k=5)["score"].is_monotonic_decreasing
             True
         """
-        ranker = self.ranker
-        [row] = ranker.item_rows_of([item])
-        directions = normalize(ranker.embeddings[1], dim=1)
-        return ranker.nearest_items(directions[row], directions, [row], k)
+        [row] = self.ranker.item_rows_of([item])
+        return self._ranked(*self.ranker.most_similar(row, k))
+
+    def _ranked(self, items: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+        rank = np.arange(1, len(items) + 1, dtype=np.int32)
+        return pd.DataFrame({"rank": rank, "item": self.ranker.item_ids.to_numpy()[items], "score": scores})
 
 
 def load_run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.text import Text
@@ -18,12 +18,16 @@ from mmssl_cli.commands.options import (
     RunsDir,
     say_if_unfinished,
 )
-from mmssl_cli.console.lines import json_text, say
+from mmssl_cli.console.lines import json_text, say, warn
 from mmssl_cli.console.tables import new_table, show
+from mmssl_cli.console.verbosity import Verbosity, verbosity
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.runs.tables import check_ending
-from mmssl_cli.text import pluralize
+from mmssl_cli.text import first_of, pluralize
 from pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from mmssl_cli.training.ranker import Ranker
 
 
 def recommend(
@@ -33,6 +37,10 @@ def recommend(
         typer.Option("--user", metavar="ID", help="Original id of a user; may be repeated."),
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="All users; needs --out.")] = False,
+    like: Annotated[
+        list[str] | None,
+        typer.Option("--like", metavar="ID,ID", help="Original ids of items that a new user liked; may be repeated."),
+    ] = None,
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Items per user.")] = 20,
     candidates: Annotated[
         str,
@@ -42,6 +50,14 @@ def recommend(
             help="Items to rank: all, or those with (warm) or without (cold) a training interaction.",
         ),
     ] = "all",
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            "--items",
+            metavar="FILE",
+            help="Rank the items of this file alone: an id a line, or a .csv or .parquet with a column item or id.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write user, rank, item, score to this .parquet, .csv or .jsonl."),
@@ -50,17 +66,20 @@ def recommend(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Recommend items with the model of a run: to one user, to several, or to all.
+    """Recommend items with the model of a run: to one user, to several, to all, or to a new one.
 
-    RUN may be `latest`. Users and items go by their original ids; training items are left out. Models of content rank
-    cold items of a data set prepared with --split cold-items or --k-core 0.
+    RUN may be `latest`. Users and items go by their original ids; training items are left out, and those of --like. A
+    new user is the mean of the items liked, in the direction of their embeddings. Models of content rank cold items of
+    a data set prepared with --split cold-items or --k-core 0.
 
     Example: mmssl recommend latest --user user-0007 --top 10
 
+    Example: mmssl recommend latest --like item-0003,item-0009 --top 10
+
     Example: mmssl recommend latest --all --out recs.parquet
     """
-    if everyone == bool(user):
-        raise UsageError("Give either --user ID, which may be repeated, or --all.")
+    if bool(user) + everyone + bool(like) != 1:
+        raise UsageError("Give either --user ID, which may be repeated, or --all, or --like ID,ID for a new user.")
     if everyone and out is None:
         raise UsageError("--all needs a file to write to: add --out recs.parquet.")
     if out is not None and as_json:
@@ -69,17 +88,37 @@ def recommend(
         check_ending(out)
     folder = resolve_run(run, runs_dir)
     from mmssl_cli.api.runs import Run  # PyTorch, once the command line is right
+    from pipelines.tables.id_list import read_ids
 
     chosen = Run(folder, data_dir)
-    rows, ranker = chosen.user_rows(user), chosen.ranker.among(cast(Any, candidates))
+    ranker = chosen.ranker.among(cast(Any, candidates))
+    if items is not None:
+        ranker = ranker.among(read_ids(items, ("item", "id")))
+    liked = _liked(like, ranker)
+    rows = [] if liked else chosen.user_rows(user)
     say_if_unfinished(folder)
+    if ranker.candidates is not None and top > ranker.num_candidates:
+        if verbosity() is not Verbosity.QUIET:
+            warn(f"--top is {top}, but there are only {pluralize(ranker.num_candidates, 'candidate')}.")
+        top = ranker.num_candidates
     if out is not None:
-        count = ranker.write(out, rows, top)
-        say(f"{out}: {pluralize(count, 'recommendation')} for {pluralize(len(rows), 'user')}")
-    elif as_json:
-        print(json_text(list(ranker.answers(rows, top))))
+        count = ranker.write_for(out, liked, top) if liked else ranker.write(out, rows, top)
+        whom = "a new user" if liked else pluralize(len(rows), "user")
+        say(f"{out}: {pluralize(count, 'recommendation')} for {whom}")
+        return
+    answers = [ranker.answer_for(liked, top)] if liked else list(ranker.answers(rows, top))
+    if as_json:
+        print(json_text(answers))
     else:
-        _show(list(ranker.answers(rows, top)))
+        _show(answers)
+
+
+def _liked(like: list[str] | None, ranker: Ranker) -> list[int]:
+    """Return the rows of the items of --like, separated by commas unless an id has commas itself."""
+    if not like:
+        return []
+    known = set(ranker.item_ids)
+    return ranker.item_rows_of([one.strip() for ids in like for one in ([ids] if ids in known else ids.split(","))])
 
 
 def _show(answers: Sequence[dict[str, Any]]) -> None:
@@ -96,5 +135,5 @@ def _show(answers: Sequence[dict[str, Any]]) -> None:
             table.add_row(str(rank), *cells, *([Text(item["title"] or "")] if titled else []))
         if number:
             print()
-        say(f"User {answer['user']}")
+        say(f"User {answer['user']}" if "user" in answer else f"New user of {first_of(answer['like'])}")
         show(table)

@@ -17,6 +17,7 @@ from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks, ranked_scores
 from mmssl_cli.models.content import nearest_warm_items
 from mmssl_cli.models.losses import bpr_loss, l2_of, softmax_loss
 from mmssl_cli.models.spectral import SpectralFilter
+from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import UsageError
 
 
@@ -69,6 +70,13 @@ class Recommender(nn.Module):
         all_users, items = self.represent()
         return all_users[users] @ items.T
 
+    def score_from_items(self, items: CSR) -> Tensor:
+        """Return the scores of all items [n, I] for n new users, given the items of each; a new array.
+
+        A model without ``represent`` that defines it recommends to new users, and has similar items.
+        """
+        raise TypeError(f"{type(self).__name__} does not score items for new users")
+
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return named, weighted loss terms of a batch; the trainer adds them up and steps its optimiser."""
         raise TypeError(f"{type(self).__name__} must define training_step() or fit()")
@@ -109,6 +117,11 @@ class Recommender(nn.Module):
     def has_embeddings(cls) -> bool:
         """Return whether the model defines ``represent``."""
         return cls.represent is not Recommender.represent
+
+    @classmethod
+    def scores_new_users(cls) -> bool:
+        """Return whether the model defines ``score_from_items``."""
+        return cls.score_from_items is not Recommender.score_from_items
 
     @classmethod
     def has_fit(cls) -> bool:

@@ -14,6 +14,7 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.ranking import BLOCK_BYTES
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.item_weights import user_item_matrix
+from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import UsageError
 
 
@@ -61,8 +62,11 @@ class EASE(Recommender):
 
     def score(self, users: Tensor) -> Tensor:
         """Return R B of the users, [n, I]."""
-        history = self.train_items.select(users)
-        return torch.nn.functional.embedding_bag(history.indices, self.weights, history.indptr[:-1], mode="sum")
+        return self.score_from_items(self.train_items.select(users))
+
+    def score_from_items(self, items: CSR) -> Tensor:
+        """Return R B of users with these items, [n, I]."""
+        return torch.nn.functional.embedding_bag(items.indices, self.weights, items.indptr[:-1], mode="sum")
 
 
 def check_memory(num_items: int) -> None:

@@ -12,6 +12,7 @@ from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.item_weights import user_item_matrix
+from mmssl_cli.sparse.csr import CSR
 
 
 class GFCF(Recommender):
@@ -44,9 +45,12 @@ class GFCF(Recommender):
 
     def score(self, users: Tensor) -> Tensor:
         """Return the sum of both filters for the users, [n, I]."""
-        history = self.train_items.select(users)
-        rows = torch.zeros(self.num_items, len(users), device=users.device)
-        rows[history.indices, history.row_of_each()] = 1  # R^T of these users
+        return self.score_from_items(self.train_items.select(users))
+
+    def score_from_items(self, items: CSR) -> Tensor:
+        """Return the sum of both filters for users with these items, [n, I]."""
+        rows = torch.zeros(self.num_items, items.num_rows, device=items.indices.device)
+        rows[items.indices, items.row_of_each()] = 1  # R^T of these users
         # The graph's weights have the exponent 1/2 of the paper.
         popularity = self.degrees ** (0.5 - self.settings.item_exponent)
         scores = (popularity * self.graph.items_from(self.graph.users_from(rows))).T

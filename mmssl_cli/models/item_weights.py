@@ -39,16 +39,19 @@ class ItemWeights(Recommender):
 
     def score(self, users: Tensor) -> Tensor:
         """Return R W of the users, [n, I]."""
-        history = self.train_items.select(users)
+        return self.score_from_items(self.train_items.select(users))
+
+    def score_from_items(self, items: CSR) -> Tensor:
+        """Return R W of users with these items, [n, I]."""
         starts, columns, values = self.weights.crow_indices(), self.weights.col_indices(), self.weights.values()
-        first, lengths = starts[history.indices], starts.diff()[history.indices]
+        first, lengths = starts[items.indices], starts.diff()[items.indices]
         before = lengths.cumsum(0) - lengths
-        entries = torch.arange(int(lengths.sum()), device=users.device)
+        entries = torch.arange(int(lengths.sum()), device=values.device)
         entries += torch.repeat_interleave(first - before, lengths)
-        rows = torch.repeat_interleave(history.row_of_each(), lengths)
-        scores = values.new_zeros(len(users) * self.num_items)
+        rows = torch.repeat_interleave(items.row_of_each(), lengths)
+        scores = values.new_zeros(items.num_rows * self.num_items)
         scores.index_add_(0, rows * self.num_items + columns[entries], values[entries])
-        return scores.view(len(users), self.num_items)
+        return scores.view(items.num_rows, self.num_items)
 
 
 def user_item_matrix(train: CSR, num_items: int) -> sp.csr_matrix:

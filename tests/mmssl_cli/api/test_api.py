@@ -115,6 +115,40 @@ def test_a_new_user_and_similar_items_against_plain_numpy(run: mmssl.Run) -> Non
     assert similar["rank"].tolist() == [1, 2, 3, 4]
 
 
+def test_candidates_by_their_ids_for_known_and_new_users(run: mmssl.Run) -> None:
+    few = ["item-0001", "item-0011", "item-0021"]
+    everything = run.recommend("user-0007", k=400)
+    expected = everything[everything["item"].isin(few)]["item"].tolist()
+    assert run.recommend("user-0007", candidates=few)["item"].tolist() == expected != []
+    everything = run.recommend_for("item-0003", k=400)
+    expected = everything[everything["item"].isin(few)]["item"].tolist()
+    assert run.recommend_for("item-0003", candidates=few)["item"].tolist() == expected
+    assert len(expected) == 3
+
+
+@pytest.mark.parametrize("model", ["itemknn", "rp3beta", "ease", "gfcf"])
+def test_models_of_item_weights_score_a_new_user_as_one_with_these_items(
+    data: mmssl.Dataset, tmp_path: Path, model: str
+) -> None:
+    run = mmssl.train(model, data, device="cpu", runs_dir=tmp_path)
+    table = data.interactions()
+    liked = table[(table["user"] == "user-0007") & (table["split"] == "train")]["item"].tolist()
+    known = run.recommend("user-0007", k=30)
+    new = run.recommend_for(liked, k=30)
+    assert new["item"].tolist() == known["item"].tolist()
+    np.testing.assert_allclose(new["score"], known["score"], rtol=1e-5)
+    similar = run.similar_items(liked[0], k=5)
+    assert similar.equals(run.recommend_for(liked[:1], k=5))
+    assert (similar["score"] > 0).all()
+
+
+def test_a_model_that_knows_no_items_of_a_user_has_no_similar_ones(data: mmssl.Dataset, tmp_path: Path) -> None:
+    run = mmssl.train("pop", data, device="cpu", runs_dir=tmp_path)
+    for call in (lambda: run.similar_items("item-0003"), lambda: run.recommend_for("item-0003")):
+        with pytest.raises(mmssl.UsageError, match="Pop has no embeddings and does not score items from items"):
+            call()
+
+
 def test_a_run_its_scores_and_a_function_of_them_evaluate_alike(run: mmssl.Run, data: mmssl.Dataset) -> None:
     users, items = run.embeddings()
     scores = users.values @ items.values.T
@@ -188,6 +222,9 @@ def test_it_is_quiet_unless_told_otherwise(
         (lambda data, run: mmssl.prepare("demo", k_core="x"), "Usage", "--k-core cannot be 'x'"),
         (lambda data, run: run.recommend("user-7"), "Usage", "There is no user 'user-7'"),
         (lambda data, run: run.recommend_for([]), "Usage", "at least one item"),
+        (lambda data, run: run.recommend("user-0007", candidates="hot"), "Usage", "There are no candidates 'hot'"),
+        (lambda data, run: run.recommend("user-0007", candidates=[]), "Usage", "expected the id of at least one item"),
+        (lambda data, run: run.recommend_for("item-0003", candidates=["x"]), "Usage", "There is no item 'x'"),
         (lambda data, run: run.similar_items("item-3"), "Usage", "There is no item 'item-3'"),
         (lambda data, run: run.similar_items("item-0003", k=0), "Usage", "K is 0"),
     ],

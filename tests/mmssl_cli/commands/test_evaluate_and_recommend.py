@@ -44,6 +44,7 @@ class _Fixed(Recommender):
     def __init__(self, weights: dict[str, Tensor]) -> None:
         nn.Module.__init__(self)
         self.weights = weights
+        self.num_users, self.num_items = len(weights["users"]), len(weights["items"])
 
     def represent(self) -> tuple[Tensor, Tensor]:
         assert not self.training
@@ -59,7 +60,8 @@ def _load_model(run: Path, data_dir: Path) -> tuple[nn.Module, InteractionData, 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run for which every user's scores fall with the item's index: 0 is the best item, 5 the last."""
-    monkeypatch.setattr("mmssl_cli.training.inference.load_model", _load_model)
+    for module in ("inference", "ranker"):
+        monkeypatch.setattr(f"mmssl_cli.training.{module}.load_model", _load_model)
     _prepare(tmp_path / "data")
     config = 'model = "lightgcn"\ndataset = "shop"\nseed = 1\nks = [1, 2]\nselect-on = "recall@20"\n' + PROVENANCE
     folder = RunFolder.create(tmp_path / "runs", "20260101-000000-shop-lightgcn-s1", config)
@@ -217,6 +219,70 @@ def test_recommend_writes_csv_and_json_lines(cli: Cli, run: RunFolder, tmp_path:
     assert parsed == [dict(zip(("user", "rank", "item", "score"), row, strict=True)) for row in rows]
 
 
+def _ids(answer: Answer) -> list[str]:
+    assert answer.code == 0, answer.err
+    return [item["item"] for one in json.loads(answer.out) for item in one["items"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("few", "i5\r\n\n  i0 \ni2\ni5\n"),
+        ("few.txt", "\ufeffi5\ni0\ni2"),
+        ("few.csv", "rank;item;id\n1;i5;x\n2;i0;x\n3;i2;x\n"),
+        ("few.jsonl", '{"id": "i5"}\n{"id": "i2"}\n{"id": "i0"}\n'),
+    ],
+)
+def test_recommend_ranks_the_items_of_a_file(cli: Cli, run: RunFolder, tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+
+    answer = cli("recommend", "latest", "--user", "bob", "--items", name, "--json")  # i5 is an item of training
+
+    assert _ids(answer) == ["i0", "i2"]
+    assert answer.err.splitlines()[-1] == "--top is 20, but there are only 3 candidates."
+
+
+def test_recommend_reads_candidates_from_its_own_output(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
+    assert cli("recommend", "latest", "--user", "eve", "--top", "2", "--out", "recs.parquet").code == 0
+    answer = cli("recommend", "latest", "--user", "ann", "--items", "recs.parquet", "--top", "2", "--json")
+    assert _ids(answer) == ["i2"]  # i0, the other one, is in ann's training
+    assert "candidates" not in answer.err
+
+
+def test_recommend_to_a_new_user(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
+    answer = cli("recommend", "latest", "--like", "i0,i2", "--top", "2", "--json")
+    assert _ids(answer) == ["i1", "i3"]
+    assert json.loads(answer.out)[0]["like"] == ["i0", "i2"]
+    assert cli("recommend", "latest", "--like", "i0", "--like", "i2", "--top", "2", "--json").out == answer.out
+    assert cli("recommend", "latest", "--like", "i0,i2", "--top", "2").out.splitlines()[0] == "New user of i0, i2"
+
+    (tmp_path / "few").write_text("i4\ni5\n")
+    assert _ids(cli("recommend", "latest", "--like", "i0", "--items", "few", "--top", "1", "--json")) == ["i4"]
+    assert cli("recommend", "latest", "--like", "i0", "--top", "2", "--out", "new.csv").out == (
+        "new.csv: 2 recommendations for a new user\n"
+    )
+    assert (tmp_path / "new.csv").read_text() == "rank,item,score\n1,i1,5.0\n2,i2,4.0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("empty.txt", b"\n \n", "empty.txt holds no ids."),
+        ("picture.txt", b"\x89PNG\r\n\x00\x00", "picture.txt is not text; expected an id a line"),
+        ("few.csv", b"product,price\ni1,2\n", "few.csv has no column item or id, only product, price; expected one"),
+        ("few.parquet", b"PAR1 no", "few.parquet cannot be read as parquet"),
+        ("cut.jsonl", b'{"id": "i1"}\n{"id": ', "cut.jsonl has malformed records: line 2"),
+    ],
+)
+def test_a_bad_file_of_items_is_refused(
+    cli: Cli, run: RunFolder, tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    answer = cli("recommend", "latest", "--user", "ann", "--items", name)
+    assert (answer.code, answer.out) == (1, "")
+    assert sentence in answer.words
+
+
 def test_embeddings_carry_the_ids_of_the_data(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
     assert cli("embeddings", "latest", "--out", "vectors").code == 0
     users, items = (pq.read_table(tmp_path / "vectors" / f"{name}.parquet") for name in ("users", "items"))
@@ -253,7 +319,14 @@ def test_embeddings_answers_wrong_input_with_a_sentence(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ([], 2, "Give either --user ID, which may be repeated, or --all."),
+        ([], 2, "Give either --user ID, which may be repeated, or --all, or --like ID,ID for a new user."),
+        (["--like", "i1", "--user", "ann"], 2, "Give either --user ID"),
+        (["--like", "i1,i9,i8"], 2, "There is no item 'i9' (nor 1 other that was given): there are 6 items"),
+        (["--like", "i1", "--items", "none.txt"], 1, "none.txt"),
+        (["--like", "i1", "--items", "data/shop/manifest.json"], 2, "There is no item '{'"),
+        (["--like", "i1", "--items", "data/shop/users.parquet"], 2, "There is no item 'ann' (nor 2 others"),
+        (["--like", "i1", "--items", "data/shop/interactions.parquet"], 2, "There is no item '0'"),
+        (["--like", "i1", "--top", "7"], 2, "K is 7, but the data set has 6 items"),
         (["--all", "--user", "ann"], 2, "Give either --user ID"),
         (["--all"], 2, "--all needs a file to write to: add --out recs.parquet."),
         (["--all", "--out", "recs.parquet", "--json"], 2, "choose one"),
