@@ -253,7 +253,7 @@ def _features(name: str, entry: DatasetEntry, table: TableOptions, options: Prep
         for modality in options.modalities:
             if modality not in known:
                 has = nearest(modality, known) if known else "it has none."
-                raise UsageError(f"Data set {name!r} has no modality {modality!r}: {has}")
+                raise UsageError(f"Data set {name!r} has no modality {modality!r} for --modalities: {has}")
         known = {modality: known[modality] for modality in options.modalities}
     inputs = {feature.input for feature in known.values()}
     encoders = {kind: getattr(options, f"{kind}_encoder") for kind in ("text", "image", "audio", "video")}

@@ -36,4 +36,4 @@ def export(
     name = chosen_dataset(name, data_dir)
     folder = out or Path("exports") / layout / name
     files = write(data_dir / name, layout, folder)
-    say(f"{folder}: {pluralize(len(files), 'file')} written")
+    say(f"{folder}: {pluralize(len(files), 'file')} of {name} written")

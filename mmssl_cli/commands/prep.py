@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args, get_origin
@@ -21,6 +23,7 @@ from mmssl_cli.commands.options import (
 )
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.verbosity import verbosity
+from pipelines.catalog import ENVIRONMENT
 from pipelines.errors import UsageError
 from pipelines.recipe import PrepOptions, flag_of, panel_of
 
@@ -96,6 +99,10 @@ def prep(
 def _name(name: str | None, options: PrepOptions, data_dir: Path) -> str:
     """The name of the data set: one of the catalog or a prepared one, unless the options make it."""
     if options.source is not None or options.interactions is not None:
+        if name is None and not os.environ.get(ENVIRONMENT):
+            given = "source" if options.source is not None else "interactions"
+            place = shlex.quote(str(getattr(options, given)))
+            raise UsageError(f"The data set needs a name: mmssl prep NAME {flag_of(given)} {place}")
         return name or chosen_dataset(name, data_dir)
     named = options.release is not None or options.category is not None
     if named or name == AMAZON:

@@ -43,7 +43,7 @@ def check_modalities(wanted: Collection[str], dataset: str, modalities: Collecti
     for name in wanted:
         if name not in modalities:
             has = nearest(name, modalities) if modalities else "it has none."
-            raise UsageError(f"Data set {dataset!r} has no modality {name!r}: {has}")
+            raise UsageError(f"Data set {dataset!r} has no modality {name!r} for --modalities: {has}")
 
 
 def check_content(settings: TrainSettings, dataset: str, used: Collection[str]) -> None:

@@ -27,6 +27,8 @@ _EXPECTED = {
     "less_than": "a number below {lt}",
     "less_than_equal": "at most {le}",
 }
+#: Usual word for a choice that has another name here -> that name.
+_MEANT = {"gpu": "cuda", "metal": "mps"}
 
 
 def merge_settings(
@@ -130,11 +132,9 @@ def resume_overrides(saved: TrainSettings, given: Mapping[str, Any], run_id: str
     if "model" in given:
         pairs["model"] = (saved.model, given["model"])
     changed = {name: (old, new) for name, (old, new) in pairs.items() if old != new}
-    refused = [
-        f"{name.replace('_', '-')} ({old}, not {new})" for name, (old, new) in changed.items() if name not in RESUMABLE
-    ]
+    refused = [f"{flag_of(name)} ({old}, not {new})" for name, (old, new) in changed.items() if name not in RESUMABLE]
     if refused:
-        flags = ", ".join(name.replace("_", "-") for name in RESUMABLE)
+        flags = ", ".join(map(flag_of, RESUMABLE))
         raise UsageError(
             f"Run {run_id} was trained with another {', '.join(refused)}; a resumed run keeps its settings, only "
             f"{flags} may change. Leave these out, or start a new run."
@@ -156,13 +156,19 @@ def _check_key(key: str, model: str, where: str) -> None:
 
 def _sentence(problem: ValidationError) -> str:
     first = problem.errors()[0]
-    name = ".".join(str(part) for part in first["loc"][:1]).replace("_", "-")
+    flag = flag_of(".".join(str(part) for part in first["loc"][:1]))
     message = _in_words(first["type"], first.get("ctx", {})) or first["msg"].removeprefix("Value error, ")
     given = ",".join(map(str, first["input"])) if isinstance(first["input"], tuple | list) else first["input"]
     if first["type"] == "literal_error":
         choices = [choice.strip().strip("'") for choice in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        return f"{name} cannot be {given!r}: {nearest(str(given), choices)}"
-    return f"{name} cannot be {given!r}: {message[0].lower()}{message[1:]}."
+        meant = _MEANT.get(str(given).casefold(), str(given))
+        return f"{flag} cannot be {given!r}: {nearest(meant, choices)}"
+    return f"{flag} cannot be {given!r}: {message[0].lower()}{message[1:]}."
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of a setting."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _in_words(kind: str, context: Mapping[str, Any]) -> str | None:

@@ -37,7 +37,7 @@ def pick_device(wanted: str) -> torch.device:
         return torch.device("mps")
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
-        raise UsageError("device is 'cuda', but PyTorch finds no CUDA GPU here; use --device cpu or auto.")
+        raise UsageError("--device cuda needs a CUDA GPU, and PyTorch finds none here; use --device cpu or auto.")
     if wanted == "cpu" or not available:
         return torch.device("cpu")
     return local_gpu() if world_size() > 1 else torch.device("cuda")

@@ -94,7 +94,7 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
             identity = data_identity(settings, data_dir)
             if settings.epochs < len(state.records):
                 raise UsageError(
-                    f"epochs is {settings.epochs}, but run {run.id} has trained {len(state.records)}; "
+                    f"--epochs is {settings.epochs}, but run {run.id} has trained {len(state.records)}; "
                     "give at least as many, or start a new run."
                 )
         check_same(settings.model_dump(), identity, device)
@@ -137,7 +137,7 @@ def make_loop(settings: TrainSettings, data: InteractionData, device: torch.devi
         UsageError: settings that do not fit the data set, the model or the device.
     """
     if settings.precision == "tf32" and device.type != "cuda":
-        raise UsageError("precision 'tf32' needs a CUDA GPU; use --precision float32 here.")
+        raise UsageError("--precision tf32 needs a CUDA GPU; use --precision float32 here.")
     torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
     torch.manual_seed(settings.seed)
     data = data.to(device)
@@ -165,7 +165,7 @@ def _check_recordable(settings: TrainSettings, data: InteractionData, device: to
     elif any(values.device.type != device.type for values in data.features.values()):
         problem = "its features are too large for the GPU and come from the host at each step"
     if problem:
-        raise UsageError(f"cuda-graph records the steps of one process on a CUDA GPU, and {problem}; leave it out.")
+        raise UsageError(f"--cuda-graph records the steps of one process on a CUDA GPU, and {problem}; leave it out.")
 
 
 def _follow(loop: TrainingLoop) -> RunResult:
@@ -191,7 +191,7 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
     if is_over:
         more = "--epochs" if len(state.records) >= settings.epochs else "--patience"
         trained = pluralize(len(state.records), "epoch")
-        reporter.message(f"Run {run.id} is already finished ({trained}); more {more} train it further.")
+        reporter.message(f"Run {run.id} is already finished ({trained}); a larger {more} trains it further.")
     else:
         reporter.start(info)
     if info["modalities"] == []:

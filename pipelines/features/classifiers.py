@@ -33,10 +33,10 @@ def check_classifier(name: str) -> None:
         UsageError: it has none.
     """
     if not is_classifier(name):
-        known = torchvision.models.list_models(module=torchvision.models)
+        known = ["published", "pixels", *torchvision.models.list_models(module=torchvision.models)]
         raise UsageError(
-            f"torchvision has no classifier {name!r}: {nearest(name, known)} --image-encoder also takes the folder of "
-            "a model, or a name on the Hugging Face Hub, such as openai/clip-vit-base-patch32."
+            f"--image-encoder cannot be {name!r}: {nearest(name, known)} It takes published, pixels, a classifier "
+            "of torchvision, the folder of a model, or a name on the Hugging Face Hub (openai/clip-vit-base-patch32)."
         )
 
 

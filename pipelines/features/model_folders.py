@@ -13,6 +13,7 @@ from pipelines.io.parsing import parse_json
 from pipelines.recipe import DEFAULT_ENCODERS
 
 _EXAMPLES = {**DEFAULT_ENCODERS, "image": "openai/clip-vit-base-patch32"}
+_WITHOUT_MODEL = {"text": ", or take tfidf, which needs no model", "image": ", or take pixels, which needs no model"}
 _READ = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLED = "pytorch_model*.bin"
 _OURS = "sentence_transformers."
@@ -83,7 +84,7 @@ def _download(name: str, revision: str | None, kind: str, offline: bool) -> Path
         raise InputError(
             f"The {kind} model {name} is not on this machine and cannot be downloaded from "
             f"https://huggingface.co/{name} ({reason}); download it where there is a network, for instance with "
-            f"`hf download {name}`, and give its folder with --{kind}-encoder FOLDER."
+            f"`hf download {name}`, and give its folder with --{kind}-encoder FOLDER{_WITHOUT_MODEL.get(kind, '')}."
         ) from problem
 
 

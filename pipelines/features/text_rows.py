@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from pipelines.errors import UsageError
 from pipelines.features.chunks import Encoder, chunk_key
 from pipelines.features.model_folders import locate_model
 from pipelines.features.rows import EncodedRows, Made, Rows
 from pipelines.features.text import encode_text
 from pipelines.io.step_cache import WorkFolder
 from pipelines.prepared.dataset import Features
+from pipelines.recipe import DEFAULT_ENCODERS
 
 
 class TfidfRows(Rows):
@@ -42,6 +46,11 @@ class TextRows(EncodedRows):
         return partial(SentenceEncoder, self._place, precision=self.recipe.dtype, offline=self.recipe.offline)
 
     def _check(self) -> None:
+        if "/" not in self.name and not Path(self.name).exists() and get_close_matches(self.name.lower(), ["tfidf"]):
+            raise UsageError(
+                f"--text-encoder cannot be {self.name!r}: did you mean tfidf? It also takes the folder of a model, or "
+                f"a name on the Hugging Face Hub, such as {DEFAULT_ENCODERS['text']}."
+            )
         locate_model(self.name, "text", self.recipe.offline)
 
     def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:

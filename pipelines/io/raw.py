@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,7 @@ class MalformedRecords:
     reasons: reason -> number of lines left out, malformed or not.
     notes: other observations on the file, a sentence each.
     others: the same of other files that were read with this one.
+    flags: column -> the flag that names it.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class MalformedRecords:
     reasons: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     others: list[MalformedRecords] = field(default_factory=list)
+    flags: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, path: Path, limit: float | None = None) -> MalformedRecords:
         """Return the counts of another file that is read with this one."""
@@ -101,6 +103,9 @@ class MalformedRecords:
         if self.count > self.limit * lines:
             # A limit of zero is that of layouts which no flag makes tolerant.
             way_out = "Check the file, or raise --max-malformed." if self.limit else "Check the file."
+            column = max(self.reasons, key=lambda reason: self.reasons[reason], default="").partition(": ")[0]
+            if column in self.flags:
+                way_out = f"Check the file, name another column with {self.flags[column]}, or raise --max-malformed."
             raise InputError(
                 f"{self.count:,} of {lines:,} lines of {self.path} are malformed ({'; '.join(self.shown)}); "
                 f"at most {self.limit:.0%} are tolerated. {way_out}"

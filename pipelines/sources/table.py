@@ -161,6 +161,8 @@ class Table(RawSource):
             on_progress(sentence)
         columns = (str(table.user), str(table.item), table.time, table.rating, table.min_rating)
         part = Part(path, *columns, split_column=table.split_column, encoding=table.encoding, columns=table.columns)
+        roles = ("user", "item", "time", "rating", "split_column")
+        malformed.flags = {getattr(table, role): flag_of(role) for role in roles if getattr(table, role) is not None}
         raw = gather([part], malformed, on_progress, exact=False)
         users, user_ids = without_fractions(raw.user, raw.user_ids)
         items, item_ids = without_fractions(raw.item, raw.item_ids)

@@ -318,7 +318,7 @@ def test_a_zip_of_the_published_layout(cli: Cli, tmp_path: Path) -> None:
 def test_export_and_import_lose_nothing(cli: Cli, tmp_path: Path, category: dict[str, Path], layout: str) -> None:
     assert cli("prep", "toys", "--raw", "raw").code == 0
     exported = cli("export", "toys", "--format", layout, "--out", "out")
-    assert exported.code == 0 and "files written" in exported.out
+    assert exported.code == 0 and "files of" in exported.out
     assert cli("prep", "again", "--from", "out").code == 0
     before, after = (read_prepared(tmp_path / "data" / name) for name in ("toys", "again"))
     rows = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmssl_cli.config import build_settings, settings_class
+from mmssl_cli.config.merging import flag_of
 from mmssl_cli.config.presets import parse_toml
 from pipelines.errors import InputError, UsageError, nearest
 
@@ -147,7 +148,7 @@ def _check(model: str, name: str, value: Any, path: Path) -> None:
         # Alone, a value may be refused for another's sake (heads divide the dimension): only its own bounds count.
         build_settings({"model": model, name: value})
     except UsageError as problem:
-        if str(problem).startswith(name.replace("_", "-")) and "divisor" not in str(problem):
+        if str(problem).startswith(f"{flag_of(name)} ") and "divisor" not in str(problem):
             raise UsageError(f"{path}: {problem}") from problem
 
 

@@ -232,7 +232,7 @@ def test_resume_with_other_settings_is_refused(
     _saved_run(tmp_path / "runs" / "run-1", lr=0.5)
     answer = cli("train", "--resume", "run-1", *flags)
     assert (answer.code, trainer.resumed) == (2, [])
-    assert expected in answer.err and "only epochs, patience, device, cuda-graph may change" in answer.err
+    assert expected in answer.err and "only --epochs, --patience, --device, --cuda-graph may change" in answer.err
 
 
 def _interrupt(seed: int) -> Callable[[TrainSettings], None]:

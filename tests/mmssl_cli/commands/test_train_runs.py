@@ -237,7 +237,7 @@ def test_resuming_a_finished_run_says_that_it_is_finished(cli: Cli, train: Cli) 
     run = only_run()
     answer = cli("train", "--resume", "latest")
     assert answer.code == 0 and answer.out == trained.out
-    assert answer.err == f"Run {run.id} is already finished (2 epochs); more --epochs train it further.\n"
+    assert answer.err == f"Run {run.id} is already finished (2 epochs); a larger --epochs trains it further.\n"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing", "other"])

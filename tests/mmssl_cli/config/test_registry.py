@@ -51,5 +51,5 @@ def test_ranges_of_a_model_without_a_file_are_those_of_its_settings(monkeypatch:
     monkeypatch.setattr("mmssl_cli.experiments.tuning.space.RANGES", Path("nowhere"))
     assert set(shipped_space("mf")) == {"lr", "l2_weight"}
     monkeypatch.setattr(SETTINGS["mf"], "ranges", {"epochs": [0, 3]})
-    with pytest.raises(UsageError, match="MFSettings: epochs cannot be 0"):
+    with pytest.raises(UsageError, match="MFSettings: --epochs cannot be 0"):
         shipped_space("mf")

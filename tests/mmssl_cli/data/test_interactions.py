@@ -42,7 +42,7 @@ def test_only_the_chosen_modalities_are_read(folder: Path, chosen: tuple[str, ..
 
 
 def test_an_unknown_modality_is_answered_with_the_nearest(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"Data set 'toy' has no modality 'visal': did you mean visual"):
+    with pytest.raises(UsageError, match=r"'toy' has no modality 'visal' for --modalities: did you mean visual"):
         load_interactions(folder, ("visal",))
     with pytest.raises(InputError):
         load_interactions(folder.parent / "nothing")

@@ -226,8 +226,12 @@ def test_a_data_set_or_setting_that_does_not_fit_leaves_nothing_behind(train: Tr
     cases: list[tuple[type[MmsslError], str, dict[str, Any]]] = [
         (UsageError, "K is 26, but data set 'toy' has only 25 items", {"ks": (5, 26)}),
         (UsageError, "K is 30, but data set 'toy' has only 25 items", {"select_on": "recall@30"}),
-        (UsageError, "has no modality 'visul': did you mean visual", {"model": "mmssl", "modalities": ("visul",)}),
-        (UsageError, "precision 'tf32' needs a CUDA GPU", {"precision": "tf32"}),
+        (
+            UsageError,
+            "no modality 'visul' for --modalities: did you mean visual",
+            {"model": "mmssl", "modalities": ("visul",)},
+        ),
+        (UsageError, "--precision tf32 needs a CUDA GPU", {"precision": "tf32"}),
         (InputError, "other", {"dataset": "other"}),
     ]
     for kind, sentence, values in cases:

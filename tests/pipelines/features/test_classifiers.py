@@ -98,7 +98,7 @@ def test_weights_of_older_libraries_fit() -> None:
 
 
 def test_unknown_classifiers() -> None:
-    with pytest.raises(UsageError, match=r"torchvision has no classifier 'resnet51': did you mean resnet"):
+    with pytest.raises(UsageError, match=r"--image-encoder cannot be 'resnet51': did you mean resnet"):
         torchvision_encoder("resnet51")
 
 

@@ -146,7 +146,7 @@ def test_a_model_that_has_changed_is_noticed(cli: Callable[..., Any], shop: Path
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--image-encoder", "vgg61"), "torchvision has no classifier 'vgg61': did you mean vgg19 or vgg16"),
+        (("--image-encoder", "vgg61"), "--image-encoder cannot be 'vgg61': did you mean vgg19 or vgg16"),
         (("--image-encoder", "nobody/nothing"), "--image-encoder FOLDER"),
         (("--image-encoder", "./nowhere"), "There is no model folder ./nowhere"),
         (("--image-encoder", SMALL, "--image-weights", "no.pth"), "There is no file no.pth"),
