@@ -28,6 +28,11 @@ class AdversarySettings(TrainSettings):
         description="Initial weights of the discriminator: PyTorch's default for linear layers, or Xavier's uniform "
         "with biases of 0 (Algorithm 1).",
     )
+    discriminator_norm: Literal["batch", "layer", "none"] = Field(
+        "batch",
+        description="Normalisation in the discriminator: over the batch (Eq. 4), over a row's hidden units (as "
+        "Gulrajani et al., NeurIPS 2017, have it with a gradient penalty; not in the paper), or none.",
+    )
     discriminator_lr_decay: float = Field(
         1.0, gt=0, le=1, description="Factor on the discriminator's learning rate every lr-decay-every epochs."
     )

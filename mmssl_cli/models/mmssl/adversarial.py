@@ -36,6 +36,7 @@ class AdversarialSelfAugmentation(nn.Module):
             settings.discriminator_dropout,
             settings.discriminator_init,
             settings.embedding_dim if settings.discriminator_input == "row-and-user" else None,
+            settings.discriminator_norm,
         )
 
     def make_optimizer(self) -> torch.optim.Optimizer:

@@ -6,27 +6,43 @@ factors: with a = l R^T the first layer is W a = l (R^T W^T). The width of the l
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 
 
+#: Normalisation after each hidden layer of D, by name; made for a width.
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+    "none": lambda _: nn.Identity(),
+}
+
+
 class Discriminator(nn.Module):
-    """Two layers of linear, LeakyReLU, batch normalisation and dropout, then one output through a sigmoid (Eq. 4)."""
+    """Two layers of linear, LeakyReLU, normalisation and dropout, then one output through a sigmoid (Eq. 4)."""
 
     def __init__(
-        self, num_items: int, hidden: int, dropout: float, init: str = "default", user_dim: int | None = None
+        self,
+        num_items: int,
+        hidden: int,
+        dropout: float,
+        init: str = "default",
+        user_dim: int | None = None,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
         self.first = nn.Linear(num_items, hidden)
         self.rest = nn.Sequential(
             nn.LeakyReLU(0.2),
-            nn.BatchNorm1d(hidden),
+            NORMS[norm](hidden),
             nn.Dropout(dropout),
             nn.Linear(hidden, hidden),
             nn.LeakyReLU(0.2),
-            nn.BatchNorm1d(hidden),
+            NORMS[norm](hidden),
             nn.Dropout(dropout),
             nn.Linear(hidden, 1),
             nn.Sigmoid(),
