@@ -80,7 +80,7 @@ CASES = [
     # Evaluation
     ("compare --models mf --dry-run", 0),
     ("compare --models nosuchmodel --dry-run", 2),
-    ("compare --models mf --dry-run --data-dir torn", 0),
+    ("compare --models mf --dry-run --data-dir torn", 1),
     ("ablate --dry-run", 0),
     ("ablate --variant nosuchvariant --dry-run", 2),
     ("sparsity --runs-of mf --dry-run", 0),

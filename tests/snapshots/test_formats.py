@@ -51,6 +51,7 @@ SETTINGS = [
     "lr",
     "lr-decay",
     "lr-decay-every",
+    "optimizer",
     "weight-decay",
     "l2-weight",
     "weight-averaging",
@@ -180,7 +181,7 @@ def test_result(result: dict[str, Any]) -> None:
     expected = {
         **dict.fromkeys(["status", "model"], "str"),
         "variant": "NoneType",
-        "dataset": "str",
+        **dict.fromkeys(["label", "dataset"], "str"),
         "modalities": "NoneType",
         **dict.fromkeys(["seed", "epochs", "best_epoch"], "int"),
         **dict.fromkeys(["validation", "test"], "dict"),
@@ -211,7 +212,7 @@ def test_metrics_of_the_users(run: Path) -> None:
 def test_log(run: Path) -> None:
     """Check the events of a run that was not disturbed, and the keys of each."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    start = "event run model variant dataset modalities seed device epochs select_on parameters first_epoch at"
+    start = "event run model variant label dataset modalities seed device epochs select_on parameters first_epoch at"
     assert [line["event"] for line in lines] == ["start", "epoch", "epoch", "finish"]
     assert list(lines[0]) == start.split()
     assert list(lines[1]) == list(lines[2]) == ["event", *EPOCH]

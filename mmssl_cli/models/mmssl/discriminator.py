@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 
-
 #: Normalisation after each hidden layer of D, by name; made for a width.
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm1d,

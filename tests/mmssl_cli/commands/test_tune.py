@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mmssl_cli.commands.tune import PATIENCE
-from mmssl_cli.config import SETTINGS, build_settings, merge_settings
+from mmssl_cli.config import SETTINGS, FittedSettings, build_settings, merge_settings
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.tuning.search import _Rising
 from mmssl_cli.experiments.tuning.space import RANGES, Choices, Span, read_starts, shipped_space, shipped_starts
@@ -186,12 +186,18 @@ def test_after_a_kill_the_trial_under_way_is_made_again(tune: Cli, tmp_path: Pat
     assert [row["state"] for row in trials()] == ["complete", "complete"]
 
 
-@pytest.mark.parametrize("model", SETTINGS)
+@pytest.mark.parametrize("model", [model for model in SETTINGS if model != "pop"])
 def test_the_ranges_shipped_for_a_model_are_valid(model: str) -> None:
     space = shipped_space(model)
-    assert "lr" in space and all(isinstance(of, Choices | Span) for of in space.values())
+    assert space and all(isinstance(of, Choices | Span) for of in space.values())
+    assert ("lr" in space) != issubclass(SETTINGS[model], FittedSettings)
     middle = {name: of.values[0] if isinstance(of, Choices) else of.low for name, of in space.items()}
     build_settings({"model": model, **middle})
+
+
+def test_a_model_without_settings_of_its_own_has_nothing_to_search() -> None:
+    with pytest.raises(UsageError, match="no settings to search"):
+        shipped_space("pop")
 
 
 def test_every_shipped_range_belongs_to_a_model() -> None:
