@@ -64,6 +64,12 @@ class MMSSLSettings(GraphSettings, AdversarySettings):
     omega: float = Field(0.0, ge=0, description="Weight of the modality features in the final embeddings (Eq. 12).")
     graph_topk: int = Field(10, ge=1, description="Items a user keeps in each generated modality graph (Eq. 8).")
     graph_refresh: int = Field(1, ge=1, description="Epochs between two refreshes of the modality graphs (Eq. 8).")
+    interaction_topk: int = Field(
+        0,
+        ge=0,
+        description="Items a user keeps in one more graph beside those of Eq. 8: the first by the low-pass filter of "
+        "the interactions (spectral-rank, -hops, -item-exponent and -form); 0 leaves it out (not in the paper).",
+    )
     contrast_weight: float = Field(0.03, ge=0, description="Weight lambda_2 of the cross-modal contrast (Eq. 13).")
     contrast_temperature: float = Field(0.5, gt=0, description="Temperature tau' of the contrast (Eq. 11).")
     contrast_users: Literal["batch", "all"] = Field(

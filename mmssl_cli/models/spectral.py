@@ -16,6 +16,8 @@ from mmssl_cli.config import GraphSettings
 from mmssl_cli.sparse.csr import CSR
 
 USER_EXPONENT = 0.5
+#: Users whose scores are compared at once.
+BLOCK_USERS = 1024
 
 
 class SpectralFilter(nn.Module):
@@ -48,6 +50,16 @@ def unit_scores(users: Tensor, items: Tensor) -> Tensor:
     _, upper = torch.linalg.qr(items.double(), mode="r")
     lengths = (users.double() @ upper.T).norm(dim=1, keepdim=True)
     return (users.double() / lengths.clamp(min=1e-12)).to(users.dtype)
+
+
+def first_by_filter(train: CSR, num_items: int, settings: GraphSettings, k: int) -> Tensor:
+    """Return the ``k`` items of largest positive score by the filter of each user, its own among them.
+
+    int64 [U, k], -1 where a user has fewer; the scores exist in blocks of users alone.
+    """
+    users, items = (factors.to(train.indices.device) for factors in low_pass_factors(train, num_items, settings))
+    blocks = [torch.topk(block @ items.T, k, dim=1, sorted=False) for block in users.split(BLOCK_USERS)]
+    return torch.cat([torch.where(scores > 0, found, -1) for scores, found in blocks])
 
 
 def low_pass_factors(train: CSR, num_items: int, settings: GraphSettings) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ from mmssl_cli.models.mmssl.diagnostics import (
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, WeightedGraph, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
 from mmssl_cli.models.mmssl.gradients import relative_scale
+from mmssl_cli.models.spectral import first_by_filter
 
 
 class MMSSL(GraphRecommender):
@@ -59,8 +60,15 @@ class MMSSL(GraphRecommender):
         self.register_buffer("neighbours", torch.zeros(self.num_modalities, data.num_users, k, dtype=torch.int64))
         self.modality_graphs: list[BipartiteGraph] | None = None
         self.weighted_graphs: list[WeightedGraph] | None = None
+        self.interaction_graph = self._make_interaction_graph(data) if settings.interaction_topk else None
         self.turnover: dict[str, float] = {}
         self.register_load_state_dict_post_hook(lambda model, _: model.forget_graphs())
+
+    def _make_interaction_graph(self, data: InteractionData) -> BipartiteGraph:
+        k = min(self.settings.interaction_topk, data.num_items)
+        nearest = first_by_filter(data.train, data.num_items, self.settings, k)
+        broadcast_tensors([nearest])
+        return modality_graph(nearest, data.num_items, self.settings.adjacency)
 
     def begin_epoch(self, epoch: int) -> None:
         """Refresh the modality graphs from the generated relations (Eq. 8), every ``graph_refresh`` epochs."""
@@ -177,7 +185,10 @@ class MMSSL(GraphRecommender):
         return [g.users_from(r, self.items) for g, r in pairs], [g.items_from(r, self.users) for g, r in pairs]
 
     def layer_zero(self, user_views: list[Tensor], item_views: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Eq. 10: layer 0 of users [U, d] and items [I, d], from their ``views``."""
+        """Eq. 10: layer 0 of users [U, d] and items [I, d], from their ``views`` and that of ``interaction_topk``."""
+        if self.interaction_graph is not None:
+            user_views = [*user_views, self.interaction_graph.users_from(self.items)]
+            item_views = [*item_views, self.interaction_graph.items_from(self.users)]
         if not user_views:
             return self.users, self.items
         users, items = (self.attention(torch.stack(views)) for views in (user_views, item_views))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmssl_cli.config import GraphSettings, build_settings
+from mmssl_cli.models import spectral
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.models.spectral import low_pass_factors, unit_scores
 from tests.helpers.model_cases import array, dense, toy_data
@@ -80,3 +81,37 @@ def test_the_filter_is_added_to_the_scores_and_not_trained(model: str) -> None:
 
     wide_users, wide_items = joined.represent()
     torch.testing.assert_close(wide_users @ wide_items.T, expected)
+
+
+def test_the_first_items_by_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectral, "BLOCK_USERS", 4)
+    data = toy_data(users=14, items=9)
+    found = spectral.first_by_filter(data.train, data.num_items, filter_settings(rank=4), 3)
+    scores = dense_filter(dense(data.train, data.num_items), 4, hops=2, exponent=0.25, ends=0)
+    for row, items in zip(scores, found.tolist(), strict=True):
+        expected = [item for item in np.argsort(-row)[:3] if row[item] > 1e-9]
+        assert sorted(item for item in items if item >= 0) == sorted(expected)
+
+
+def test_the_graph_of_the_filter_is_one_more_view_in_layer_0_of_mmssl() -> None:
+    data = toy_data()
+    built = []
+    for settings in ({}, {"interaction_topk": 3, "spectral_rank": 4}):
+        torch.manual_seed(0)
+        built.append(build_model(data, build_settings({"model": "mmssl", "embedding_dim": 8, **settings})).eval())
+    plain, joined = built
+    assert joined.state_dict().keys() == plain.state_dict().keys()
+    nearest = spectral.first_by_filter(data.train, data.num_items, filter_settings(rank=4), 3)
+    edges = np.zeros((data.num_users, data.num_items))
+    for user, items in enumerate(nearest.tolist()):
+        edges[user, [item for item in items if item >= 0]] = 1
+    scale = np.maximum(edges.sum(axis=1, keepdims=True), 1) ** 0.5 * np.maximum(edges.sum(axis=0), 1) ** 0.5
+    view = torch.from_numpy((edges / scale).astype(np.float32)) @ plain.items
+
+    for model in built:
+        model.begin_epoch(1)
+    of_users, of_items = joined.views()
+    fused = joined.attention(torch.stack([*of_users, view]))
+    expected = joined.users + joined.settings.eta * torch.nn.functional.normalize(fused, dim=1)
+    torch.testing.assert_close(joined.layer_zero(of_users, of_items)[0], expected)
+    assert not torch.equal(plain.layer_zero(*plain.views())[0], joined.layer_zero(of_users, of_items)[0])
