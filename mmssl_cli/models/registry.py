@@ -15,13 +15,20 @@ def build_model(data: InteractionData, settings: TrainSettings) -> Recommender:
     """Build the model that the settings name, with fresh parameters, on the device of the data.
 
     Raises:
-        UsageError: there is no such model, or its settings do not fit the data.
+        UsageError: there is no such model, its settings do not fit the data, or an attribute hides a method.
     """
     settings_class(settings.model)
     check_content(settings, data.name, data.features)
     cls = model_class(settings.model)
     _check_methods(settings.model, cls)
-    return cls(data, settings).to(data.train.indices.device)
+    model = cls(data, settings)
+    for name in vars(model):
+        if callable(getattr(cls, name, None)):
+            raise UsageError(
+                f"Model {settings.model!r} sets the attribute {name!r}, which hides the method {name}() of its class; "
+                "choose another name for the attribute."
+            )
+    return model.to(data.train.indices.device)
 
 
 def model_class(name: str) -> type[Recommender]:

@@ -76,8 +76,8 @@ def test_the_wheel_serves_the_catalog_where_no_checkout_is(wheel: zipfile.ZipFil
 
 def test_the_source_archive_holds_what_builds_tests_and_explains_the_project(archived: set[str]) -> None:
     assert {"LICENSE", "CITATION.cff", "CONTRIBUTING.md", "CHANGELOG.md", "README.md", "Makefile"} <= archived
-    for folder in ("mmssl_cli", "pipelines", "benchmarks", "tests", "docs"):
-        for pattern in ("*.py", "*.md", "*.toml", "*.csv", "*.json", "*.svg"):
+    for folder in ("mmssl_cli", "pipelines", "benchmarks", "tests", "docs", "examples"):
+        for pattern in ("*.py", "*.md", "*.toml", "*.csv", "*.json", "*.svg", "*.ipynb"):
             assert {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob(pattern)} <= archived
 
 

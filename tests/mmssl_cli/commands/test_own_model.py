@@ -198,6 +198,12 @@ WRONG = {
         + "    def score(self, users): ...\n",
         "derive S from mmssl_cli.config.FittedSettings",
     ),
+    "an attribute over a method": (
+        "my_model:M",
+        HEAD + "    def __init__(self, data, settings):\n        super().__init__(data, settings)\n"
+        "        self.train = data.train\n" + FIT + "    def score(self, users): ...\n",
+        "sets the attribute 'train', which hides the method train() of its class",
+    ),
     "no settings": ("my_model:M", HEAD + "    settings: int\n" + FIT, "is no settings class"),
 }
 
