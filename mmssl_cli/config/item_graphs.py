@@ -49,3 +49,30 @@ class SMORESettings(ItemGraphSettings):
     contrast_rows: ContrastRows = "triples"
     contrast_weight: float = Field(0.01, ge=0, description="Weight of the contrast of side and behaviour views.")
     contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
+
+
+class DAMRSSettings(GraphSettings):
+    """DA-MRS. Denoised graphs among items, weighted feedback, and alignment of the views of items."""
+
+    paper = "Xv et al., KDD 2024"
+    needs_content = True
+
+    model: Literal["damrs"] = "damrs"
+    item_layers: int = Field(1, ge=0, le=16, description="Layers of propagation over the graphs among items.")
+    graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
+    behaviour_topk: int = Field(2, ge=0, description="Items an item keeps in the graph by the users they share.")
+    shared_users: int = Field(2, ge=1, description="Users that two items share, at least, to be joined by behaviour.")
+    align_users_weight: float = Field(
+        1.0, ge=0, description="Weight of the divergence of users' preferences by behaviour and by item views."
+    )
+    align_items_weight: float = Field(
+        1e-3, ge=0, description="Weight of the contrast of item views with pseudo-labels."
+    )
+    pseudo_labels: int = Field(10, ge=1, description="Items that count as positives of an item, of each of two kinds.")
+    contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
+    contrast_anchors: int = Field(
+        256,
+        ge=0,
+        description="Items of a batch drawn evenly as anchors of the contrast, against all items; 0 takes all of the "
+        "batch, as the authors' program does. The loss is the same in expectation.",
+    )

@@ -42,6 +42,7 @@ MODELS: dict[str, tuple[str, str]] = {
     "mgcn": ("mmssl_cli.models.mgcn:MGCN", "mmssl_cli.config.structure:MGCNSettings"),
     "mmhcl": ("mmssl_cli.models.mmhcl:MMHCL", "mmssl_cli.config.item_graphs:MMHCLSettings"),
     "smore": ("mmssl_cli.models.smore:SMORE", "mmssl_cli.config.item_graphs:SMORESettings"),
+    "damrs": ("mmssl_cli.models.damrs:DAMRS", "mmssl_cli.config.item_graphs:DAMRSSettings"),
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.utils.checkpoint import checkpoint
 
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.distributed.collectives import local_rows, local_slice, sharded_mean, world_size
@@ -106,6 +107,20 @@ class _InfoNCE(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         to_anchors, to_others = ctx.saved_tensors
         return to_anchors * gradients[0], to_others * gradients[0], None, None
+
+
+def log_sum_of_scores(anchors: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """Return log sum_j exp(a . o_j / temperature) of ``anchors`` [n, d] over ``others`` [m, d], float32 [n].
+
+    Scores [n, m] exist in blocks alone, and are made again for the gradient.
+    """
+
+    def of_block(rows: Tensor, others: Tensor) -> Tensor:
+        return ((rows @ others.T).float() / temperature).logsumexp(dim=1)
+
+    size = max(1, BLOCK_ELEMENTS.get(anchors.device.type, _BLOCK_ELEMENTS_ELSEWHERE) // len(others))
+    blocks = [checkpoint(of_block, rows, others, use_reentrant=False) for rows in anchors.split(size)]
+    return torch.cat(blocks)
 
 
 def contrast_nodes(anchors: Tensor, others: Tensor, nodes: Tensor, temperature: float, negatives: str) -> Tensor:

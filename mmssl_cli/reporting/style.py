@@ -66,6 +66,7 @@ _LOOKS = {
     "mgcn": ("grey", "dashed", "*"),
     "mmhcl": ("vermilion", "long", "v"),
     "smore": ("green", "dotted", "d"),
+    "damrs": ("orange", "dashed", "X"),
 }
 _SAME = {"mf-bpr": "mf", "bpr-mf": "mf", "mmssl (full)": "mmssl"}
 

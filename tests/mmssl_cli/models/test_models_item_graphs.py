@@ -9,8 +9,19 @@ import pytest
 import torch
 
 from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.models import losses
 from tests.helpers.model_cases import array, dense, toy_batch, toy_data, unit, weighted
-from tests.helpers.structure_cases import bpr, built, content, info_nce, l2_of_batch, lightgcn, nearest, sigmoid_of
+from tests.helpers.structure_cases import (
+    bpr,
+    built,
+    content,
+    info_nce,
+    l2_of_batch,
+    lightgcn,
+    nearest,
+    normalised,
+    sigmoid_of,
+)
 
 # MMHCL
 
@@ -50,12 +61,12 @@ def mmhcl_tables(model: Any, data: InteractionData, k: int) -> tuple[np.ndarray,
 
 
 def mmhcl_contrast(final: np.ndarray, hyper: np.ndarray, anchors: list[int], temperature: float) -> float:
-    own, other, losses = unit(final), unit(hyper), []
+    own, other, found = unit(final), unit(hyper), []
     for node in anchors:
         across = np.exp(other @ own[node] / temperature)
         within = np.exp(own @ own[node] / temperature)
-        losses.append(-np.log(across[node] / (across.sum() + within.sum() - within[node])))
-    return float(np.mean(losses))
+        found.append(-np.log(across[node] / (across.sum() + within.sum() - within[node])))
+    return float(np.mean(found))
 
 
 def test_mmhcl_adds_hypergraphs_and_contrasts_every_node() -> None:
@@ -168,3 +179,131 @@ def test_smore_drops_preferences_in_training_alone() -> None:
     assert not torch.equal(first, second)
     model.eval()
     assert torch.equal(model.represent()[1], model.represent()[1])
+
+
+# DA-MRS
+
+
+def damrs_graphs(data: InteractionData, k: int, k_behaviour: int, least: int) -> list[np.ndarray]:
+    """Normalised graphs [I, I] of each modality and of behaviour."""
+    names, items = list(data.features), range(data.num_items)
+    rows = {name: unit(array(data.features[name])) for name in names}
+    has = {name: data.present[name].numpy() for name in names}
+    cosines = {name: rows[name] @ rows[name].T for name in names}
+    means = {
+        name: np.mean([cosines[name][i, j] for i in items for j in items if has[name][[i, j]].all()]) for name in names
+    }
+    graphs = []
+    for name in names:
+        graph = np.zeros((data.num_items, data.num_items))
+        for i in items:
+            near = [
+                j
+                for j in items
+                if all(cosines[other][i, j] >= means[other] for other in names if has[other][[i, j]].all())
+                and cosines[name][i, j] > 0
+            ]
+            for j in sorted(near, key=lambda j: -cosines[name][i, j])[:k]:
+                graph[i, j] = 1
+        graphs.append(normalised(graph))
+    matrix = dense(data.train, data.num_items)
+    behaviour = np.eye(data.num_items)
+    for i in items:
+        shared = {j: (matrix[:, i] * matrix[:, j]).sum() for j in items if j != i}
+        for j in sorted(shared, key=lambda j: (-shared[j], j))[:k_behaviour]:
+            behaviour[i, j] = shared[j] >= least
+    return [*graphs, normalised(behaviour)]
+
+
+def damrs_loss_of_items(views: np.ndarray, anchors: list[int], labels: int, temperature: float) -> float:
+    found, shares = [], []
+    for view in views:
+        scores = np.exp(unit(view) @ unit(view).T)
+        shares.append(scores / scores.sum(axis=1, keepdims=True))
+    for own, view in zip(shares, views, strict=True):
+        scores = np.exp(unit(view) @ unit(view).T / temperature)
+        for item in anchors:
+            order = np.argsort(-(sum(shares) + own)[item])[:labels]
+            rest = [other for other in np.argsort(-own[item]) if other not in order][:labels]
+            agreed, single, total = scores[item, order].sum(), scores[item, rest].sum(), scores[item].sum()
+            found.append(-np.log(agreed / total) - np.log(single / (total - agreed)))
+    return float(np.mean(found))
+
+
+def bernoulli_kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-values))
+
+
+@pytest.mark.parametrize("modalities", [{"text": 5}, {"visual": 7, "text": 5, "acoustic": 3}])
+def test_damrs_denoises_weights_and_aligns(modalities: dict[str, int]) -> None:
+    data = toy_data(modalities=modalities)
+    form = {"align_users_weight": 0.3, "align_items_weight": 0.7, "contrast_temperature": 0.4, "pseudo_labels": 3}
+    model = built("damrs", data, contrast_anchors=0, l2_weight=0.2, layers=3, item_layers=2, shared_users=1, **form)
+    users, behaviour = lightgcn(array(model.users), array(model.items), dense(data.train, 9), 3)
+    graphs = damrs_graphs(data, 3, 2, 1)
+    views = np.array([graph @ graph @ array(model.items) for graph in graphs])
+    items = behaviour + views.mean(axis=0)
+    found = model.represent()
+    np.testing.assert_allclose(array(found[0]), users, atol=1e-6)
+    np.testing.assert_allclose(array(found[1]), items, atol=1e-6)
+
+    # Larger embeddings, with which views disagree and some feedback is doubted.
+    with torch.no_grad():
+        model.users.normal_().mul_(3)
+    users, behaviour = lightgcn(array(model.users), array(model.items), dense(data.train, 9), 3)
+    items = behaviour + views.mean(axis=0)
+    batch = toy_batch(data)
+    of = zip(batch.users.tolist(), batch.positives.tolist(), batch.negatives.tolist(), strict=True)
+    triples = list(of)
+    average = np.mean([[sigmoid(users[u] @ unit(view)[n]) for view in views] for u, _, n in triples])
+    ranking, doubts = [], 0
+    for u, p, n in triples:
+        likes = np.array([sigmoid(users[u] @ unit(view)[p]) for view in views])
+        right = likes.mean() * np.exp(-likes.var(ddof=1)) ** 2
+        doubt = np.clip(likes.max() - average, 0, 1) if likes.mean() < average else 0
+        doubts += doubt > 0
+        gap = users[u] @ (items[p] - items[n])
+        ranking.append(-right * np.log(sigmoid(gap)) - doubt * np.log(sigmoid(-gap)))
+    assert doubts
+    terms = model.training_step(batch)
+    assert terms.keys() == {"bpr", "l2", "align_users", "align_items"}
+    assert terms["bpr"].item() == pytest.approx(np.mean(ranking), rel=1e-4)
+    expected = l2_of_batch(0.2, array(model.users), array(model.items), batch)
+    assert terms["l2"].item() == pytest.approx(expected, rel=1e-5)
+
+    of_users, of_items = sorted(set(batch.users.tolist())), sorted({i for _, p, n in triples for i in (p, n)})
+    one = sigmoid(users[of_users] @ unit(behaviour[of_items]).T)
+    other = sigmoid(users[of_users] @ unit(views.mean(axis=0)[of_items]).T)
+    divergence = np.mean(bernoulli_kl(one, other) + bernoulli_kl(other, one))
+    assert terms["align_users"].item() == pytest.approx(0.3 * divergence, rel=1e-4)
+    contrast = damrs_loss_of_items(views, of_items, 3, 0.4)
+    assert terms["align_items"].item() == pytest.approx(0.7 * contrast, rel=1e-4)
+
+
+def test_damrs_draws_anchors_from_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = toy_data()
+    model = built("damrs", data, contrast_anchors=2, pseudo_labels=3, align_items_weight=1.0)
+    views = np.array([graph @ array(model.items) for graph in damrs_graphs(data, 3, 2, 2)])
+    monkeypatch.setattr("torch.randperm", lambda count, device: torch.arange(count))
+    batch = toy_batch(data)
+    first = torch.cat([batch.positives, batch.negatives]).unique()[:2].tolist()
+    found = model.training_step(batch)["align_items"].item()
+    assert found == pytest.approx(damrs_loss_of_items(views, first, 3, 0.2), rel=1e-4)
+    bare = built("damrs", data, align_items_weight=0, align_users_weight=0, behaviour_topk=0)
+    assert bare.training_step(batch).keys() == {"bpr"}
+
+
+def test_log_sums_in_blocks_have_the_gradient_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setitem(losses.BLOCK_ELEMENTS, "cpu", 20)
+    anchors, others = torch.randn(5, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
+    found = losses.log_sum_of_scores(anchors, others, 0.3)
+    expected = (anchors @ others.T / 0.3).logsumexp(dim=1)
+    torch.testing.assert_close(found, expected)
+    weights = torch.arange(5.0)
+    gradients = [torch.autograd.grad((of * weights).sum(), (anchors, others)) for of in (found, expected)]
+    torch.testing.assert_close(*gradients)

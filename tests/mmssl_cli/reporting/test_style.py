@@ -34,6 +34,7 @@ MULTIMODAL = (
     "mgcn",
     "mmhcl",
     "smore",
+    "damrs",
 )
 TOGETHER = [(*VARIANTS, "lightgcn", "mf"), ("mmssl", *COLLABORATIVE), ("mmssl", "vbpr", "grcn", "lattice", "slmrec")]
 

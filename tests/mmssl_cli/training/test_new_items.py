@@ -62,6 +62,7 @@ MODELS = [
     "mgcn",
     "mmhcl",
     "smore",
+    "damrs",
 ]
 
 
