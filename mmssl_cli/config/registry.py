@@ -43,6 +43,7 @@ MODELS: dict[str, tuple[str, str]] = {
     "mmhcl": ("mmssl_cli.models.mmhcl:MMHCL", "mmssl_cli.config.item_graphs:MMHCLSettings"),
     "smore": ("mmssl_cli.models.smore:SMORE", "mmssl_cli.config.item_graphs:SMORESettings"),
     "damrs": ("mmssl_cli.models.damrs:DAMRS", "mmssl_cli.config.item_graphs:DAMRSSettings"),
+    "diffmm": ("mmssl_cli.models.diffmm:DiffMM", "mmssl_cli.config.diffusion:DiffMMSettings"),
 }
 
 

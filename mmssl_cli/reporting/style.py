@@ -67,6 +67,7 @@ _LOOKS = {
     "mmhcl": ("vermilion", "long", "v"),
     "smore": ("green", "dotted", "d"),
     "damrs": ("orange", "dashed", "X"),
+    "diffmm": ("purple", "dashdot", "*"),
 }
 _SAME = {"mf-bpr": "mf", "bpr-mf": "mf", "mmssl (full)": "mmssl"}
 

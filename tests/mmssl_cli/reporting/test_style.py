@@ -35,6 +35,7 @@ MULTIMODAL = (
     "mmhcl",
     "smore",
     "damrs",
+    "diffmm",
 )
 TOGETHER = [(*VARIANTS, "lightgcn", "mf"), ("mmssl", *COLLABORATIVE), ("mmssl", "vbpr", "grcn", "lattice", "slmrec")]
 

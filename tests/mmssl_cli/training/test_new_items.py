@@ -63,6 +63,7 @@ MODELS = [
     "mmhcl",
     "smore",
     "damrs",
+    "diffmm",
 ]
 
 

@@ -184,7 +184,9 @@ def _with(data: InteractionData, features: dict[str, Tensor]) -> InteractionData
     return InteractionData(**parts, features=features, present=data.present)
 
 
-@pytest.mark.parametrize("model", ["bm3", "clcrec", "freedom", "mgcn", "mmgcl", "mmhcl", "smore", "damrs", "vbpr"])
+@pytest.mark.parametrize(
+    "model", ["bm3", "clcrec", "freedom", "mgcn", "mmgcl", "mmhcl", "smore", "damrs", "diffmm", "vbpr"]
+)
 def test_other_models_of_content_take_half_precision(model: str) -> None:
     from mmssl_cli.config import build_settings
 
