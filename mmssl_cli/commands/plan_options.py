@@ -34,7 +34,7 @@ from mmssl_cli.experiments.plan import over_seeds, run_name
 from pipelines.errors import UsageError
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")]
-Runs = Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs, with seed, seed + 1, and so on.")]
+Runs = Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs: seed, seed + 1, ...")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Runs trained in parallel.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be trained and the expected time, then stop.")]
 TensorBoard = Annotated[
@@ -44,6 +44,8 @@ TensorBoard = Annotated[
         help="Log to RUN/tensorboard too; " + escape("pip install 'mmssl[tensorboard]'."),
     ),
 ]
+Wandb = Annotated[bool, typer.Option("--wandb", help="The same to Weights & Biases: " + escape("mmssl[wandb]."))]
+Mlflow = Annotated[bool, typer.Option("--mlflow", help="The same to MLflow: " + escape("mmssl[mlflow]."))]
 
 _NAME = typer.Argument(
     metavar="[NAME]",
@@ -63,6 +65,8 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "out": (Out, None),
     "as_json": (AsJson, False),
     "tensorboard": (TensorBoard, False),
+    "wandb": (Wandb, False),
+    "mlflow": (Mlflow, False),
     "data_dir": (DataDir, DEFAULT_DATA_DIR),
     "runs_dir": (RunsDir, DEFAULT_RUNS_DIR),
 }
@@ -85,8 +89,15 @@ class PlanOptions:
     out: Path | None = None
     as_json: bool = False
     tensorboard: bool = False
+    wandb: bool = False
+    mlflow: bool = False
     data_dir: Path = DEFAULT_DATA_DIR
     runs_dir: Path = DEFAULT_RUNS_DIR
+
+    @property
+    def loggers(self) -> tuple[str, ...]:
+        """Return the names of the loggers that receive the numbers of each epoch."""
+        return tuple(name for name in ("tensorboard", "wandb", "mlflow") if getattr(self, name))
 
     @property
     def named(self) -> dict[str, Any]:

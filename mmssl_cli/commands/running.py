@@ -13,6 +13,7 @@ import typer
 
 from mmssl_cli.commands.plan_options import PlanOptions
 from mmssl_cli.console.lines import warn
+from mmssl_cli.console.loggers.reporter import open_loggers
 from mmssl_cli.console.plan import make_plan_reporter, print_failures, print_plan
 from mmssl_cli.console.sections import present_section
 from mmssl_cli.console.verbosity import verbosity
@@ -82,10 +83,8 @@ def carry_out(plan: Mapping[str, TrainSettings], options: PlanOptions) -> PlanRe
         check_settings(settings, options.data_dir)
     if options.out is not None:
         _check_out(options.out)
-    if options.tensorboard:
-        from mmssl_cli.console.tensorboard import summary_writer
-
-        summary_writer()  # refuse before training if the package is missing
+    if not options.dry_run:
+        open_loggers(options.loggers)  # refuse before training if a package is missing
     index = RunIndex(options.runs_dir)
     planned_runs = [index.find(settings, options.data_dir) for settings in runs]
     times = [index.seconds(planned) for planned in planned_runs]
@@ -101,7 +100,7 @@ def carry_out(plan: Mapping[str, TrainSettings], options: PlanOptions) -> PlanRe
         raise typer.Exit
     reporter = make_plan_reporter(verbosity())
     pool = options.target.worker_pool(runs, options.data_dir, options.runs_dir, reporter.message)
-    engine = Engine(options.data_dir, options.runs_dir, options.jobs, options.tensorboard, pool)
+    engine = Engine(options.data_dir, options.runs_dir, options.jobs, options.loggers, pool)
     try:
         for problem in problems:
             reporter.message(problem)

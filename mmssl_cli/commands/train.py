@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,7 +36,7 @@ def train(
         typer.Option(
             "--resume",
             metavar="RUN",
-            help="Resume an interrupted run, with its settings.",
+            help="Resume a run, with its settings.",
         ),
     ] = None,
     continued: Annotated[
@@ -80,8 +79,8 @@ def train(
             session.train(Reporter())
         return
     reporter = make_reporter(verbosity())
-    if options.tensorboard:
-        reporter = _also_to_tensorboard(reporter, options.runs_dir, resume)
+    if options.loggers:
+        reporter = _also_logging(reporter, options, resume)
     try:
         with _with_advice(session, reporter):
             session.train(reporter)
@@ -257,11 +256,12 @@ def _only_own_problems() -> Iterator[None]:
         raise MmsslError(f"Process {torchrun.rank()}: {problem}") from problem
 
 
-def _also_to_tensorboard(reporter: Reporter, runs_dir: Path, resume: str | None) -> Reporter:
-    from mmssl_cli.console.tensorboard import with_tensorboard
+def _also_logging(reporter: Reporter, options: PlanOptions, resume: str | None) -> Reporter:
+    from mmssl_cli.console.loggers.reporter import with_loggers
     from mmssl_cli.runs.folder import RunFolder
     from mmssl_cli.runs.listing import resolve_run
 
     # A run resumed by its path may be outside the folder of the runs.
+    runs_dir = options.runs_dir
     folder = resolve_run(resume, runs_dir).path.resolve().parent if resume is not None else runs_dir
-    return with_tensorboard(reporter, folder, lambda run: RunFolder(run).read_metrics())
+    return with_loggers(reporter, options.loggers, folder, RunFolder)

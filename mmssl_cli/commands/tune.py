@@ -27,7 +27,7 @@ DEFAULT_OUT = Path("tuning")
 PATIENCE = 20
 
 
-@plans_runs(exclude=("model", "runs", "dry_run", "out", "tensorboard", "runs_dir"))
+@plans_runs(exclude=("model", "runs", "dry_run", "out", "tensorboard", "wandb", "mlflow", "runs_dir"))
 def tune(
     *,
     options: PlanOptions,

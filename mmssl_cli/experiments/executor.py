@@ -11,8 +11,8 @@ from typing import Any
 
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.console.errors import explain
+from mmssl_cli.console.loggers.reporter import with_loggers
 from mmssl_cli.console.plan import PlanReporter
-from mmssl_cli.console.tensorboard import with_tensorboard
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.plan import PlannedRun
 from mmssl_cli.experiments.workers.local import LocalPool
@@ -52,14 +52,14 @@ class Engine:
 
     Attributes:
         jobs: runs at once.
-        tensorboard: log the runs for TensorBoard as well.
+        loggers: names of the loggers that receive the numbers as well.
         pool: makes the pool of so many workers; by default processes on this machine.
     """
 
     data_dir: Path
     runs_dir: Path
     jobs: int = 1
-    tensorboard: bool = False
+    loggers: tuple[str, ...] = ()
     pool: Callable[[int], WorkerPool] = LocalPool
 
     def carry_out(self, planned_runs: Sequence[PlannedRun], reporter: PlanReporter) -> list[Outcome]:
@@ -111,7 +111,7 @@ class _Execution:
         self._run_ids.pop(number, None)
         engine = self._engine
         settings = self._planned[number].settings
-        pool.submit(number, train_task, settings, engine.data_dir, engine.runs_dir, engine.tensorboard)
+        pool.submit(number, train_task, settings, engine.data_dir, engine.runs_dir, engine.loggers)
         self._reporter.begun(number)
 
     def _handle(self, number: int, kind: str, content: Any) -> None:
@@ -173,11 +173,13 @@ class SendingReporter(Reporter):
         self._send("message", text)
 
 
-def train_task(send: Send, settings: TrainSettings, data_dir: Path, runs_dir: Path, tensorboard: bool) -> Message:
+def train_task(
+    send: Send, settings: TrainSettings, data_dir: Path, runs_dir: Path, loggers: tuple[str, ...]
+) -> Message:
     """Train, resume or find a run, in a worker.
 
     Args:
-        tensorboard: write the epochs for TensorBoard also.
+        loggers: names of the loggers that receive the epochs also.
 
     Returns:
         ``finished`` and the name of its folder; ``locked`` and a sentence, where another process trains it; or
@@ -188,8 +190,7 @@ def train_task(send: Send, settings: TrainSettings, data_dir: Path, runs_dir: Pa
 
     reporter: Reporter = SendingReporter(send)
     try:
-        if tensorboard:
-            reporter = with_tensorboard(reporter, runs_dir, lambda run: RunFolder(run).read_metrics())
+        reporter = with_loggers(reporter, loggers, runs_dir, RunFolder)
         return "finished", ensure_run(settings, data_dir, runs_dir, reporter).name
     except LockedError as problem:
         return "locked", str(problem)

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mmssl_cli.console.tensorboard import FOLDER, with_tensorboard
+from mmssl_cli.console.loggers.reporter import with_loggers
+from mmssl_cli.console.loggers.tensorboard import FOLDER
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.runs.folder import RunFolder
 from pipelines.sources import demo
@@ -19,9 +20,9 @@ from tests.conftest import Answer
 tensorboard = pytest.importorskip("tensorboard", reason="a part of the extra 'test'")
 
 
-def read_metrics(run: Path) -> pd.DataFrame:
-    """The epochs of a run in a folder."""
-    return RunFolder(run).read_metrics()
+def with_tensorboard(reporter: Reporter, runs_dir: Path) -> Reporter:
+    """The reporter with TensorBoard."""
+    return with_loggers(reporter, ["tensorboard"], runs_dir, RunFolder)
 
 
 class Heard(Reporter):
@@ -100,12 +101,12 @@ def test_a_resumed_run_has_one_line_without_gap(
 
 def test_epochs_that_are_trained_again_are_hidden(tmp_path: Path) -> None:
     info = {"run": "r", "first_epoch": 1}
-    first = with_tensorboard(Reporter(), tmp_path, read_metrics)
+    first = with_tensorboard(Reporter(), tmp_path)
     first.start(info)
     for epoch in (1, 2, 3):
         first.epoch({"epoch": epoch, "loss/total": float(epoch)})
     first.close()
-    again = with_tensorboard(Reporter(), tmp_path, read_metrics)
+    again = with_tensorboard(Reporter(), tmp_path)
     again.start({**info, "first_epoch": 2})
     again.epoch({"epoch": 2, "loss/total": 20.0})
     again.close()
@@ -114,7 +115,7 @@ def test_epochs_that_are_trained_again_are_hidden(tmp_path: Path) -> None:
 
 def test_the_other_reporter_hears_all(tmp_path: Path) -> None:
     heard = Heard()
-    reporter = with_tensorboard(heard, tmp_path, read_metrics)
+    reporter = with_tensorboard(heard, tmp_path)
     info = {"run": "r", "first_epoch": 1}
     reporter.start(info)
     reporter.epoch({"epoch": 1, "seconds": 0.5, "best": True, "eta_seconds": 3.0})
@@ -133,7 +134,7 @@ def test_the_other_reporter_hears_all(tmp_path: Path) -> None:
 
 
 def test_an_epoch_is_on_disk_before_the_next(tmp_path: Path) -> None:
-    reporter = with_tensorboard(Reporter(), tmp_path, read_metrics)
+    reporter = with_tensorboard(Reporter(), tmp_path)
     reporter.start({"run": "r", "first_epoch": 1})
     reporter.epoch({"epoch": 1, "seconds": 0.5})
     assert scalars(tmp_path / "r") == {"seconds": {1: 0.5}}
