@@ -14,15 +14,18 @@ from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.runs import Run
 from mmssl_cli.config import TrainSettings, known_model, merge_for, merge_settings, refuse_idle, settings_class
 from mmssl_cli.config.own_models import allow
+from mmssl_cli.console.plan import make_plan_reporter
 from mmssl_cli.console.training import make_reporter
 from mmssl_cli.console.verbosity import Verbosity
+from mmssl_cli.experiments.executor import Engine
 from mmssl_cli.experiments.in_process import train_in_process
-from mmssl_cli.experiments.plan import over_seeds
+from mmssl_cli.experiments.plan import RunIndex, over_seeds
+from mmssl_cli.runs.data_match import check_settings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import Configuration, FinishedRun, configurations
 from mmssl_cli.studies.run_selection import validation
 from mmssl_cli.text import DEFAULT_RUNS_DIR
-from pipelines.errors import UsageError
+from pipelines.errors import MmsslError, UsageError
 
 
 def train(
@@ -72,18 +75,21 @@ def compare(
     models: Sequence[str],
     *,
     runs: int = 1,
+    jobs: int = 1,
     runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR,
     verbose: bool = False,
     **settings: Any,
 ) -> pd.DataFrame:
     """Compare models on one data set over several seeds, as `mmssl compare` does (Table 2).
 
-    Finished runs of the same settings are reused, interrupted ones resumed, the rest trained, one after the other.
+    Finished runs of the same settings are reused, interrupted ones resumed, the rest trained.
 
     Args:
         data: the data set, or its name or path.
         models: names that `mmssl models` lists, each of which counts once.
         runs: seeds of each model: ``seed``, ``seed + 1`` and so on.
+        jobs: runs trained at once; above 1 in processes of their own, so that a script needs
+            ``if __name__ == "__main__":`` around its calls.
         runs_dir: folder of the runs.
         verbose: show the progress on standard error.
         settings: the flags of `mmssl train`, with underscores for dashes; each applies to every model that has it.
@@ -94,9 +100,9 @@ def compare(
         ``validation``, the mean of the validation metric that selected the epochs.
 
     Raises:
-        UsageError: an unknown model, a setting that no model has, a value out of its range, or runs below 1.
+        UsageError: an unknown model, a setting that no model has, a value out of its range, or runs or jobs below 1.
         InputError: a file is damaged, or a run cannot be written.
-        MmsslError: a training diverged.
+        MmsslError: a training failed or diverged.
 
     Examples:
         >>> table = mmssl.compare(data, ["mf", "lightgcn"], runs=1, epochs=1, ks=(20,))
@@ -109,12 +115,17 @@ def compare(
     allow(names)
     if not names or runs < 1:
         raise UsageError(f"compare needs at least one model and one run of each, not {len(names)} and {runs}.")
+    if jobs < 1:
+        raise UsageError(f"jobs cannot be {jobs}: expected the number of runs at once, at least 1.")
     for name in names:
         settings_class(known_model(name))
     refuse_idle(names, settings, data.name)
     plans = [over_seeds(merge_for(name, settings, data.name), runs) for name in names]
     by_seed = [run for seeded in zip(*plans, strict=True) for run in seeded]
-    finished = [FinishedRun.read(run) for run in _trained(by_seed, data, runs_dir, True, verbose)]
+    if jobs > 1:
+        finished = _trained_at_once(by_seed, data, Path(runs_dir).expanduser(), jobs, verbose)
+    else:
+        finished = [FinishedRun.read(run) for run in _trained(by_seed, data, runs_dir, True, verbose)]
     ranked = sorted(configurations(finished), key=validation, reverse=True)
     return pd.DataFrame([_row(each) for each in ranked])
 
@@ -128,6 +139,25 @@ def _trained(
         return [RunFolder.open(result.folder) for result in results]
     finally:
         reporter.close()
+
+
+def _trained_at_once(
+    plan: Sequence[TrainSettings], data: Dataset, runs_dir: Path, jobs: int, verbose: bool
+) -> list[FinishedRun]:
+    for settings in plan:
+        check_settings(settings, data.data_dir)
+    index = RunIndex(runs_dir)
+    planned = [index.find(settings, data.data_dir) for settings in plan]
+    reporter = make_plan_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET)
+    try:
+        reporter.begin(planned, [f"{settings.label}, seed {settings.seed}" for settings in plan], None)
+        outcomes = Engine(data.data_dir, runs_dir, jobs).carry_out(planned, reporter)
+    finally:
+        reporter.close()
+    failed = [f"{one.settings.label}, seed {one.settings.seed}: {one.problem}" for one in outcomes if one.run is None]
+    if failed:
+        raise MmsslError(f"{len(failed)} of {len(outcomes)} runs failed. {failed[0]}")
+    return [one.run for one in outcomes if one.run is not None]
 
 
 def _row(model: Configuration) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mmssl_cli.commands.options import DEFAULT_DATA_DIR, AsJson, DataDir, chosen
 from mmssl_cli.commands.presets_table import show_presets
 from mmssl_cli.commands.settings_flags import bounds_of, choices_of, shipped_line, type_of
 from mmssl_cli.config import SETTINGS, TrainSettings, known_model, merge_settings, settings_class
+from mmssl_cli.config.registry import MODELS, class_of
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import new_table, show
 from pipelines.errors import UsageError
@@ -37,7 +38,9 @@ def models(
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """List the models with their papers; with NAME, the settings of that model: default, bounds and description.
+    """List the models with their papers, and which rank cold items by content.
+
+    With NAME, list the settings of that model: default, bounds and description.
 
     With --dataset also the value that `mmssl train` uses on that data set, where tuned settings may be shipped.
 
@@ -56,7 +59,7 @@ def models(
         raise UsageError("--dataset and --presets show the settings of one model; name the model, such as mmssl.")
     if name is None:
         known = [_describe(model, cls) for model, cls in SETTINGS.items()]
-        _print(known, as_json, ("model", "paper", "about", "settings"))
+        _print(known, as_json, ("model", "paper", "about", "cold_items", "settings"))
         return
     name = known_model(name)
     if presets:
@@ -86,7 +89,9 @@ def _write_template(path: Path) -> None:
 
 def _describe(model: str, cls: type[TrainSettings]) -> dict[str, Any]:
     about = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split()).rstrip(".")
-    return {"model": model, "paper": cls.paper, "about": about, "settings": len(cls.model_fields)}
+    # Among the models that come with the program those of content rank cold items; their classes need PyTorch.
+    cold = cls.uses_content or cls.needs_content if model in MODELS else class_of(model).cold_items is not None
+    return {"model": model, "paper": cls.paper, "about": about, "cold_items": cold, "settings": len(cls.model_fields)}
 
 
 def _setting(key: str, field: FieldInfo) -> dict[str, Any]:
@@ -118,7 +123,7 @@ def _print(records: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...
         return
     table = new_table()
     for column in columns:
-        table.add_column(column.capitalize(), justify="right" if column == "settings" else "left")
+        table.add_column(column.capitalize().replace("_", " "), justify="right" if column == "settings" else "left")
     for record in records:
         table.add_row(*(Text(_shown(record[column])) for column in columns))
     show(table, wrap=True)
@@ -127,4 +132,6 @@ def _print(records: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "-" if value is None else str(value)

@@ -22,6 +22,7 @@ from pydantic import Field, create_model
 
 from mmssl_cli.config.train import FittedSettings, TrainSettings
 from mmssl_cli.console.errors import OWN_MODULES
+from mmssl_cli.console.lines import warn
 from pipelines.errors import UsageError, nearest
 
 #: Names of models that the user has named, separated by commas; processes started from here inherit it.
@@ -51,6 +52,17 @@ def _allowed() -> list[str]:
 def installed() -> dict[str, str]:
     """Return the models of installed packages: name -> ``module:Class``."""
     return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+@cache
+def importable(model: str) -> bool:
+    """Return whether an installed model can be imported; say once on standard error why one cannot."""
+    try:
+        own_settings(model)
+    except UsageError as problem:
+        warn(f"{problem} It is an installed package's, and is left out of the models.")
+        return False
+    return True
 
 
 def named() -> list[str]:

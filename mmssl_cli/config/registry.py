@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pkgutil import resolve_name
 from typing import Any
 
-from mmssl_cli.config.own_models import installed, is_own, named, own_class, own_settings
+from mmssl_cli.config.own_models import importable, installed, is_own, named, own_class, own_settings
 from mmssl_cli.config.train import TrainSettings
 from pipelines.errors import UsageError, nearest
 
@@ -63,10 +63,10 @@ class _SettingsClasses(Mapping[str, type[TrainSettings]]):
 
     def __iter__(self) -> Iterator[str]:
         yield from MODELS
-        yield from self._own()
+        yield from (name for name in self._own() if name not in installed() or importable(name))
 
     def __len__(self) -> int:
-        return len(MODELS) + len(self._own())
+        return sum(1 for _ in self)
 
     def _own(self) -> list[str]:
         return [name for name in dict.fromkeys([*installed(), *named()]) if name not in MODELS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from inspect import get_annotations
@@ -173,6 +174,10 @@ class TrainSettings(BaseModel):
     def all_ks(self) -> tuple[int, ...]:
         """Cut-offs to compute: ``ks`` and the one that selects the model."""
         return tuple(sorted({*self.ks, int(self.select_on.partition("@")[2])}))
+
+
+# A model with fit() may have an own setting by one of these names, such as embedding_dim.
+warnings.filterwarnings("ignore", r'Field name ".*" in ".*" shadows an attribute in parent "FittedSettings"')
 
 
 class FittedSettings(TrainSettings):

@@ -129,9 +129,13 @@ class RunFolder:
 
     def settings(self) -> TrainSettings:
         """The settings of config.toml, validated."""
+        saved = self.read_config()[0]
         try:
-            saved = self.read_config()[0]
-            return build_settings({**settings_class(saved["model"]).earlier, **saved})
+            earlier = settings_class(saved["model"]).earlier
+        except UsageError as problem:
+            raise InputError(f"Run {self.id} cannot be read without its model. {problem}") from problem
+        try:
+            return build_settings({**earlier, **saved})
         except UsageError as problem:
             raise InputError(f"{self.path / CONFIG} does not describe a run. {problem}") from problem
 

@@ -179,6 +179,19 @@ def test_compare_has_mean_deviation_and_reuses_runs(data: mmssl.Dataset, tmp_pat
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
 
 
+@pytest.mark.slow
+def test_compare_in_two_processes_has_the_numbers_of_one(
+    data: mmssl.Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "ks": (20,), "device": "cpu"}
+    at_once = mmssl.compare(data, ["mf", "pop"], jobs=2, runs_dir=tmp_path / "two", **settings)
+    assert capfd.readouterr().out == ""
+    alone = mmssl.compare(data, ["mf", "pop"], runs_dir=tmp_path / "one", **settings)
+    assert at_once["model"].tolist() == alone["model"].tolist()
+    np.testing.assert_allclose(at_once["recall@20"], alone["recall@20"], rtol=1e-3)
+    assert mmssl.compare(data, ["mf", "pop"], jobs=2, runs_dir=tmp_path / "two", **settings).equals(at_once)
+
+
 def test_it_is_quiet_unless_told_otherwise(
     data: mmssl.Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +226,7 @@ def test_it_is_quiet_unless_told_otherwise(
         (lambda data, run: mmssl.train("mf", data, dataset="demo"), "Usage", "leave out dataset"),
         (lambda data, run: mmssl.compare(data, ["mf"], layers=1), "Usage", "None of mf has a setting 'layers'"),
         (lambda data, run: mmssl.compare(data, []), "Usage", "at least one model"),
+        (lambda data, run: mmssl.compare(data, ["mf"], jobs=0), "Usage", "jobs cannot be 0"),
         (lambda data, run: mmssl.load_run("nosuch", runs_dir="x"), "Usage", "There is no run 'nosuch'"),
         (lambda data, run: mmssl.load_run(Path("nosuch")), "Input", "There is no run folder nosuch"),
         (lambda data, run: mmssl.load_dataset("nosuch"), "Usage", "There is no data set 'nosuch'"),

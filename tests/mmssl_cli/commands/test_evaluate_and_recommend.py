@@ -17,6 +17,7 @@ from mmssl_cli.config import SETTINGS, TrainSettings
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation import ranking
 from mmssl_cli.models.base import Recommender
+from mmssl_cli.models.registry import model_class
 from mmssl_cli.runs import tables
 from mmssl_cli.runs.folder import RunFolder
 from pipelines.prepared import PreparedDataset, write_prepared
@@ -470,6 +471,15 @@ def test_models_lists_the_registry_and_one_models_settings(cli: Cli) -> None:
     unknown = cli("models", "lightgc")
     assert unknown.code == 2
     assert "did you mean lightgcn or lightgcn-m?" in unknown.words
+
+
+def test_models_says_which_rank_cold_items(cli: Cli) -> None:
+    listed = json.loads(cli("models", "--json").out)
+    assert {model["model"]: model["cold_items"] for model in listed} == {
+        name: model_class(name).cold_items is not None for name in SETTINGS
+    }
+    header, *_ = cli("models").out.splitlines()
+    assert header.split()[-3:] == ["Cold", "items", "Settings"]
 
 
 def test_models_shows_settings_as_a_data_set_uses_them(

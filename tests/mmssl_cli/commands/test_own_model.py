@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 
 from mmssl_cli.config import own_models
-from tests.conftest import Answer
+from tests.conftest import ROOT, Answer
 
 Cli = Callable[..., Answer]
 
@@ -229,6 +230,50 @@ def test_a_run_does_not_import_what_its_config_names(cli: Cli, demo: Path) -> No
         answer = cli(*command, *(place if command[0] != "runs" else ()))
         assert not Path("owned").exists()
         assert "bug in mmssl" not in answer.words
+
+
+def test_a_run_of_a_model_that_is_gone_names_its_module(cli: Cli, demo: Path) -> None:
+    place = ("--data-dir", demo.parent)
+    Path("my_gone.py").write_text(NEWCOMER)
+    assert cli("train", "--model", "my_gone:ItemKNN", *place).code == 0
+    _forget("my_gone")
+    Path("my_gone.py").unlink()
+    answer = cli("--import", "my_gone:ItemKNN", "evaluate", "latest", *place)
+    assert answer.code == 1
+    assert "cannot be read without its model. Model 'my_gone:ItemKNN' cannot be imported" in answer.words
+    assert "there is no module 'my_gone' in" in answer.words
+
+
+def test_a_fitted_model_may_have_a_setting_that_training_in_steps_has(cli: Cli, demo: Path) -> None:
+    head = "from mmssl_cli.config import FittedSettings\nclass S(FittedSettings):\n    embedding_dim: int = 8\n"
+    quiet = subprocess.run([sys.executable, "-W", "error", "-c", head], cwd=ROOT, capture_output=True, text=True)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    Path("my_dim.py").write_text(head + NEWCOMER.replace("    def fit", "    settings: S\n\n    def fit"))
+    answer = cli("train", "--model", "my_dim:ItemKNN", "--embedding-dim", "9", "--data-dir", demo.parent)
+    assert answer.code == 0, answer.err
+    [config] = Path("runs").glob("*/config.toml")
+    assert "embedding-dim = 9" in config.read_text()
+
+
+def test_an_installed_model_that_cannot_be_imported_is_left_out(
+    cli: Cli, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [EntryPoint("broken", "my_broken:Model", own_models.GROUP)]
+    monkeypatch.setattr(own_models, "entry_points", lambda group: points)
+    Path("my_broken.py").write_text("import nothing_of_this_name")
+    for cached in (own_models.installed, own_models.importable):
+        cached.cache_clear()
+    try:
+        listed = cli("models", "--json")
+        assert listed.code == 0
+        assert "broken" not in {row["model"] for row in json.loads(listed.out)}
+        assert listed.err.count("Model 'broken' cannot be imported: ModuleNotFoundError") == 1
+        assert cli("train", "--model", "pop", "--data-dir", demo.parent).code == 0
+        refused = cli("train", "--model", "broken", "--data-dir", demo.parent)
+        assert refused.code == 2 and "cannot be imported" in refused.words
+    finally:
+        for cached in (own_models.installed, own_models.importable):
+            cached.cache_clear()
 
 
 def test_an_installed_model_is_known_by_its_name(cli: Cli, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
