@@ -52,12 +52,11 @@ def unit_scores(users: Tensor, items: Tensor) -> Tensor:
     return (users.double() / lengths.clamp(min=1e-12)).to(users.dtype)
 
 
-def first_by_filter(train: CSR, num_items: int, settings: GraphSettings, k: int) -> Tensor:
-    """Return the ``k`` items of largest positive score by the filter of each user, its own among them.
+def first_items(users: Tensor, items: Tensor, k: int) -> Tensor:
+    """Return the ``k`` items of largest positive inner product with each user, of factors [U, r] and [I, r].
 
     int64 [U, k], -1 where a user has fewer; the scores exist in blocks of users alone.
     """
-    users, items = (factors.to(train.indices.device) for factors in low_pass_factors(train, num_items, settings))
     blocks = [torch.topk(block @ items.T, k, dim=1, sorted=False) for block in users.split(BLOCK_USERS)]
     return torch.cat([torch.where(scores > 0, found, -1) for scores, found in blocks])
 

@@ -27,7 +27,7 @@ from mmssl_cli.models.mmssl.diagnostics import (
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, WeightedGraph, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
 from mmssl_cli.models.mmssl.gradients import relative_scale
-from mmssl_cli.models.spectral import first_by_filter
+from mmssl_cli.models.spectral import first_items, low_pass_factors
 
 
 class MMSSL(GraphRecommender):
@@ -66,7 +66,11 @@ class MMSSL(GraphRecommender):
 
     def _make_interaction_graph(self, data: InteractionData) -> BipartiteGraph:
         k = min(self.settings.interaction_topk, data.num_items)
-        nearest = first_by_filter(data.train, data.num_items, self.settings, k)
+        if self.filter is not None:
+            users, items = self.filter.user_factors, self.filter.item_factors
+        else:
+            users, items = low_pass_factors(data.train, data.num_items, self.settings)
+        nearest = first_items(users, items, k).to(data.train.indices.device)
         broadcast_tensors([nearest])
         return modality_graph(nearest, data.num_items, self.settings.adjacency)
 

@@ -86,22 +86,23 @@ def test_the_filter_is_added_to_the_scores_and_not_trained(model: str) -> None:
 def test_the_first_items_by_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectral, "BLOCK_USERS", 4)
     data = toy_data(users=14, items=9)
-    found = spectral.first_by_filter(data.train, data.num_items, filter_settings(rank=4), 3)
+    found = spectral.first_items(*low_pass_factors(data.train, data.num_items, filter_settings(rank=4)), 3)
     scores = dense_filter(dense(data.train, data.num_items), 4, hops=2, exponent=0.25, ends=0)
     for row, items in zip(scores, found.tolist(), strict=True):
         expected = [item for item in np.argsort(-row)[:3] if row[item] > 1e-9]
         assert sorted(item for item in items if item >= 0) == sorted(expected)
 
 
-def test_the_graph_of_the_filter_is_one_more_view_in_layer_0_of_mmssl() -> None:
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_the_graph_of_the_filter_is_one_more_view_in_layer_0_of_mmssl(weight: float) -> None:
     data = toy_data()
     built = []
-    for settings in ({}, {"interaction_topk": 3, "spectral_rank": 4}):
+    for settings in ({}, {"interaction_topk": 3, "spectral_rank": 4, "spectral_weight": weight}):
         torch.manual_seed(0)
         built.append(build_model(data, build_settings({"model": "mmssl", "embedding_dim": 8, **settings})).eval())
     plain, joined = built
     assert joined.state_dict().keys() == plain.state_dict().keys()
-    nearest = spectral.first_by_filter(data.train, data.num_items, filter_settings(rank=4), 3)
+    nearest = spectral.first_items(*low_pass_factors(data.train, data.num_items, filter_settings(rank=4)), 3)
     edges = np.zeros((data.num_users, data.num_items))
     for user, items in enumerate(nearest.tolist()):
         edges[user, [item for item in items if item >= 0]] = 1
