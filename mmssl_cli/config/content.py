@@ -154,3 +154,29 @@ class BM3Settings(TrainedFeaturesSettings):
     contrast_weight: float = Field(
         2.0, ge=0, description="Weight of the alignment of content with ids and with itself."
     )
+
+
+class LGMRecSettings(GraphSettings):
+    """LGMRec. Local views of ids and content beside global ones over learnt hyperedges of each modality."""
+
+    paper = "Guo et al., AAAI 2024"
+    needs_content = True
+
+    model: Literal["lgmrec"] = "lgmrec"
+    l2_weight: float = 1e-6
+    content_layers: int = Field(2, ge=0, le=16, description="Layers of propagation of the content.")
+    hyperedges: int = Field(4, ge=1, description="Learnt hyperedges of a modality.")
+    hyper_layers: int = Field(1, ge=1, le=16, description="Layers of propagation over the hyperedges.")
+    hyper_temperature: float = Field(0.2, gt=0, description="Temperature of a node's shares in the hyperedges.")
+    hyper_dropout: float = Field(0.5, ge=0, lt=1, description="Dropout of a node's shares in the hyperedges.")
+    global_weight: float = Field(0.3, ge=0, description="Weight of the global embeddings in the final ones.")
+    contrast_weight: float = Field(
+        1e-4, ge=0, description="Weight of the contrast of modalities, a sum over a batch's triples."
+    )
+    contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
+    contrast_anchors: int = Field(
+        256,
+        ge=0,
+        description="Triples of a batch drawn evenly as anchors of the contrast, against all nodes; 0 takes all, as "
+        "the authors' program does. The loss is the same in expectation.",
+    )

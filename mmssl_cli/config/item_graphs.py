@@ -76,3 +76,24 @@ class DAMRSSettings(GraphSettings):
         description="Items of a batch drawn evenly as anchors of the contrast, against all items; 0 takes all of the "
         "batch, as the authors' program does. The loss is the same in expectation.",
     )
+
+
+class PGLSettings(ItemGraphSettings):
+    """PGL. Users' and items' features of each modality, learnt on a principal part of the interactions."""
+
+    paper = "Yu et al., AAAI 2025"
+    needs_content = True
+
+    model: Literal["pgl"] = "pgl"
+    visual_weight: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of the modality named visual in the graph among items; the others share the rest evenly.",
+    )
+    edge_dropout: float = Field(
+        0.7, ge=0, lt=1, description="Share of the interactions left out of an epoch, mostly between popular nodes."
+    )
+    contrast_weight: float = Field(0.0, ge=0, description="Weight of the contrast of two versions with dropout.")
+    contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
+    contrast_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of the versions that are contrasted.")

@@ -44,6 +44,8 @@ MODELS: dict[str, tuple[str, str]] = {
     "smore": ("mmssl_cli.models.smore:SMORE", "mmssl_cli.config.item_graphs:SMORESettings"),
     "damrs": ("mmssl_cli.models.damrs:DAMRS", "mmssl_cli.config.item_graphs:DAMRSSettings"),
     "diffmm": ("mmssl_cli.models.diffmm:DiffMM", "mmssl_cli.config.diffusion:DiffMMSettings"),
+    "lgmrec": ("mmssl_cli.models.lgmrec:LGMRec", "mmssl_cli.config.content:LGMRecSettings"),
+    "pgl": ("mmssl_cli.models.pgl:PGL", "mmssl_cli.config.item_graphs:PGLSettings"),
 }
 
 

@@ -68,6 +68,8 @@ _LOOKS = {
     "smore": ("green", "dotted", "d"),
     "damrs": ("orange", "dashed", "X"),
     "diffmm": ("purple", "dashdot", "*"),
+    "lgmrec": ("sky", "long", "h"),
+    "pgl": ("black", "dashed", "<"),
 }
 _SAME = {"mf-bpr": "mf", "bpr-mf": "mf", "mmssl (full)": "mmssl"}
 

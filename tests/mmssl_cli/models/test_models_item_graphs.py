@@ -307,3 +307,51 @@ def test_log_sums_in_blocks_have_the_gradient_of_the_whole(monkeypatch: pytest.M
     weights = torch.arange(5.0)
     gradients = [torch.autograd.grad((of * weights).sum(), (anchors, others)) for of in (found, expected)]
     torch.testing.assert_close(*gradients)
+
+
+# PGL
+
+
+def test_pgl_learns_on_a_subgraph_and_ranks_over_all_interactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, kept = toy_data(), torch.tensor([1, 4, 7, 9, 10])
+    monkeypatch.setattr("mmssl_cli.models.pgl.drawn", lambda weights, count: kept[:count])
+    model = built("pgl", data, edge_dropout=1 - 5 / len(data.train), layers=3, item_layers=2, l2_weight=0.2)
+    model.begin_epoch(1)
+    assert not hasattr(model, "items")
+    rows = np.hstack([unit(of) for of in content(model).values()])
+    assert model.users.shape == (12, 12)
+    graphs = [nearest(array(data.features[name]), 3, binary=True) for name in ("visual", "text")]
+    graph = 0.1 * graphs[0] + 0.9 * graphs[1]
+    users, items = lightgcn(array(model.users), rows, dense(data.train, 9), 3)
+    found = model.represent()
+    np.testing.assert_allclose(array(found[0]), users, atol=1e-6)
+    np.testing.assert_allclose(array(found[1]), items + graph @ graph @ rows, atol=1e-6)
+
+    pruned = np.zeros((12, 9))
+    pruned[data.train.row_of_each()[kept], data.train.indices[kept]] = 1
+    users, items = lightgcn(array(model.users), rows, pruned, 3)
+    items = items + graph @ graph @ rows
+    batch = toy_batch(data)
+    terms = model.training_step(batch)
+    assert terms.keys() == {"bpr", "l2"}
+    assert terms["bpr"].item() == pytest.approx(bpr(users, items, batch).mean(), rel=1e-5)
+    assert terms["l2"].item() == pytest.approx(l2_of_batch(0.2, array(model.users), rows, batch), rel=1e-5)
+
+
+def test_pgl_contrasts_rows_with_themselves_under_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, batch, masks = toy_data(), toy_batch(toy_data()), []
+
+    def mask(rows: torch.Tensor, share: float, training: bool) -> torch.Tensor:
+        assert share == 0.3 and training
+        masks.append(torch.arange(rows.numel()).view_as(rows) % (3 + len(masks)) > 0)
+        return rows * masks[-1]
+
+    monkeypatch.setattr("mmssl_cli.models.pgl.dropout", mask)
+    form = {"contrast_weight": 0.4, "contrast_temperature": 0.5, "contrast_dropout": 0.3}
+    model = built("pgl", data, edge_dropout=0.0, **form)
+    found = model.training_step(batch)["contrast"].item()
+    users, items = (array(of) for of in model.represent())
+    rows = [users[batch.users]] * 2 + [items[batch.positives]] * 2
+    versions = [of * array(mask_) for of, mask_ in zip(rows, masks, strict=True)]
+    expected = (info_nce(*versions[:2], 0.5) + info_nce(*versions[2:], 0.5)) / 2
+    assert found == pytest.approx(0.4 * expected, rel=1e-4)

@@ -36,6 +36,8 @@ MULTIMODAL = (
     "smore",
     "damrs",
     "diffmm",
+    "lgmrec",
+    "pgl",
 )
 TOGETHER = [(*VARIANTS, "lightgcn", "mf"), ("mmssl", *COLLABORATIVE), ("mmssl", "vbpr", "grcn", "lattice", "slmrec")]
 

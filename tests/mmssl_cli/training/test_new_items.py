@@ -64,6 +64,8 @@ MODELS = [
     "smore",
     "damrs",
     "diffmm",
+    "lgmrec",
+    "pgl",
 ]
 
 

@@ -185,7 +185,7 @@ def _with(data: InteractionData, features: dict[str, Tensor]) -> InteractionData
 
 
 @pytest.mark.parametrize(
-    "model", ["bm3", "clcrec", "freedom", "mgcn", "mmgcl", "mmhcl", "smore", "damrs", "diffmm", "vbpr"]
+    "model", ["bm3", "clcrec", "freedom", "mgcn", "mmgcl", "mmhcl", "smore", "damrs", "diffmm", "lgmrec", "pgl", "vbpr"]
 )
 def test_other_models_of_content_take_half_precision(model: str) -> None:
     from mmssl_cli.config import build_settings
