@@ -17,6 +17,7 @@ import mmssl_cli as mmssl
 from mmssl_cli.config import FittedSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
+from mmssl_cli.sparse.csr import CSR
 
 
 class TasteSettings(FittedSettings):
@@ -49,7 +50,7 @@ class Taste(Recommender):
         """Return the scores of all items for n users, [n, items]; the program ranks them."""
         return self.score_from_items(self.history.select(users))
 
-    def score_from_items(self, items) -> Tensor:
+    def score_from_items(self, items: CSR) -> Tensor:
         """The same for users who are not in the data, from their items. Only similar items and new users need it."""
         has = torch.zeros(items.num_rows, self.num_items)
         has[items.row_of_each(), items.indices] = 1

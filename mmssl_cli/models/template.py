@@ -16,6 +16,7 @@ from torch import Tensor
 from mmssl_cli.config import FittedSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
+from mmssl_cli.sparse.csr import CSR
 
 
 class MySettings(FittedSettings):
@@ -37,7 +38,7 @@ class MyModel(Recommender):
 
     def fit(self, data: InteractionData) -> None:
         """Compute the model; tensors that are set as attributes here are saved with the run."""
-        ratings = self.ratings(torch.arange(self.num_users))
+        ratings = self.ratings(data.train)
         both = ratings.T @ ratings  # users that two items share, [I, I]
         counts = both.diagonal()
         cosine = both / ((counts[:, None] * counts[None, :]).sqrt() + self.settings.shrinkage + 1e-9)
@@ -45,11 +46,14 @@ class MyModel(Recommender):
 
     def score(self, users: Tensor) -> Tensor:
         """Return the scores of all items for users, int64 [n], as [n, I]; training items are left out later."""
-        return self.ratings(users) @ self.similarity
+        return self.score_from_items(self.history.select(users))
 
-    def ratings(self, users: Tensor) -> Tensor:
-        """Return 1 where a user has an item in training, else 0, [n, I]."""
-        rows = self.history.select(users)
-        found = torch.zeros(len(users), self.num_items)
-        found[rows.row_of_each(), rows.indices] = 1
+    def score_from_items(self, items: CSR) -> Tensor:
+        """Return the same for users who have these items: for similar items and new users; may be left out."""
+        return self.ratings(items) @ self.similarity
+
+    def ratings(self, items: CSR) -> Tensor:
+        """Return 1 where a user has an item, else 0, [n, I]."""
+        found = torch.zeros(items.num_rows, self.num_items)
+        found[items.row_of_each(), items.indices] = 1
         return found

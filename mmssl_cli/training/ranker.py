@@ -163,7 +163,8 @@ class Ranker:
         if not self.model.has_embeddings() and not self.model.scores_new_users():
             raise UsageError(
                 f"{type(self.model).__name__} has no embeddings and does not score items from items: it has no similar "
-                "items and no recommendations for new users; choose a run of another model."
+                "items and no recommendations for new users; choose a run of another model, or define "
+                "score_from_items(items) in a model of your own."
             )
         return not self.model.has_embeddings()
 

@@ -113,6 +113,8 @@ def test_the_template_trains_evaluates_recommends_and_stands_in_a_comparison(cli
     answer = cli("--import", "my_first:MyModel", "recommend", "latest", "--all", "--out", "all.csv", *place)
     assert answer.code == 0, answer.err
     assert len(pd.read_csv("all.csv")) == 600 * 20
+    new = cli("--import", "my_first:MyModel", "recommend", "latest", "--like", "item-0003", *place, "--json")
+    assert len(json.loads(new.out)[0]["items"]) == 20
     compared = cli("compare", "--models", "my_first:MyModel,pop", "--shrinkage", "3", *place)
     assert compared.code == 0, compared.err
     assert "my_first:MyModel" in compared.out
