@@ -28,7 +28,9 @@ DataDir = Annotated[Path, typer.Option("--data-dir", envvar="MMSSL_DATA_DIR", he
 RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="MMSSL_RUNS_DIR", help="Folder of the runs.")]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Also write tables (CSV, parquet, Markdown, LaTeX), figures (SVG, PDF)."),
+    typer.Option(
+        "--out", metavar="DIR", help="Also write tables (CSV, parquet, Markdown, LaTeX), figures (SVG, PDF, PNG)."
+    ),
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Id, start of an id, path, or `latest`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]

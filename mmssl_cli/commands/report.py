@@ -37,7 +37,7 @@ def report(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
 ) -> None:
-    """Report all finished runs as an HTML page, Markdown, LaTeX, CSV, SVG and PDF.
+    """Report all finished runs as an HTML page, Markdown, LaTeX, CSV, SVG, PDF and PNG.
 
     Nothing is trained. Missing results are listed with the commands that make them.
 

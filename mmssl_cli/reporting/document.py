@@ -45,6 +45,7 @@ class Table:
         rows: one cell per column each.
         labels: number of leading columns that are words (aligned left); the rest are numbers.
         notes: sentences below the table.
+        legend: explain its marks below it too.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     labels: int = 1
     notes: tuple[str, ...] = ()
+    legend: bool = True
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
@@ -118,6 +120,20 @@ class Report:
     summary: tuple[str, ...]
     sections: tuple[Section, ...]
     created: str = ""
+
+
+def with_notes_once(section: Section) -> Section:
+    """Return the section with each note, and each legend of marks, below the first table that has it alone."""
+    tables: list[Table] = []
+    notes: set[str] = set()
+    legends: set[frozenset[Mark]] = set()
+    for table in section.tables:
+        marks = frozenset(cell.mark for row in table.rows for cell in row if cell.mark)
+        new = tuple(note for note in table.notes if note not in notes)
+        tables.append(replace(table, notes=new, legend=marks not in legends))
+        notes.update(table.notes)
+        legends.add(marks)
+    return replace(section, tables=tuple(tables))
 
 
 def word(text: object) -> Cell:

@@ -37,7 +37,7 @@ def notes_of(table: Table, second: str) -> list[str]:
     Args:
         second: look of a second place in the format, such as ``underlined``.
     """
-    marks = {cell.mark for row in table.rows for cell in row}
+    marks = {cell.mark for row in table.rows for cell in row} if table.legend else set()
     legend = ["Bold is the best of a column"] if "best" in marks else []
     legend += [f"{second} the second"] if "second" in marks else []
     return [", ".join(legend) + ".", *table.notes] if legend else list(table.notes)

@@ -16,12 +16,12 @@ from pipelines.io.parsing import parse_json
 
 #: File beside a report that lists the files it wrote, so that the next report can remove those it does not write.
 LIST = "files.json"
-_NAME = re.compile(r"((tables|figures)/)?[a-z0-9-]+\.(html|md|tex|csv|parquet|svg|pdf)")
+_NAME = re.compile(r"((tables|figures)/)?[a-z0-9-]+\.(html|md|tex|csv|parquet|svg|pdf|png)")
 
 
 def write_section(section: Section, folder: Path) -> list[Path]:
     """Write ``<name>.md``, ``<name>.tex``, ``tables/<name>.csv`` and ``.parquet``, ``figures/<name>.svg``,
-    ``.pdf`` and ``.csv``.
+    ``.pdf``, ``.png`` and ``.csv``.
 
     Returns:
         The files, in the order of writing.
@@ -97,7 +97,7 @@ def _tables_and_figures(sections: Iterable[Section], folder: Path) -> list[Path]
 
 def _figure(plot: Plot, path: Path) -> list[Path]:
     drawn = plot.draw()
-    forms = [style.save(drawn, path.with_name(f"{path.name}.{form}")) for form in ("svg", "pdf")]
+    forms = [style.save(drawn, path.with_name(f"{path.name}.{form}")) for form in ("svg", "pdf", "png")]
     return [*forms, _write(path.with_name(f"{path.name}.csv"), tabular.frame(plot.data))]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmssl_cli.config import VARIANTS
 from mmssl_cli.console.training import clock
-from mmssl_cli.reporting.document import Missing, Report, Section
+from mmssl_cli.reporting.document import Missing, Report, Section, Table, with_notes_once
 from mmssl_cli.runs.folder import CONFIG
 from mmssl_cli.runs.listing import list_runs, resolve_run
 from mmssl_cli.runs.results import Configuration, configuration_of, finished_runs, unfinished_runs
@@ -21,12 +21,13 @@ from mmssl_cli.studies.curves.traces import Trace, curves_of
 from mmssl_cli.studies.datasets import datasets_section
 from mmssl_cli.studies.diagnostics.record import read_analysis
 from mmssl_cli.studies.diagnostics.section import analysis_section
+from mmssl_cli.studies.headline import headline
 from mmssl_cli.studies.provenance import provenance_section, unusual
 from mmssl_cli.studies.run_selection import OURS, RULE, RunSelection, gather, is_shipped, variants_of
 from mmssl_cli.studies.sparsity.section import sparsity
 from mmssl_cli.studies.sweep.points import FIGURE_4, Line, Point
 from mmssl_cli.studies.sweep.section import sweep_section
-from mmssl_cli.text import DEFAULT_K, companion, dashed, first_of, pluralize
+from mmssl_cli.text import DEFAULT_K, DEFAULT_METRIC, companion, dashed, first_of, pluralize
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.prepared.manifest import MANIFEST, read_manifest
 
@@ -97,11 +98,17 @@ def build_report(
     runs = [run for one in selection for configuration in one.configurations for run in configuration.runs]
     spent = clock(sum(run.seconds for run in runs))
     summary = (
+        *filter(None, (headline(one.dataset, [*one.models, *one.alternatives], _metric(one)) for one in selection)),
         f"{pluralize(len(runs), 'finished run')} on {', '.join(names)}, {spent} of training. Every model was "
         "selected on validation, and tested once.",
         *problems,
     )
-    return Report("Multi-modal recommendation: report", summary, tuple(sections), created)
+    return Report("Multi-modal recommendation: report", summary, tuple(map(with_notes_once, sections)), created)
+
+
+def _metric(selection: RunSelection) -> str:
+    """Return the metric that selected the epochs of the reference, or of the models if there is none."""
+    return selection.models[-1].settings.select_on if selection.models else DEFAULT_METRIC
 
 
 def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
@@ -110,9 +117,11 @@ def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
     k = int(reference.settings.select_on.partition("@")[2]) if reference else DEFAULT_K
     models = [*selection.baselines.values(), *selection.alternatives, *([reference] if reference is not None else [])]
     comparison = comparison_section(dataset, models, k)
+    alone, tables = _one_row_as_text(comparison.tables)
     basis = replace(
         comparison,
-        text=(*_basis(selection), *comparison.text),
+        text=(*_basis(selection), *comparison.text, *alone),
+        tables=tables,
         missing=tuple(_missing_models(selection, places)),
     )
     sections, more = [basis], list(selection.alternatives)
@@ -133,6 +142,16 @@ def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
         left_out.append(f"{pluralize(others, 'other configuration')} with finished runs on {dataset} are not shown.")
     sections.append(provenance_section(dataset, shown, left_out))
     return sections
+
+
+def _one_row_as_text(tables: Sequence[Table]) -> tuple[list[str], tuple[Table, ...]]:
+    """Return sentences in place of a first table that has one row, which compares nothing, and the other tables."""
+    if not tables or len(tables[0].rows) != 1:
+        return [], tuple(tables)
+    table = tables[0]
+    label, source, *cells = table.rows[0]
+    values = ", ".join(f"{name} {cell.text}" for name, cell in zip(table.columns[2:], cells, strict=True))
+    return [f"{label.text} ({source.text}): {values}.", *table.notes], tuple(tables[1:])
 
 
 def _basis(selection: RunSelection) -> list[str]:

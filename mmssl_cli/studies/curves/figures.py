@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mmssl_cli.reporting import style
 from mmssl_cli.studies.curves.traces import Curve, Trace
@@ -31,6 +32,7 @@ def draw_curves(curves: Sequence[Curve], columns: Mapping[str, str]) -> Figure:
         row[0].set_ylabel(title)
     figure.align_ylabels(grid[:, 0])
     grid[-1, 0].set_xlabel("Epoch")
+    _whole_ticks(grid[-1, 0])
     grid[-1, 1].set_xlabel("Time (s)")
     _add_legend(figure, curves)
     return figure
@@ -56,10 +58,16 @@ def draw_losses(curves: Sequence[Curve], columns: Mapping[str, str], unit: str =
     for number, axes in enumerate(grid.flat[: len(columns)]):
         if number + across >= len(columns):  # nothing below it
             axes.set_xlabel("Epoch")
+        _whole_ticks(axes)
     for axes in grid[:, 0]:
         axes.set_ylabel(unit)
     _add_legend(figure, curves)
     return figure
+
+
+def _whole_ticks(axes: Axes) -> None:
+    """Let the ticks of an axis of epochs be whole numbers."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
 def _add_legend(figure: Figure, curves: Sequence[Curve]) -> None:

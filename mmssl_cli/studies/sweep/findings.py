@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from mmssl_cli.reporting.document import mean_of
 from mmssl_cli.runs.results import Configuration
+from mmssl_cli.studies.headline import seeds_sentence
 from mmssl_cli.studies.sweep.points import SYMBOLS, Line, Point, shown_name, shown_value
 from mmssl_cli.text import metric_label
 
@@ -39,6 +40,27 @@ class Measured:
     @property
     def shown(self) -> str:
         return " × ".join(map(shown_value, self.point.values))
+
+
+def on_shared_seeds(measured: Sequence[Measured]) -> tuple[list[Measured], str]:
+    """Return the points on the seeds that all finished ones have, and a sentence on those that some lack.
+
+    Without a seed that all have, the points are as they were.
+    """
+    seeds = {each.shown: set(each.runs.seeds) for each in measured if each.runs}
+    every: set[int] = set().union(*seeds.values())
+    common = {seed for seed in every if all(seed in own for own in seeds.values())}
+    lacking = [(shown, sorted(every - own)) for shown, own in seeds.items() if every - own]
+    if not common:
+        return list(measured), "No seed is that of all values: their means are over different seeds." if lacking else ""
+    kept = [replace(each, runs=on_seeds(each.runs, common) if each.runs else None) for each in measured]
+    return kept, seeds_sentence(sorted(common), lacking)
+
+
+def on_seeds(runs: Configuration, seeds: Collection[int]) -> Configuration:
+    """Return the runs with these seeds, or all of them if there are none."""
+    kept = tuple(run for run in runs.runs if run.seed in seeds)
+    return Configuration(kept) if kept else runs
 
 
 def validation_of(runs: Configuration, metric: str) -> list[float]:

@@ -13,7 +13,15 @@ from mmssl_cli.reporting.document import Cell, Missing, Plot, Section, Table, me
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.run_selection import RULE, best_of_each_model, is_number
 from mmssl_cli.studies.sweep.figures import Baseline, draw_grid, draw_line
-from mmssl_cli.studies.sweep.findings import Measured, axis_name, findings, selected_on_validation, validation_of
+from mmssl_cli.studies.sweep.findings import (
+    Measured,
+    axis_name,
+    findings,
+    on_seeds,
+    on_shared_seeds,
+    selected_on_validation,
+    validation_of,
+)
 from mmssl_cli.studies.sweep.points import Line, shown_name, shown_value
 from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label
 
@@ -30,7 +38,7 @@ def sweep_section(
     problems: Sequence[str] = (),
     places: str = "",
 ) -> Section:
-    """Build a table, a figure and a sentence on the chosen value for each line.
+    """Build a table, a figure and a sentence on the chosen value for each line, on the seeds that its points share.
 
     Args:
         lines: parameters with their points.
@@ -44,11 +52,12 @@ def sweep_section(
     baseline = best_baseline(baselines, settings.model, metric)
     texts, tables, plots = [], [], []
     for line in lines:
-        measured = [Measured(point, found(point.settings)) for point in line.points]
-        texts.append(findings(line, measured, metric))
-        tables.append(_table(line, measured, baseline, metric))
+        measured, seeds = on_shared_seeds([Measured(point, found(point.settings)) for point in line.points])
+        beside = baseline and on_seeds(baseline, {seed for each in measured if each.runs for seed in each.runs.seeds})
+        texts.append(" ".join(filter(None, (findings(line, measured, metric), seeds))))
+        tables.append(_table(line, measured, beside, metric))
         if len(line.parameters) <= 2 and any(each.runs for each in measured):
-            plots.append(_plot(line, measured, baseline, metric))
+            plots.append(_plot(line, measured, beside, metric))
     return Section(
         name=f"sweep-{dashed(settings.dataset)}",
         title=f"Settings of {settings.model} on {settings.dataset} (the paper's Figure 4)",

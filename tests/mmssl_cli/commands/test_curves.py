@@ -88,6 +88,15 @@ def lines_of(axes: Any) -> list[Any]:
     return [line for line in axes.get_lines() if line.get_linestyle() != "None"]
 
 
+def test_epochs_are_whole_numbers(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, settings={"model": "mf"}, scores=[0.1, 0.2], test=0.1)
+    for plot in section_of([folder]).plots:
+        axes = [one for one in plot.draw().axes if one.get_xlabel() == "Epoch"]
+        assert axes
+        for one in axes:
+            assert all(tick == round(tick) for tick in one.get_xticks())
+
+
 def test_the_epoch_that_validation_selects_is_marked(tmp_path: Path) -> None:
     folders = model_runs(tmp_path)
     figure = section_of(folders).plots[0].draw()

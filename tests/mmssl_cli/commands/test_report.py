@@ -138,7 +138,8 @@ def test_every_format_shows_every_table_and_figure(cli: Cli, toy: Path) -> None:
     figures = {path.stem for path in Path("out/figures").glob("*.svg")}
     for start in ("table1", "table2", "table3", "table4", "figure1", "figure3", "figure4"):
         assert any(name.startswith(start) for name in tables | figures), start
-    assert figures == {path.stem for path in Path("out/figures").glob("*.pdf")}
+    for form in ("pdf", "png"):
+        assert figures == {path.stem for path in Path("out/figures").glob(f"*.{form}")}
     assert page.count("<svg") == len(figures) == text.count("](figures/")
     assert page.count("<table") == len(tables) == tex.count(r"\begin{tabular}")
     assert re.findall(r"https?://(?!www\.w3\.org/)", page) == []  # nothing to fetch: only names of XML vocabularies

@@ -39,7 +39,7 @@ def test_a_report_is_a_folder_of_files_the_same_each_time(tmp_path: Path) -> Non
     assert names == sorted(
         ["files.json", "index.html", "report.md", "report.tex"]
         + [f"tables/{name}.{form}" for name in TABLES for form in ("csv", "parquet")]
-        + [f"figures/{name}.{form}" for name in ("figure4-layers", "cost") for form in ("svg", "pdf", "csv")]
+        + [f"figures/{name}.{form}" for name in ("figure4-layers", "cost") for form in ("svg", "pdf", "png", "csv")]
     )
     assert sorted(path for path in (tmp_path / "a").rglob("*") if path.is_file()) == sorted(paths)
     for one, other in zip(paths, again, strict=True):
@@ -58,7 +58,7 @@ def test_a_section_is_written_beside_what_is_there(tmp_path: Path) -> None:
     assert {path.name for path in paths} == {
         *("ablation.md", "ablation.tex"),
         *(f"{name}.{form}" for name in TABLES[:2] for form in ("csv", "parquet")),
-        *(f"figure4-layers.{form}" for form in ("svg", "pdf", "csv")),
+        *(f"figure4-layers.{form}" for form in ("svg", "pdf", "png", "csv")),
     }
     assert (tmp_path / "tables" / "earlier.csv").read_text() == "kept"
     assert (tmp_path / "figures" / "figure4-layers.pdf").read_bytes().startswith(b"%PDF")
@@ -84,7 +84,7 @@ def test_a_figure_is_drawn_once_and_rendered_once_a_form(tmp_path: Path, monkeyp
     write_report(report, tmp_path)
 
     assert len(drawn) == 1
-    assert sorted(forms) == ["pdf", "svg"]
+    assert sorted(forms) == ["pdf", "png", "svg"]
     assert (tmp_path / "index.html").read_text(encoding="utf-8") == alone
 
 
