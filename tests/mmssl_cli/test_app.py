@@ -46,6 +46,19 @@ def test_help_lists_every_command_without_importing_anything_heavy() -> None:
         assert f" {command} " in done.stdout
 
 
+def test_a_light_command_looks_for_no_plugins_of_pydantic() -> None:
+    code = (
+        "import importlib.metadata as metadata, sys\n"
+        "groups, found = [], metadata.entry_points\n"
+        "metadata.entry_points = lambda **given: groups.append(given['group']) or found(**given)\n"
+        "from mmssl_cli.app import main\n"
+        "try: main(['models', '--json'])\n"
+        "except SystemExit as end: print(end.code, groups, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == "0 ['mmssl.models']\n"
+
+
 @pytest.mark.parametrize("own", [None, "7"])
 def test_threads_spin_briefly_unless_told_otherwise(own: str | None) -> None:
     script = (
