@@ -68,6 +68,12 @@ def test_every_public_name_has_an_example_and_every_method_a_docstring() -> None
                 assert inspect.getdoc(value), method
 
 
+def test_every_public_name_is_in_the_reference() -> None:
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    for name in mmssl.__all__:
+        assert f"::: {getattr(mmssl, name).__module__}.{name}\n" in text, name
+
+
 def test_importing_it_imports_nothing_heavy() -> None:
     script = (
         "import json, sys; before = set(sys.modules); import mmssl_cli; dir(mmssl_cli); "
