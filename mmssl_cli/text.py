@@ -11,8 +11,28 @@ from typing import Any
 
 from pipelines.text import pluralize
 
-#: Labels of the metrics.
-METRICS = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
+#: The metrics that every run measures.
+DEFAULT_METRICS = ("recall", "precision", "ndcg")
+#: Metrics of accuracy -> their labels: one value a user, in [0, 1].
+ACCURACY = {
+    "recall": "Recall",
+    "precision": "Precision",
+    "ndcg": "NDCG",
+    "hit": "Hit",
+    "mrr": "MRR",
+    "map": "MAP",
+}
+#: Labels of all metrics: those of accuracy, then those of the ranked lists alone.
+METRICS = {
+    **ACCURACY,
+    "coverage": "Coverage",
+    "gini": "Gini",
+    "novelty": "Novelty",
+    "popularity": "Popularity",
+    "similarity": "Similarity",
+}
+#: Metrics of all ranked lists together, without a value a user.
+OF_ALL_LISTS = ("coverage", "gini")
 
 #: The default metric for selecting a model and for reports.
 DEFAULT_METRIC = "recall@20"

@@ -15,13 +15,11 @@ from torch import Tensor
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.runs import Run
 from mmssl_cli.data.interactions import load_interactions
-from mmssl_cli.evaluation.metrics import evaluate_ranking
 from mmssl_cli.evaluation.ranking import ranked_scores
-from mmssl_cli.evaluation.splits import checked_ks, checked_split
-from mmssl_cli.evaluation.warm_cold import WarmCold
-from mmssl_cli.text import METRICS
+from mmssl_cli.evaluation.splits import checked_ks, checked_metrics, checked_split
+from mmssl_cli.training.inference import evaluate_split
 from mmssl_cli.training.loading import load_model
-from pipelines.errors import InputError, UsageError, nearest
+from pipelines.errors import InputError, UsageError
 
 Scores: TypeAlias = np.ndarray | Tensor | Callable[[np.ndarray], Any]
 
@@ -30,7 +28,8 @@ class Metrics(dict[str, float]):
     """Metric -> its mean over the users: ``{"recall@20": ...}``.
 
     Attributes:
-        per_user: a row a user with a held-out item: ``user`` (number), ``train_degree`` and a column a metric.
+        per_user: a row a user with a held-out item: ``user`` (number), ``train_degree`` and a column a metric that
+            has a value a user.
         warm_cold: ``warm`` and ``cold`` → ``users``, ``interactions`` and ``metrics`` with the held-out items
             restricted to those with, and without, training interactions; the ranked lists are the same, and users
             without such an item are left out. Empty where no held-out item is cold.
@@ -61,10 +60,13 @@ def evaluate(
         data: the data set, or its name or path.
         split: ``test`` or ``validation``.
         ks: cut-offs K.
-        metrics: of ``recall``, ``precision`` and ``ndcg``.
+        metrics: of accuracy, ``recall``, ``precision``, ``ndcg``, ``hit``, ``mrr`` and ``map``; of the ranked lists
+            alone, ``coverage``, ``gini``, ``novelty``, ``popularity`` and ``similarity``, which compares the items'
+            features. `docs/guide/evaluation.md` defines them.
 
     Returns:
-        The mean of each metric over the users with an item in the split; ``per_user`` has the single values.
+        The mean of each metric over the users with an item in the split; ``per_user`` has the single values. Coverage
+        and Gini are of all their lists together, and have none.
 
     Raises:
         UsageError: an unknown split or metric, a K below 1 or above the number of items, or a run of another data set.
@@ -73,15 +75,15 @@ def evaluate(
     Examples:
         >>> list(mmssl.evaluate(run, data, ks=(10, 20)))
         ['recall@10', 'recall@20', 'ndcg@10', 'ndcg@20']
+        >>> sorted(mmssl.evaluate(run, data, ks=(20,), metrics=("mrr", "coverage")))
+        ['coverage@20', 'mrr@20']
         >>> popularity = np.tile(np.arange(data.num_items), (data.num_users, 1))
         >>> 0 <= mmssl.evaluate(popularity, data, ks=(20,))["recall@20"] <= 1
         True
         >>> mmssl.evaluate(lambda users: popularity[users], data) == mmssl.evaluate(popularity, data)
         True
     """
-    for name in metrics:
-        if name not in METRICS:
-            raise UsageError(f"There is no metric {name!r}: {nearest(str(name), METRICS)}")
+    names = checked_metrics([metrics] if isinstance(metrics, str) else metrics)
     chosen, cutoffs, data = checked_split(split), checked_ks(ks), load_dataset(data)
     if isinstance(scores, Run):
         if scores.settings["dataset"] != data.name:
@@ -89,24 +91,15 @@ def evaluate(
                 f"Run {scores.id} was trained on data set {scores.settings['dataset']!r}, not on {data.name!r}."
             )
         model, loaded, _ = load_model(scores.path, data.data_dir)
-        warm_cold = WarmCold(loaded.train, relevant := getattr(loaded, chosen), cutoffs)
         with torch.inference_mode():
-            means, per_user = evaluate_ranking(
-                model.ranking(), loaded.train, relevant, cutoffs, on_ranked=warm_cold.add
-            )
+            means, per_user, warm_cold = evaluate_split(model.ranking(), loaded, chosen, cutoffs, names)
     else:
         loaded = load_interactions(data.path, modalities=())
         score = _function_of(scores, loaded.num_users, loaded.num_items)
         ranking = partial(ranked_scores, score, loaded.num_items)
-        warm_cold = WarmCold(loaded.train, relevant := getattr(loaded, chosen), cutoffs)
-        means, per_user = evaluate_ranking(ranking, loaded.train, relevant, cutoffs, on_ranked=warm_cold.add)
-    wanted = [f"{name}@{k}" for name in metrics for k in cutoffs]
-    found = Metrics({name: means[name] for name in wanted})
-    found.per_user = per_user[["user", "train_degree", *wanted]]
-    found.warm_cold = {
-        kind: {**of_kind, "metrics": {name: of_kind["metrics"][name] for name in wanted if of_kind["users"]}}
-        for kind, of_kind in warm_cold.result().items()
-    }
+        means, per_user, warm_cold = evaluate_split(ranking, loaded, chosen, cutoffs, names)
+    found = Metrics(means)
+    found.per_user, found.warm_cold = per_user, warm_cold
     return found
 
 

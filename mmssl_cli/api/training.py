@@ -25,6 +25,7 @@ from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import Configuration, FinishedRun, configurations
 from mmssl_cli.studies.run_selection import validation
 from mmssl_cli.text import DEFAULT_RUNS_DIR
+from mmssl_cli.training.inference import measured
 from pipelines.errors import MmsslError, UsageError
 
 
@@ -126,6 +127,8 @@ def compare(
         finished = _trained_at_once(by_seed, data, Path(runs_dir).expanduser(), jobs, verbose)
     else:
         finished = [FinishedRun.read(run) for run in _trained(by_seed, data, runs_dir, True, verbose)]
+    trained = zip(finished, by_seed, strict=True)
+    finished = [measured(run, wanted.all_metrics, data.data_dir) for run, wanted in trained]
     ranked = sorted(configurations(finished), key=validation, reverse=True)
     return pd.DataFrame([_row(each) for each in ranked])
 

@@ -15,13 +15,14 @@ from mmssl_cli.commands.options import (
     DataDir,
     RunName,
     RunsDir,
+    listed,
     say_if_unfinished,
 )
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import comparison_table, metrics_table, show, warm_cold_tables
-from mmssl_cli.evaluation.splits import checked_ks, checked_split
+from mmssl_cli.evaluation.splits import checked_ks, checked_metrics, checked_split
 from mmssl_cli.runs.listing import resolve_run
-from mmssl_cli.text import modalities_label, pluralize
+from mmssl_cli.text import METRICS, modalities_label, pluralize
 from pipelines.errors import UsageError
 
 
@@ -30,6 +31,14 @@ def evaluate(
     split: Annotated[str, typer.Option("--split", metavar="<test|validation>", help="Split to evaluate on.")] = "test",
     ks: Annotated[
         str | None, typer.Option("--ks", metavar="<int,...>", help="Cut-offs K; by default those of the run.")
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="<name,...>",
+            help=f"Metrics, of {', '.join(METRICS)}; by default those of the run.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -48,14 +57,17 @@ def evaluate(
     the kind are left out. Test metrics stand beside those published for the data set, where there are any.
 
     Example: mmssl evaluate latest --ks 5,20 --out per_user.parquet
+
+    Example: mmssl evaluate latest --metrics mrr,map,hit,coverage,gini,novelty
     """
     chosen = checked_split(split)
     cutoffs = None if ks is None else parse_ks(ks)
+    names = None if metrics is None else checked_metrics(listed([metrics]))
     folder = resolve_run(run, runs_dir)
     from mmssl_cli.training.inference import evaluate_run  # PyTorch, once the command line is right
 
     say_if_unfinished(folder)
-    answer = evaluate_run(folder, data_dir, chosen, cutoffs, out)
+    answer = evaluate_run(folder, data_dir, chosen, cutoffs, out, names)
     if as_json:
         print(json.dumps(answer, indent=2))
     else:

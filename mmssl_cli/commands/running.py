@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +105,8 @@ def carry_out(plan: Mapping[str, TrainSettings], options: PlanOptions) -> PlanRe
         for problem in problems:
             reporter.message(problem)
         reporter.begin(planned_runs, names, total)
-        return PlanResult(dict(zip(names, engine.carry_out(planned_runs, reporter), strict=True)))
+        outcomes = [_measured(outcome, options) for outcome in engine.carry_out(planned_runs, reporter)]
+        return PlanResult(dict(zip(names, outcomes, strict=True)))
     except KeyboardInterrupt:
         reporter.close()
         print(
@@ -114,6 +115,15 @@ def carry_out(plan: Mapping[str, TrainSettings], options: PlanOptions) -> PlanRe
         raise typer.Exit(130) from None
     finally:
         reporter.close()
+
+
+def _measured(outcome: Outcome, options: PlanOptions) -> Outcome:
+    """Return an outcome whose run has all metrics of the plan, also where it was trained without some."""
+    if outcome.run is None:
+        return outcome
+    from mmssl_cli.training.inference import measured
+
+    return replace(outcome, run=measured(outcome.run, outcome.settings.all_metrics, options.data_dir))
 
 
 def _check_out(out: Path) -> None:

@@ -18,7 +18,7 @@ from mmssl_cli.text import shown_value
 #: Settings that the help of a command shows whatever the model.
 COMMON = (
     *("model", "dataset", "preset", "modalities", "embedding_dim", "batch_size", "epochs", "patience", "lr"),
-    *("select_on", "ks", "seed", "device"),
+    *("select_on", "ks", "metrics", "seed", "device"),
 )
 _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 

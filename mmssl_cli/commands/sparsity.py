@@ -13,7 +13,7 @@ from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, known_model, settings_class
 from mmssl_cli.config.own_models import is_own
 from mmssl_cli.experiments.plan import RunIndex, over_seeds
-from mmssl_cli.text import DEFAULT_METRIC, METRICS, companion
+from mmssl_cli.text import ACCURACY, DEFAULT_METRIC, companion
 from pipelines.errors import UsageError, nearest
 
 #: Compared by default even without finished runs; other models only with some.
@@ -77,8 +77,8 @@ def sparsity(
 
 def _metric(text: str) -> str:
     name, _, k = text.strip().lower().partition("@")
-    if name not in METRICS or not k.isdecimal() or len(k) > 9 or int(k) < 1:
-        raise UsageError(f"There is no metric {text!r}: expected recall@K, precision@K or ndcg@K, such as ndcg@20.")
+    if name not in ACCURACY or not k.isdecimal() or len(k) > 9 or int(k) < 1:
+        raise UsageError(f"There is no metric {text!r}: expected one of {', '.join(ACCURACY)} at a K, such as ndcg@20.")
     return f"{name}@{int(k)}"
 
 

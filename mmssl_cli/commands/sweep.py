@@ -10,6 +10,7 @@ from mmssl_cli.commands.options import place_flags
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import TrainSettings
+from mmssl_cli.text import ACCURACY
 from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -70,8 +71,10 @@ def sweep(
 
 
 def _measured(metric: str, reference: TrainSettings) -> str:
-    known = [f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in reference.all_ks]
+    known = [f"{name}@{k}" for name in ACCURACY for k in reference.all_ks]
     if metric not in known:
         ks = ",".join(map(str, reference.all_ks))
         raise UsageError(f"--metric {metric!r} is not measured with --ks {ks}: {nearest(metric, known)}")
+    if (name := metric.partition("@")[0]) not in reference.all_metrics:
+        raise UsageError(f"--metric {metric!r} is not measured by default: add --metrics {name}.")
     return metric

@@ -16,7 +16,8 @@ def check_fit(settings: TrainSettings, dataset: str, num_items: int, modalities:
         modalities: all that it has.
 
     Raises:
-        UsageError: a cut-off above the number of items, an unknown modality, or a model or variant without modalities.
+        UsageError: a cut-off above the number of items, an unknown modality, or a model, variant or metric that lacks
+            modalities.
     """
     check_modalities(settings.modalities or (), dataset, modalities)
     largest = max(settings.all_ks)
@@ -30,6 +31,11 @@ def check_fit(settings: TrainSettings, dataset: str, num_items: int, modalities:
         raise UsageError(
             f"Variant {variant!r} changes a part of {settings.model} that works on modalities, and this run has none; "
             "leave out --variant, or train with modalities."
+        )
+    if "similarity" in settings.metrics and not modalities:
+        raise UsageError(
+            f"The metric similarity compares item features, and data set {dataset!r} has none; leave it out of "
+            "--metrics."
         )
     check_content(settings, dataset, used)
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from mmssl_cli.text import DEFAULT_KS, DEFAULT_METRIC, model_label
+from mmssl_cli.text import ACCURACY, DEFAULT_KS, DEFAULT_METRIC, DEFAULT_METRICS, METRICS, model_label
+from pipelines.errors import nearest
 
 #: Settings of where and how a run is trained, which do not change what it computes.
 RUNTIME_FIELDS = ("device", "cuda_graph")
-#: Settings that do not change what a run computes: these, and the name of the preset that the others start from.
-INERT_FIELDS = ("preset", *RUNTIME_FIELDS)
+#: Settings that do not change what a run computes: these, the metrics that are shown, and the name of the preset that
+#: the others start from.
+INERT_FIELDS = ("preset", "metrics", *RUNTIME_FIELDS)
 #: Settings that a resumed run may change: how long it trains and where, never what it computes.
 RESUMABLE = ("epochs", "patience", *RUNTIME_FIELDS)
 
@@ -78,7 +80,11 @@ class TrainSettings(BaseModel):
     patience: int = Field(15, ge=1, description="Epochs without a better score before training stops.")
     evaluate_every: int = Field(1, ge=1, description="Epochs between two validations.")
     select_on: str = Field(DEFAULT_METRIC, description="Validation metric that selects the model.")
-    ks: tuple[int, ...] = Field(DEFAULT_KS, description="Cut-offs K of the metrics.")
+    ks: tuple[int, ...] = Field(DEFAULT_KS, description="Cut-offs K.")
+    metrics: tuple[str, ...] = Field(
+        DEFAULT_METRICS,
+        description="Metrics to show, such as mrr,coverage.",
+    )
     lr: float = Field(1e-3, gt=0, description="Learning rate of the recommender.")
     lr_decay: float = Field(0.96, gt=0, le=1, description="Factor on the learning rate every lr-decay-every epochs.")
     lr_decay_every: int = Field(50, ge=1, description="Epochs between two decays of the learning rate.")
@@ -134,7 +140,17 @@ class TrainSettings(BaseModel):
             raise ValueError("expected one or more cut-offs of at least 1, such as 10,20,50")
         return tuple(sorted(set(ks)))
 
-    @field_validator("modalities", "ks", mode="before")
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        for name in metrics:
+            if name not in METRICS:
+                raise ValueError(f"there is no metric {name!r}: {nearest(name, METRICS)}".removesuffix("."))
+        if not metrics:
+            raise ValueError(f"expected one or more of {', '.join(METRICS)}")
+        return tuple(dict.fromkeys(metrics))
+
+    @field_validator("modalities", "ks", "metrics", mode="before")
     @classmethod
     def _from_commas(cls, value: Any, info: ValidationInfo) -> Any:
         if info.field_name == "modalities" and value in ("all", "none"):
@@ -161,8 +177,9 @@ class TrainSettings(BaseModel):
     @classmethod
     def _valid_metric(cls, metric: str) -> str:
         name, _, k = metric.partition("@")
-        if name not in {"recall", "precision", "ndcg"} or not k.isdigit() or int(k) < 1:
-            raise ValueError("expected recall@K, precision@K or ndcg@K, such as recall@20")
+        if name not in ACCURACY or not k.isdigit() or int(k) < 1:
+            *most, last = (f"{each}@K" for each in ACCURACY)
+            raise ValueError(f"expected {', '.join(most)} or {last}, such as recall@20")
         return metric
 
     @property
@@ -174,6 +191,12 @@ class TrainSettings(BaseModel):
     def all_ks(self) -> tuple[int, ...]:
         """Cut-offs to compute: ``ks`` and the one that selects the model."""
         return tuple(sorted({*self.ks, int(self.select_on.partition("@")[2])}))
+
+    @property
+    def all_metrics(self) -> tuple[str, ...]:
+        """Metrics to measure: the default ones, ``metrics`` and the one that selects the model."""
+        wanted = {*DEFAULT_METRICS, *self.metrics, self.select_on.partition("@")[0]}
+        return tuple(name for name in METRICS if name in wanted)
 
 
 # A model with fit() may have an own setting by one of these names, such as embedding_dim.

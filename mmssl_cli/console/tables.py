@@ -15,10 +15,10 @@ from mmssl_cli.console.lines import printable
 from mmssl_cli.reporting import document
 from mmssl_cli.reporting.plain import filled, of_words, one_line
 from mmssl_cli.reporting.published import published_results
-from mmssl_cli.text import DEFAULT_K, DEFAULT_METRIC, METRICS, metric_label, pluralize
+from mmssl_cli.text import DEFAULT_K, DEFAULT_METRIC, DEFAULT_METRICS, METRICS, metric_label, pluralize
 
 _MARKS = {"best": "bold", "second": "underline", "": ""}
-_COMPARED = tuple(f"{name}@{DEFAULT_K}" for name in METRICS)
+_COMPARED = tuple(f"{name}@{DEFAULT_K}" for name in DEFAULT_METRICS)
 
 
 def new_table(title: str = "") -> Table:

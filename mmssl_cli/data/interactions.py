@@ -31,6 +31,7 @@ class InteractionData:
         manifest_digest: identifies the prepared data set the numbers come from.
         new_items: whether items without training interactions are meant as new ones, as those of ``--split cold-items``
             and ``--k-core 0`` are: they are no negatives, and content ranks them where a model can.
+        folder: the prepared data set.
     """
 
     name: str
@@ -43,6 +44,7 @@ class InteractionData:
     present: dict[str, Tensor] = field(default_factory=dict)
     manifest_digest: str = ""
     new_items: bool = False
+    folder: Path = Path()
 
     @property
     def cold(self) -> Tensor:
@@ -110,4 +112,5 @@ def load_interactions(
         present=present,
         manifest_digest=manifest.digest,
         new_items=manifest.settings.get("split") == "cold-items" or manifest.settings.get("k_core") == 0,
+        folder=folder,
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmssl_cli.evaluation.metrics import mean_metrics, metric_names, per_user_metrics
 from mmssl_cli.sparse.csr import CSR
+from mmssl_cli.text import ACCURACY, DEFAULT_METRICS
 
 
 class WarmCold:
@@ -23,11 +24,12 @@ class WarmCold:
         train: training items of each user.
         relevant: items of each user in the split to evaluate, on the device of the ranked lists.
         ks: cut-offs K.
+        metrics: their names; those of the lists alone are left out.
     """
 
-    def __init__(self, train: CSR, relevant: CSR, ks: Sequence[int]) -> None:
+    def __init__(self, train: CSR, relevant: CSR, ks: Sequence[int], metrics: Sequence[str] = DEFAULT_METRICS) -> None:
         cold = is_cold(train, relevant)
-        self.ks = ks
+        self.ks, self.metrics = ks, [name for name in metrics if name in ACCURACY]
         #: Kind -> relevant items of each user; empty where no relevant item is cold.
         self.relevant = {"warm": relevant.where(~cold), "cold": relevant.where(cold)} if bool(cold.any()) else {}
         self._found: dict[str, list[dict[str, np.ndarray]]] = {kind: [] for kind in self.relevant}
@@ -37,7 +39,7 @@ class WarmCold:
         for kind, relevant in self.relevant.items():
             concerned = relevant.degrees()[users] > 0
             of_kind = relevant.select(users[concerned])
-            self._found[kind].append(per_user_metrics(topk[concerned], of_kind, self.ks))
+            self._found[kind].append(per_user_metrics(topk[concerned], of_kind, self.ks, self.metrics))
 
     def result(self) -> dict[str, Any]:
         """Return ``warm`` and ``cold``: numbers of ``users`` and ``interactions``, and ``metrics``, means over users.
@@ -47,10 +49,9 @@ class WarmCold:
         return {kind: self._of(kind) for kind in self.relevant}
 
     def _of(self, kind: str) -> dict[str, Any]:
-        joined = {
-            name: np.concatenate([values[name] for values in self._found[kind]]) for name in metric_names(self.ks)
-        }
-        users = len(next(iter(joined.values())))
+        names = metric_names(self.ks, self.metrics)
+        joined = {name: np.concatenate([values[name] for values in self._found[kind]]) for name in names}
+        users = int((self.relevant[kind].degrees() > 0).sum())
         metrics = mean_metrics(joined) if users else {}
         return {"users": users, "interactions": len(self.relevant[kind]), "metrics": metrics}
 

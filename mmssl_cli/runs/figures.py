@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmssl_cli.reporting import style
-from mmssl_cli.text import DEFAULT_METRIC
+from mmssl_cli.text import ACCURACY, DEFAULT_METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,6 @@ _PALETTE = tuple(style.PALETTE[name] for name in ("blue", "vermilion", "green", 
 _STYLES = ("-", "--", "-.", ":")
 _BEST = "#444444"
 _COLUMNS = 3
-_NAMES = {"recall": "Recall", "precision": "Precision", "ndcg": "NDCG"}
 
 
 def plot_curves(
@@ -70,7 +69,7 @@ def _panels(metrics: pd.DataFrame) -> dict[str, dict[str, str]]:
     """Title of each panel -> label of each line -> its column: a panel a metric, then one a loss term."""
     panels: dict[str, dict[str, str]] = {}
     drawable = [name for name in metrics if np.isfinite(metrics[name].to_numpy(np.float64)).any()]
-    for metric, shown in _NAMES.items():
+    for metric, shown in ACCURACY.items():
         start = f"validation/{metric}@"
         lines = {f"@{name.removeprefix(start)}": name for name in drawable if name.startswith(start)}
         if lines:

@@ -5,15 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from pipelines.errors import InputError
 from pipelines.io.parsing import parse_json
 
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Metrics = dict[
-    Annotated[str, StringConstraints(pattern=r"^[a-z]+@[1-9][0-9]{0,8}$")], Annotated[float, Field(ge=0, le=1)]
+#: Bounds of the metrics that are not in [0, 1].
+_BOUNDS = {"novelty": (0.0, 64.0), "popularity": (0.0, 2.0**63), "similarity": (-1.0, 1.0)}
+
+
+def _within_bounds(metrics: dict[str, float]) -> dict[str, float]:
+    for name, value in metrics.items():
+        low, high = _BOUNDS.get(name.partition("@")[0], (0.0, 1.0))
+        if not low <= value <= high:
+            raise ValueError(name)
+    return metrics
+
+
+_Metrics = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=r"^[a-z]+@[1-9][0-9]{0,8}$")], float],
+    AfterValidator(_within_bounds),
 ]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmssl_cli.config import INERT_FIELDS, TrainSettings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, list_runs
-from mmssl_cli.text import pluralize
+from mmssl_cli.text import OF_ALL_LISTS, pluralize
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class FinishedRun:
         folder.check_model()
         if len(run.metrics) < result["epochs"]:
             raise InputError(f"{folder.path} is damaged: its metrics end before its last epoch.")
-        missing = [name for name in result["test"] if name not in run.per_user]
+        of_users = [name for name in result["test"] if name.partition("@")[0] not in OF_ALL_LISTS]
+        missing = [name for name in of_users if name not in run.per_user]
         if missing:
             raise InputError(f"{folder.path} is damaged: its per_user.parquet has no {', '.join(missing)}.")
         return run

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.config import TrainSettings
+from mmssl_cli.data.catalog import catalog_of
 from mmssl_cli.distributed.collectives import broadcast
 from mmssl_cli.distributed.process_group import ReportedByRankZero
 from mmssl_cli.evaluation.metrics import evaluate_ranking
 from mmssl_cli.evaluation.ranking import UnrankableError
 from mmssl_cli.models.base import Recommender
+from mmssl_cli.text import ACCURACY
 from mmssl_cli.training.loop import DivergedError, TrainingLoop
 
 
@@ -117,10 +119,16 @@ def evaluate_model(
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Return the metrics of the model with its present weights, and a table of them by user.
 
+    On validation, which is ranked after each epoch, only those of accuracy.
+
     Args:
         on_ranked: as of :func:`mmssl_cli.evaluation.metrics.evaluate`.
     """
     loop.model.eval()
-    relevant = getattr(loop.data, split)
-    ranking, ks = loop.model.ranking(), loop.settings.all_ks
-    return evaluate_ranking(ranking, loop.data.train, relevant, ks, on_ranked=on_ranked)
+    settings, data = loop.settings, loop.data
+    metrics = settings.all_metrics if split == "test" else [name for name in settings.all_metrics if name in ACCURACY]
+    catalog = catalog_of(data, metrics)
+    ranking, relevant = loop.model.ranking(), getattr(data, split)
+    return evaluate_ranking(
+        ranking, data.train, relevant, settings.all_ks, on_ranked=on_ranked, metrics=metrics, catalog=catalog
+    )

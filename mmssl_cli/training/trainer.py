@@ -226,7 +226,7 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
 def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: int) -> dict[str, Any]:
     settings = loop.settings
     load_weights(run, loop.model)
-    warm_cold = WarmCold(loop.data.train, loop.data.test, settings.all_ks)
+    warm_cold = WarmCold(loop.data.train, loop.data.test, settings.all_ks, settings.all_metrics)
     test, per_user = evaluate_model(loop, "test", warm_cold.add)
     seconds = [record["seconds"] for record in state.records]
     result = {

@@ -48,6 +48,7 @@ SETTINGS = [
     "evaluate-every",
     "select-on",
     "ks",
+    "metrics",
     "lr",
     "lr-decay",
     "lr-decay-every",

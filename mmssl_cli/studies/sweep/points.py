@@ -45,6 +45,7 @@ _ELSEWHERE = {
     "seed": "--runs N trains N seeds of every value",
     "preset": "give it as --preset",
     **dict.fromkeys(RUNTIME_FIELDS, "it does not change what is computed"),
+    "metrics": "it only says what is shown; give it as --metrics",
     "ks": "it only says what is measured; give it as --ks",
     "select_on": "it only says what selects the epoch; give it as --select-on",
 }

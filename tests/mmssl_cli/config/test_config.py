@@ -118,7 +118,19 @@ def test_every_shipped_file_is_valid() -> None:
 def test_a_preset_of_the_paper_names_every_setting_and_its_source(preset: str) -> None:
     """What such a file leaves out would follow the class defaults, which follow searches."""
     apart = {
-        *("model", "dataset", "modalities", "seed", "device", "cuda_graph", "precision", "ks", "select_on", "preset"),
+        *(
+            "model",
+            "dataset",
+            "modalities",
+            "seed",
+            "device",
+            "cuda_graph",
+            "precision",
+            "ks",
+            "metrics",
+            "select_on",
+            "preset",
+        ),
         *("feature_control", "spectral_hops", "spectral_form", "spectral_item_exponent"),
         *("variant", "generator_lr", "feature_components", "softmax_temperature", "spectral_rank"),  # of parts left off
     }

@@ -1,4 +1,4 @@
-"""Recall, Precision and NDCG against the definitions written out, and against ranx."""
+"""Metrics of accuracy against the definitions written out, and against ranx."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ import pytest
 import torch
 
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.evaluation.metrics import evaluate, mean_metrics, per_user_metrics
+from mmssl_cli.evaluation.metrics import evaluate, per_user_metrics
 from mmssl_cli.evaluation.ranking import rank_topk
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import InputError, UsageError
 
 KS = (1, 5, 20)
+NAMES = ("recall", "precision", "ndcg", "hit", "mrr", "map")
 
 
-def _slow(ranked: list[int], relevant: set[int], k: int) -> tuple[float, float, float]:
+def _slow(ranked: list[int], relevant: set[int], k: int) -> tuple[float, ...]:
     hits = [item in relevant for item in ranked[:k]]
     gain = sum(1 / math.log2(place + 2) for place, hit in enumerate(hits) if hit)
     ideal = sum(1 / math.log2(place + 2) for place in range(min(k, len(relevant))))
-    return sum(hits) / len(relevant), sum(hits) / k, gain / ideal
+    first = next((1 / (place + 1) for place, hit in enumerate(hits) if hit), 0.0)
+    precisions = [sum(hits[: place + 1]) / (place + 1) for place, hit in enumerate(hits) if hit]
+    average = sum(precisions) / min(k, len(relevant))
+    return sum(hits) / len(relevant), sum(hits) / k, gain / ideal, float(any(hits)), first, average
 
 
 def _random_case(seed: int) -> tuple[torch.Tensor, CSR]:
@@ -43,13 +47,13 @@ def _random_case(seed: int) -> tuple[torch.Tensor, CSR]:
 def test_each_user_has_the_values_of_the_definitions(seed: int) -> None:
     topk, relevant = _random_case(seed)
 
-    found = per_user_metrics(topk, relevant, KS)
+    found = per_user_metrics(topk, relevant, KS, NAMES)
 
-    assert list(found) == [f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in KS]
+    assert list(found) == [f"{name}@{k}" for name in NAMES for k in KS]
     for user in range(len(topk)):
         for k in KS:
             expected = _slow(topk[user].tolist(), set(relevant.row(user).tolist()), k)
-            values = [found[f"{name}@{k}"][user] for name in ("recall", "precision", "ndcg")]
+            values = [found[f"{name}@{k}"][user] for name in NAMES]
             assert values == pytest.approx(expected, abs=1e-12)
 
 
@@ -65,13 +69,19 @@ def test_ranx_agrees() -> None:
         run = ranx.Run(
             {f"u{u}": {f"i{i}": float(-place) for place, i in enumerate(topk[u].tolist())} for u in range(len(topk))}
         )
-        names = [f"{name}@{k}" for name in ("recall", "precision", "ndcg") for k in KS]
-        expected = ranx.evaluate(qrels, run, names)
+        theirs = {"hit": "hit_rate"}
+        names = [f"{theirs.get(name, name)}@{k}" for name in NAMES for k in KS]
+        ranx.evaluate(qrels, run, names)
+        expected = {name: [run.scores[name][f"u{u}"] for u in range(len(topk))] for name in names}
 
-    means = mean_metrics(per_user_metrics(topk, relevant, KS))
+    found = per_user_metrics(topk, relevant, KS, NAMES)
 
-    for name in names:
-        assert means[name] == pytest.approx(expected[name], abs=1e-9), name
+    counts = relevant.degrees().numpy()
+    for (name, values), k in zip(found.items(), KS * len(NAMES), strict=True):
+        if name == f"map@{k}":  # ranx divides by all relevant items, as trec_eval does
+            values = values * np.minimum(counts, k) / counts
+        theirs_of = name.replace("hit@", "hit_rate@")
+        assert values == pytest.approx(np.array(expected[theirs_of]), abs=1e-9), name
 
 
 def test_values_worked_out_by_hand() -> None:
@@ -84,6 +94,9 @@ def test_values_worked_out_by_hand() -> None:
     assert found["precision@3"][0] == 2 / 3
     ideal = 1 + 1 / math.log2(3) + 1 / 2  # three places, though four items are relevant
     assert found["ndcg@3"][0] == pytest.approx((1 / math.log2(3) + 1 / 2) / ideal)
+    more = per_user_metrics(topk, relevant, (1, 3), ("map", "mrr", "hit"))
+    assert list(more) == ["map@1", "map@3", "mrr@1", "mrr@3", "hit@1", "hit@3"]
+    assert [values[0] for values in more.values()] == pytest.approx([0, (1 / 2 + 2 / 3) / 3, 0, 1 / 2, 0, 1])
 
 
 def test_an_empty_place_is_no_hit_of_the_user_before() -> None:
