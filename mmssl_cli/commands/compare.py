@@ -11,7 +11,7 @@ from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import SETTINGS, known_model, settings_class
-from pipelines.errors import UsageError
+from pipelines.errors import UsageError, nearest
 
 ALL = "all"
 
@@ -24,9 +24,18 @@ def compare(
         list[str] | None,
         typer.Option("--models", metavar="MODEL", help="Models to compare, separated by commas; or all, the default."),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", metavar="MODEL", help="Model to test against the others; by default the best on validation."
+        ),
+    ] = None,
     more: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="More models.")] = None,
 ) -> None:
     """Compare models on one data set, beside published numbers: Table 2, with tests and costs.
+
+    One model is tested against each of the others: differences with 95 % intervals, p-values, and these corrected for
+    the number of tests.
 
     Each model has the settings shipped for it and the data set, else its defaults; a flag or a preset applies to
     every model that has it, a --config file that names a model to this one alone. Finished runs are reused,
@@ -35,6 +44,8 @@ def compare(
     Example: mmssl compare --dataset tiktok --models all --runs 5
 
     Example: mmssl compare --dataset demo --models mmssl,lightgcn,mf --jobs 2 --out results
+
+    Example: mmssl compare --dataset demo --models mf,lightgcn --reference mf --metrics recall,mrr,coverage
     """
     from mmssl_cli.studies.comparison import comparison_section
     from mmssl_cli.studies.run_selection import validation
@@ -44,11 +55,15 @@ def compare(
     plan = {name: options.settings(name) for name in names or SETTINGS}
     if not names:
         plan = _with_content(plan, options.data_dir)
+    if reference is not None and (reference := known_model(reference)) not in plan:
+        raise UsageError(f"--reference {reference!r} is none of the compared models: {nearest(reference, plan)}")
     result = carry_out(options.plan(plan.values()), options)
-    found = [one for settings in plan.values() if (one := result.configuration(settings)) is not None]
+    found = {name: one for name, settings in plan.items() if (one := result.configuration(settings)) is not None}
     first = next(iter(plan.values()))
     k = int(first.select_on.partition("@")[2])
-    result.present(comparison_section(first.dataset, sorted(found, key=validation), k), options)
+    against = found.get(reference) if reference is not None else None
+    models = sorted(found.values(), key=validation)
+    result.present(comparison_section(first.dataset, models, k, first.metrics, against), options)
 
 
 def _chosen(names: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, nu
 from mmssl_cli.reporting.published import ABLATION_SOURCE, published_ablation
 from mmssl_cli.reporting.style import colour, figure
 from mmssl_cli.runs.results import Configuration
-from mmssl_cli.studies.paired_tests import TESTS, against
+from mmssl_cli.studies.paired_tests import corrected, tests_table
 from mmssl_cli.text import companion, dashed, metric_label, modalities_label
 
 WITHOUT: dict[str, str] = {
@@ -41,9 +41,12 @@ def ablation_section(full: TrainSettings, found: Mapping[str, Configuration]) ->
     name, title = f"ablation-{dashed(where)}", f"Ablation on {where} (the paper's Table 3)"
     if not found:
         return Section(name, title, ("No run of these settings succeeded.",))
-    tables = tuple(_table(found, dataset, where, metric) for metric in metrics)
+    tables = [_table(found, dataset, where, metric) for metric in metrics]
+    if entries := _against_full(found):
+        against = dashed(f"table3-tests-{where}")
+        tables.append(tests_table(against, f"Variants against the full model on {where}", "Variant", entries, metrics))
     plots = (_plot(where, found, metrics),) if len(found) > 1 else ()
-    return Section(name, title, _findings(found, dataset, metrics), tables, plots)
+    return Section(name, title, _findings(found, metrics), tuple(tables), plots)
 
 
 def _table(found: Mapping[str, Configuration], dataset: str, where: str, metric: str) -> Table:
@@ -51,9 +54,7 @@ def _table(found: Mapping[str, Configuration], dataset: str, where: str, metric:
     rows = [_row(variant, found, dataset, metric) for variant in VARIANTS if variant in found]
     shown = [f"{variant}: {what}" for variant, what in WITHOUT.items() if variant in found]
     notes = [
-        "Mean ± sample standard deviation over the seeds; the difference is relative to the full model, over the seeds "
-        "that both have.",
-        TESTS,
+        "Mean ± sample standard deviation over the seeds.",
         *(["; ".join(shown) + "."] if shown else []),
     ]
     if published_ablation(dataset):
@@ -62,7 +63,7 @@ def _table(found: Mapping[str, Configuration], dataset: str, where: str, metric:
     return Table(
         dashed(f"table3-ablation-{where}-{metric}"),
         f"{label} of the variants on {where}",
-        ("Variant", "Seeds", label, "Difference", "p, users", "p, seeds", "Paper"),
+        ("Variant", "Seeds", label, "Paper"),
         with_marks(rows, [2]),
         labels=2,
         notes=tuple(notes),
@@ -70,23 +71,28 @@ def _table(found: Mapping[str, Configuration], dataset: str, where: str, metric:
 
 
 def _row(variant: str, found: Mapping[str, Configuration], dataset: str, metric: str) -> list[Cell]:
-    ours, full = found[variant], found.get("full")
-    differs = (Cell(""),) * 3 if variant == "full" or full is None else against(ours, full, metric).cells
+    ours = found[variant]
     paper = published_ablation(dataset).get(variant, {}).get(metric)
-    seeds = word(", ".join(map(str, ours.seeds)))
-    return [word(variant), seeds, mean_of(ours.test(metric)), *differs, number(paper)]
+    return [word(variant), word(", ".join(map(str, ours.seeds))), mean_of(ours.test(metric)), number(paper)]
 
 
-def _findings(found: Mapping[str, Configuration], dataset: str, metrics: Sequence[str]) -> tuple[str, ...]:
+def _against_full(found: Mapping[str, Configuration]) -> list[tuple[str, Configuration, Configuration]]:
+    """Each variant with its runs and those of the full model."""
+    if "full" not in found:
+        return []
+    return [(variant, found[variant], found["full"]) for variant in VARIANTS[1:] if variant in found]
+
+
+def _findings(found: Mapping[str, Configuration], metrics: Sequence[str]) -> tuple[str, ...]:
     """Sentences on significance: which variants are clearly behind or ahead of the full model."""
-    variants = [variant for variant in VARIANTS[1:] if variant in found]
-    if "full" not in found or not variants:
+    entries = _against_full(found)
+    if not entries:
         return ()
     texts = []
     for metric in metrics:
         kinds: dict[str, list[str]] = {"clearly behind": [], "clearly ahead of": [], "not told apart from": []}
-        for variant in variants:
-            difference = against(found[variant], found["full"], metric)
+        tested = corrected([(ours, full) for _, ours, full in entries], metric)
+        for (variant, _, _), difference in zip(entries, tested, strict=True):
             if difference.relative is not None:
                 clear = "clearly behind" if difference.relative < 0 else "clearly ahead of"
                 kinds[clear if difference.is_clear else "not told apart from"].append(variant)

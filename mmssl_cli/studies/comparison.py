@@ -9,35 +9,48 @@ from mmssl_cli.config import FittedSettings
 from mmssl_cli.reporting.document import Cell, Section, Table, mean_of, number, with_marks, word
 from mmssl_cli.reporting.published import published_results
 from mmssl_cli.runs.results import Configuration
-from mmssl_cli.studies.paired_tests import TESTS, against
-from mmssl_cli.studies.run_selection import OURS, validation
-from mmssl_cli.text import DEFAULT_K, METRICS, dashed, metric_label, modalities_label
+from mmssl_cli.studies.paired_tests import corrected, tests_table
+from mmssl_cli.studies.run_selection import validation
+from mmssl_cli.text import ACCURACY, DEFAULT_K, DEFAULT_METRICS, dashed, metric_label, modalities_label
 
 
-def comparison_section(dataset: str, models: Sequence[Configuration], k: int = DEFAULT_K) -> Section:
+def comparison_section(
+    dataset: str,
+    models: Sequence[Configuration],
+    k: int = DEFAULT_K,
+    names: Sequence[str] = DEFAULT_METRICS,
+    reference: Configuration | None = None,
+) -> Section:
     """Build Table 2 for a data set: our models, then published ones, significance tests and costs.
 
     Args:
-        models: one configuration per model, in display order; of several of MMSSL the last is tested against the
-            others.
+        models: one configuration per model, in display order.
         k: cut-off of the metrics.
+        names: of the metrics, without cut-off.
+        reference: the one of ``models`` to test against the others; by default the best on validation.
     """
-    metrics = [f"{name}@{k}" for name in METRICS]
+    metrics = [f"{name}@{k}" for name in names]
     published = _published(dataset, metrics)
     tables = [_accuracy(dataset, models, metrics, published)] if models or published else []
-    ours = next((model for model in reversed(models) if model.settings.model == OURS), None)
-    rivals = [model for model in models if model.settings.model != OURS]
-    if ours is not None and rivals:
-        tables.append(_tests(dataset, ours, rivals, metrics))
-    tables += _warm_cold(dataset, models, (metrics[0], metrics[2]))
+    reference = reference or max(models, key=validation, default=None)
+    others = [model for model in models if model is not reference]
+    if reference is not None and others:
+        entries = [(other.label, reference, other) for other in others]
+        title = f"{reference.label} against the other models on {dataset}"
+        tables.append(tests_table(dashed(f"table2-tests-{dataset}"), title, "Against", entries, metrics))
+    tables += _warm_cold(dataset, models, [one for one in metrics if _of_accuracy(one) and "precision" not in one])
     if models:
         tables.append(_costs(dataset, models))
     return Section(
         f"comparison-{dashed(dataset)}",
         f"Comparison on {dataset} (the paper's Table 2)",
-        _findings(ours, rivals, metrics[0]),
+        _findings(reference, others, metrics[0]),
         tuple(tables),
     )
+
+
+def _of_accuracy(metric: str) -> bool:
+    return metric.partition("@")[0] in ACCURACY
 
 
 def _accuracy(
@@ -69,7 +82,7 @@ def _accuracy(
         dashed(f"table2-comparison-{dataset}"),
         f"Test metrics on {dataset}",
         ("Model", "Source", *map(metric_label, metrics), "Validation"),
-        with_marks([*ours, *published], [2, 3, 4]),
+        with_marks([*ours, *published], [at for at, metric in enumerate(metrics, 2) if _of_accuracy(metric)]),
         labels=2,
         notes=tuple(notes),
     )
@@ -83,24 +96,6 @@ def _trained(model: Configuration) -> str:
     if isinstance(settings, FittedSettings):
         budget = "no training steps"
     return f"{model.label}: {features + ', ' if features else ''}{budget}"
-
-
-def _tests(dataset: str, ours: Configuration, rivals: Sequence[Configuration], metrics: Sequence[str]) -> Table:
-    columns = ["Against"]
-    for metric in metrics:
-        label = metric_label(metric)
-        columns += [f"{label} improvement", f"{label} p, users", f"{label} p, seeds"]
-    rows = [
-        (word(rival.label), *(cell for metric in metrics for cell in against(ours, rival, metric).cells))
-        for rival in rivals
-    ]
-    return Table(
-        dashed(f"table2-tests-{dataset}"),
-        f"{ours.label} against the baselines on {dataset}",
-        tuple(columns),
-        tuple(rows),
-        notes=(f"Over the seeds that both have. {TESTS}",),
-    )
 
 
 def _warm_cold(dataset: str, models: Sequence[Configuration], metrics: Sequence[str]) -> list[Table]:
@@ -117,14 +112,14 @@ def _warm_cold(dataset: str, models: Sequence[Configuration], metrics: Sequence[
             for metric in metrics
         ]
         rows.append((word(model.label), *means))
-    if not rows:
+    if not rows or not metrics:
         return []
     return [
         Table(
             dashed(f"warm-cold-{dataset}"),
             f"Warm and cold test items on {dataset}",
             ("Model", *(f"{metric_label(metric)}, {kind}" for kind in counts for metric in metrics)),
-            with_marks(rows, [1, 2, 3, 4]),
+            with_marks(rows, range(1, 2 * len(metrics) + 1)),
             notes=(
                 f"Cold items have no training interaction: {counts['cold']['interactions']:,} test interactions of "
                 f"{counts['cold']['users']:,} users; warm ones {counts['warm']['interactions']:,} of "
@@ -174,15 +169,15 @@ def _costs(dataset: str, models: Sequence[Configuration]) -> Table:
     )
 
 
-def _findings(ours: Configuration | None, rivals: Sequence[Configuration], metric: str) -> tuple[str, ...]:
-    best = max(rivals, key=validation, default=None)
-    if ours is None or best is None:
+def _findings(reference: Configuration | None, others: Sequence[Configuration], metric: str) -> tuple[str, ...]:
+    if reference is None or not others:
         return ()
-    difference = against(ours, best, metric)
+    best = max(others, key=validation)
+    difference = dict(zip(others, corrected([(reference, one) for one in others], metric), strict=True))[best]
     if difference.relative is None:
         return ()
     clear = "" if difference.is_clear else " This is not clear of chance."
     return (
-        f"{metric_label(metric)} of {ours.label} against {best.label}, the best baseline on validation: "
+        f"{metric_label(metric)} of {reference.label} against {best.label}, the best of the others on validation: "
         f"{difference.text}.{clear}",
     )

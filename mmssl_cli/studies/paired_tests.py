@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -11,15 +11,10 @@ import numpy as np
 from mmssl_cli.evaluation.significance import compare_over_seeds, compare_over_users, holm
 from mmssl_cli.reporting.document import Cell, Table, interval, p_value, percent, word
 from mmssl_cli.runs.results import Configuration
-from mmssl_cli.text import metric_label
+from mmssl_cli.text import OF_ALL_LISTS, metric_label
 
-#: Explanation of the two p-values, for the notes of tables.
-TESTS = (
-    "p: two-sided paired t-tests, over the test users (their metrics averaged over the seeds) and over the seeds; not "
-    "corrected for the number of tests."
-)
-#: The same for tables of tests.
-TESTS_TABLE = (
+#: Explanation of a table of tests.
+_NOTE = (
     "Over the seeds that both have. Interval: 95 % of 2,000 bootstrap samples of the test users, of the absolute "
     "difference. p: two-sided paired t-tests, over the test users (their metrics averaged over the seeds) and over the "
     "seeds; Holm: corrected for the number of tests of the metric in this table."
@@ -37,6 +32,7 @@ class Difference:
         low, high: 95% interval of the absolute difference over the test users (bootstrap).
         over_users: p-value over the test users (chance in the choice of users).
         over_seeds: p-value over the seeds (chance in training); None with a single seed.
+        holm_users, holm_seeds: the same, corrected for the number of tests (Holm, 1979).
     """
 
     relative: float | None = None
@@ -44,24 +40,26 @@ class Difference:
     high: float | None = None
     over_users: float | None = None
     over_seeds: float | None = None
+    holm_users: float | None = None
+    holm_seeds: float | None = None
 
     @property
-    def cells(self) -> tuple[Cell, Cell, Cell]:
-        """Difference and both p-values as cells of a table."""
-        return percent(self.relative), p_value(self.over_users), p_value(self.over_seeds)
+    def cells(self) -> tuple[Cell, ...]:
+        """Difference, interval and p-values as cells of a table."""
+        p_values = (self.over_users, self.holm_users, self.over_seeds, self.holm_seeds)
+        return percent(self.relative), interval(self.low, self.high), *map(p_value, p_values)
 
     @property
     def is_clear(self) -> bool:
-        """True if every test that could be made is significant."""
-        made = [p for p in (self.over_users, self.over_seeds) if p is not None]
+        """True if every test that could be made is significant, corrected for the number of tests."""
+        made = [p for p in (self.holm_users, self.holm_seeds) if p is not None]
         return bool(made) and all(p < LEVEL for p in made)
 
     @property
     def text(self) -> str:
         """``-25.6 % (p = 2.7e-17 over users, 0.01 over seeds)``."""
-        relative, users, seeds = self.cells
-        over_seeds = f"{seeds.text} over seeds" if self.over_seeds is not None else "one seed"
-        return f"{relative.text} (p = {users.text} over users, {over_seeds})"
+        over_seeds = f"{p_value(self.over_seeds).text} over seeds" if self.over_seeds is not None else "one seed"
+        return f"{percent(self.relative).text} (p = {p_value(self.over_users).text} over users, {over_seeds})"
 
 
 def on_common_seeds(first: Configuration, second: Configuration) -> tuple[Configuration, Configuration] | None:
@@ -82,9 +80,22 @@ def against(first: Configuration, second: Configuration, metric: str) -> Differe
     if len(ours) != len(theirs) or not len(ours):
         return Difference()
     base = fmean(theirs)
-    users = compare_over_users(*(each.per_user(metric).to_numpy() for each in pair))
+    relative = fmean(ours) / base - 1 if base else None
     seeds = compare_over_seeds(ours, theirs).t_p_value if len(ours) > 1 else None
-    return Difference(fmean(ours) / base - 1 if base else None, users.low, users.high, users.t_p_value, seeds)
+    if metric.partition("@")[0] in OF_ALL_LISTS:
+        return Difference(relative, over_seeds=seeds, holm_seeds=seeds)
+    users = compare_over_users(*(each.per_user(metric).to_numpy() for each in pair))
+    return Difference(relative, users.low, users.high, users.t_p_value, seeds, users.t_p_value, seeds)
+
+
+def corrected(pairs: Sequence[tuple[Configuration, Configuration]], metric: str) -> list[Difference]:
+    """Return the difference of the first from the second of each pair, the p-values corrected for their number."""
+    found = [against(first, second, metric) for first, second in pairs]
+    users, seeds = holm([one.over_users for one in found]), holm([one.over_seeds for one in found])
+    return [
+        replace(one, holm_users=by_users, holm_seeds=by_seeds)
+        for one, by_users, by_seeds in zip(found, users, seeds, strict=True)
+    ]
 
 
 def tests_table(
@@ -94,30 +105,18 @@ def tests_table(
     entries: Sequence[tuple[str, Configuration, Configuration]],
     metrics: Sequence[str],
 ) -> Table:
-    """Build a table of paired tests, a row for each entry and metric.
+    """Build a table of paired tests, a row for each metric and entry.
 
     Args:
         heading: of the first column.
         entries: its text, and the configurations whose difference is tested.
     """
-    rows = []
-    for metric in metrics:
-        found = [against(first, second, metric) for _, first, second in entries]
-        over_users, over_seeds = (holm([getattr(one, kind) for one in found]) for kind in ("over_users", "over_seeds"))
-        for (label, _, _), one, users, seeds in zip(entries, found, over_users, over_seeds, strict=True):
-            relative, p_users, p_seeds = one.cells
-            between = interval(one.low, one.high)
-            rows.append(
-                (
-                    word(label),
-                    word(metric_label(metric)),
-                    relative,
-                    between,
-                    p_users,
-                    p_value(users),
-                    p_seeds,
-                    p_value(seeds),
-                )
-            )
+    rows = tuple(
+        (word(label), word(metric_label(metric)), *difference.cells)
+        for metric in metrics
+        for (label, _, _), difference in zip(
+            entries, corrected([(first, second) for _, first, second in entries], metric), strict=True
+        )
+    )
     columns = (heading, "Metric", "Difference", "Interval", "p, users", "Holm, users", "p, seeds", "Holm, seeds")
-    return Table(name, title, columns, tuple(rows), labels=2, notes=(TESTS_TABLE,))
+    return Table(name, title, columns, rows, labels=2, notes=(_NOTE,))

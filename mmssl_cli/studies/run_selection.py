@@ -34,6 +34,7 @@ class RunSelection:
         points: setting -> value -> runs that differ from the reference in this numeric setting alone, with the
             reference at its own value.
         left_out: one sentence on the runs that were left out, with the reason.
+        named: True if a person chose the reference.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class RunSelection:
     variants: dict[str, Configuration]
     points: dict[str, dict[float, Configuration]]
     left_out: tuple[str, ...] = ()
+    named: bool = False
 
     @property
     def rivals(self) -> list[Configuration]:
@@ -97,6 +99,7 @@ def gather(
         variants_of(chosen, found),
         _points(chosen, found),
         left_out if others else (),
+        reference is not None,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mmssl_cli.config import TrainSettings
-from mmssl_cli.evaluation.significance import compare_over_users
+from mmssl_cli.evaluation.significance import compare_over_users, holm
 from mmssl_cli.evaluation.sparsity import Buckets, default_buckets
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, p_value, percent, with_marks, word
 from mmssl_cli.reporting.published import published_sparsity
@@ -74,8 +74,11 @@ def check_before_training(plan: Sequence[TrainSettings], data_dir: Path, metric:
         UsageError: a model would not measure the metric.
         InputError: no test user is in the buckets.
     """
-    k = int(metric.partition("@")[2])
+    name, _, cut = metric.partition("@")
+    k = int(cut)
     for settings in plan:
+        if name not in settings.all_metrics:
+            raise UsageError(f"{metric} is not measured by default: add --metrics {name}.")
         if k not in settings.all_ks:
             ks = ",".join(map(str, settings.all_ks))
             wanted = ",".join(map(str, sorted({*settings.ks, k})))
@@ -174,12 +177,15 @@ class _UserSide:
         """Build the table of relative improvements of the reference per bucket, with p-values."""
         ours = self.values(self.reference).mean(0)
         rows: list[tuple[Cell, ...]] = []
-        for other in self.configurations:
-            if other is not self.reference:
-                gains = map(percent, relative(ours, self.values(other).mean(0)))
-                compared = word(f"{self.reference.label} over {other.label}")
-                rows.append((compared, word("improvement"), *gains))
-                rows.append((compared, word("p"), *map(p_value, self.p_values(other))))
+        others = [other for other in self.configurations if other is not self.reference]
+        tested = [self.p_values(other) for other in others]
+        holms = iter(holm([p for p_values in tested for p in p_values]))
+        for other, p_values in zip(others, tested, strict=True):
+            gains = map(percent, relative(ours, self.values(other).mean(0)))
+            compared = word(f"{self.reference.label} over {other.label}")
+            rows.append((compared, word("improvement"), *gains))
+            rows.append((compared, word("p"), *map(p_value, p_values)))
+            rows.append((compared, word("p, Holm"), *(p_value(next(holms)) for _ in p_values)))
         published = self.published()
         best = published.pop(PUBLISHED_REFERENCE, None)
         for model, values in published.items() if best else ():
@@ -193,19 +199,18 @@ class _UserSide:
             labels=2,
             notes=(
                 "Improvement: difference of the means of a bucket, relative to the second model.",
-                "p: two-sided paired t-test over the users of the bucket, each with the mean over seeds; not corrected "
-                "for the number of tests.",
+                "p: two-sided paired t-test over the users of the bucket, each with the mean over seeds; Holm: "
+                "corrected for the number of tests in this table.",
             ),
         )
 
-    def p_values(self, other: Configuration) -> list[float]:
-        """Return p of the paired test over the users of each bucket; NaN with fewer than two users."""
+    def p_values(self, other: Configuration) -> list[float | None]:
+        """Return p of the paired test over the users of each bucket; None with fewer than two users."""
         first, second = (c.per_user(self.metric).to_numpy() for c in (self.reference, other))
         place = self.buckets.place(self.degrees)
         chosen = [place == at for at in range(len(self.buckets))]
         return [
-            compare_over_users(first[users], second[users]).t_p_value if users.sum() > 1 else float("nan")
-            for users in chosen
+            compare_over_users(first[users], second[users]).t_p_value if users.sum() > 1 else None for users in chosen
         ]
 
     def plot(self) -> Plot:

@@ -55,6 +55,33 @@ def test_models_are_compared_and_one_that_fails_does_not_stop_the_rest(compare: 
     assert mishap.code == 1 and "failed" in mishap.err and "log.jsonl" in mishap.err
 
 
+def test_one_model_is_tested_against_each_other_and_finished_runs_are_ranked_again(compare: Cli) -> None:
+    plain = compare("--models", "mf,lightgcn,pop", "--runs", 2)
+    assert plain.code == 0 and " against the other models on toy" in plain.words, plain.words
+    saved = sorted(path.name for path in Path("runs").iterdir() if path.is_dir())
+
+    metrics = ("--metrics", "mrr,coverage,similarity")
+    answer = compare("--models", "mf,lightgcn,pop", "--runs", 2, "--reference", "mf", *metrics, "--json")
+
+    assert answer.code == 0, answer.err
+    assert sorted(path.name for path in Path("runs").iterdir() if path.is_dir()) == saved
+    accuracy, tests = json.loads(answer.out)["tables"][:2]
+    assert {"MRR@20", "Coverage@20", "Similarity@20"} <= set(accuracy["rows"][0]) and "Recall@20" not in accuracy[
+        "rows"
+    ][0]
+    assert all(0 < row["Coverage@20"] <= 1 for row in accuracy["rows"])
+    assert {row["Against"] for row in tests["rows"]} == {"lightgcn", "pop"}
+    by_metric = {row["Metric"]: row for row in tests["rows"] if row["Against"] == "lightgcn"}
+    values = {row["Model"]: row["MRR@20"] for row in accuracy["rows"]}
+    assert by_metric["MRR@20"]["Difference"] == pytest.approx(values["mf"] / values["lightgcn"] - 1)
+    assert by_metric["Coverage@20"]["p, users"] is None  # of all lists together
+    for row in tests["rows"]:
+        assert row["Holm, seeds"] is None or row["Holm, seeds"] >= row["p, seeds"]
+    again = compare("--models", "mf", "--metrics", "mrr", "--select-on", "mrr@5", "--json")
+    run = json.loads(again.out)["tables"][0]["rows"][0]
+    assert run["MRR@5"] >= 0 and run["Validation"] >= 0
+
+
 def test_all_models_are_those_the_data_have_enough_for(compare: Cli) -> None:
     planned = json.loads(compare("--dry-run", "--json").out)["runs"]
     names = {run["run"].split()[0] for run in planned}
@@ -70,6 +97,12 @@ def test_all_models_are_those_the_data_have_enough_for(compare: Cli) -> None:
     [
         (("--models", "lightgcm"), "did you mean lightgcn"),
         (("--models", "all,mf"), "leave out the others"),
+        (("--models", "mf,pop", "--reference", "lightgcn"), "--reference 'lightgcn' is none of the compared models"),
+        (("--models", "mf", "--metrics", "mmr"), "there is no metric 'mmr': did you mean mrr"),
+        (
+            ("--models", "mf", "--select-on", "coverage@20"),
+            "expected recall@K, precision@K, ndcg@K, hit@K, mrr@K or map@K",
+        ),
         (("--models", "mf", "--layers", 2), "None of mf has a setting 'layers'"),
         (("--out", "data/toy/manifest.json"), "manifest.json"),
     ],

@@ -127,12 +127,16 @@ def test_mmssl_is_compared_with_each_other_model_over_the_users_of_a_bucket(
     assert reference_of(compared).label == "mmssl"
     assert reference_of(compared[:2]).label == "lightgcn"
     table = sparsity(compared, tmp_path, metric="recall@20", buckets=parse_buckets("0,4,101")).tables[1]
-    assert [row[0].text for row in table.rows] == ["mmssl over lightgcn"] * 2 + ["mmssl over mf"] * 2
+    assert [row[0].text for row in table.rows] == ["mmssl over lightgcn"] * 3 + ["mmssl over mf"] * 3
     inside = np.array(DEGREES) < 4
     ours, others = (np.mean([run.per_user["recall@20"] for run in compared[at].runs], axis=0)[inside] for at in (2, 0))
     gain, p = table.rows[0][2], table.rows[1][2]
     assert gain.value == pytest.approx(ours.mean() / others.mean() - 1)
     assert p.value == pytest.approx(stats.ttest_rel(ours, others).pvalue)
+    raw, holm = ([cell.value for row in table.rows[at::3] for cell in row[2:]] for at in (1, 2))
+    smallest = raw.index(min(raw))  # of four tests
+    assert holm[smallest] == pytest.approx(min(1, 4 * raw[smallest]))
+    assert all(high >= low for low, high in zip(raw, holm, strict=True))
 
 
 def test_the_papers_rows_stand_beside_ours_in_its_buckets_only(tmp_path: Path) -> None:
@@ -158,7 +162,7 @@ def test_a_bucket_without_users_has_no_number_and_nothing_is_best_where_all_are_
     rows = _rows(section.tables[0])
     assert [rows[name][2].text for name in ("test users", "mmssl", "mf")] == ["0", "-", "-"]
     assert rows["mmssl"][2].mark == rows["mf"][2].mark == ""
-    assert [row[4].text for row in section.tables[1].rows] == ["-"] * 4
+    assert [row[4].text for row in section.tables[1].rows] == ["-"] * 6
     assert {rows[name][0].mark for name in ("mmssl", "mf", "lightgcn")} == {"best", "second", ""}
 
 
