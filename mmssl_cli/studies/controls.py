@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from mmssl_cli.config import TrainSettings, build_settings
 from mmssl_cli.reporting.document import Plot, Section, Table, mean_of, with_marks, word
 from mmssl_cli.reporting.style import colour, figure
-from mmssl_cli.runs.results import Configuration
+from mmssl_cli.runs.results import Configuration, configuration_of
 from mmssl_cli.studies.paired_tests import against, tests_table
+from mmssl_cli.studies.run_selection import best_of_each_model
 from mmssl_cli.text import companion, dashed, metric_label
 
 #: Kind of features -> the settings that make it; the first is the data set's own.
@@ -38,6 +39,22 @@ def control_settings(real: TrainSettings) -> dict[str, TrainSettings]:
     return {kind: build_settings({**real.model_dump(), **more}) for kind, more in kinds.items()}
 
 
+def found_controls(configurations: Sequence[Configuration]) -> dict[str, Found]:
+    """Return model -> its finished runs by kind of features, of the models trained on control features as well."""
+    by_settings = {configuration_of(one.settings): one for one in configurations}
+    studied: dict[int, Found] = {}
+    for real in configurations:
+        if real.settings.feature_control != "none" or real.settings.modalities == ():
+            continue
+        wanted = control_settings(real.settings)
+        runs = {kind: by_settings.get(configuration_of(settings)) for kind, settings in wanted.items()}
+        found = {kind: one for kind, one in runs.items() if one is not None}
+        if found.keys() & {"shuffled", "noise"}:
+            studied[id(real)] = found
+    chosen = best_of_each_model([one for one in configurations if id(one) in studied])
+    return {real.label: studied[id(real)] for real in chosen}
+
+
 def controls_section(dataset: str, found: Mapping[str, Found], metric: str) -> Section:
     """Build the tables and the figure of the controls on a data set.
 
@@ -59,11 +76,16 @@ def controls_section(dataset: str, found: Mapping[str, Found], metric: str) -> S
         tables.append(tests_table(name, f"Against the real features of {dataset}", "Features", entries, metrics))
     return Section(
         f"controls-{dashed(dataset)}",
-        f"Worth of the item features on {dataset}",
+        controls_title(dataset),
         _findings(found, metric),
         tuple(tables),
         (_plot(dataset, found, metrics),),
     )
+
+
+def controls_title(dataset: str) -> str:
+    """Return the title of the section."""
+    return f"Worth of the item features on {dataset}"
 
 
 def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) -> Table:

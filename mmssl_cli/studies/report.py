@@ -16,6 +16,7 @@ from mmssl_cli.runs.listing import list_runs, resolve_run
 from mmssl_cli.runs.results import Configuration, configuration_of, finished_runs, unfinished_runs
 from mmssl_cli.studies.ablation import ablation_section
 from mmssl_cli.studies.comparison import comparison_section
+from mmssl_cli.studies.controls import Found, controls_section, controls_title, found_controls
 from mmssl_cli.studies.curves.section import curves_section
 from mmssl_cli.studies.curves.traces import Trace, curves_of
 from mmssl_cli.studies.datasets import datasets_section
@@ -112,7 +113,7 @@ def _metric(selection: RunSelection) -> str:
 
 
 def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
-    """Build the paper's Tables 2 to 4 and Figures 1 and 3 to 5 for a data set, then their provenance."""
+    """Build the paper's Tables 2 to 4 and Figures 1 and 3 to 5 for a data set, the controls, and their provenance."""
     dataset, reference = selection.dataset, selection.reference
     k = int(reference.settings.select_on.partition("@")[2]) if reference else DEFAULT_K
     models = [*selection.baselines.values(), *selection.alternatives, *([reference] if reference is not None else [])]
@@ -132,6 +133,10 @@ def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
         if len(variants := variants_of(other, selection.configurations)) > 1:
             sections.append(ablation_section(other.settings, variants))
             more += variants.values()
+    controls = found_controls(selection.configurations)
+    if controls or (reference is not None and reference.runs[0].result.get("modalities")):
+        sections.append(_controls(controls, selection, places))
+        more += [one for found in controls.values() for one in found.values()]
     sections += [_sparsity(selection, places, k), _curves(selection, places)]
     if reference is not None:
         sections.append(_sweep(selection, places))
@@ -200,6 +205,15 @@ def _missing_variants(selection: RunSelection, places: Places) -> list[Missing]:
         for variant in VARIANTS
         if variant not in selection.variants
     ]
+
+
+def _controls(controls: Mapping[str, Found], selection: RunSelection, places: Places) -> Section:
+    dataset = selection.dataset
+    if controls:
+        metric = next(iter(controls.values()))["real"].settings.select_on
+        return controls_section(dataset, controls, metric)
+    missing = (Missing(f"controls of the item features of {dataset}", _command("controls", selection, places)),)
+    return Section(f"controls-{dashed(dataset)}", controls_title(dataset), missing=missing)
 
 
 def _swept(selection: RunSelection) -> list[Configuration]:

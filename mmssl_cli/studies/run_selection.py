@@ -104,7 +104,7 @@ def gather(
 
 
 def best_of_each_model(configurations: Sequence[Configuration]) -> list[Configuration]:
-    """Return one configuration per model and variant, by rising validation score.
+    """Return one configuration per model and variant, by rising validation score; none on control features.
 
     It is the one with the most seeds, then with the best mean validation score, then the one with shipped settings.
     """
@@ -114,6 +114,8 @@ def best_of_each_model(configurations: Sequence[Configuration]) -> list[Configur
 
     chosen: dict[str, Configuration] = {}
     for one in configurations:
+        if one.settings.feature_control != "none":
+            continue
         chosen[one.label] = max(chosen.get(one.label, one), one, key=rank)
     return sorted(chosen.values(), key=validation)
 
@@ -147,8 +149,9 @@ def _content(run: FinishedRun) -> str:
 
 
 def is_full(settings: TrainSettings) -> bool:
-    """Return True for MMSSL with all its parts and at least one modality."""
-    return settings.model == OURS and getattr(settings, "variant", "full") == "full" and settings.modalities != ()
+    """Return True for MMSSL with all its parts and at least one modality, whose features are the items' own."""
+    whole = getattr(settings, "variant", "full") == "full" and settings.feature_control == "none"
+    return settings.model == OURS and whole and settings.modalities != ()
 
 
 def _named(full: Sequence[Configuration], run_id: str) -> Configuration:

@@ -12,6 +12,7 @@ from mmssl_cli.config import build_settings
 from mmssl_cli.studies.controls import control_settings
 from tests.conftest import Answer
 from tests.helpers.model_cases import write_toy
+from tests.helpers.written_runs import write_run
 
 Cli = Callable[..., Answer]
 
@@ -29,6 +30,40 @@ def test_features_that_carry_a_signal_are_worth_it(cli: Cli, demo: Path) -> None
     assert Path("out/figures/figure-controls-demo.svg").is_file()
     again = cli("controls", *flags, "--dry-run")
     assert again.code == 0 and "8 finished" in again.words, again.words
+
+
+def test_the_report_shows_finished_controls_and_never_takes_them_for_the_model(cli: Cli) -> None:
+    trained: list[tuple[dict[str, object], float]] = [
+        ({"model": "mmssl"}, 0.3),
+        ({"model": "mmssl", "feature_control": "shuffled"}, 0.5),
+        ({"model": "mmssl", "feature_control": "noise"}, 0.4),
+        ({"model": "mmssl", "modalities": ()}, 0.2),
+        ({"model": "lattice"}, 0.25),
+        ({"model": "lattice", "feature_control": "noise"}, 0.6),
+        ({"model": "lightgcn"}, 0.1),
+    ]
+    for settings, score in trained:
+        write_run(Path("runs"), settings=settings, scores=[score], test=score)
+
+    answer = cli("report", "--json")
+
+    assert answer.code == 0, answer.err
+    sections = {section["section"]: section["tables"] for section in json.loads(answer.out)}
+    models = [row["Model"] for row in sections["Comparison on demo (the paper's Table 2)"][0]["rows"]]
+    assert models == ["lightgcn", "lattice", "mmssl"]
+    controls, tests = sections["Worth of the item features on demo"]
+    shown = {(row["Model"], row["Features"]): row["Recall@20"] for row in controls["rows"]}
+    assert shown == {
+        ("lattice", "real"): 0.25,
+        ("lattice", "noise"): 0.6,
+        ("mmssl", "real"): 0.3,
+        ("mmssl", "shuffled"): 0.5,
+        ("mmssl", "noise"): 0.4,
+        ("mmssl", "none"): 0.2,
+    }
+    assert {row["Features"] for row in tests["rows"]} == {f"{model}, {kind}" for model, kind in shown if kind != "real"}
+    listed = [row["Model"] for row in sections["Provenance of demo"][1]["rows"]]
+    assert "mmssl (shuffled features)" in listed and "lattice (noise features)" in listed
 
 
 def test_a_model_that_needs_features_has_no_row_without_them() -> None:

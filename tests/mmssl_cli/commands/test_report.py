@@ -155,6 +155,7 @@ def test_what_is_missing_is_named_with_its_command(cli: Cli, toy: Path) -> None:
         f"mmssl ablate --variant w/o-GT --config {reference.path / 'config.toml'} {places}",
         f"mmssl sweep --param zeta=0,10,20,50,100,150 --config {reference.path / 'config.toml'} {places}",
         f"mmssl sweep --param layers=3,4 --config {reference.path / 'config.toml'} {places}",
+        f"mmssl controls --config {reference.path / 'config.toml'} {places}",
         f"mmssl analyze {reference.id}",
     ):
         assert command in answer.out
