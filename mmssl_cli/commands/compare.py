@@ -62,8 +62,8 @@ def compare(
     first = next(iter(plan.values()))
     k = int(first.select_on.partition("@")[2])
     against = found.get(reference) if reference is not None else None
-    models = sorted(found.values(), key=validation)
-    result.present(comparison_section(first.dataset, models, k, first.metrics, against), options)
+    compared = sorted(found.values(), key=validation)
+    result.present(comparison_section(first.dataset, compared, k, first.metrics, against), options)
 
 
 def _chosen(names: list[str]) -> list[str]:
