@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmssl_cli.evaluation.significance import holm
 from mmssl_cli.reporting.document import mean_of, p_value, percent
 from mmssl_cli.runs.results import Configuration
-from mmssl_cli.studies.paired_tests import LEVEL, against, on_common_seeds
+from mmssl_cli.studies.paired_tests import corrected, on_common_seeds
 from mmssl_cli.studies.run_selection import validation
 from mmssl_cli.text import metric_label, pluralize
 
@@ -34,28 +33,22 @@ def headline(dataset: str, models: Sequence[Configuration], metric: str) -> str:
     if pair is None:
         return f"{start}; it shares no seed with the next, {rivals[0].label}: its lead is not measured."
     scores = [mean_of(each.test(metric)).text for each in pair]
-    found = [against(best, rival, metric) for rival in rivals]
-    users, seeds = (_corrected([getattr(one, kind) for one in found]) for kind in ("over_users", "over_seeds"))
+    lead = corrected([(best, rival) for rival in rivals], metric)[0]
+    users, seeds = lead.holm_users, lead.holm_seeds
     over_seeds = f"{p_value(seeds).text} over seeds" if seeds is not None else "one seed, chance in training untested"
     count = f", corrected for {len(rivals)} comparisons" if len(rivals) > 1 else ""
     text = (
         f"{start}: test {shown} {scores[0]} against {scores[1]} of the next, {rivals[0].label}, "
-        f"{percent(found[0].relative).text} (p = {p_value(users).text} over users, {over_seeds}{count})."
+        f"{percent(lead.relative).text} (p = {p_value(users).text} over users, {over_seeds}{count})."
     )
-    sentences = (text, _verdict(found[0].relative, users, seeds), _seeds_left_out(pair[0], measured[:2]))
+    sentences = (text, _verdict(lead.relative, lead.is_clear), _seeds_left_out(pair[0], measured[:2]))
     return " ".join(filter(None, sentences))
 
 
-def _corrected(values: Sequence[float | None]) -> float | None:
-    """Return the first p-value, corrected for the number of all."""
-    return holm([None if value is None or value != value else value for value in values])[0]
-
-
-def _verdict(relative: float | None, users: float | None, seeds: float | None) -> str:
+def _verdict(relative: float | None, is_clear: bool) -> str:
     if relative is not None and relative <= 0:
         return "On test it has no lead."
-    made = [p for p in (users, seeds) if p is not None]
-    return "" if made and all(p < LEVEL for p in made) else "This is not clear of chance."
+    return "" if is_clear else "This is not clear of chance."
 
 
 def _seeds_left_out(shared: Configuration, models: Sequence[Configuration]) -> str:
