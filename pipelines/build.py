@@ -125,6 +125,10 @@ class RawSource(ABC):
         """Return lines to show with `-v`."""
         return []
 
+    def unused(self, items: pd.DataFrame) -> list[str]:
+        """Return lines on the files at hand that no item of the data set needs."""
+        return []
+
     @classmethod
     def plan(cls, request: Request) -> Plan:
         """Find or download the raw files and make the tables; see :class:`Source`."""
@@ -159,6 +163,8 @@ class RawSource(ABC):
             for line in source.details():
                 work.reporter.detail(line)
             made = features.make_all(items, work)
+            for line in source.unused(items):
+                work.reporter.line(line)
             # Paths of this machine mean nothing elsewhere.
             addresses = items["image"].where(items["image"].astype(str).str.contains("://", regex=False), None)
             dataset = PreparedDataset(
@@ -167,7 +173,7 @@ class RawSource(ABC):
                 items=split.tables["items"].assign(**known_columns(items.assign(image=addresses))),
                 interactions=split.tables["interactions"],
                 features=made,
-                settings={**settings(), RECORDS: records},
+                settings={**settings(), RECORDS: {**records, **features.records()}},
                 sources=sources,
                 steps=split.facts["steps"],
             )
@@ -210,8 +216,9 @@ def with_vectors(dataset: PreparedDataset, features: FeatureBuilder, work: WorkF
     """Return a data set with the vectors of --features, in place of its own where it has that modality."""
     if not features.given:
         return dataset
-    settings = {**dataset.settings, **features.given_settings()}
     made = {**dataset.features, **features.make_all(dataset.items, work)}
+    records = {**dataset.settings.get(RECORDS, {}), **features.records()}
+    settings = {**dataset.settings, **features.given_settings(), RECORDS: records}
     return replace(dataset, features=made, settings=settings)
 
 

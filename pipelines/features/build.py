@@ -78,6 +78,17 @@ class FeatureBuilder:
         """Return ``vectors``: modality -> identity of the file of --features; empty where none is given."""
         return {"vectors": {name: maker.settings() for name, maker in self.given.items()}} if self.given else {}
 
+    def _way_out(self, modality: str) -> str:
+        if modality in self.given:
+            return f"out --features {modality}={self.recipe.vectors[modality]}"
+        if self.recipe.entry.source == "published":  # a folder of some layout, which has no --modalities
+            return f"out --{self.recipe.features[modality].input}-encoder"
+        return "the modality out with --modalities"
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Return the rows read and left out of each file of --features, once it is made."""
+        return {words: about for name, maker in self.given.items() for words, about in maker.record(name).items()}
+
     def make_all(self, items: pd.DataFrame, work: WorkFolder) -> dict[str, Features]:
         """Make the features of every modality; see :meth:`make`."""
         for maker in self.given.values():
@@ -99,8 +110,9 @@ class FeatureBuilder:
             if len(without) > self.recipe.max_absent * len(items):
                 raise InputError(
                     f"{len(without):,} of {len(items):,} items have no content of modality {modality} (listed with "
-                    f"the reasons in {log}); at most {self.recipe.max_absent:.0%} are tolerated. Raise --max-absent, "
-                    f"or leave the modality out with --modalities."
+                    f"the reasons in {log}; the first, {items['id'].iloc[without[0]]}: {why(without[0])}); at most "
+                    f"{self.recipe.max_absent:.0%} are tolerated. Raise --max-absent, or leave "
+                    f"{self._way_out(modality)}."
                 )
         return features
 

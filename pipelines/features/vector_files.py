@@ -178,6 +178,11 @@ def _as_array(tensor: Any) -> np.ndarray:
 
 def _read_table(path: Path, column: str | None, item_column: str | None) -> ItemVectors:
     file = ColumnFile(path)
+    if file.names[0] not in (item_column, *_ID_COLUMNS) and _is_record(file.names):
+        raise InputError(
+            f"{path} has no header: it begins with {' '.join(file.names)[:40]!r}. Begin it with the names of its "
+            "columns, such as item,0,1,2, or save numbers alone as .npy."
+        )
     fields = {name.partition(":")[0]: name for name in file.names} | {name: name for name in file.names}
     item = next((fields[name] for name in (item_column, *_ID_COLUMNS) if name in fields), file.names[0])
     if column is not None and column not in fields:
@@ -205,6 +210,14 @@ def _read_table(path: Path, column: str | None, item_column: str | None) -> Item
     if len(widths) != 1:
         raise InputError(f"{path} has vectors of the lengths {', '.join(map(str, widths)) or 'none'}; {_FORMS}.")
     return ItemVectors(np.concatenate([block for block in blocks if len(block)]), ids)
+
+
+def _is_record(names: Sequence[str]) -> bool:
+    """Return whether the names of the columns are a row of numbers, with or without an id, and do not count columns."""
+    words = " ".join(names).split()
+    numbers = words if all(map(_is_number, words)) else words[1:]
+    counted = any([*map(str, range(start, start + len(numbers)))] == numbers for start in (0, 1))
+    return bool(numbers) and not counted and all(map(_is_number, numbers))
 
 
 def _rows(

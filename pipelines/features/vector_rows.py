@@ -11,6 +11,7 @@ import pandas as pd
 from pipelines.errors import InputError
 from pipelines.features.rows import Made, Rows
 from pipelines.features.vector_files import ItemVectors, locate_vectors, read_item_vectors
+from pipelines.io.raw import MalformedRecords
 from pipelines.io.step_cache import WorkFolder, key_of
 from pipelines.prepared.dataset import Features
 from pipelines.recipe import Recipe
@@ -35,6 +36,7 @@ class VectorFileRows(Rows):
         self.order = order
         self._work = work
         self._path, self._key = locate_vectors(place)
+        self._counts = MalformedRecords(self._path)
         self._sha256 = work.sha256(self._path)
         name, key = f"vectors {place}", key_of(self._sha256, recipe.table.item)
         about = work.recall(name, key)
@@ -93,10 +95,15 @@ class VectorFileRows(Rows):
         with np.errstate(over="ignore"):  # refused in a sentence
             values[present] = found.values[rows[present]]
         if not np.isfinite(values).all():
-            raise InputError(f"{self._path} holds values too large for {self.recipe.dtype}; choose --dtype float32.")
+            way_out = "choose --dtype float32" if self.recipe.dtype == "float16" else "scale them down"
+            raise InputError(f"{self._path} holds values too large for {self.recipe.dtype}; {way_out}.")
         present &= values.any(axis=1)
         why = {False: f"no row in {self._path.name}", True: f"a row of zeros in {self._path.name}"}
         return Features(values, present, self.settings()), lambda row: why[bool(rows[row] >= 0)]
+
+    def record(self, modality: str) -> dict[str, dict[str, Any]]:
+        """Return the rows read and left out by :meth:`make`, under the words of --features; empty before."""
+        return {f"{modality}={name}": about for name, about in self._counts.record().items()}
 
     def _report(
         self, modality: str, names: list[str], row_of: dict[str, int], wanted: set[str], rows: np.ndarray
@@ -116,3 +123,7 @@ class VectorFileRows(Rows):
         if len(row_of) < len(names):
             line += f"; {len(names) - len(row_of):,} rows with no id or a repeated one, of which the first counts"
         self._work.reporter.line(line)
+        self._counts = MalformedRecords(self._path, read=len(names))
+        self._counts.leave_out("a row of no item that is kept", len(surplus))
+        self._counts.leave_out("no id", names.count(""))
+        self._counts.leave_out("another row of the same item", len(names) - names.count("") - len(row_of))

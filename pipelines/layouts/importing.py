@@ -99,7 +99,7 @@ def plan_import(
             split.items.assign(**known_columns(items)),
             split.interactions.assign(split=split.interactions["split"].astype(str)),
             {**own_features, **encoded},
-            {**settings, RECORDS: {**malformed.record(), **of_items.record()}},
+            {**settings, RECORDS: {**malformed.record(), **of_items.record(), **features.records()}},
             sources,
             [asdict(step) for step in split.steps],
         )

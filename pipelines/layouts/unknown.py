@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.errors import InputError
 from pipelines.layouts import lightgcn, mmrec, mmssl, recbole
+from pipelines.tables.column_names import usual_columns
 from pipelines.tables.table_file import ColumnFile
 
 _SHOWN = 12
@@ -51,11 +52,24 @@ def _nearest(folder: Path, names: list[str]) -> str:
             return f"It is nearest to {layout} ({', '.join(needed)}), but {lacks}."
     inner = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
     tables = [name for name in names if name.endswith(_TABLES)]
+    interacting = [name for name in tables if _names_interactions(folder / name)]
+    if interacting:
+        name = interacting[0]
+        return f"{name} seems to be a table of interactions: give it as --interactions {folder / name}."
     if tables:
         return f"If {tables[0]} is a table of interactions, give it as --interactions {folder / tables[0]}."
     layouts_of = _phrase([*mmssl.SPLIT_FILES.values()]), _phrase([lightgcn.SPLIT_FILES["train"], "test.txt"])
     hint = f" Is it the folder {inner[0]} in it?" if len(inner) == 1 else ""
     return f"Expected {layouts_of[0]}; {layouts_of[1]} of LightGCN; or a file .inter of RecBole or MMRec.{hint}"
+
+
+def _names_interactions(path: Path) -> bool:
+    """Return True for a table with a column of users and one of items, both by a usual name."""
+    try:
+        names = ColumnFile(path).names
+    except InputError:
+        return False
+    return all(usual_columns(role, names) for role in ("user", "item"))
 
 
 def _phrase(names: Iterable[str]) -> str:

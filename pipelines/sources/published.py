@@ -50,14 +50,20 @@ def layout_of(folder: Path) -> str | None:
 
 
 @contextmanager
-def unpacked_removed_on_refusal(work: WorkFolder) -> Iterator[None]:
-    """Remove what was unpacked into the work folder if a ``with`` block refuses its contents."""
+def unpacked_removed_on_refusal(work: WorkFolder, place: Path | None) -> Iterator[None]:
+    """Remove what was unpacked into the work folder if a ``with`` block refuses its contents.
+
+    Raises:
+        InputError: the same, with the name of the zip ``place`` in place of that of the folder.
+    """
     try:
         yield
-    except InputError:
+    except InputError as problem:
+        told = str(problem)
         for folder in work.path.glob(f"{_UNPACKED}*"):
             shutil.rmtree(folder, ignore_errors=True)
-        raise
+            told = told.replace(str(folder), str(place))
+        raise (problem if told == str(problem) else InputError(told)) from None
 
 
 def unpacked(place: Path, work: WorkFolder) -> Path:

@@ -209,6 +209,19 @@ class Table(RawSource):
             )
         return lines
 
+    def unused(self, items: pd.DataFrame) -> list[str]:
+        """Return a line on the files in the folder of pictures that no item names."""
+        folder = self.table.images
+        if folder is None:
+            return []
+        known = set(items["image"].dropna())
+        files = [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+        left = [name for name in files if str(folder / name) not in known]
+        some = ", ".join([*left[:3], *(["..."] if len(left) > 3 else [])])
+        return (
+            [f"not used: {len(left):,} of {len(files):,} files of {folder}: of no item kept ({some})"] if left else []
+        )
+
     def _all_items(self) -> list[str]:
         """The ids of the table of items, as those of interactions are written."""
         path, encoding = self.paths["items"], self.table.encoding

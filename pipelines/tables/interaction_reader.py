@@ -19,7 +19,7 @@ from pipelines.tables.ids import IdColumn
 from pipelines.tables.table_file import ColumnFile
 from pipelines.tables.times import TimeColumn
 
-_EXPECTED = {"rating": "no number", "split": "none of 0 (train), 1 (validation) and 2 (test)"}
+_EXPECTED = {"rating": "no number", "split": "none of 0 (train), 1 (validation, valid, val) and 2 (test)"}
 _SPLITS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "test": 2}
 _ROWS = 1_000_000
 """Records per batch: each batch searches all ids known so far, so that few large batches are faster."""

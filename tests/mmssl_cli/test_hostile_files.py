@@ -71,7 +71,9 @@ def test_a_refused_zip_leaves_nothing_unpacked(cli: Cli, tmp_path: Path) -> None
     with zipfile.ZipFile(tmp_path / "shop.zip", "w") as archive:
         for name in ("train", "val", "test"):
             archive.writestr(f"shop/{name}.json", '{"0": ["x"]}')
-    assert "expected a list of items" in sentence(cli("prep", "shop", "--from", "shop.zip"))
+    told = sentence(cli("prep", "shop", "--from", "shop.zip"))
+    assert "expected a list of items" in told
+    assert "shop.zip/shop/train.json" in told and "unpacked" not in told  # what was unpacked is removed
     assert not [path for path in (tmp_path / "data").rglob("*") if path.name.endswith(".json") and path.is_dir()]
     assert not list((tmp_path / "data").rglob("train.json"))
 

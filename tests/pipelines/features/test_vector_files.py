@@ -119,11 +119,22 @@ def broken(folder: Path, name: str, content: Any) -> Path:
         ("v.csv", "item,a,b\nx,1,2\ny,1,word\n", "NaN or infinite values in 1 of 2 rows, first in that of item 'y'"),
         ("v.itememb", "iid:token\te:float_seq\nx\t1 2\ny\t1\n", "record 3 has 1 numbers in e:float_seq; expected 2"),
         ("v.itememb", "iid:token\te:float_seq\nx\t1 two\n", "what is no number"),
+        ("v.txt", "0.5 1.5\n1.5 2.5\n", "has no header: it begins with '0.5 1.5'. Begin it with the names"),
+        ("v.csv", "b7,0.5,1.5\nc,1.5,2.5\n", "has no header: it begins with 'b7 0.5 1.5'"),
+        ("v.txt", "b7 0.5 1.5\nc 1.5 2.5\n", "has no header: it begins with 'b7 0.5 1.5'"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, name: str, content: Any, sentence: str) -> None:
     with pytest.raises((InputError, UsageError), match=sentence):
         read_item_vectors(broken(tmp_path, name, content), None)
+
+
+@pytest.mark.parametrize("header", ["name,0,1", ",0,1", "x,1,2", "item,2019,2020", "asin,0.5,1.5"])
+def test_numbers_may_name_the_columns(tmp_path: Path, header: str) -> None:
+    (tmp_path / "v.csv").write_text(f"{header}\n12,0.5,-1.25\nb7,3,0\nc,0.001,2\n")
+    found = read_item_vectors(tmp_path / "v.csv", None)
+    assert found.ids == IDS
+    np.testing.assert_array_equal(found.values, VALUES)
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
@@ -190,6 +201,10 @@ def test_vectors_of_a_shop_by_id_and_in_order(cli: Callable[..., Any], shop: Pat
     np.testing.assert_array_equal(made.features["acoustic"].values[:, 0], np.arange(1, 7))
     np.testing.assert_array_equal(made.features["clip"].values, [[number + 1, 0.5] for number in range(6)])
     assert made.features["visual"].present.tolist() == [True, True, False, False, False, False]
+    surplus = {"left_out": {"a row of no item that is kept": 1}}
+    for words, read in {"clip=items.parquet": 7, "acoustic=audio.npy": 7, "visual=visual.npz": 3}.items():
+        assert made.settings["records"][words] == {"read": read, **surplus}
+        assert f"{words} {read} 1 a row of no item that is kept (1)" in answer.words
     encoder = made.features["visual"].encoder
     assert (encoder["name"], encoder["file"], encoder["dim"]) == ("given", "visual.npz", 1)
     assert "unchanged" in cli("prep", "shop", *TABLES, *flags).words
@@ -211,6 +226,11 @@ def test_vectors_of_a_shop_by_id_and_in_order(cli: Callable[..., Any], shop: Pat
             "vectors of none of the 6 items: its ids are like 'q', those of the",
         ),
         (("--features", "a=large.npz", "--dtype", "float16"), "too large for float16; choose --dtype float32"),
+        (("--features", "a=enormous.npz"), "too large for float32; scale them down"),
+        (
+            ("--features", "a=visual.npz", "--max-absent", 0.5),
+            "no row in visual.npz.* leave out --features a=visual.npz",
+        ),
         (("--text", "titel"), "has no column 'titel'.* did you mean title"),
         (("--time-column", "when"), "has no column 'when'"),
     ],
@@ -219,6 +239,7 @@ def test_what_does_not_fit_a_shop(cli: Callable[..., Any], shop: Path, flags: tu
     np.save(shop / "short.npy", np.ones((2, 3)))
     np.savez(shop / "other.npz", ids=["q"], v=np.ones((1, 2)))
     np.savez(shop / "large.npz", ids=["i0"], v=np.full((1, 2), 1e9))
+    np.savez(shop / "enormous.npz", ids=["i0"], v=np.full((1, 2), 1e39))
     answer = cli("prep", "shop", *TABLES, *flags)
     assert answer.code != 0
     assert re.search(sentence, answer.words), answer.words
@@ -232,6 +253,7 @@ def test_vectors_for_every_other_source(cli: Callable[..., Any], shop: Path) -> 
     assert cli("prep", "demo", "--features", "own=own.npy", "--features", "visual=own.npy").code == 0
     made = read_prepared(shop / "data/demo")
     assert set(made.features) == {"visual", "textual", "own"}
+    assert made.settings["records"] == {"own=own.npy": {"read": 400}, "visual=own.npy": {"read": 400}}
     np.testing.assert_array_equal(made.features["own"].values, values)
     np.testing.assert_array_equal(made.features["visual"].values, values)
     for layout in ("mmssl", "mmrec", "recbole", "lightgcn"):
@@ -240,6 +262,7 @@ def test_vectors_for_every_other_source(cli: Callable[..., Any], shop: Path) -> 
         assert answer.code == 0, answer.words
         again = read_prepared(shop / f"data/a-{layout}")
         np.testing.assert_array_equal(again.features["mine"].values, again.features["own"].values)
+        assert again.settings["records"]["mine=own.npy"] == {"read": 400}
         assert "unchanged" in cli("prep", f"a-{layout}", "--from", layout, "--features", "mine=own.npy").words
 
 

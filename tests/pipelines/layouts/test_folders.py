@@ -125,6 +125,24 @@ def test_what_a_folder_lacks(cli: Cli, tmp_path: Path, files: tuple[str, ...], s
     assert answer.code == 1 and re.search(sentence, answer.words), answer.words
 
 
+def test_a_table_of_interactions_is_found_among_others(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "movies.csv").write_text("movieId,title\n1,Heat\n")
+    (folder / "links.csv.gz").write_bytes(b"\x1f\x8bdamaged")
+    (folder / "ratings.csv").write_text("userId,movieId\n1,1\n")
+    answer = cli("prep", "t", "--from", folder)
+    assert "ratings.csv seems to be a table of interactions: give it as --interactions " in answer.words
+
+
+def test_the_way_out_of_a_layout_without_texts_is_a_flag_that_it_takes(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "shop.inter").write_text("\n".join(["user_id:token\titem_id:token", *(f"{u}\t{i}" for u, i in PAIRS)]))
+    answer = cli("prep", "t", "--from", folder, "--text-encoder", "tfidf")
+    assert answer.code == 1 and "Raise --max-absent, or leave out --text-encoder." in answer.words
+
+
 @pytest.mark.parametrize("names", [("trnMat.pkl", "valMat.pkl", "tstMat.pkl"), ("train_mat", "val_mat", "test_mat")])
 def test_pickles_are_refused_with_what_turns_them_into_json(cli: Cli, tmp_path: Path, names: tuple[str, ...]) -> None:
     folder = tmp_path / "tiktok"

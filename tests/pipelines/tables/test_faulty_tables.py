@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from pipelines.prepared import read_prepared
 
@@ -68,3 +69,24 @@ def test_seconds_and_milliseconds_are_told(cli: Cli, tmp_path: Path) -> None:
     assert "clicks.jsonl: times are in several units, 15 in seconds and 15 in milliseconds" in answer.out + answer.err
     times = read_prepared(tmp_path / "data" / "t").interactions["timestamp"]
     assert sorted(times) == [(1_600_000_000 + n) * 1000 for n in range(30)]
+
+
+def test_pictures_that_no_item_names_are_told(cli: Cli, tmp_path: Path) -> None:
+    Path("clicks.csv").write_text("\n".join(["user,item", *map(",".join, PAIRS)]))
+    Path("photos").mkdir()
+    for name in ("i0.png", "i1.png", "i77.png"):
+        Image.new("RGB", (8, 8)).save(Path("photos") / name)
+    (Path("photos") / "notes.txt").write_text("x")
+    flags = ("--interactions", "clicks.csv", "--images", "photos", "--image-encoder", "pixels", "--k-core", 2)
+    refused = cli("prep", "t", *flags)
+    assert refused.code == 1 and "the first, i2: no picture); at most 50% are tolerated" in refused.words
+    answer = cli("prep", "t", *flags, "--max-absent", 1)
+    assert "not used: 2 of 4 files of photos: of no item kept (i77.png, notes.txt)" in answer.words
+    Path("items.csv").write_text("item,photo\n" + "".join(f"i{n},i{n}.png\n" for n in range(2)) + "i2,i77.png\n")
+    answer = cli("prep", "t", *flags, "--max-absent", 1, "--items", "items.csv", "--image-column", "photo")
+    assert "not used: 1 of 4 files of photos: of no item kept (notes.txt)" in answer.words
+    (Path("photos") / "notes.txt").unlink()
+    assert (
+        "not used"
+        not in cli("prep", "t", *flags, "--max-absent", 1, "--items", "items.csv", "--image-column", "photo").words
+    )

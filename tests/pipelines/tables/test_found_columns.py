@@ -116,7 +116,10 @@ def test_a_split_of_ones_own(cli: Cli, tmp_path: Path, words: tuple[Any, ...]) -
     assert dict(dataset.interactions["split"].value_counts()) == {"train": 19, "validation": 6, "test": 6}
     write("clicks.csv", ["user", "item", "fold"], [*rows, ("u0", "i0", "later")])
     answer = cli("prep", "t", "--interactions", "clicks.csv", *flags, "--max-malformed", 0)
-    assert answer.code == 1 and "fold: 'later' is none of 0 (train), 1 (validation) and 2 (test)" in answer.words
+    assert (
+        answer.code == 1
+        and "fold: 'later' is none of 0 (train), 1 (validation, valid, val) and 2 (test)" in answer.words
+    )
 
 
 def test_items_that_nobody_has_chosen_yet(cli: Cli, tmp_path: Path) -> None:
