@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("mmssl_cli.commands.compare:compare", "Compare models with each other: Table 2."),
     "ablate": ("mmssl_cli.commands.ablate:ablate", "Compare MMSSL with its variants: Table 3."),
     "controls": ("mmssl_cli.commands.controls:controls", "Measure what item features are worth, against controls."),
+    "plugin": ("mmssl_cli.commands.plugin:plugin", "Plug MMSSL's adversary and contrast into models: Table 5."),
     "sparsity": ("mmssl_cli.commands.sparsity:sparsity", "Compare models on sparse users and items: Table 4, Fig. 1."),
     "sweep": ("mmssl_cli.commands.sweep:sweep", "Train with several values of a setting: Figure 4."),
     "analyze": ("mmssl_cli.commands.analyze:analyze", "Analyse a run of MMSSL: gradients, transferability, cost."),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from mmssl_cli.config.mmssl import AddedContrastSettings
 from mmssl_cli.config.train import GraphSettings, TrainSettings
 
 
@@ -28,7 +29,7 @@ class VBPRSettings(TrainSettings):
     )
 
 
-class LightGCNMSettings(GraphSettings):
+class LightGCNMSettings(GraphSettings, AddedContrastSettings):
     """LightGCN-M. A baseline of the paper: LightGCN with the items' content in its layer 0."""
 
     paper = "Wei et al., WWW 2023"
@@ -40,6 +41,13 @@ class LightGCNMSettings(GraphSettings):
         description="Content in layer 0: added to the items' embeddings, or concatenated to them.",
     )
     feature_weight: float = Field(1.0, ge=0, description="Weight of the content, rows of length 1, in layer 0.")
+
+    @field_validator("content_join")
+    @classmethod
+    def _width_for_plugins(cls, join: str, info: Any) -> str:
+        if join == "concat" and (info.data.get("asl") or info.data.get("cl")):
+            raise ValueError("asl and cl need final embeddings of embedding-dim columns; use --content-join sum")
+        return join
 
 
 class MMGCNSettings(GraphSettings):
@@ -130,7 +138,7 @@ class TrainedFeaturesSettings(GraphSettings):
     )
 
 
-class BM3Settings(TrainedFeaturesSettings):
+class BM3Settings(TrainedFeaturesSettings, AddedContrastSettings):
     """BM3. Bootstrapped views of users, items and content, without negatives."""
 
     paper = "Zhou et al., WWW 2023"

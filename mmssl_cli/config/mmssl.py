@@ -46,6 +46,27 @@ class AdversarySettings(TrainSettings):
     )
 
 
+class PluginSettings(AdversarySettings):
+    """Settings of models into which MMSSL's adversary and contrast can be plugged (Table 5)."""
+
+    asl: bool = Field(
+        False, description="Adversarial self-augmentation of MMSSL (Eq. 2 to 7) beside the model's own loss (Table 5)."
+    )
+    cl: bool = Field(
+        False,
+        description="MMSSL's contrast (Eq. 11) of final embeddings and modality views (Table 5): in place of SLMRec's "
+        "task, beside the loss of other models.",
+    )
+    adversarial_weight: float = Field(1e-3, ge=0, description="Weight of the generator's loss, with asl.")
+
+
+class AddedContrastSettings(PluginSettings):
+    """The same, of models whose own losses stay beside the contrast."""
+
+    cl_weight: float = Field(0.03, ge=0, description="Weight lambda_2 of MMSSL's contrast, with cl.")
+    cl_temperature: float = Field(0.5, gt=0, description="Temperature tau' of MMSSL's contrast, with cl.")
+
+
 class MMSSLSettings(GraphSettings, AdversarySettings):
     """MMSSL. Modality graphs learnt against a discriminator, and a contrast across modalities (Eq.: its paper's)."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from mmssl_cli.config.content import TrainedFeaturesSettings
-from mmssl_cli.config.mmssl import AdversarySettings
+from mmssl_cli.config.mmssl import AddedContrastSettings, PluginSettings
 from mmssl_cli.config.train import GraphSettings, L2Rows
 
 ContrastRows = Annotated[
@@ -27,7 +27,7 @@ class ItemGraphSettings(TrainedFeaturesSettings):
     graph_topk: int = Field(10, ge=1, description="Nearest items that an item keeps in the graph of a modality.")
 
 
-class FREEDOMSettings(ItemGraphSettings):
+class FREEDOMSettings(ItemGraphSettings, AddedContrastSettings):
     """FREEDOM. A frozen graph among items beside a pruned graph of interactions."""
 
     paper = "Zhou and Shen, MM 2023"
@@ -47,7 +47,7 @@ class FREEDOMSettings(ItemGraphSettings):
     feature_weight: float = Field(1e-3, ge=0, description="Weight of the ranking loss on projected content.")
 
 
-class LATTICESettings(ItemGraphSettings):
+class LATTICESettings(ItemGraphSettings, AddedContrastSettings):
     """LATTICE. Item graphs mined from content and learnt with it, before LightGCN."""
 
     paper = "Zhang et al., MM 2021"
@@ -68,7 +68,7 @@ class LATTICESettings(ItemGraphSettings):
     )
 
 
-class MGCNSettings(ItemGraphSettings):
+class MGCNSettings(ItemGraphSettings, AddedContrastSettings):
     """MGCN. Content purified by behaviour, spread over item graphs and fused by preference."""
 
     paper = "Yu et al., MM 2023"
@@ -93,7 +93,7 @@ class ModalityViewsSettings(GraphSettings):
     contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
 
 
-class SLMRecSettings(ModalityViewsSettings, AdversarySettings):
+class SLMRecSettings(ModalityViewsSettings, PluginSettings):
     """SLMRec. A self-supervised task on multi-modal patterns beside the ranking loss."""
 
     paper = "Tao et al., TMM 2022"
@@ -118,12 +118,9 @@ class SLMRecSettings(ModalityViewsSettings, AdversarySettings):
         description="Similarity in the fine and coarse spaces: inner products, as in the authors' program, or cosines.",
     )
     dropout: float = Field(0.3, ge=0, lt=1, description="Dropout after each layer, in the tasks with feature dropout.")
-    cl: bool = Field(False, description="MMSSL's contrast (Eq. 11) of fused and modality views, in place of the task.")
-    asl: bool = Field(False, description="Adversarial self-augmentation of MMSSL (Eq. 2 to 7) beside the own task.")
-    adversarial_weight: float = Field(1e-3, ge=0, description="Weight of the generator's loss, with asl.")
 
 
-class MMGCLSettings(ModalityViewsSettings):
+class MMGCLSettings(ModalityViewsSettings, AddedContrastSettings):
     """MMGCL. Contrast of views with edges dropped, or of these and views with a modality masked."""
 
     paper = "Yi et al., SIGIR 2022"

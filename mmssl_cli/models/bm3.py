@@ -9,12 +9,12 @@ from torch.nn.functional import cosine_similarity, dropout
 from mmssl_cli.config.content import BM3Settings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender
 from mmssl_cli.models.content import ContentProjections
 from mmssl_cli.models.losses import l2_of
+from mmssl_cli.models.plugins import PluggableRecommender
 
 
-class BM3(GraphRecommender):
+class BM3(PluggableRecommender):
     """LightGCN with a residual of the items' ids, trained to predict dropped-out views of users, items and content.
 
     The whole of the paper. Cosines are counted as 1 - cosine, which differs from the paper's -cosine by a constant.
@@ -65,7 +65,7 @@ class BM3(GraphRecommender):
             else:
                 l2 = l2_of(self.users[batch.users], self.items[batch.positives])
             terms["l2"] = self.settings.l2_weight * l2
-        return terms
+        return terms | self.plugged(batch)
 
     def _propagated(self) -> tuple[Tensor, Tensor]:
         users, items = self.graph.propagate(self.users, self.items, self.settings.layers)

@@ -10,12 +10,13 @@ from mmssl_cli.config.structure import FREEDOMSettings
 from mmssl_cli.data.graph import BipartiteGraph, ItemGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.content import ContentProjections, content_graphs
 from mmssl_cli.models.losses import bpr_loss
+from mmssl_cli.models.plugins import PluggableRecommender
 
 
-class FREEDOM(GraphRecommender):
+class FREEDOM(PluggableRecommender):
     """LightGCN on a graph pruned anew each epoch, plus items propagated over a frozen graph of nearest content.
 
     The whole of the paper. As in the authors' program (MMRec), raw features are trained (``train_features``). A triple
@@ -55,7 +56,7 @@ class FREEDOM(GraphRecommender):
             content = self.content(torch.cat([batch.positives, batch.negatives]))
             losses = [self._content_loss(users[batch.users], name, rows, batch) for name, rows in content.items()]
             terms["content"] = self.settings.feature_weight * torch.stack(losses).sum()
-        return terms
+        return terms | self.plugged(batch)
 
     def _propagated(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         users, items = graph.propagate(self.users, self.items, self.settings.layers)

@@ -18,11 +18,12 @@ from mmssl_cli.data.graph import (
 )
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.content import ContentProjections, content_graphs
+from mmssl_cli.models.plugins import PluggableRecommender
 
 
-class LATTICE(GraphRecommender):
+class LATTICE(PluggableRecommender):
     """LightGCN plus items propagated over a graph of nearest raw content, mixed with one of nearest learnt content.
 
     As in the authors' code, the learnt graph is built at the start of an epoch, and the first step after that moves
@@ -83,7 +84,8 @@ class LATTICE(GraphRecommender):
         latent = self._on_learnt_graph() if self.learns_graph else self._on_fixed_graph()
         self.learns_graph = False
         final = self._final(latent)
-        return ranking_terms(self.settings, *final, batch, final if self.settings.l2_on == "final" else self.layer0())
+        penalised = final if self.settings.l2_on == "final" else self.layer0()
+        return ranking_terms(self.settings, *final, batch, penalised) | self.plugged(batch)
 
     def _final(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         users, items = self._propagated()

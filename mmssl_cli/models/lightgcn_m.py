@@ -8,11 +8,12 @@ from torch.nn.functional import normalize
 
 from mmssl_cli.config.content import LightGCNMSettings
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.models.base import GraphRecommender, embedding
+from mmssl_cli.models.base import embedding
 from mmssl_cli.models.content import ContentProjections
+from mmssl_cli.models.plugins import PluggableRecommender
 
 
-class LightGCNM(GraphRecommender):
+class LightGCNM(PluggableRecommender):
     """The mean of the layers of linear propagation, whose layer 0 holds the items' projected content.
 
     The paper says no more than that the features take part in the message passing. Here the projections, rows of

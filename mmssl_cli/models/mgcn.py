@@ -9,12 +9,13 @@ from mmssl_cli.config.structure import MGCNSettings
 from mmssl_cli.data.graph import ItemGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.content import ContentProjections, content_graphs, sigmoid_gate
 from mmssl_cli.models.losses import contrasted_rows, info_nce
+from mmssl_cli.models.plugins import PluggableRecommender
 
 
-class MGCN(GraphRecommender):
+class MGCN(PluggableRecommender):
     """Behaviour by LightGCN plus content: purified by behaviour, spread over item graphs, fused by preference.
 
     The whole of the paper. As in the authors' program (MMRec), the fused content is the mean of the shared part and
@@ -61,7 +62,11 @@ class MGCN(GraphRecommender):
                 for side, of, of_batch in zip((side_users, side_items), (of_users, of_items), anchors, strict=True)
             ]
             terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
-        return terms
+        return terms | self.plugged(batch)
+
+    def modality_users(self, users: Tensor) -> list[Tensor]:
+        """Return the purified views of some users, [n, d] of each modality."""
+        return list(self._views()[0][:, users])
 
     def _views(self) -> tuple[Tensor, Tensor]:
         """Return purified content of users [M, U, d] and of items [M, I, d], spread over the graphs."""

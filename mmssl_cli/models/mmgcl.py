@@ -64,7 +64,7 @@ class MMGCL(ModalityViews):
                 others = items[rows.negatives[: len(positives)]]
                 contrast = self._contrast_of_versions(views, users, items[positives], others)
             terms["contrast"] = settings.contrast_weight * contrast
-        return terms
+        return terms | self.plugged(batch)
 
     def _contrast_of_pairs(self, rows: Batch, users: Tensor, items: Tensor) -> Tensor:
         """Twice the contrast of users with their items; ``rows`` are the triples in rows of ``users`` and ``items``."""

@@ -13,7 +13,6 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.losses import contrasted_rows, info_nce
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.views import ModalityViews, Views
@@ -34,7 +33,6 @@ class SLMRec(ModalityViews):
     as the generator's.
     """
 
-    adversary_modules = ("adversary",)
     settings: SLMRecSettings
 
     def __init__(self, data: InteractionData, settings: SLMRecSettings) -> None:
@@ -44,11 +42,6 @@ class SLMRec(ModalityViews):
         if settings.ssl_task == "fac" and not settings.cl:
             self.coarse.extend(nn.Linear(d, d) for _ in data.features)
             self.fine.extend(nn.Linear(d, d) for _ in data.features)
-        self.adversary: AdversarialSelfAugmentation | None = None
-        if settings.asl and settings.adversarial_weight:
-            self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, settings)
-            self.adversary_optimizer = self.adversary.make_optimizer()
-            self.adversary_lr_decay = settings.discriminator_lr_decay
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking loss, the self-supervised task or MMSSL's contrast, and the adversary's term with ``asl``."""
@@ -69,7 +62,10 @@ class SLMRec(ModalityViews):
                 task = self._two_views(views, users[at_users], items[at_items])
             terms["contrast"] = settings.contrast_weight * task
         if self.adversary is not None:
-            terms["adversarial"] = settings.adversarial_weight * self._adversarial(views, of_users, users)
+            with torch.no_grad():
+                every_item = self.join_items(views.at(1, slice(None)))
+            loss = self.adversarial_loss(BatchRows(users), of_users, every_item)
+            terms["adversarial"] = settings.adversarial_weight * loss
         return terms
 
     def _fine_and_coarse(self, items: Tensor) -> Tensor:
@@ -105,20 +101,6 @@ class SLMRec(ModalityViews):
             layers.append(now)
         of_users, of_items = mean_of_layers(layers)
         return of_users[users], of_items[items]
-
-    def _adversarial(self, views: Views, of_users: Tensor, users: Tensor) -> Tensor:
-        """Eq. 4 to 7 on the relations (Eq. 3) of some users (int64 [n]), from the projected content (Eq. 2)."""
-        assert self.adversary is not None and self.adversary_optimizer is not None
-        d = self.settings.embedding_dim
-        at_users = self.graph.users_from(torch.cat(list(self.content().values()), dim=1))
-        at_items = self.graph.items_from(at_users)
-        features = list(zip(at_users.split(d, dim=1), at_items.split(d, dim=1), strict=True))
-        rows, generated = BatchRows(users), thin_factors(users, features)
-        with torch.no_grad():
-            every_item = self.join_items(views.at(1, slice(None)))
-        (final,) = thin_factors(torch.arange(len(users), device=users.device), [(of_users, every_item)])
-        self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, rows, generated, final)
-        return self.adversary.generator_loss(rows, generated, final)
 
 
 def masked_views(count: int) -> tuple[int, int]:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mmssl_cli.config.structure import ModalityViewsSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.models.base import GraphRecommender
 from mmssl_cli.models.content import ContentProjections, projected
+from mmssl_cli.models.plugins import PluggableRecommender
 
 #: Raw content is propagated ahead of training up to this size a modality; what is larger is projected first.
 SPREAD_BYTES = 2**28
@@ -60,7 +60,7 @@ class Views:
         return replace(self, own=(*self.own[:view], part, *self.own[view + 1 :]))
 
 
-class ModalityViews(GraphRecommender):
+class ModalityViews(PluggableRecommender):
     """Ids and each modality's projected content by LightGCN, with the same users, joined by a linear layer a side.
 
     Propagation is linear, and so is a projection: the users' layer 0, the same in all views, goes its way once, and
@@ -95,6 +95,10 @@ class ModalityViews(GraphRecommender):
                 of_items = projected(layer, self.content.raw[name]) * self.content.present[name]
                 parts.append(Part(self.spread_items(of_items, graph)))
         return Views(shared, tuple(parts))
+
+    def modality_users(self, users: Tensor) -> list[Tensor]:
+        """Return the views of the modalities at some users, [n, d] each."""
+        return list(self.views().at(0, users).chunk(self.num_views, dim=1))[1:]
 
     def spread_items(self, items: Tensor, graph: BipartiteGraph) -> Sides:
         """Return the part of the layers' mean at users and items that comes from layer 0 of the items [I, n] alone."""

@@ -23,6 +23,7 @@ from mmssl_cli.studies.datasets import datasets_section
 from mmssl_cli.studies.diagnostics.record import read_analysis
 from mmssl_cli.studies.diagnostics.section import analysis_section
 from mmssl_cli.studies.headline import headline
+from mmssl_cli.studies.plugins import plugins_sections
 from mmssl_cli.studies.provenance import provenance_section, unusual
 from mmssl_cli.studies.run_selection import OURS, RULE, RunSelection, gather, is_shipped, variants_of
 from mmssl_cli.studies.sparsity.section import sparsity
@@ -113,7 +114,7 @@ def _metric(selection: RunSelection) -> str:
 
 
 def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
-    """Build the paper's Tables 2 to 4 and Figures 1 and 3 to 5 for a data set, the controls, and their provenance."""
+    """Build the paper's Tables 2 to 5 and Figures 1 and 3 to 5 for a data set, the controls, and their provenance."""
     dataset, reference = selection.dataset, selection.reference
     k = int(reference.settings.select_on.partition("@")[2]) if reference else DEFAULT_K
     models = [*selection.baselines.values(), *selection.alternatives, *([reference] if reference is not None else [])]
@@ -137,6 +138,7 @@ def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
     if controls or (reference is not None and reference.runs[0].result.get("modalities")):
         sections.append(_controls(controls, selection, places))
         more += [one for found in controls.values() for one in found.values()]
+    sections += plugins_sections(dataset, selection.configurations, places.flags)
     sections += [_sparsity(selection, places, k), _curves(selection, places)]
     if reference is not None:
         sections.append(_sweep(selection, places))

@@ -1,6 +1,7 @@
 """Published numbers as data, shown beside ours.
 
-``table2_comparison.csv``, ``table3_ablation.csv``, ``table4_sparsity.csv``: Tables 2 to 4 of MMSSL (WWW 2023).
+``table2_comparison.csv``, ``table3_ablation.csv``, ``table4_sparsity.csv``, ``table5_plugin.csv``: Tables 2 to 5 of
+MMSSL (WWW 2023).
 ``peers_same_split.csv``: later papers on the very same splits.
 """
 
@@ -43,6 +44,19 @@ def published_ablation(dataset: str) -> dict[str, dict[str, float]]:
     for row in _rows("table3_ablation", dataset):
         variant = "full" if row["variant"] == "MMSSL" else row["variant"]
         found.setdefault(variant, {})[row["metric"]] = float(row["value"])
+    return found
+
+
+def published_plugins(dataset: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Return Table 5: model -> ``plain`` (Table 2), ``+ASL`` or ``+CL`` -> metrics; empty for a data set it lacks."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in _rows("table5_plugin", dataset):
+        name, _, part = row["model"].partition("-w-")
+        plugged = found.setdefault(name.lower(), {"plain": {}})
+        plugged.setdefault(f"+{part}", {})[row["metric"]] = float(row["value"])
+    for row in _rows("table2_comparison", dataset):
+        if (model := row["model"].lower()) in found:
+            found[model]["plain"][row["metric"]] = float(row["value"])
     return found
 
 

@@ -27,11 +27,11 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "ngcf": [{"dropout": 0.0}],
     "ncl": [{"prototype_warmup": 0, "clusters": 3}],
     "hccf": [{"hyperedges": 4, "edge_dropout": 0.2}],
-    "lightgcn-m": [{"content_join": "sum"}, {"content_join": "concat"}],
+    "lightgcn-m": [{"content_join": "sum"}, {"content_join": "concat"}, {"asl": True, "cl": True}],
     "mmgcn": [{}, {"combination": "elementwise", "content_width": "embedding", "train_ids": True, "fusion": "sum"}],
-    "mmgcl": [{}, {"contrast_pairs": "versions", "optimizer": "adamw"}],
+    "mmgcl": [{}, {"contrast_pairs": "versions", "optimizer": "adamw"}, {"asl": True, "cl": True}],
     "grcn": [{}, {"integration": "max", "fusion": "mean"}, {"integration": "mean", "fusion": "id", "pruning": "hard"}],
-    "slmrec": [{}, {"asl": True, "cl": True}],
+    **{name: [{}, {"asl": True, "cl": True}] for name in ("slmrec", "lattice", "freedom", "mgcn", "bm3")},
 }
 CASES = [(name, form) for name in SETTINGS if not model_class(name).has_fit() for form in FORMS.get(name, [{}])]
 FITTED = [name for name in SETTINGS if model_class(name).has_fit()]

@@ -1,0 +1,64 @@
+"""`mmssl plugin` with real trainings, and Table 5 in the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmssl_cli.reporting.published import published_plugins
+from tests.conftest import Answer
+from tests.helpers.model_cases import write_toy
+
+Cli = Callable[..., Answer]
+FLAGS = ("--dataset", "toy", "--models", "slmrec,bm3", "--epochs", 2, "--ks", 5, "--select-on", "recall@5", "--runs", 2)
+
+
+def test_each_model_is_trained_alone_and_with_either_module(cli: Cli, tmp_path: Path) -> None:
+    write_toy(tmp_path / "data")
+    answer = cli("plugin", *FLAGS, "--embedding-dim", 8, "--batch-size", 32, "--out", "out", "--json")
+    assert answer.code == 0, answer.err
+    section = json.loads(answer.out)
+    table, tests = section["tables"]
+    assert [(row["Model"], row["Plug-in"]) for row in table["rows"]] == [
+        (model, kind) for model in ("slmrec", "bm3") for kind in ("plain", "+ASL", "+CL")
+    ]
+    labels = {f"{model} {kind}" for model in ("slmrec", "bm3") for kind in ("+ASL", "+CL")}
+    assert {row["Model"] for row in tests["rows"]} == labels
+    assert len(section["text"]) == 4
+    assert any("Table 5" in path.read_text(encoding="utf-8") for path in Path("out").glob("*.md"))
+
+    report = cli("report", "--out", "report", "--json")
+    assert report.code == 0, report.err
+    found = next(one for one in json.loads(report.out) if one["section"].startswith("MMSSL's modules"))
+    by_model = sorted(table["rows"], key=lambda row: row["Model"])
+    assert sorted(found["tables"][0]["rows"], key=lambda row: row["Model"]) == by_model
+
+
+def test_the_published_rows_are_those_of_the_paper() -> None:
+    assert published_plugins("tiktok") == {
+        "slmrec": {
+            "plain": {"recall@20": 0.0845, "precision@20": 0.0042, "ndcg@20": 0.0353},
+            "+ASL": {"recall@20": 0.0871, "ndcg@20": 0.0366},
+            "+CL": {"recall@20": 0.0853, "ndcg@20": 0.0359},
+        }
+    }
+    assert published_plugins("toy") == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--models", "vbpr"), "Nothing can be plugged into 'vbpr': it has no projection of each modality"),
+        (("--models", "lightgcn"), "Choose among lightgcn-m, lattice"),
+        (("--models", "mmssl"), "it has both by itself"),
+        (("--models", "slmrek"), "slmrec"),
+        (("--dataset", "toy"), "has no modality here"),
+    ],
+)
+def test_bad_input_is_answered(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    write_toy(tmp_path / "data", modalities={})
+    answer = cli("plugin", *arguments)
+    assert answer.code == 2 and sentence in answer.words, answer
