@@ -256,7 +256,7 @@ def _sweep(selection: RunSelection, places: Places) -> Section:
     section = sweep_section(
         lines,
         lambda settings: found.get(configuration_of(settings)),
-        list(selection.baselines.values()),
+        selection.configurations,
         reference.select_on,
     )
     return replace(section, missing=missing)  # a baseline that is missing is named with the comparison already

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
@@ -25,10 +25,11 @@ _NEAR = 0.075
 
 @dataclass(frozen=True)
 class Baseline:
-    """A model drawn as a horizontal line, with one test score per seed."""
+    """A model drawn as a horizontal line, with one test score per seed; or as a line of its scores at each value."""
 
     label: str
     scores: Sequence[float]
+    along: Mapping[float, Sequence[float]] = field(default_factory=dict)
 
 
 def draw_line(data: pd.DataFrame, name: str, metric: str, label: str, baseline: Baseline | None) -> Figure:
@@ -78,6 +79,15 @@ def _mark(axes: Axes, x: np.ndarray, drawn: pd.DataFrame, label: str) -> None:
 def _draw_baseline(axes: Axes, baseline: Baseline) -> None:
     mean, label = fmean(baseline.scores), baseline.label
     look: dict[str, Any] = {"color": style.colour(label), "linestyle": style.line_style(label)}
+    if baseline.along:
+        means = [fmean(scores) for scores in baseline.along.values()]
+        several = all(len(scores) > 1 for scores in baseline.along.values())
+        spread = [stdev(scores) if several else 0.0 for scores in baseline.along.values()]
+        low = [one - deviation for one, deviation in zip(means, spread, strict=True)] if several else None
+        high = [one + deviation for one, deviation in zip(means, spread, strict=True)] if several else None
+        style.band(axes, list(baseline.along), means, low, high, label)
+        axes.get_lines()[-1].set_label(f"{label} (best baseline)")
+        return
     axes.axhline(mean, label=f"{label} (best baseline)", **look)
     if len(baseline.scores) > 1:
         spread = stdev(baseline.scores)

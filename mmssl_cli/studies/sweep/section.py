@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import fmean, stdev
 
@@ -11,7 +11,7 @@ import pandas as pd
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.reporting.document import Cell, Missing, Plot, Section, Table, mean_of, with_marks, word
 from mmssl_cli.runs.results import Configuration
-from mmssl_cli.studies.run_selection import RULE, best_of_each_model, is_number
+from mmssl_cli.studies.run_selection import RULE, best_of_each_model, differences, is_number
 from mmssl_cli.studies.sweep.figures import Baseline, draw_grid, draw_line
 from mmssl_cli.studies.sweep.findings import (
     Measured,
@@ -43,7 +43,8 @@ def sweep_section(
     Args:
         lines: parameters with their points.
         found: returns the finished runs of a point's settings.
-        baselines: finished runs of other models on the same data; the best on validation is drawn as a line.
+        baselines: finished runs of other models on the same data; the best on validation is drawn as a line, with its
+            own runs at each value where there are some that differ in the parameter alone.
         metric: test metric of the figures. The validation metric of the same name chooses the values.
         problems: sentences on runs that were left out.
         places: flags to add to the commands shown, beginning with a space.
@@ -53,11 +54,17 @@ def sweep_section(
     texts, tables, plots = [], [], []
     for line in lines:
         measured, seeds = on_shared_seeds([Measured(point, found(point.settings)) for point in line.points])
-        beside = baseline and on_seeds(baseline, {seed for each in measured if each.runs for seed in each.runs.seeds})
+        shown = {seed for each in measured if each.runs for seed in each.runs.seeds}
+        beside = baseline and on_seeds(baseline, shown)
+        along = {
+            value: kept
+            for value, one in baseline_along(line, beside, baselines).items()
+            if (kept := on_seeds(one, shown)) is not None
+        }
         texts.append(" ".join(filter(None, (findings(line, measured, metric), seeds))))
-        tables.append(_table(line, measured, beside, metric))
+        tables.append(_table(line, measured, beside, along, metric))
         if len(line.parameters) <= 2 and any(each.runs for each in measured):
-            plots.append(_plot(line, measured, beside, metric))
+            plots.append(_plot(line, measured, beside, along, metric))
     return Section(
         name=f"sweep-{dashed(settings.dataset)}",
         title=f"Settings of {settings.model} on {settings.dataset} (the paper's Figure 4)",
@@ -74,7 +81,28 @@ def best_baseline(configurations: Sequence[Configuration], model: str, metric: s
     return max(best_of_each_model(others), key=lambda c: fmean(validation_of(c, metric)), default=None)
 
 
-def _table(line: Line, measured: Sequence[Measured], baseline: Configuration | None, metric: str) -> Table:
+def baseline_along(
+    line: Line, baseline: Configuration | None, configurations: Sequence[Configuration]
+) -> dict[float, Configuration]:
+    """Return value -> the baseline's runs at it, all else the same; empty unless there are several, of a number."""
+    if baseline is None or len(line.parameters) > 1:
+        return {}
+    (name,) = line.parameters
+    found = {}
+    for one in configurations:
+        value = getattr(one.settings, name, None)
+        if one.settings.model == baseline.settings.model and differences(baseline, one).keys() <= {name}:
+            found[value] = one
+    return dict(sorted(found.items())) if len(found) > 1 and all(map(is_number, found)) else {}
+
+
+def _table(
+    line: Line,
+    measured: Sequence[Measured],
+    baseline: Configuration | None,
+    along: Mapping[float, Configuration],
+    metric: str,
+) -> Table:
     tested = (metric, companion(metric))
     selected = selected_on_validation(measured, metric)
     rows = []
@@ -89,8 +117,10 @@ def _table(line: Line, measured: Sequence[Measured], baseline: Configuration | N
     notes = ["Mean ± sample standard deviation over the seeds."]
     marked = [list(row) for row in with_marks(rows, range(labels + 1, labels + 2 + len(tested)))]
     if baseline:
-        names = [word(baseline.label), *[word("")] * (len(line.parameters) - 1), word("best baseline")]
-        marked.append([*names, *_numbers(baseline, metric, tested)])
+        shown = {f"{baseline.label}, {shown_value(value)}": one for value, one in along.items()}
+        for label, one in (shown or {baseline.label: baseline}).items():
+            names = [word(label), *[word("")] * (len(line.parameters) - 1), word("best baseline")]
+            marked.append([*names, *_numbers(one, metric, tested)])
         notes.append(f"Best baseline: {_BEST}.")
     return Table(
         name=f"sweep-{_name(line)}",
@@ -118,10 +148,19 @@ def _numbers(runs: Configuration | None, metric: str, tested: Sequence[str]) -> 
     ]
 
 
-def _plot(line: Line, measured: Sequence[Measured], baseline: Configuration | None, metric: str) -> Plot:
+def _plot(
+    line: Line,
+    measured: Sequence[Measured],
+    baseline: Configuration | None,
+    along: Mapping[float, Configuration],
+    metric: str,
+) -> Plot:
     model = measured[0].point.settings.model
     data, shown = _data(line, measured, metric), metric_label(metric)
-    line_of = Baseline(baseline.label, baseline.test(metric)) if baseline else None
+    line_of = None
+    if baseline:
+        at = {value: scores for value, one in along.items() if (scores := one.test(metric))}
+        line_of = Baseline(baseline.label, baseline.test(metric), at)
     if len(line.parameters) == 2:
         names = (axis_name(line.parameters[0]), axis_name(line.parameters[1]))
         draw = partial(draw_grid, data, names, f"Test {shown}")
@@ -134,7 +173,8 @@ def _plot(line: Line, measured: Sequence[Measured], baseline: Configuration | No
         caption += "band one standard deviation; the ring is the value chosen on validation, the hollow marker the "
         caption += "reference."
         if line_of:
-            caption += f" The horizontal line is {line_of.label}, the best baseline: {_BEST}."
+            drawn = "other" if along else "horizontal"
+            caption += f" The {drawn} line is {line_of.label}, the best baseline: {_BEST}."
     return Plot(f"figure4-{_name(line)}", _title(line), caption, draw, data)
 
 

@@ -175,6 +175,26 @@ def test_the_baseline_is_the_best_on_validation_of_another_model(tmp_path: Path)
     assert list(horizontal.get_ydata()) == [0.22, 0.22]
 
 
+def test_a_baseline_with_runs_at_each_value_is_a_line_of_its_own(tmp_path: Path) -> None:
+    scores = {8: [0.10, 0.12], 16: [0.20, 0.24], 64: [0.15, 0.15]}
+    for dim, tests in scores.items():
+        for seed, test in enumerate(tests):
+            write_run(tmp_path, settings={"model": "mmssl", "embedding_dim": dim, "seed": seed}, scores=[0.1], test=0.3)
+            settings = {"model": "lattice", "embedding_dim": dim, "seed": seed}
+            write_run(tmp_path, settings=settings, scores=[test], test=test)
+    write_run(tmp_path, settings={"model": "lattice", "embedding_dim": 32, "lr": 0.5}, scores=[0.1], test=0.9)
+    section = section_of(tmp_path, line("embedding-dim=8,16"))
+    (table,), (plot,) = section.tables, section.plots
+    assert [row[0].text for row in table.rows] == ["8", "16", "64", "lattice, 8", "lattice, 16", "lattice, 64"]
+    assert row_of(table, "lattice, 16")["Recall@20"].value == pytest.approx(0.22)
+    (drawn,) = [one for one in plot.draw().axes[0].get_lines() if one.get_label() == "lattice (best baseline)"]
+    assert list(drawn.get_xdata()) == [8, 16, 64]
+    assert list(drawn.get_ydata()) == pytest.approx([0.11, 0.22, 0.15])
+    assert "The other line is lattice, the best baseline" in plot.caption
+    (other,) = section_of(tmp_path, line("omega=1")).tables  # a setting that the baseline lacks
+    assert other.rows[-1][0].text == "lattice"
+
+
 def test_damaged_runs_are_named(tmp_path: Path) -> None:
     write_layers(tmp_path)
     section = sweep_section(line("layers=1,2"), *read(tmp_path), problems=["Run x is damaged."], places=" --runs-dir r")
@@ -294,6 +314,8 @@ def test_from_nothing_to_the_table_and_again_with_everything_reused(
         (["--param", "layers=1,99"], "layers cannot be '99'"),
         (["--grid"], "--grid tries every combination of the values that --param gives"),
         (["--param", "layers=1", "--metric", "recall@7"], "--metric 'recall@7' is not measured with --ks 10,20,50"),
+        (["--param", "omega=1", "--baseline", "lattice"], "--baseline lattice: it has no setting omega"),
+        (["--param", "d=8", "--baseline", "mmssl"], "--baseline mmssl: it is the swept model itself"),
         (["--param", "layers=1", "--model", "mf"], "Model 'mf' has no setting 'layers' to sweep"),
     ],
 )
