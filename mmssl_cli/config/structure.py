@@ -83,7 +83,7 @@ class MGCNSettings(ItemGraphSettings, AddedContrastSettings):
     contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
 
 
-class ModalityViewsSettings(GraphSettings):
+class ModalityViewsSettings(GraphSettings, PluginSettings):
     """Settings of models that propagate the ids and each modality separately, and join them linearly."""
 
     feature_scaling: Literal["none", "standard", "l2", "whiten"] = "l2"
@@ -93,7 +93,7 @@ class ModalityViewsSettings(GraphSettings):
     contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
 
 
-class SLMRecSettings(ModalityViewsSettings, PluginSettings):
+class SLMRecSettings(ModalityViewsSettings):
     """SLMRec. A self-supervised task on multi-modal patterns beside the ranking loss."""
 
     paper = "Tao et al., TMM 2022"

@@ -16,9 +16,9 @@ from pipelines.errors import nearest
 
 #: Settings of where and how a run is trained, which do not change what it computes.
 RUNTIME_FIELDS = ("device", "cuda_graph")
-#: Settings that do not change what a run computes: these, the metrics that are shown, and the name of the preset that
-#: the others start from.
-INERT_FIELDS = ("preset", "metrics", *RUNTIME_FIELDS)
+#: Settings that do not change what a run computes: these, the metrics that are shown, the counts of hits by item, and
+#: the name of the preset that the others start from.
+INERT_FIELDS = ("preset", "metrics", "item_epochs", *RUNTIME_FIELDS)
 #: Settings that a resumed run may change: how long it trains and where, never what it computes.
 RESUMABLE = ("epochs", "patience", *RUNTIME_FIELDS)
 
@@ -79,6 +79,11 @@ class TrainSettings(BaseModel):
     epochs: int = Field(200, ge=1, description="Maximum number of epochs.")
     patience: int = Field(15, ge=1, description="Epochs without a better score before training stops.")
     evaluate_every: int = Field(1, ge=1, description="Epochs between two validations.")
+    item_epochs: bool = Field(
+        False,
+        description="Count the test hits of each item at every validation, for Figure 1b and c averaged over epochs; "
+        "nothing is selected by them.",
+    )
     select_on: str = Field(DEFAULT_METRIC, description="Validation metric that selects the model.")
     ks: tuple[int, ...] = Field(DEFAULT_KS, description="Cut-offs K.")
     metrics: tuple[str, ...] = Field(

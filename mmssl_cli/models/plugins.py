@@ -26,7 +26,7 @@ class PluggableRecommender(GraphRecommender):
     adversary_modules = ("adversary",)
     content: ContentProjections  #: to ``embedding_dim`` columns
 
-    def __init__(self, data: InteractionData, settings: PluginSettings) -> None:  # type: ignore[override]
+    def __init__(self, data: InteractionData, settings: PluginSettings) -> None:
         super().__init__(data, settings)  # type: ignore[arg-type]
         self.adversary: AdversarialSelfAugmentation | None = None
         if settings.asl and settings.adversarial_weight:

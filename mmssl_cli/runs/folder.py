@@ -5,6 +5,7 @@ metrics.parquet    a row an epoch; curves.png and curves.svg draw it
 result.json        status, test metrics, cost
 per_user.parquet   test metrics a user
 per_item.parquet   test hits an item, written by `mmssl sparsity`
+per_item_epochs.parquet   their sums over the epochs, with item-epochs
 analysis.json      results of `mmssl analyze`
 model.safetensors  weights of the best epoch
 state.pt           checkpoint to resume from
@@ -44,6 +45,7 @@ METRICS = "metrics.parquet"
 RESULT = "result.json"
 PER_USER = "per_user.parquet"
 PER_ITEM = "per_item.parquet"
+ITEM_EPOCHS = "per_item_epochs.parquet"
 MODEL = "model.safetensors"
 STATE = "state.pt"
 LOG = "log.jsonl"
@@ -169,6 +171,16 @@ class RunFolder:
     def read_per_item(self) -> pd.DataFrame:
         """Read per_item.parquet."""
         return self._counts_and_metrics(PER_ITEM, ("item", "train_degree", "relevant"))
+
+    def write_item_epochs(self, table: pd.DataFrame) -> None:
+        """Write per_item_epochs.parquet: as per_item.parquet, counts summed over the validated ``epochs``; int64."""
+        write_table(self._kept(ITEM_EPOCHS), table)
+
+    def read_item_epochs(self) -> pd.DataFrame | None:
+        """Read per_item_epochs.parquet; None for a run without ``item_epochs``."""
+        if not (self.path / ITEM_EPOCHS).exists():
+            return None
+        return self._counts_and_metrics(ITEM_EPOCHS, ("item", "train_degree", "relevant", "epochs"))
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json, with the keys that ``read_result`` requires."""

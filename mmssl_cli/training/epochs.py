@@ -17,6 +17,7 @@ from mmssl_cli.config import TrainSettings
 from mmssl_cli.data.catalog import catalog_of
 from mmssl_cli.distributed.collectives import broadcast
 from mmssl_cli.distributed.process_group import ReportedByRankZero
+from mmssl_cli.evaluation.items import evaluate_items
 from mmssl_cli.evaluation.metrics import evaluate_ranking
 from mmssl_cli.evaluation.ranking import UnrankableError
 from mmssl_cli.models.base import Recommender
@@ -37,6 +38,9 @@ class TrainState:
     best_epoch: int = 0
     best_score: float = -math.inf
     best_metrics: dict[str, float] | None = None
+    #: Columns of counts by item, the sum over the validated epochs, and their number, with ``item_epochs``.
+    item_counts: dict[str, Tensor] | None = None
+    item_epochs: int = 0
 
     def is_unfinished(self, settings: TrainSettings) -> bool:
         """Return whether another epoch is due: neither are all done nor has patience ended."""
@@ -52,6 +56,7 @@ def run_epochs(
     on_epoch: Callable[[dict[str, Any], bool], bool],
     on_best: Callable[[Recommender], None] = lambda model: None,
     on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None,
+    on_validated: Callable[[], None] = lambda: None,
 ) -> bool:
     """Train until all epochs are done, patience ends or ``on_epoch`` stops.
 
@@ -60,6 +65,7 @@ def run_epochs(
             ``validation/<metric>`` where it was validated), and whether it is the best so far; False stops.
         on_best: called with the model after each validation that is the best so far, while it has the weights that
             were validated.
+        on_validated: called after each validation, while the model has the weights that were validated.
         on_batch: called after each batch with the epoch, and the number of its batches done and of all.
 
     Returns:
@@ -80,6 +86,7 @@ def run_epochs(
                 metrics = _validate(loop)
                 record.update({f"validation/{name}": value for name, value in metrics.items()})
                 best = metrics[settings.select_on] > state.best_score
+                on_validated()
             if best:
                 state.best_epoch, state.best_score = loop.epoch, metrics[settings.select_on]
                 state.best_metrics = metrics
@@ -109,6 +116,19 @@ def _validate(loop: TrainingLoop) -> dict[str, float]:
         return evaluate_model(loop, "validation")[0]
     except UnrankableError as problem:  # finite weights can still make scores that are not
         raise DivergedError(f"After epoch {loop.epoch} {problem.what}; a smaller --lr usually helps") from problem
+
+
+@torch.no_grad()
+def count_items(loop: TrainingLoop, state: TrainState) -> None:
+    """Add the test hits of each item with the model's present weights to those of the epochs before."""
+    data = loop.data
+    table = evaluate_items(loop.model.ranking(), data.num_items, data.train, data.test, loop.settings.all_ks)
+    found = {name: torch.from_numpy(table[name].to_numpy(dtype="int64")) for name in table}
+    earlier = state.item_counts or {}
+    state.item_counts = {
+        name: earlier[name] + counts if name in earlier and "@" in name else counts for name, counts in found.items()
+    }
+    state.item_epochs += 1
 
 
 @torch.no_grad()

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
@@ -24,7 +26,7 @@ from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.text import pluralize
 from mmssl_cli.training.checkpoint import restore
 from mmssl_cli.training.device import device_name, environment, peak_memory, reset_peak_memory
-from mmssl_cli.training.epochs import TrainState, evaluate_model, follow_epochs, run_epochs
+from mmssl_cli.training.epochs import TrainState, count_items, evaluate_model, follow_epochs, run_epochs
 from mmssl_cli.training.fitting import FittingLoop
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
@@ -214,7 +216,8 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
         return True
 
     with _early_end_recorded(run, loop, state):
-        run_epochs(loop, state, on_epoch, lambda model: run.save_model(model.state_dict()), reporter.batch)
+        count = partial(count_items, loop, state) if settings.item_epochs else lambda: None
+        run_epochs(loop, state, on_epoch, lambda model: run.save_model(model.state_dict()), reporter.batch, count)
         reporter.stage("Evaluating on test")
         record = _finish(run, loop, state, parameters)
     if not is_over:
@@ -239,6 +242,9 @@ def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: i
         **({"warm_cold": found} if (found := warm_cold.result()) else {}),
     }
     run.write_per_user(per_user)
+    if state.item_counts is not None:
+        counts = {name: column.numpy() for name, column in state.item_counts.items()}
+        run.write_item_epochs(pd.DataFrame({**counts, "epochs": state.item_epochs}))
     figures.plot_curves(run.read_metrics(), run.path, select_on=settings.select_on, title=run.id)
     run.write_result(result)  # last: a run with a result is whole
     return result

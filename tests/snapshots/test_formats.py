@@ -46,6 +46,7 @@ SETTINGS = [
     "epochs",
     "patience",
     "evaluate-every",
+    "item-epochs",
     "select-on",
     "ks",
     "metrics",

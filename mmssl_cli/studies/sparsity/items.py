@@ -41,6 +41,8 @@ class _Model:
     label: str
     seeds: tuple[pd.DataFrame, ...]
     k: int
+    #: The same, with hits summed over ``epochs``; empty unless each seed has them.
+    over_epochs: tuple[pd.DataFrame, ...] = ()
 
     @property
     def degree(self) -> np.ndarray:
@@ -57,8 +59,12 @@ class _Model:
         return [table[f"recommended@{self.k}"].to_numpy() for table in self.seeds]
 
     def accuracy(self) -> np.ndarray:
-        """Return the share of each item's test interactions found, mean over seeds; NaN without interactions."""
-        return np.mean([accuracy_of_items(hits, self.relevant) for hits in self.hits()], axis=0)
+        """Return the share of each item's test interactions found, mean over seeds; NaN without interactions.
+
+        Averaged over the epochs, as in the paper, where the runs counted them; else of the selected epoch.
+        """
+        hits = [(table[f"hits@{self.k}"] / table["epochs"]).to_numpy() for table in self.over_epochs] or self.hits()
+        return np.mean([accuracy_of_items(one, self.relevant) for one in hits], axis=0)
 
 
 def item_side(configurations: Sequence[Configuration], reference: Configuration, data_dir: Path, k: int) -> ItemSide:
@@ -70,7 +76,9 @@ def item_side(configurations: Sequence[Configuration], reference: Configuration,
     for configuration in configurations:
         try:
             tables = tuple(per_item(run, data_dir) for run in configuration.runs)
-            models.append(_Model(configuration.label, tables, k))
+            epochs = [table for run in configuration.runs if (table := run.folder.read_item_epochs()) is not None]
+            counted = len(epochs) == len(tables) and all(f"hits@{k}" in table for table in epochs)
+            models.append(_Model(configuration.label, tables, k, tuple(epochs) if counted else ()))
         except InputError as problem:
             problems.append(f"The items of {configuration.label} are left out. {problem}")
     if not models:
@@ -128,13 +136,17 @@ def _mean(values: list[float], form: str) -> Cell:
 def _accuracy_plot(models: Sequence[_Model], reference: str, dataset: str, k: int) -> Plot:
     groups = {model.label: _by_degree(model) for model in models}
     drawn = {model.label: _points(model, groups[model.label]) for model in models}
+    averaged = [model.label for model in models if model.over_epochs]
+    of_epochs = f" Averaged over all validated epochs, as in the paper: {', '.join(averaged)}." if averaged else ""
+    if len(averaged) < len(models):
+        of_epochs += f" Of the selected epoch{' the others' if averaged else ''}; --item-epochs averages over epochs."
     others = f" The line of {reference} is drawn thin beside the others." if len(models) > 1 else ""
     return Plot(
         f"figure1bc-items-{dashed(dataset)}",
         f"Accuracy of items by their training interactions, on {dataset}",
         f"A point is an item with test interactions: the share of them that the first {k} find, the mean over seeds "
         f"(of equal points one, at most {MOST_POINTS} a panel). The line is the mean over the items of 0, 1, 2 to 3, "
-        f"4 to 7, ... training interactions.{others} The vertical axis is a square root.",
+        f"4 to 7, ... training interactions.{others}{of_epochs} The vertical axis is a square root.",
         partial(draw_item_accuracy, drawn, reference, f"Recall@{k}"),
         pd.concat(groups, names=["model"]).reset_index(level="model").reset_index(drop=True),
     )

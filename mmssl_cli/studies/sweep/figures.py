@@ -82,9 +82,10 @@ def _draw_baseline(axes: Axes, baseline: Baseline) -> None:
     if baseline.along:
         means = [fmean(scores) for scores in baseline.along.values()]
         several = all(len(scores) > 1 for scores in baseline.along.values())
-        spread = [stdev(scores) if several else 0.0 for scores in baseline.along.values()]
-        low = [one - deviation for one, deviation in zip(means, spread, strict=True)] if several else None
-        high = [one + deviation for one, deviation in zip(means, spread, strict=True)] if several else None
+        deviations = [stdev(scores) if several else 0.0 for scores in baseline.along.values()]
+        pairs = list(zip(means, deviations, strict=True))
+        low = [one - deviation for one, deviation in pairs] if several else None
+        high = [one + deviation for one, deviation in pairs] if several else None
         style.band(axes, list(baseline.along), means, low, high, label)
         axes.get_lines()[-1].set_label(f"{label} (best baseline)")
         return

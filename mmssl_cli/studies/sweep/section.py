@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import fmean, stdev
+from typing import Any
 
 import pandas as pd
 
@@ -56,11 +57,7 @@ def sweep_section(
         measured, seeds = on_shared_seeds([Measured(point, found(point.settings)) for point in line.points])
         shown = {seed for each in measured if each.runs for seed in each.runs.seeds}
         beside = baseline and on_seeds(baseline, shown)
-        along = {
-            value: kept
-            for value, one in baseline_along(line, beside, baselines).items()
-            if (kept := on_seeds(one, shown)) is not None
-        }
+        along = {value: on_seeds(one, shown) for value, one in baseline_along(line, beside, baselines).items()}
         texts.append(" ".join(filter(None, (findings(line, measured, metric), seeds))))
         tables.append(_table(line, measured, beside, along, metric))
         if len(line.parameters) <= 2 and any(each.runs for each in measured):
@@ -88,7 +85,7 @@ def baseline_along(
     if baseline is None or len(line.parameters) > 1:
         return {}
     (name,) = line.parameters
-    found = {}
+    found: dict[Any, Configuration] = {}
     for one in configurations:
         value = getattr(one.settings, name, None)
         if one.settings.model == baseline.settings.model and differences(baseline, one).keys() <= {name}:

@@ -154,3 +154,29 @@ def test_a_flag_reaches_the_models_that_have_it(cli: Cli, folder: Path) -> None:
     assert planned.code == 0, planned.err
     stands = {line.split()[0]: line for line in planned.out.splitlines() if " on demo, seed" in line}
     assert "missing" in stands["mmssl"] and "finished" in stands["lightgcn"]
+
+
+def test_items_may_be_averaged_over_the_epochs_and_a_resumed_run_ends_with_the_same(cli: Cli, folder: Path) -> None:
+    flags = ("--model", "lightgcn", "--ks", "5,20", "--embedding-dim", "8", "--seed", "7", "--item-epochs")
+    tables = []
+    for runs, first in (("whole", 3), ("resumed", 2)):
+        assert cli("train", *flags, "--epochs", first, "--runs-dir", runs).code == 0
+        if first == 2:
+            assert cli("train", "--resume", "latest", "--epochs", 3, "--runs-dir", runs).code == 0
+        [path] = Path(runs).glob("*/per_item_epochs.parquet")
+        tables.append(pd.read_parquet(path))
+    whole, resumed = tables
+    pd.testing.assert_frame_equal(whole, resumed)
+    assert (whole["epochs"] == 3).all()
+    assert (whole["hits@5"] <= whole["hits@20"]).all() and (whole["hits@20"] <= 3 * whole["relevant"]).all()
+    records = pd.concat(pd.read_parquet(path) for path in Path("whole").glob("*/metrics.parquet"))
+    assert whole["hits@20"].sum() > 0 and len(records) == 3
+
+    answer = cli("sparsity", "--models", "lightgcn", *flags[2:], "--epochs", 3, "--runs-dir", "whole", "--out", "out")
+    assert answer.code == 0, answer.err
+    [written] = Path("out").glob("*.md")
+    assert "Averaged over all validated epochs, as in the paper: lightgcn." in " ".join(written.read_text().split())
+    plain = cli("sparsity", "--models", "lightgcn", *FLAGS, "--out", "plain")
+    assert plain.code == 0, plain.err
+    [written] = Path("plain").glob("*.md")
+    assert "Of the selected epoch; --item-epochs averages" in " ".join(written.read_text().split())
