@@ -66,7 +66,7 @@ def find_columns(path: Path, table: TableOptions, split: str) -> tuple[TableOpti
             found[role] = candidates[0] if len(candidates) == 1 else None
     taken = [f"{name} is {_MEANING[role]}" for role, name in found.items() if name not in (None, role)]
     taken += ["time is the time"] if found.get("time") == "time" else []
-    notes += [f"{path.name}: found by their usual names: {', '.join(taken)}"] if taken else []
+    notes += [f"{path.name}: found by their usual names: {', '.join(taken)}"] if taken and table.columns is None else []
     return table.model_copy(update=found), notes
 
 

@@ -22,7 +22,7 @@ _NUMBER = r"^-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?$"
 _ISO = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?"
 _CLOCK = (
     r"(?:[ T]+(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,][0-9]{1,9})?)?"
-    r"\s*(?:Z|UTC|GMT|(?P<sign>[+-])(?P<ahead>[0-9]{2}):?(?P<minutes>[0-9]{2})?)?)?$"
+    r"\s*(?P<half>[AaPp][Mm])?\s*(?:Z|UTC|GMT|(?P<sign>[+-])(?P<ahead>[0-9]{2}):?(?P<minutes>[0-9]{2})?)?)?$"
 )
 _YEAR_FIRST = r"^(?P<year>[0-9]{4})[-/.](?P<month>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})" + _CLOCK
 _DAY_FIRST = r"^(?P<day>[0-9]{1,2})[./-](?P<month>[0-9]{1,2})[./-](?P<year>[0-9]{4})" + _CLOCK
@@ -147,12 +147,16 @@ def _dates(form: str) -> Callable[[pa.Array], tuple[np.ndarray, np.ndarray]]:
         fields = pc.extract_regex(texts, form)
         year, month, day = (_numbers(fields, name) for name in ("year", "month", "day"))
         hour, minute, second = (_numbers(fields, name) for name in ("hour", "minute", "second"))
+        halves = pc.utf8_lower(pc.struct_field(fields, "half").fill_null(""))
+        halved = np.asarray(pc.not_equal(halves, ""))
+        real = ~halved | ((hour > 0) & (hour < 13))
+        hour = np.where(halved, hour % 12 + 12 * np.asarray(pc.equal(halves, "pm")), hour)
         ahead = _numbers(fields, "ahead") * 60 + _numbers(fields, "minutes")
         ahead = np.where(np.asarray(pc.equal(fields.field("sign"), "-").fill_null(False)), -ahead, ahead)
         months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
         days = months.astype("datetime64[D]") + (day - 1)
         exists = (year > 0) & (month > 0) & (month < 13) & (day > 0) & (days.astype("datetime64[M]") == months)
-        exists &= (hour < 24) & (minute < 60) & (second < 60) & (np.abs(ahead) < 24 * 60)
+        exists &= real & (hour < 24) & (minute < 60) & (second < 60) & (np.abs(ahead) < 24 * 60)
         return days.astype(np.int64) * 86_400 + hour * 3600 + (minute - ahead) * 60 + second, exists
 
     return read
