@@ -103,7 +103,7 @@ def warm_cold_tables(runs: Sequence[Mapping[str, Any]]) -> list[Table]:
             f"{pluralize(runs[0][kind]['users'], 'user')}",
         )
         for kind, name in kinds.items()
-        if runs[0][kind]["users"]
+        if runs[0][kind]["metrics"]
     ]
 
 
