@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from mmssl_cli.console.training import Reporter
-from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.evaluation.metrics import evaluate_ranking
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import RunResult, resume_run, train_run
@@ -116,9 +116,9 @@ def test_a_run_cut_off_in_its_first_epoch_starts_over(
     assert_same_run(folder, whole.folder)
 
 
-def _score_by_length(users: torch.Tensor, *given: Any) -> tuple[dict[str, float], pd.DataFrame]:
-    means, table = evaluate(users, *given)
-    length = float(users.norm())
+def _score_by_length(ranking: Any, *given: Any, **named: Any) -> tuple[dict[str, float], pd.DataFrame]:
+    means, table = evaluate_ranking(ranking, *given, **named)
+    length = float(ranking.args[0].norm())  # of the users' embeddings
     return dict.fromkeys(means, length / (1 + length)), table  # a metric lies in [0, 1]
 
 
@@ -132,7 +132,7 @@ def test_a_run_cut_off_between_two_files_ends_with_the_same_numbers(
     tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, write: str, epoch: int
 ) -> None:
     # Embeddings grow: with their length for a score, every epoch is the best so far and its model is written.
-    monkeypatch.setattr("mmssl_cli.training.epochs.evaluate", _score_by_length)
+    monkeypatch.setattr("mmssl_cli.training.epochs.evaluate_ranking", _score_by_length)
     whole = _whole(tmp_path, model="lightgcn")
     assert whole.record["best_epoch"] == 5
     real, loops = getattr(RunFolder, write), []

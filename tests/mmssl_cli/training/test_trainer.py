@@ -16,7 +16,7 @@ import torch
 
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.data.interactions import InteractionData, load_interactions
-from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.evaluation.metrics import evaluate, evaluate_ranking
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.training.loading import load_model
@@ -95,11 +95,11 @@ def _scores(monkeypatch: pytest.MonkeyPatch, scores: Iterable[float]) -> None:
     """Let the evaluations of a run find these metrics, one after another."""
     left = iter(scores)
 
-    def told(*given: Any) -> tuple[dict[str, float], pd.DataFrame]:
-        means, table = evaluate(*given)
+    def told(*given: Any, **named: Any) -> tuple[dict[str, float], pd.DataFrame]:
+        means, table = evaluate_ranking(*given, **named)
         return dict.fromkeys(means, next(left)), table
 
-    monkeypatch.setattr("mmssl_cli.training.epochs.evaluate", told)
+    monkeypatch.setattr("mmssl_cli.training.epochs.evaluate_ranking", told)
 
 
 def test_of_equal_scores_the_first_is_selected_and_nothing_is_a_score_too(
