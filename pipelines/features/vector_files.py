@@ -17,7 +17,7 @@ from pipelines.errors import InputError, MmsslError, UsageError, nearest
 from pipelines.io.files import read_problem
 from pipelines.io.parquet import MOST_PACKED
 from pipelines.io.raw import MalformedRecords
-from pipelines.prepared.storage import MAPPED_BYTES, check_unpacked
+from pipelines.prepared.storage import MAPPED_BYTES, check_unpacked, unwarned
 from pipelines.tables.column_types import as_numbers, as_text
 from pipelines.tables.table_file import ColumnFile
 
@@ -98,7 +98,8 @@ def _check(path: Path, found: ItemVectors) -> None:
 
 def _load_npy(path: Path) -> np.ndarray:
     try:
-        return np.asarray(np.lib.format.open_memmap(path, mode="r"))
+        with unwarned():
+            return np.asarray(np.lib.format.open_memmap(path, mode="r"))
     except OSError as problem:
         raise read_problem(path, problem) from problem
     except Exception as problem:  # headers fail in many ways
@@ -107,7 +108,7 @@ def _load_npy(path: Path) -> np.ndarray:
 
 def _read_npz(path: Path, key: str | None) -> ItemVectors:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with unwarned(), np.load(path, allow_pickle=False) as archive:
             for entry in archive.zip.infolist():
                 check_unpacked(path, entry)
             names = [name for name in archive.files if name != _IDS]

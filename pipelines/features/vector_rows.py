@@ -13,7 +13,7 @@ from pipelines.features.rows import Made, Rows
 from pipelines.features.vector_files import ItemVectors, locate_vectors, read_item_vectors
 from pipelines.io.raw import MalformedRecords
 from pipelines.io.step_cache import WorkFolder, key_of
-from pipelines.prepared.dataset import Features
+from pipelines.prepared.dataset import Features, filled_rows
 from pipelines.recipe import Recipe
 from pipelines.tables.ids import are_whole_numbers
 
@@ -97,7 +97,7 @@ class VectorFileRows(Rows):
         if not np.isfinite(values).all():
             way_out = "choose --dtype float32" if self.recipe.dtype == "float16" else "scale them down"
             raise InputError(f"{self._path} holds values too large for {self.recipe.dtype}; {way_out}.")
-        present &= values.any(axis=1)
+        present &= filled_rows(values)
         why = {False: f"no row in {self._path.name}", True: f"a row of zeros in {self._path.name}"}
         return Features(values, present, self.settings()), lambda row: why[bool(rows[row] >= 0)]
 

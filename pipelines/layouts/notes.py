@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem
 from pipelines.layouts.writing import write_table
-from pipelines.prepared.dataset import Features
+from pipelines.prepared.dataset import Features, filled_rows
 from pipelines.prepared.manifest import Name
 
 NOTES_FILE = "mmssl-features.json"
@@ -79,7 +79,7 @@ def note_of(modality: str, features: Features) -> FeatureNote:
         dtype=cast(Any, features.values.dtype.name),
         encoder=features.encoder,
         vocabulary=None if features.vocabulary is None else f"{modality}_vocabulary.csv",
-        zeros=np.flatnonzero(features.present & ~features.values.any(axis=1)).tolist(),
+        zeros=np.flatnonzero(features.present & ~filled_rows(features.values)).tolist(),
     )
 
 

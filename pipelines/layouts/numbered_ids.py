@@ -17,7 +17,7 @@ from pipelines.errors import InputError
 from pipelines.io.files import read_problem
 from pipelines.io.raw import LONGEST_LINE, MalformedRecords
 from pipelines.layouts.notes import FeatureNote, note_of, noted, read_notes
-from pipelines.prepared.dataset import Features, PreparedDataset
+from pipelines.prepared.dataset import Features, PreparedDataset, filled_rows
 from pipelines.prepared.storage import read_array
 from pipelines.tables.encodings import BROKEN, text_blocks
 
@@ -143,12 +143,12 @@ def _read_file(path: Path, note: FeatureNote | None) -> Features:
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise InputError(f"{path} has shape {rows.shape}; expected [items, dim], one row an item.")
     if note is None:
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as such
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite in float32, and refused as such
             values = rows.astype(np.float16 if rows.dtype.itemsize == 2 else np.float32)
-        return Features(values, np.any(values, axis=1), {"name": "published", "file": path.name})
+        return Features(values, filled_rows(values), {"name": "published", "file": path.name})
     if note.zeros and max(note.zeros) >= len(rows):
         raise InputError(f"{path} has {len(rows):,} rows, but row {max(note.zeros)} is noted of it.")
-    present = np.any(rows, axis=1)
+    present = filled_rows(rows)
     present[note.zeros] = True
     return noted(rows, present, note, path.parent)
 

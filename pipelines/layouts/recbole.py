@@ -32,7 +32,7 @@ from pipelines.layouts.importing import plan_import
 from pipelines.layouts.notes import NOTES_FILE, FeatureNote, note_of, noted, read_notes
 from pipelines.layouts.numbered_ids import known_image
 from pipelines.layouts.writing import write_settings, write_table
-from pipelines.prepared.dataset import SPLITS, Features, PreparedDataset
+from pipelines.prepared.dataset import SPLITS, Features, PreparedDataset, filled_rows
 from pipelines.tables.column_types import as_text, cell_texts
 from pipelines.tables.interaction_reader import Part, gather
 from pipelines.tables.item_records import wanted_records
@@ -291,4 +291,4 @@ def _read_vectors(
         present[row_of[name]] = record - 2 in zeros
     if not values.shape[1]:
         raise InputError(f"{path} has no numbers in {column} for any of the {len(item_ids):,} items.")
-    return values, present | values.any(axis=1)
+    return values, present | filled_rows(values)

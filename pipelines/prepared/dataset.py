@@ -119,6 +119,13 @@ def check_cold_users(interactions: pd.DataFrame, ids: pd.Series) -> None:
     )
 
 
+def filled_rows(values: np.ndarray) -> np.ndarray:
+    """Return which rows of [n, dim] hold another number than 0, bool [n]; without a warning of NaN."""
+    with np.errstate(invalid="ignore"):
+        filled: np.ndarray = values.any(axis=1)
+    return filled
+
+
 def first(values: Iterable[Any], limit: int = 5) -> str:
     """Return the first few of ``values``, for a sentence."""
     known = list(values)
@@ -241,7 +248,7 @@ def _check_features(dataset: PreparedDataset, name: str, features: Features) -> 
             f"(first ids {first(ids)}); replace them, or use a zero row for an item without content."
         )
     # By blocks, since values may lie in a file and be larger than the memory.
-    filled = np.concatenate([rows.any(axis=1) for rows in _blocks(values)])
+    filled = np.concatenate([filled_rows(rows) for rows in _blocks(values)])
     stray = np.flatnonzero(filled[~present])
     if len(stray):
         raise InputError(

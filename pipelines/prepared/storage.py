@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +126,7 @@ def _read_npz(path: Path, most: dict[str, int]) -> dict[str, np.ndarray]:
     """Read the arrays named in ``most``, which has the largest number of bytes of each."""
     names = tuple(most)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with unwarned(), np.load(path, allow_pickle=False) as archive:
             _check_sizes(path, archive.zip, most)
             missing = [name for name in names if name not in archive]
             mapped = {} if missing else _mapped(path, archive.zip)
@@ -183,6 +186,14 @@ def _mapped(path: Path, archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     return arrays
 
 
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Read arrays without NumPy's warning of headers of Python 2, which a damaged one may resemble."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Reading `.npy` or `.npz` file", UserWarning)
+        yield
+
+
 def array_problem(problem: Exception) -> str:
     """Return the reason why NumPy could not read an array file."""
     text = str(problem)
@@ -198,7 +209,8 @@ def read_array(path: Path) -> np.ndarray:
         InputError: the file is damaged, or holds Python objects.
     """
     try:
-        array: Any = np.load(path, allow_pickle=False)
+        with unwarned():
+            array: Any = np.load(path, allow_pickle=False)
     except Exception as problem:  # see _read_npz
         raise InputError(f"{path} cannot be read: {array_problem(problem)}.") from problem
     if not isinstance(array, np.ndarray):

@@ -114,6 +114,7 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
         path.write_bytes(mutated(rng, path, sound))
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
+            warnings.simplefilter("error", UserWarning)
             try:
                 read(path)
                 outcomes[True] += 1
