@@ -122,8 +122,7 @@ def check_cold_users(interactions: pd.DataFrame, ids: pd.Series) -> None:
 def filled_rows(values: np.ndarray) -> np.ndarray:
     """Return which rows of [n, dim] hold another number than 0, bool [n]; without a warning of NaN."""
     with np.errstate(invalid="ignore"):
-        filled: np.ndarray = values.any(axis=1)
-    return filled
+        return np.asarray(values.any(axis=1))
 
 
 def first(values: Iterable[Any], limit: int = 5) -> str:
