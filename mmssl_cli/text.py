@@ -93,6 +93,12 @@ def model_label(settings: Mapping[str, Any]) -> str:
     return f"{settings.get('model', '')} ({', '.join(kept)})" if kept else str(settings.get("model", ""))
 
 
+def beside_label(label: str, modalities: Sequence[str] | None) -> str:
+    """Return ``modalities_label`` for a line that begins with the label of a model; empty where that names them."""
+    named = modalities_label(modalities)
+    return "" if named in label else named
+
+
 def modalities_label(modalities: Sequence[str] | None) -> str:
     """Return ``visual + textual``, or ``without modalities``; empty for a model that uses none by design."""
     if modalities is None:

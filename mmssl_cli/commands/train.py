@@ -43,7 +43,7 @@ def train(
         bool,
         typer.Option(
             "--continue",
-            help="Reuse finished runs of the same settings; resume an interrupted one.",
+            help="Reuse finished runs, resume begun ones.",
         ),
     ] = False,
     distributed: Annotated[

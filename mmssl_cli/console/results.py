@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from mmssl_cli.console.lines import say
-from mmssl_cli.text import modalities_label
+from mmssl_cli.text import beside_label
 
 
 def present(results: Mapping[Path, Mapping[str, Any]], as_json: bool) -> None:
@@ -40,9 +40,10 @@ def _show(results: Mapping[Path, Mapping[str, Any]]) -> None:
 
     first = next(iter(results.values()))
     seeds = ", ".join(str(record["seed"]) for record in results.values())
+    label = first.get("label") or first["model"]
     parts = [
-        f"Test metrics of {first.get('label') or first['model']} on {first['dataset']}",
-        modalities_label(first.get("modalities")),  # a run of an older version does not say
+        f"Test metrics of {label} on {first['dataset']}",
+        beside_label(label, first.get("modalities")),  # a run of an older version does not say
         f"seed {seeds}" if len(results) == 1 else f"mean ± deviation over seeds {seeds}",
     ]
     show(metrics_table([record["test"] for record in results.values()], ", ".join(filter(None, parts))))

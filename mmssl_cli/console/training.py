@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from mmssl_cli.console.base import LineReporter, SilentReporter, make
 from mmssl_cli.console.lines import printable
 from mmssl_cli.console.verbosity import Verbosity
-from mmssl_cli.text import DEFAULT_METRIC, companion, modalities_label, pluralize
+from mmssl_cli.text import DEFAULT_METRIC, beside_label, companion, pluralize
 
 
 class Reporter(SilentReporter):
@@ -85,6 +85,7 @@ class LiveReporter(PlainReporter):
     def stage(self, what: str) -> None:
         self._begin_bar(what, None)
         self._live.start()
+        self._live.refresh()  # a stage may be over before the next turn
 
     def start(self, info: Mapping[str, Any]) -> None:
         super().start(info)
@@ -127,8 +128,9 @@ def make_reporter(level: Verbosity, console: Console | None = None) -> Reporter:
 
 def start_line(info: Mapping[str, Any]) -> str:
     """Describe the run that begins."""
-    parts = [f"{info.get('label') or info['model']} on {info['dataset']}"]
-    parts += [modalities_label(info["modalities"]), f"seed {info['seed']}", str(info["device"])]
+    label = info.get("label") or info["model"]
+    parts = [f"{label} on {info['dataset']}", beside_label(label, info["modalities"])]
+    parts += [f"seed {info['seed']}", str(info["device"])]
     if info.get("parameters"):
         parts.append(pluralize(info["parameters"], "parameter"))
     if info.get("first_epoch", 1) > 1:

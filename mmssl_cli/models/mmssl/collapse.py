@@ -30,7 +30,7 @@ def effective_rank(rows: Tensor) -> Tensor:
 
     The exponential of the entropy of the singular values, which come from the d x d Gram matrix.
     """
-    directions = normalize(rows.float(), dim=1)
-    values = torch.linalg.eigvalsh((directions.T @ directions).double()).clamp(min=0).sqrt()
+    directions = normalize(rows.double(), dim=1)  # float32 would make singular values of 3e-4 out of zeros
+    values = torch.linalg.eigvalsh(directions.T @ directions).clamp(min=0).sqrt()
     shares = values / values.sum().clamp(min=1e-12)
     return torch.special.entr(shares).sum().exp()

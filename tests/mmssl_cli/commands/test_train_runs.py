@@ -68,8 +68,8 @@ def events(run: RunFolder) -> list[dict[str, Any]]:
 
 def test_the_title_names_model_variant_and_modalities(train: Cli) -> None:
     variant = train("--variant", "w/o-CL", "--modalities", "visual", "--graph-topk", 3, model="mmssl")
-    assert variant.out.splitlines()[0] == "Test metrics of mmssl (w/o-CL, visual) on toy, visual, seed 2023"
-    assert "Training mmssl (w/o-CL, visual) on toy, visual, seed 2023, cpu" in variant.err
+    assert variant.out.splitlines()[0] == "Test metrics of mmssl (w/o-CL, visual) on toy, seed 2023"
+    assert "Training mmssl (w/o-CL, visual) on toy, seed 2023, cpu" in variant.err
     assert only_run().read_result()["modalities"] == ["visual"]
     whole = train("--epochs", 1, model="mmssl")
     assert whole.out.splitlines()[0] == "Test metrics of mmssl on toy, visual + text, seed 2023"
@@ -81,7 +81,7 @@ def test_without_modalities_the_model_is_said_to_be_plain_propagation(train: Cli
     answer = train("--modalities", "none", model="mmssl")
     lines = answer.err.splitlines()
     assert lines.count("Without modalities mmssl is plain propagation over the interaction graph.") == 1
-    assert answer.out.splitlines()[0] == "Test metrics of mmssl on toy, without modalities, seed 2023"
+    assert answer.out.splitlines()[0] == "Test metrics of mmssl (without modalities) on toy, seed 2023"
     assert "plain propagation" not in train("--modalities", "none", model="lightgcn").err
 
 

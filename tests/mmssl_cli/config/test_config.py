@@ -131,7 +131,7 @@ def test_a_preset_of_the_paper_names_every_setting_and_its_source(preset: str) -
             "select_on",
             "preset",
         ),
-        *("feature_control", "spectral_hops", "spectral_form", "spectral_item_exponent"),
+        *("item_epochs", "feature_control", "spectral_hops", "spectral_form", "spectral_item_exponent"),
         *("variant", "generator_lr", "feature_components", "softmax_temperature", "spectral_rank"),  # of parts left off
     }
     path = preset_file(preset, "mmssl", "tiktok")

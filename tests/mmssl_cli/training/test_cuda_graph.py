@@ -120,9 +120,9 @@ def test_a_rate_from_a_checkpoint_comes_to_the_device() -> None:
     loop = TrainingLoop(model, data, model.settings)
     loop.cuda_graph = cast(Any, object())
     loop.optimizer.param_groups[0]["lr"] = torch.empty((), device="meta")  # as a file on another device has it
-    loop._set_rates(1.0)
+    loop._set_rates(loop.optimizer, loop.learning_rates, 1.0)
     rate = loop.optimizer.param_groups[0]["lr"]
-    loop._set_rates(0.5)
+    loop._set_rates(loop.optimizer, loop.learning_rates, 0.5)
     assert loop.optimizer.param_groups[0]["lr"] is rate  # a recorded step reads it from there
     assert rate.device == loop.device and rate.item() == pytest.approx(0.005)
     assert all(group["capturable"] for group in loop.optimizer.param_groups)

@@ -189,7 +189,7 @@ def test_an_infinite_weight_after_the_last_step_is_named() -> None:
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module.torch.cuda, "is_available", lambda: False)
     assert pick_device("auto").type == pick_device("cpu").type == "cpu"
-    with pytest.raises(UsageError, match="no CUDA GPU here"):
+    with pytest.raises(UsageError, match="--device cuda needs a CUDA GPU, and PyTorch finds none here"):
         pick_device("cuda")
     monkeypatch.setattr(loop_module.torch.cuda, "is_available", lambda: True)
     assert pick_device("auto").type == pick_device("cuda").type == "cuda"
