@@ -100,7 +100,7 @@ def _show_one(name: str, data_dir: Path, available: bool, as_json: bool) -> None
 
 
 def _count_lines(record: dict[str, Any]) -> list[str]:
-    """What ``interaction_counts`` found, in sentences."""
+    """Return the findings of ``interaction_counts`` as sentences."""
     lines = [
         f"Cold items in {split} (without a training interaction): {cold['items']:,} with {cold['interactions']:,} "
         f"interactions, {cold['share']:.1%} of the split."

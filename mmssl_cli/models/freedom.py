@@ -10,7 +10,7 @@ from mmssl_cli.config.structure import FREEDOMSettings
 from mmssl_cli.data.graph import BipartiteGraph, ItemGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import ranking_terms
+from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.content import ContentProjections, content_graphs
 from mmssl_cli.models.losses import bpr_loss
 from mmssl_cli.models.plugins import PluggableRecommender
@@ -37,12 +37,7 @@ class FREEDOM(PluggableRecommender):
 
     def begin_epoch(self, epoch: int) -> None:
         """Draw the interactions that the epoch trains on."""
-        users, items = self.edges
-        kept = max(1, round(len(users) * (1 - self.settings.edge_dropout)))
-        if kept < len(users):
-            chosen = drawn(degree_weights(users, items), kept)
-            shape = (self.num_users, self.num_items)
-            self.pruned = BipartiteGraph.from_edges(users[chosen], items[chosen], *shape, self.settings.adjacency)
+        self.pruned = pruned_graph(self, self.edges, self.settings.edge_dropout)
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return final embeddings over all interactions, [U, d] and [I, d]."""
@@ -68,6 +63,22 @@ class FREEDOM(PluggableRecommender):
         # Where one of the two is absent the loss is a constant: the zero of an absent item is no preference.
         both = present[batch.positives] & present[batch.negatives]
         return bpr_loss(users * both, *rows.split(len(users)))
+
+
+def pruned_graph(model: GraphRecommender, edges: tuple[Tensor, Tensor], edge_dropout: float) -> BipartiteGraph:
+    """Return the graph of a draw of a model's interactions that favours unpopular nodes.
+
+    Args:
+        edges: users and items of all interactions, int64 [n] each.
+        edge_dropout: share of the interactions to leave out.
+    """
+    users, items = edges
+    kept = max(1, round(len(users) * (1 - edge_dropout)))
+    if kept == len(users):
+        return model.graph
+    chosen = drawn(degree_weights(users, items), kept)
+    shape = model.num_users, model.num_items
+    return BipartiteGraph.from_edges(users[chosen], items[chosen], *shape, model.settings.adjacency)
 
 
 def shares_of(modalities: list[str], visual: float) -> list[float]:

@@ -9,13 +9,12 @@ from mmssl_cli.config.structure import MGCNSettings
 from mmssl_cli.data.graph import ItemGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.content import ContentProjections, content_graphs, sigmoid_gate
-from mmssl_cli.models.losses import contrasted_rows, info_nce
 from mmssl_cli.models.plugins import PluggableRecommender
+from mmssl_cli.models.side_views import SideViewRecommender
 
 
-class MGCN(PluggableRecommender):
+class MGCN(SideViewRecommender, PluggableRecommender):
     """Behaviour by LightGCN plus content: purified by behaviour, spread over item graphs, fused by preference.
 
     The whole of the paper. As in the authors' program (MMRec), the fused content is the mean of the shared part and
@@ -36,33 +35,9 @@ class MGCN(PluggableRecommender):
         self.item_graphs = {name: ItemGraph.from_edges(*edges, data.num_items) for name, edges in graphs.items()}
         self.fuser = BehaviourAwareFuser(d, len(data.features))
 
-    def embeddings(self) -> tuple[Tensor, Tensor]:
-        """Return final embeddings, [U, d] and [I, d]."""
-        behaviour = self.graph.propagate(self.users, self.items, self.settings.layers)
-        users, items = (of + self.fuser(of, views) for of, views in zip(behaviour, self._views(), strict=True))
-        return users, items
-
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """The ranking loss, and the contrast between fused content and behaviour."""
-        settings = self.settings
-        rows, users, items = batch.renumbered()
-        user_views, item_views = self._views()
-        of_users, of_items = self.graph.propagate(self.users, self.items, settings.layers)
-        of_users, of_items = of_users[users], of_items[items]
-        # Fusing costs more than propagation, and concerns the nodes of the batch alone.
-        side_users = self.fuser(of_users, user_views.index_select(1, users))
-        side_items = self.fuser(of_items, item_views.index_select(1, items))
-        final = of_users + side_users, of_items + side_items
-        penalised = final if settings.l2_on == "final" else (self.users[users], self.items[items])
-        terms = ranking_terms(settings, *final, rows, penalised)
-        if settings.contrast_weight:
-            anchors = contrasted_rows(rows, settings.contrast_rows)
-            losses = [
-                info_nce(side[of_batch], of[of_batch], settings.contrast_temperature)
-                for side, of, of_batch in zip((side_users, side_items), (of_users, of_items), anchors, strict=True)
-            ]
-            terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
-        return terms | self.plugged(batch)
+        """The ranking loss, the contrast between fused content and behaviour, and what is plugged in."""
+        return super().training_step(batch) | self.plugged(batch)
 
     def modality_users(self, users: Tensor) -> list[Tensor]:
         """Return the purified views of some users, [n, d] of each modality."""

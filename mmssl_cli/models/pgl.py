@@ -13,7 +13,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms
 from mmssl_cli.models.content import ContentProjections, content_graphs
 from mmssl_cli.models.dropout import dropout
-from mmssl_cli.models.freedom import degree_weights, drawn, shares_of
+from mmssl_cli.models.freedom import pruned_graph, shares_of
 from mmssl_cli.models.losses import info_nce
 
 
@@ -43,12 +43,7 @@ class PGL(GraphRecommender):
 
     def begin_epoch(self, epoch: int) -> None:
         """Draw the interactions that the epoch trains on."""
-        users, items = self.edges
-        kept = max(1, round(len(users) * (1 - self.settings.edge_dropout)))
-        if kept < len(users):
-            chosen = drawn(degree_weights(users, items), kept)
-            shape = (self.num_users, self.num_items)
-            self.principal = BipartiteGraph.from_edges(users[chosen], items[chosen], *shape, self.settings.adjacency)
+        self.principal = pruned_graph(self, self.edges, self.settings.edge_dropout)
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return final embeddings over all interactions, [U, M d] and [I, M d]."""

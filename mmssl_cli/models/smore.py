@@ -9,14 +9,12 @@ from torch import Tensor, nn
 from mmssl_cli.config.item_graphs import SMORESettings
 from mmssl_cli.data.graph import Edges, ItemGraph
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.content import ContentProjections, content_graphs, sigmoid_gate
 from mmssl_cli.models.dropout import dropout
-from mmssl_cli.models.losses import contrasted_rows, info_nce
+from mmssl_cli.models.side_views import SideViewRecommender
 
 
-class SMORE(GraphRecommender):
+class SMORE(SideViewRecommender):
     """Behaviour by LightGCN plus views of each modality and of all fused, filtered in the spectrum of the content.
 
     The whole of the paper: projected content goes through a Fourier transform along its dimensions, where a learnt
@@ -42,34 +40,6 @@ class SMORE(GraphRecommender):
         self.spectrum = SpectralFusion(len(names), d)
         self.gates = nn.ModuleList(sigmoid_gate(d) for _ in self.item_graphs)
         self.fuser = PreferenceFuser(len(names), d, settings.preference_dropout)
-
-    def embeddings(self) -> tuple[Tensor, Tensor]:
-        """Return final embeddings, [U, d] and [I, d]."""
-        behaviour = self.graph.propagate(self.users, self.items, self.settings.layers)
-        users, items = (of + self.fuser(of, views) for of, views in zip(behaviour, self._views(), strict=True))
-        return users, items
-
-    def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """The ranking loss, and the contrast between side views and behaviour."""
-        settings = self.settings
-        rows, users, items = batch.renumbered()
-        user_views, item_views = self._views()
-        of_users, of_items = self.graph.propagate(self.users, self.items, settings.layers)
-        of_users, of_items = of_users[users], of_items[items]
-        # Fusing costs more than propagation, and concerns the nodes of the batch alone.
-        side_users = self.fuser(of_users, user_views.index_select(1, users))
-        side_items = self.fuser(of_items, item_views.index_select(1, items))
-        final = of_users + side_users, of_items + side_items
-        penalised = final if settings.l2_on == "final" else (self.users[users], self.items[items])
-        terms = ranking_terms(settings, *final, rows, penalised)
-        if settings.contrast_weight:
-            anchors = contrasted_rows(rows, settings.contrast_rows)
-            losses = [
-                info_nce(side[of_batch], of[of_batch], settings.contrast_temperature)
-                for side, of, of_batch in zip((side_users, side_items), (of_users, of_items), anchors, strict=True)
-            ]
-            terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
-        return terms
 
     def _views(self) -> tuple[Tensor, Tensor]:
         """Return the views of users [M + 1, U, d] and of items [M + 1, I, d], the fused one last."""

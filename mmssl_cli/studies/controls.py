@@ -1,4 +1,4 @@
-"""What item features are worth: models on their own features, on controls, and on none."""
+"""Worth of item features: models on their own features, on controls, and on none."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def finalist_task(send: Send, settings: TrainSettings, data_dir: Path) -> Messag
 
 
 class _Rising:
-    """Whether the best score of a curve is a recent one."""
+    """Tells if the best score of a curve is a recent one."""
 
     best, since = float("-inf"), 0
 

@@ -116,7 +116,7 @@ def test_every_shipped_file_is_valid() -> None:
 
 @pytest.mark.parametrize("preset", ["paper", "released"])
 def test_a_preset_of_the_paper_names_every_setting_and_its_source(preset: str) -> None:
-    """What such a file leaves out would follow the class defaults, which follow searches."""
+    """Settings left out of such a file would follow the class defaults, which follow searches."""
     apart = {
         *(
             "model",

@@ -314,7 +314,7 @@ def test_log_sums_in_blocks_have_the_gradient_of_the_whole(monkeypatch: pytest.M
 
 def test_pgl_learns_on_a_subgraph_and_ranks_over_all_interactions(monkeypatch: pytest.MonkeyPatch) -> None:
     data, kept = toy_data(), torch.tensor([1, 4, 7, 9, 10])
-    monkeypatch.setattr("mmssl_cli.models.pgl.drawn", lambda weights, count: kept[:count])
+    monkeypatch.setattr("mmssl_cli.models.freedom.drawn", lambda weights, count: kept[:count])
     model = built("pgl", data, edge_dropout=1 - 5 / len(data.train), layers=3, item_layers=2, l2_weight=0.2)
     model.begin_epoch(1)
     assert not hasattr(model, "items")

@@ -1,0 +1,54 @@
+"""Models whose final embeddings are behaviour plus a fusion of views of the content."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmssl_cli.config.item_graphs import SMORESettings
+from mmssl_cli.config.structure import MGCNSettings
+from mmssl_cli.data.sampling import Batch
+from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.losses import contrasted_rows, info_nce
+
+
+class SideViewRecommender(GraphRecommender):
+    """Behaviour by LightGCN plus side views of the content, fused by behaviour and contrasted with it.
+
+    A subclass makes ``fuser``, from behaviour [n, d] and views [M, n, d] to fused rows [n, d], and ``_views``.
+    """
+
+    settings: MGCNSettings | SMORESettings
+    fuser: nn.Module
+
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return final embeddings, [U, d] and [I, d]."""
+        behaviour = self.graph.propagate(self.users, self.items, self.settings.layers)
+        users, items = (of + self.fuser(of, views) for of, views in zip(behaviour, self._views(), strict=True))
+        return users, items
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The ranking loss, and the contrast between side views and behaviour."""
+        settings = self.settings
+        rows, users, items = batch.renumbered()
+        user_views, item_views = self._views()
+        of_users, of_items = self.graph.propagate(self.users, self.items, settings.layers)
+        of_users, of_items = of_users[users], of_items[items]
+        # Fusing costs more than propagation, and concerns the nodes of the batch alone.
+        side_users = self.fuser(of_users, user_views.index_select(1, users))
+        side_items = self.fuser(of_items, item_views.index_select(1, items))
+        final = of_users + side_users, of_items + side_items
+        penalised = final if settings.l2_on == "final" else (self.users[users], self.items[items])
+        terms = ranking_terms(settings, *final, rows, penalised)
+        if settings.contrast_weight:
+            anchors = contrasted_rows(rows, settings.contrast_rows)
+            losses = [
+                info_nce(side[of_batch], of[of_batch], settings.contrast_temperature)
+                for side, of, of_batch in zip((side_users, side_items), (of_users, of_items), anchors, strict=True)
+            ]
+            terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
+        return terms
+
+    def _views(self) -> tuple[Tensor, Tensor]:
+        """Return views of users [M, U, d] and of items [M, I, d]."""
+        raise TypeError(f"{type(self).__name__} must define _views()")
