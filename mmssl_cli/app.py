@@ -85,7 +85,7 @@ class LazyCommand(TyperCommand):
 def _allow_models(words: Sequence[str]) -> None:
     """Allow the import of models given as ``module:Class``, so that their settings become flags."""
     if any(":" in word for word in words):
-        from mmssl_cli.config.own_models import allow
+        from mmssl_cli.config.own_names import allow
 
         allow(words)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import mmssl_cli as mmssl
-from mmssl_cli.config import own_models
+from mmssl_cli.config import own_names
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, demo: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     shutil.copytree(demo, place / "data" / "demo")
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "path", [str(place), *sys.path])
-    monkeypatch.setenv(own_models.VARIABLE, "")
+    monkeypatch.setenv(own_names.VARIABLE, "")
     yield place
     sys.modules.pop("own_model", None)
 

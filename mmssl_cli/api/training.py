@@ -13,7 +13,7 @@ import pandas as pd
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.runs import Run
 from mmssl_cli.config import TrainSettings, known_model, merge_for, merge_settings, refuse_idle, settings_class
-from mmssl_cli.config.own_models import allow
+from mmssl_cli.config.own_names import allow
 from mmssl_cli.console.plan import make_plan_reporter
 from mmssl_cli.console.training import make_reporter
 from mmssl_cli.console.verbosity import Verbosity

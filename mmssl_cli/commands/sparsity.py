@@ -11,7 +11,7 @@ from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, known_model, settings_class
-from mmssl_cli.config.own_models import is_own
+from mmssl_cli.config.own_names import is_own
 from mmssl_cli.experiments.plan import RunIndex, over_seeds
 from mmssl_cli.text import ACCURACY, DEFAULT_METRIC, companion
 from pipelines.errors import UsageError, nearest

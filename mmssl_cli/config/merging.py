@@ -9,8 +9,9 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from mmssl_cli.config.classes import SETTINGS, settings_class
 from mmssl_cli.config.presets import check_preset, has_preset, preset_settings, read_toml, shipped_settings
-from mmssl_cli.config.registry import SETTINGS, known_model, settings_class
+from mmssl_cli.config.registry import known_model
 from mmssl_cli.config.train import RESUMABLE, TrainSettings
 from pipelines.errors import UsageError, nearest
 

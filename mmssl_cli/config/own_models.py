@@ -1,18 +1,10 @@
-"""Models from outside of the package: ``module:Class`` named by the user, and entry points of installed packages.
-
-Importing a model runs its code, so a name in the file of a run is not enough: the user must have named it too, as a
-flag (``--model``, ``--import``), in $MMSSL_IMPORT or in Python, or have installed it.
-"""
+"""Classes and settings of the models from outside of the package."""
 
 from __future__ import annotations
 
 import importlib
-import os
-import re
 import sys
-from collections.abc import Iterable
 from functools import cache, lru_cache
-from importlib.metadata import entry_points
 from inspect import get_annotations, isclass
 from pathlib import Path
 from pkgutil import resolve_name
@@ -20,38 +12,13 @@ from typing import Any, Literal, cast
 
 from pydantic import Field, create_model
 
+from mmssl_cli.config.own_names import VARIABLE, allowed, installed
 from mmssl_cli.config.train import FittedSettings, TrainSettings
 from mmssl_cli.console.errors import OWN_MODULES
 from mmssl_cli.console.lines import warn
 from pipelines.errors import UsageError, nearest
 
-#: Names of models that the user has named, separated by commas; processes started from here inherit it.
-VARIABLE = "MMSSL_IMPORT"
-GROUP = "mmssl.models"
 _BASES = "mmssl_cli.models.base"
-_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-
-
-def is_own(model: str) -> bool:
-    """Return whether a name has the form ``package.module:Class``."""
-    return _NAME.fullmatch(model) is not None and not model.endswith(":full")  # a variant: `mmssl sparsity` takes these
-
-
-def allow(words: Iterable[str]) -> None:
-    """Allow the import of models that the user has named: those among words, and in lists separated by commas."""
-    found = [name for word in words for name in word.rpartition("=")[2].split(",") if is_own(name.strip())]
-    if found:
-        os.environ[VARIABLE] = ",".join(dict.fromkeys([*_allowed(), *map(str.strip, found)]))
-
-
-def _allowed() -> list[str]:
-    return [name for name in os.environ.get(VARIABLE, "").split(",") if name]
-
-
-@cache
-def installed() -> dict[str, str]:
-    """Return the models of installed packages: name -> ``module:Class``."""
-    return {point.name: point.value for point in entry_points(group=GROUP)}
 
 
 @cache
@@ -65,11 +32,6 @@ def importable(model: str) -> bool:
     return True
 
 
-def named() -> list[str]:
-    """Return the models that the user has named."""
-    return [name for name in _allowed() if is_own(name)]
-
-
 def own_class(model: str) -> type[Any]:
     """Import the class of a model by ``module:Class``, or by the name of an entry point.
 
@@ -78,7 +40,7 @@ def own_class(model: str) -> type[Any]:
     """
     target = installed().get(model, model)
     module_name, _, class_name = target.partition(":")
-    if model not in installed() and model not in _allowed() and module_name not in sys.modules:
+    if model not in installed() and model not in allowed() and module_name not in sys.modules:
         raise UsageError(
             f"Model {model!r} is code outside of mmssl, which is not run because a file names it; if you trust it, "
             f"name it too: `mmssl --import {model} ...`, or set {VARIABLE}={model}."

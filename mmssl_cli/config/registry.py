@@ -7,13 +7,11 @@ stand in the model's file, whose import those commands then wait for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pkgutil import resolve_name
+import json
+from importlib.resources import files
 from typing import Any
 
-from mmssl_cli.config.own_models import importable, installed, is_own, named, own_class, own_settings
-from mmssl_cli.config.train import TrainSettings
-from pipelines.errors import UsageError, nearest
+from mmssl_cli.config.own_names import installed, named
 
 #: Model -> its class and that of its settings, ``module:Class`` each; in the order of listings.
 MODELS: dict[str, tuple[str, str]] = {
@@ -49,56 +47,21 @@ MODELS: dict[str, tuple[str, str]] = {
 }
 
 
-class _SettingsClasses(Mapping[str, type[TrainSettings]]):
-    """The settings of the models that come with the program, of installed ones, and of those that the user named."""
-
-    def __getitem__(self, model: str) -> type[TrainSettings]:
-        if model not in MODELS:
-            if model in self._own() or is_own(model):
-                return own_settings(model)
-            raise KeyError(model)
-        found: type[TrainSettings] = resolve_name(MODELS[model][1])
-        return found
-
-    def __contains__(self, model: object) -> bool:
-        return model in MODELS or model in self._own()
-
-    def __iter__(self) -> Iterator[str]:
-        yield from MODELS
-        yield from (name for name in self._own() if name not in installed() or importable(name))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def _own(self) -> list[str]:
-        return [name for name in dict.fromkeys([*installed(), *named()]) if name not in MODELS]
-
-
-#: Model -> its settings class.
-SETTINGS: Mapping[str, type[TrainSettings]] = _SettingsClasses()
-
-
 def known_model(name: str) -> str:
     """Return the model of a name in any case; an unknown name as it is."""
     folded = str(name).casefold()
     return folded if folded in MODELS else name
 
 
-def settings_class(model: str) -> type[TrainSettings]:
-    """Return the settings class of a model.
+def own_names() -> list[str]:
+    """Return the models of installed packages and those that the user has named."""
+    return [name for name in dict.fromkeys([*installed(), *named()]) if name not in MODELS]
 
-    Raises:
-        UsageError: there is no such model.
+
+def listing() -> dict[str, dict[str, Any]]:
+    """Return what `mmssl models` says of the models above, each as ``describe`` returns it.
+
+    Read from ``listing.json``, which spares building their settings classes.
     """
-    if not isinstance(model, str) or (model not in SETTINGS and not is_own(model)):
-        raise UsageError(f"There is no model {model!r}: {nearest(str(model), tuple(SETTINGS))}")
-    return SETTINGS[model]
-
-
-def class_of(model: str) -> type[Any]:
-    """Return the class of a model, a ``Recommender``, by its name.
-
-    Raises:
-        UsageError: it is one's own, and cannot be imported.
-    """
-    return resolve_name(MODELS[model][0]) if model in MODELS else own_class(model)
+    found: dict[str, dict[str, Any]] = json.loads((files(__package__) / "listing.json").read_text(encoding="utf-8"))
+    return {model: found[model] for model in MODELS if model in found}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmssl_cli.config import own_models
+from mmssl_cli.config import own_models, own_names
 from tests.conftest import ROOT, Answer
 
 Cli = Callable[..., Answer]
@@ -76,7 +76,7 @@ def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget the modules of a test after it, and the folder they were in."""
     path = list(sys.path)
     modules = set(sys.modules)
-    monkeypatch.setenv(own_models.VARIABLE, "")
+    monkeypatch.setenv(own_names.VARIABLE, "")
     yield
     sys.path[:] = path
     for name in set(sys.modules) - modules:
@@ -86,7 +86,7 @@ def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _forget(module: str) -> None:
     """Be another process, in which nobody has named the model."""
-    os.environ[own_models.VARIABLE] = ""
+    os.environ[own_names.VARIABLE] = ""
     del sys.modules[module]
 
 
@@ -260,10 +260,10 @@ def test_a_fitted_model_may_have_a_setting_that_training_in_steps_has(cli: Cli, 
 def test_an_installed_model_that_cannot_be_imported_is_left_out(
     cli: Cli, demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    points = [EntryPoint("broken", "my_broken:Model", own_models.GROUP)]
-    monkeypatch.setattr(own_models, "entry_points", lambda group: points)
+    points = [EntryPoint("broken", "my_broken:Model", own_names.GROUP)]
+    monkeypatch.setattr(own_names, "entry_points", lambda group: points)
     Path("my_broken.py").write_text("import nothing_of_this_name")
-    for cached in (own_models.installed, own_models.importable):
+    for cached in (own_names.installed, own_models.importable):
         cached.cache_clear()
     try:
         listed = cli("models", "--json")
@@ -274,19 +274,19 @@ def test_an_installed_model_that_cannot_be_imported_is_left_out(
         refused = cli("train", "--model", "broken", "--data-dir", demo.parent)
         assert refused.code == 2 and "cannot be imported" in refused.words
     finally:
-        for cached in (own_models.installed, own_models.importable):
+        for cached in (own_names.installed, own_models.importable):
             cached.cache_clear()
 
 
 def test_an_installed_model_is_known_by_its_name(cli: Cli, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("shop_models.py").write_text(NEWCOMER)
-    points = [EntryPoint("shop-knn", "shop_models:ItemKNN", own_models.GROUP)]
-    monkeypatch.setattr(own_models, "entry_points", lambda group: points)
-    own_models.installed.cache_clear()
+    points = [EntryPoint("shop-knn", "shop_models:ItemKNN", own_names.GROUP)]
+    monkeypatch.setattr(own_names, "entry_points", lambda group: points)
+    own_names.installed.cache_clear()
     try:
         place = ("--data-dir", demo.parent)
         assert "shop-knn" in {row["model"] for row in json.loads(cli("models", "--json").out)}
         assert cli("train", "--model", "shop-knn", *place).code == 0
         assert cli("evaluate", "latest", *place).code == 0
     finally:
-        own_models.installed.cache_clear()
+        own_names.installed.cache_clear()

@@ -1,4 +1,4 @@
-"""The presets of a model side by side, for `mmssl models NAME --presets`."""
+"""The settings of a model, and its presets side by side, for `mmssl models NAME`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,52 @@ import json
 from textwrap import wrap
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from rich.text import Text
 
-from mmssl_cli.config import PRESETS, preset_settings, settings_class
+from mmssl_cli.commands.settings_flags import bounds_of, choices_of, shipped_line, type_of
+from mmssl_cli.config import PRESETS, merge_settings, preset_settings, settings_class
 from mmssl_cli.config.presets import preset_file, sources
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import new_table, show
+
+
+def setting_records(model: str, dataset: str | None) -> tuple[list[dict[str, Any]], str]:
+    """Return a record a setting of a model, and with a data set a line on the settings shipped for it.
+
+    Args:
+        dataset: adds the values that `mmssl train` uses on it, as ``value``.
+    """
+    records = [_record(key, field) for key, field in settings_class(model).model_fields.items()]
+    if dataset is None:
+        return records, ""
+    used = merge_settings({"model": model, "dataset": dataset})
+    for record in records:
+        record["value"] = _plain(getattr(used, record["setting"].replace("-", "_")))
+    return records, shipped_line(used) or f"No setting shipped for {model} on {dataset} overrides a default."
+
+
+def _record(key: str, field: FieldInfo) -> dict[str, Any]:
+    return {
+        "setting": key.replace("_", "-"),
+        "default": _plain(field.default),
+        "allowed": _allowed(field),
+        "description": field.description,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _allowed(field: FieldInfo) -> str:
+    """The choices of a setting, or its type and bounds: ``float > 0``."""
+    bounds = ", ".join(f"{sign} {_bound(value)}" for sign, value in bounds_of(field))
+    return " | ".join(choices_of(field)) or f"{type_of(field)} {bounds}".rstrip()
+
+
+def _bound(value: float) -> str:
+    return "2^63" if value == 2**63 else str(value)
 
 
 def show_presets(model: str, dataset: str, as_json: bool) -> None:
