@@ -46,7 +46,8 @@ def report(
     from mmssl_cli.commands.datasets import list_datasets
     from mmssl_cli.console.sections import section_values
     from mmssl_cli.reporting.writing import write_report
-    from mmssl_cli.studies.report import Places, build_report, select_runs
+    from mmssl_cli.studies.dataset_report import Places
+    from mmssl_cli.studies.report import build_report, select_runs
 
     selection, problems = select_runs(listed([*(names or ()), *(dataset or ())]), reference, runs_dir, data_dir)
     whole = build_report(

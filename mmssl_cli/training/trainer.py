@@ -197,7 +197,7 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
     else:
         reporter.start(info)
     if info["modalities"] == []:
-        reporter.message(f"Without modalities {settings.model} is plain propagation over the interaction graph.")
+        reporter.message(f"Without modalities {settings.model} learns from the interactions alone.")
     run.append_log({"event": "start", **info, "at": _now()})
     if state.is_unfinished(settings):
         (run.path / RESULT).unlink(missing_ok=True)  # a result says that the run is over

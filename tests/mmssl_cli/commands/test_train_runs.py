@@ -80,7 +80,7 @@ def test_the_title_names_model_variant_and_modalities(train: Cli) -> None:
 def test_without_modalities_the_model_is_said_to_be_plain_propagation(train: Cli) -> None:
     answer = train("--modalities", "none", model="mmssl")
     lines = answer.err.splitlines()
-    assert lines.count("Without modalities mmssl is plain propagation over the interaction graph.") == 1
+    assert lines.count("Without modalities mmssl learns from the interactions alone.") == 1
     assert answer.out.splitlines()[0] == "Test metrics of mmssl (without modalities) on toy, seed 2023"
     assert "plain propagation" not in train("--modalities", "none", model="lightgcn").err
 
