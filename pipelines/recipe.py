@@ -102,8 +102,8 @@ class FeatureOptions(Entry):
 
     modalities: tuple[str, ...] | None = option("Modalities to make, or none; all by default.", metavar="NAMES")
     vectors: dict[str, str] | None = option(
-        "Vectors of your own, by item id or in the order of the items: .npy, .npz, .pt, .itememb, a table:COLUMN. "
-        "Repeatable.",
+        "Vectors of your own, by item id or in the order of the items: .npy, .npz, .safetensors, .pt, .itememb, a "
+        "table:COLUMN. Repeatable.",
         flag="--features",
         metavar="MODALITY=FILE",
     )

@@ -1,4 +1,4 @@
-"""Files of item vectors made elsewhere: npy, npz, pt, and tables (parquet, CSV, JSON lines, RecBole's .itememb)."""
+"""Item vectors made elsewhere: npy, npz, safetensors, pt, tables (parquet, CSV, JSON lines, RecBole's .itememb)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from safetensors import safe_open
 
 from pipelines.errors import InputError, MmsslError, UsageError, nearest
 from pipelines.io.files import read_problem
@@ -50,10 +51,10 @@ def locate_vectors(place: str) -> tuple[Path, str | None]:
 
 
 def read_item_vectors(path: Path, key: str | None, item_column: str | None = None) -> ItemVectors:
-    """Read all rows of a file; its suffix decides the format, every other than .npy, .npz, .pt and .pth is a table.
+    """Read all rows of a file: by its suffix .npy, .npz, .safetensors, .pt or .pth, else a table.
 
     Args:
-        key: the array of an npz, or the column of a table.
+        key: the array of an npz or a safetensors file, or the column of a table.
         item_column: the column of a table with the item ids; by default one of the usual names, else the first.
 
     Raises:
@@ -67,6 +68,8 @@ def read_item_vectors(path: Path, key: str | None, item_column: str | None = Non
         found = ItemVectors(_load_npy(path), None)
     elif suffix == ".npz":
         found = _read_npz(path, key)
+    elif suffix == ".safetensors":
+        found = _read_safetensors(path, key)
     elif suffix in (".pt", ".pth"):
         found = _read_torch(path)
     else:
@@ -111,15 +114,7 @@ def _read_npz(path: Path, key: str | None) -> ItemVectors:
         with unwarned(), np.load(path, allow_pickle=False) as archive:
             for entry in archive.zip.infolist():
                 check_unpacked(path, entry)
-            names = [name for name in archive.files if name != _IDS]
-            if key is None and len(names) == 1:
-                key = names[0]
-            if key is None:
-                raise UsageError(
-                    f"{path} holds the arrays {', '.join(names) or 'none'}; name one: --features MODALITY={path}:KEY."
-                )
-            if key not in names:
-                raise UsageError(f"{path} has no array {key!r}: {nearest(key, names)}")
+            key = _named(path, key, archive.files)
             values, ids = archive[key], archive[_IDS] if _IDS in archive.files else None
     except MmsslError:
         raise
@@ -127,13 +122,47 @@ def _read_npz(path: Path, key: str | None) -> ItemVectors:
         raise read_problem(path, problem) from problem
     except Exception as problem:  # zip and npy headers each fail in their own ways
         raise _unreadable(path, "an npz of numbers", problem) from problem
+    return ItemVectors(values, _id_texts(path, ids))
+
+
+def _read_safetensors(path: Path, key: str | None) -> ItemVectors:
+    try:
+        with safe_open(path, framework="pt") as archive:
+            names = list(archive.keys())
+            key = _named(path, key, names)
+            values = _as_array(archive.get_tensor(key))
+            ids = _as_array(archive.get_tensor(_IDS)) if _IDS in names else None
+    except MmsslError:
+        raise
+    except OSError as problem:
+        raise read_problem(path, problem) from problem
+    except Exception as problem:  # headers fail in many ways
+        raise _unreadable(path, "a safetensors file", problem) from problem
+    return ItemVectors(values, _id_texts(path, ids))
+
+
+def _named(path: Path, key: str | None, arrays: Sequence[str]) -> str:
+    """Return the array that is asked for, by default the only one beside the ids."""
+    names = [name for name in arrays if name != _IDS]
+    if key is None and len(names) == 1:
+        return names[0]
+    if key is None:
+        raise UsageError(
+            f"{path} holds the arrays {', '.join(names) or 'none'}; name one: --features MODALITY={path}:KEY."
+        )
+    if key not in names:
+        raise UsageError(f"{path} has no array {key!r}: {nearest(key, names)}")
+    return key
+
+
+def _id_texts(path: Path, ids: np.ndarray | None) -> list[str] | None:
     if ids is None:
-        return ItemVectors(values, None)
+        return None
     if ids.ndim != 1 or ids.dtype.kind not in "iuU":
         raise InputError(
             f"{path} holds ids of type {ids.dtype} and shape {ids.shape}; expected one text or number a row."
         )
-    return ItemVectors(values, [str(name) for name in ids.tolist()])
+    return [str(name) for name in ids.tolist()]
 
 
 def _read_torch(path: Path) -> ItemVectors:

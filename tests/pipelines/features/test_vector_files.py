@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
 from pipelines.errors import InputError, UsageError
 from pipelines.features.vector_files import locate_vectors, read_item_vectors
@@ -85,6 +86,13 @@ def test_forms_without_ids(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.asarray(found.values, dtype=np.float32), VALUES, rtol=4e-3)
 
 
+def test_safetensors_with_numbers_as_ids(tmp_path: Path) -> None:
+    save_file({"ids": np.array([7, 3, 12]), "clip": VALUES, "other": VALUES * 2}, tmp_path / "v.safetensors")
+    found = read_item_vectors(tmp_path / "v.safetensors", "clip")
+    assert found.ids == ["7", "3", "12"]
+    np.testing.assert_array_equal(found.values, VALUES)
+
+
 def broken(folder: Path, name: str, content: Any) -> Path:
     path = folder / name
     if isinstance(content, bytes):
@@ -93,6 +101,8 @@ def broken(folder: Path, name: str, content: Any) -> Path:
         path.write_text(content)
     elif name.endswith(".npz"):
         np.savez(path, **content)
+    elif name.endswith(".safetensors"):
+        save_file(content, path)
     elif name.endswith(".pt"):
         import torch
 
@@ -114,6 +124,9 @@ def broken(folder: Path, name: str, content: Any) -> Path:
         ("v.npz", {"a": VALUES, "b": VALUES}, "holds the arrays a, b; name one: --features MODALITY=.*:KEY"),
         ("v.npz", {"a": VALUES, "ids": np.array(["x"])}, "has 1 ids, but 3 rows"),
         ("v.npz", b"PK nothing", "cannot be read"),
+        ("v.safetensors", {"a": VALUES, "b": VALUES}, "holds the arrays a, b; name one: --features MODALITY=.*:KEY"),
+        ("v.safetensors", {"a": VALUES, "ids": np.array([1.5, 2, 3])}, "holds ids of type float64"),
+        ("v.safetensors", b"nothing", "cannot be read .* expected a safetensors file"),
         ("v.pt", {"a": np.zeros(3)}, "never loaded|holds a dict"),
         ("v.pt", b"nothing", "cannot be read"),
         ("v.csv", "item,a,b\nx,1,2\ny,1,word\n", "NaN or infinite values in 1 of 2 rows, first in that of item 'y'"),
