@@ -9,7 +9,7 @@ import typer
 from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
-from mmssl_cli.config import VARIANTS
+from mmssl_cli.config import VARIANTS, TrainSettings
 from pipelines.errors import UsageError, nearest
 
 
@@ -21,23 +21,31 @@ def ablate(
         list[str] | None,
         typer.Option("--variant", metavar="NAME", help=f"{', '.join(VARIANTS[1:])}; by default all."),
     ] = None,
+    adversary: Annotated[
+        bool, typer.Option("--adversary", help="Compare forms of the adversary instead, each with the same without it.")
+    ] = False,
     variants: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="More variants.")] = None,
 ) -> None:
     """Train MMSSL and its variants with the same settings and seeds, and compare them: Table 3.
 
     The full model is always among them. Finished runs are reused and interrupted ones resumed: after an interruption,
-    run the same command again.
+    run the same command again. --adversary asks whether the adversary helps in any form: rows brought to one length, a
+    discriminator that knows the user, weighted edges in Eq. 8.
 
     Example: mmssl ablate --dataset tiktok --variant w/o-GT --runs 5
 
     Example: mmssl ablate --dataset demo --runs 3 --out results
 
     Example: mmssl ablate --dataset tiktok --preset paper --runs 5
+
+    Example: mmssl ablate --dataset demo --adversary --runs 5
     """
     from mmssl_cli.studies.ablation import ablation_section, variant_settings
     from pipelines.prepared.manifest import read_manifest
 
     chosen = _chosen([*listed(variant), *listed(variants)])
+    if adversary and len(chosen) < len(VARIANTS):
+        raise UsageError("--adversary compares forms of the adversary, not variants; leave out --variant.")
     options.check(["mmssl"])
     full = options.settings(model="mmssl")
     if full.modalities == ():
@@ -47,11 +55,33 @@ def ablate(
             f"The variants change parts that work on modalities, and data set {full.dataset!r} has none; choose a data "
             "set with features, or prepare it with some."
         )
+    if adversary:
+        _compare_forms(full, options)
+        return
     plan = {name: variant_settings(full, name) for name in chosen}
     result = carry_out(options.plan(plan.values()), options)
     found = {name: result.configuration(settings) for name, settings in plan.items()}
     section = ablation_section(plan["full"], {name: ours for name, ours in found.items() if ours is not None})
     result.present(section, options)
+
+
+def _compare_forms(given: TrainSettings, options: PlanOptions) -> None:
+    from mmssl_cli.studies.adversary import adversary_section, form_settings
+
+    pairs = form_settings(given)
+    runs = {
+        f"{name}, {form}": run
+        for form, pair in pairs.items()
+        for one in (pair.adversary, pair.without)
+        for name, run in options.plan([one]).items()
+    }
+    result = carry_out(dict(sorted(runs.items(), key=lambda one: one[1].seed)), options)
+    found = {
+        form: (ours, without)
+        for form, pair in pairs.items()
+        if (ours := result.configuration(pair.adversary)) and (without := result.configuration(pair.without))
+    }
+    result.present(adversary_section(given, found), options)
 
 
 def _chosen(names: list[str]) -> list[str]:
