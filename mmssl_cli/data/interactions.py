@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.config.fit import check_modalities
+from mmssl_cli.data.cache import cached
 from mmssl_cli.data.controls import control_features
 from mmssl_cli.data.features import placed, scale_features
 from mmssl_cli.sparse.csr import CSR
@@ -102,7 +103,7 @@ def load_interactions(
         if f.holds_tokens or is_mapped:  # rows of absent items are zero in the file as well
             features[name] = raw[name]
         else:
-            features[name] = scale_features(raw[name], present[name], feature_scaling, feature_components)
+            features[name] = _scaled(folder, raw[name], present[name], feature_scaling, feature_components)
     return InteractionData(
         data.name,
         data.num_users,
@@ -114,3 +115,12 @@ def load_interactions(
         new_items=manifest.settings.get("split") == "cold-items" or manifest.settings.get("k_core") == 0,
         folder=folder,
     )
+
+
+def _scaled(folder: Path, values: Tensor, present: Tensor, scaling: str, components: int) -> Tensor:
+    """Scale features; those whose principal components take long are scaled once for all runs."""
+    if scaling != "whiten":
+        return scale_features(values, present, scaling)
+    inputs = (values, present, components)
+    [scaled] = cached(folder, "whitened-1", inputs, lambda: [scale_features(values, present, scaling, components)])
+    return scaled

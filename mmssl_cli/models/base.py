@@ -215,7 +215,7 @@ class GraphRecommender(EmbeddingRecommender):
         )
         self.filter: SpectralFilter | None = None
         if settings.spectral_weight:
-            self.filter = SpectralFilter(data.train, data.num_items, settings)
+            self.filter = SpectralFilter(data, settings)
 
     def represent(self) -> tuple[Tensor, Tensor]:
         """Return ``embeddings``, with the columns of the low-pass filter where it is on."""

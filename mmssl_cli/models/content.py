@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from mmssl_cli.data.cache import cached
 from mmssl_cli.data.features import rows_of_block
 from mmssl_cli.data.graph import Edges, ItemGraph, cosine_topk, nearest_items, symmetric_weights
 from mmssl_cli.data.interactions import InteractionData
@@ -120,14 +122,24 @@ def dense_content(data: InteractionData) -> dict[str, Tensor]:
     }
 
 
+def nearest_content(data: InteractionData, k: int) -> dict[str, Edges]:
+    """Modality -> edges from each item to the ``k`` items of nearest raw content, with their cosines."""
+    graphs = {}
+    for name, values in dense_content(data).items():
+        present = data.present[name]
+        compute = partial(nearest_items, values, k, present)
+        rows, columns, cosines = cached(data.folder, "nearest-items-1", (values, present, k), compute)
+        graphs[name] = (rows, columns, cosines)
+    return graphs
+
+
 def content_graphs(data: InteractionData, k: int, weighted: bool = True) -> dict[str, Edges]:
     """Modality -> edges from each item to the ``k`` items of nearest raw content, weighted as D^-1/2 A D^-1/2.
 
     A holds the cosines, or ones where not ``weighted``.
     """
     graphs = {}
-    for name, values in dense_content(data).items():
-        rows, columns, cosines = nearest_items(values, k, data.present[name])
+    for name, (rows, columns, cosines) in nearest_content(data, k).items():
         weights = cosines if weighted else torch.ones_like(cosines)
         graphs[name] = (rows, columns, symmetric_weights(rows, columns, weights, data.num_items))
     return graphs

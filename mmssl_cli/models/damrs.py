@@ -3,12 +3,15 @@ Feedback, KDD 2024)."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
 from mmssl_cli.config.item_graphs import DAMRSSettings
+from mmssl_cli.data.cache import cached
 from mmssl_cli.data.graph import BLOCK_ELEMENTS, Edges, ItemGraph, symmetric_weights
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
@@ -82,14 +85,23 @@ def denoised_graphs(data: InteractionData, k: int) -> list[Edges]:
     A pair counts in which each modality that both items have finds a cosine of at least its mean over all pairs.
     """
     contents = dense_content(data)
-    rows = [normalize(values, dim=1) * data.present[name].unsqueeze(1) for name, values in contents.items()]
     present = [data.present[name] for name in contents]
+    compute = partial(_denoised, list(contents.values()), present, k)
+    ends = cached(data.folder, "denoised-graphs-1", (*contents.values(), *present, k), compute)
+    pairs = zip(ends[::2], ends[1::2], strict=True)
+    return [(rows, columns, torch.ones(len(rows), device=rows.device)) for rows, columns in pairs]
+
+
+def _denoised(contents: list[Tensor], present: list[Tensor], k: int) -> list[Tensor]:
+    """Return the rows and then the columns of each modality's edges."""
+    num_items = len(contents[0])
+    rows = [normalize(values, dim=1) * has.unsqueeze(1) for values, has in zip(contents, present, strict=True)]
     means = [
         of.sum(dim=0).square().sum() / has.sum().clamp(min=1).square() for of, has in zip(rows, present, strict=True)
     ]
     found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in rows]
-    size = max(1, BLOCK_ELEMENTS // (len(rows) * data.num_items))
-    for block in torch.arange(data.num_items, device=rows[0].device).split(size):
+    size = max(1, BLOCK_ELEMENTS // (len(rows) * num_items))
+    for block in torch.arange(num_items, device=rows[0].device).split(size):
         cosines = [of[block] @ of.T for of in rows]
         near = torch.stack(
             [
@@ -98,10 +110,9 @@ def denoised_graphs(data: InteractionData, k: int) -> list[Edges]:
             ]
         ).all(dim=0)
         for edges, of in zip(found, cosines, strict=True):
-            values, columns = torch.topk(of * near, min(k, data.num_items), dim=1)
+            values, columns = torch.topk(of * near, min(k, num_items), dim=1)
             edges.append((block.unsqueeze(1).expand_as(columns)[values > 0], columns[values > 0]))
-    joined = [[torch.cat(part) for part in zip(*edges, strict=True)] for edges in found]
-    return [(anchors, columns, torch.ones(len(anchors), device=anchors.device)) for anchors, columns in joined]
+    return [torch.cat(part) for edges in found for part in zip(*edges, strict=True)]
 
 
 def behaviour_graph(data: InteractionData, k: int, least: int) -> Edges:

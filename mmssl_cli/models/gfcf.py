@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from mmssl_cli.config.fitted import GFCFSettings
@@ -12,6 +11,7 @@ from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.item_weights import user_item_matrix
+from mmssl_cli.models.spectral import strongest_directions
 from mmssl_cli.sparse.csr import CSR
 
 
@@ -38,9 +38,7 @@ class GFCF(Recommender):
         """Compute V by a truncated singular value decomposition, from a fixed start."""
         matrix = user_item_matrix(data.train, self.num_items)
         matrix.data = self.graph.to_users.matrix.values().double().cpu().numpy()
-        rank = min(self.settings.directions, min(matrix.shape) - 1)
-        start = np.random.default_rng(0).standard_normal(min(matrix.shape))
-        _, _, directions = svds(matrix, k=rank, v0=start, return_singular_vectors="vh")
+        _, directions = strongest_directions(matrix, self.settings.directions, data.folder)
         self.directions = torch.from_numpy(directions.T.astype(np.float32).copy())
 
     def score(self, users: Tensor) -> Tensor:

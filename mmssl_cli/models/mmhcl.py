@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmssl_cli.config.item_graphs import MMHCLSettings
-from mmssl_cli.data.graph import Edges, nearest_items
+from mmssl_cli.data.graph import Edges
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms, without_ids
-from mmssl_cli.models.content import dense_content
+from mmssl_cli.models.content import nearest_content
 from mmssl_cli.models.losses import info_nce
 from mmssl_cli.sparse.products import SparseMatrix
 
@@ -103,8 +103,7 @@ class ItemHypergraph:
 
     def __init__(self, data: InteractionData, k: int) -> None:
         edges: list[Edges] = []
-        for number, (name, values) in enumerate(dense_content(data).items()):
-            rows, columns, cosines = nearest_items(values, k, data.present[name])
+        for number, (rows, columns, cosines) in enumerate(nearest_content(data, k).values()):
             edges.append((rows, columns + number * data.num_items, torch.ones_like(cosines)))
         rows, columns, ones = (torch.cat(parts) for parts in zip(*edges, strict=True))
         self.incidence = SparseMatrix.from_entries(rows, columns, ones, (data.num_items, len(edges) * data.num_items))

@@ -6,6 +6,8 @@ an ideal one, and a weaker normalisation of the items, so that popular ones keep
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -13,7 +15,8 @@ from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 
 from mmssl_cli.config import GraphSettings
-from mmssl_cli.sparse.csr import CSR
+from mmssl_cli.data.cache import cached
+from mmssl_cli.data.interactions import InteractionData
 
 USER_EXPONENT = 0.5
 #: Users whose scores are compared at once.
@@ -29,11 +32,11 @@ class SpectralFilter(nn.Module):
     user_factors: Tensor  #: [U, rank]
     item_factors: Tensor  #: [I, rank]
 
-    def __init__(self, train: CSR, num_items: int, settings: GraphSettings) -> None:
+    def __init__(self, data: InteractionData, settings: GraphSettings) -> None:
         super().__init__()
         self.weight = settings.spectral_weight
-        users, items = low_pass_factors(train, num_items, settings)
-        device = train.indices.device
+        users, items = low_pass_factors(data, settings)
+        device = data.train.indices.device
         # They follow from the data, so that no checkpoint needs them.
         self.register_buffer("user_factors", users.to(device), persistent=False)
         self.register_buffer("item_factors", items.to(device), persistent=False)
@@ -52,29 +55,49 @@ def unit_scores(users: Tensor, items: Tensor) -> Tensor:
     return (users.double() / lengths.clamp(min=1e-12)).to(users.dtype)
 
 
-def first_items(users: Tensor, items: Tensor, k: int) -> Tensor:
+def first_items(users: Tensor, items: Tensor, k: int, folder: Path) -> Tensor:
     """Return the ``k`` items of largest positive inner product with each user, of factors [U, r] and [I, r].
 
-    int64 [U, k], -1 where a user has fewer; the scores exist in blocks of users alone.
+    int64 [U, k], -1 where a user has fewer; the scores exist in blocks of users alone. ``folder`` is that of the data.
     """
-    blocks = [torch.topk(block @ items.T, k, dim=1, sorted=False) for block in users.split(BLOCK_USERS)]
-    return torch.cat([torch.where(scores > 0, found, -1) for scores, found in blocks])
+
+    def find() -> list[Tensor]:
+        blocks = [torch.topk(block @ items.T, k, dim=1, sorted=False) for block in users.split(BLOCK_USERS)]
+        return [torch.cat([torch.where(scores > 0, found, -1) for scores, found in blocks])]
+
+    [nearest] = cached(folder, "first-items-1", (users, items, k), find)
+    return nearest
 
 
-def low_pass_factors(train: CSR, num_items: int, settings: GraphSettings) -> tuple[Tensor, Tensor]:
+def strongest_directions(matrix: sp.csr_matrix, rank: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest singular values of a matrix [U, I], [r], and their right singular vectors, [r, I].
+
+    r is ``rank``, or one less than the shorter side of the matrix; ``folder`` is that of the data.
+    """
+    rank = min(rank, min(matrix.shape) - 1)
+
+    def decompose() -> list[Tensor]:
+        start = np.random.default_rng(0).standard_normal(min(matrix.shape))
+        _, singular, directions = svds(matrix, k=rank, v0=start, return_singular_vectors="vh")
+        return [torch.from_numpy(np.ascontiguousarray(each)) for each in (singular, directions)]
+
+    parts = [torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data)]
+    singular, directions = cached(folder, "strongest-directions-1", (*parts, *matrix.shape, rank), decompose)
+    return singular.numpy(), directions.numpy()
+
+
+def low_pass_factors(data: InteractionData, settings: GraphSettings) -> tuple[Tensor, Tensor]:
     """Float32 factors [U, r] and [I, r] of the scores R D_i^-c (X^T X)^h D_i^c in X's strongest singular directions.
 
     X = D_u^-1/2 R D_i^-e, e = ``spectral_item_exponent``, h = ``spectral_hops``, r <= ``spectral_rank``; c is e with
     ``spectral_form`` normalised (the filter of X, as in the paper), and 0 with plain.
     """
-    indptr, indices = train.indptr.cpu().numpy(), train.indices.cpu().numpy()
-    matrix = sp.csr_matrix((np.ones(len(indices)), indices, indptr), shape=(train.num_rows, num_items))
+    indptr, indices = data.train.indptr.cpu().numpy(), data.train.indices.cpu().numpy()
+    matrix = sp.csr_matrix((np.ones(len(indices)), indices, indptr), shape=(data.num_users, data.num_items))
     of_users, of_items = (np.maximum(np.asarray(matrix.sum(axis=axis)).ravel(), 1) for axis in (1, 0))
     item_scale = of_items**-settings.spectral_item_exponent
     scaled = sp.diags(of_users**-USER_EXPONENT) @ matrix @ sp.diags(item_scale)
-    rank = min(settings.spectral_rank, min(matrix.shape) - 1)
-    start = np.random.default_rng(0).standard_normal(min(matrix.shape))
-    _, singular, directions = svds(scaled, k=rank, v0=start, return_singular_vectors="vh")
+    singular, directions = strongest_directions(scaled.tocsr(), settings.spectral_rank, data.folder)
     factors = directions.T * singular**settings.spectral_hops
     users, items = matrix @ factors, factors
     if settings.spectral_form == "normalised":

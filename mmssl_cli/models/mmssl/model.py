@@ -69,8 +69,8 @@ class MMSSL(GraphRecommender):
         if self.filter is not None:
             users, items = self.filter.user_factors, self.filter.item_factors
         else:
-            users, items = low_pass_factors(data.train, data.num_items, self.settings)
-        nearest = first_items(users, items, k).to(data.train.indices.device)
+            users, items = low_pass_factors(data, self.settings)
+        nearest = first_items(users, items, k, data.folder).to(data.train.indices.device)
         broadcast_tensors([nearest])
         return modality_graph(nearest, data.num_items, self.settings.adjacency)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,7 @@ def dense_filter(interactions: np.ndarray, rank: int, hops: int, exponent: float
 @pytest.mark.parametrize("rank", [3, 8, 500])
 def test_the_factors_give_the_filtered_scores(rank: int) -> None:
     data = toy_data(users=14, items=9)
-    users, items = low_pass_factors(data.train, data.num_items, filter_settings(rank=rank))
+    users, items = low_pass_factors(data, filter_settings(rank=rank))
     interactions = dense(data.train, data.num_items)
     assert users.shape == (14, min(rank, 8)) and items.shape == (9, min(rank, 8))
     expected = dense_filter(interactions, min(rank, 8), hops=2, exponent=0.25, ends=0)
@@ -46,7 +48,7 @@ def test_the_factors_give_the_filtered_scores(rank: int) -> None:
 def test_hops_exponent_and_form_of_the_filter(form: str, hops: int, exponent: float) -> None:
     data = toy_data(users=14, items=9)
     settings = filter_settings(rank=4, hops=hops, item_exponent=exponent, form=form)
-    users, items = low_pass_factors(data.train, data.num_items, settings)
+    users, items = low_pass_factors(data, settings)
     ends = exponent if form == "normalised" else 0.0
     expected = dense_filter(dense(data.train, data.num_items), 4, hops, exponent, ends)
     np.testing.assert_allclose(array(users @ items.T), expected, atol=1e-5)
@@ -76,7 +78,7 @@ def test_the_filter_is_added_to_the_scores_and_not_trained(model: str) -> None:
     joined.begin_epoch(1)
 
     users, items = plain.represent()
-    low_pass = low_pass_factors(data.train, data.num_items, filter_settings(rank=4))
+    low_pass = low_pass_factors(data, filter_settings(rank=4))
     expected = unit_scores(users, items) @ items.T + 0.5 * unit_scores(*low_pass) @ low_pass[1].T
 
     wide_users, wide_items = joined.represent()
@@ -86,7 +88,7 @@ def test_the_filter_is_added_to_the_scores_and_not_trained(model: str) -> None:
 def test_the_first_items_by_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectral, "BLOCK_USERS", 4)
     data = toy_data(users=14, items=9)
-    found = spectral.first_items(*low_pass_factors(data.train, data.num_items, filter_settings(rank=4)), 3)
+    found = spectral.first_items(*low_pass_factors(data, filter_settings(rank=4)), 3, Path())
     scores = dense_filter(dense(data.train, data.num_items), 4, hops=2, exponent=0.25, ends=0)
     for row, items in zip(scores, found.tolist(), strict=True):
         expected = [item for item in np.argsort(-row)[:3] if row[item] > 1e-9]
@@ -102,7 +104,7 @@ def test_the_graph_of_the_filter_is_one_more_view_in_layer_0_of_mmssl(weight: fl
         built.append(build_model(data, build_settings({"model": "mmssl", "embedding_dim": 8, **settings})).eval())
     plain, joined = built
     assert joined.state_dict().keys() == plain.state_dict().keys()
-    nearest = spectral.first_items(*low_pass_factors(data.train, data.num_items, filter_settings(rank=4)), 3)
+    nearest = spectral.first_items(*low_pass_factors(data, filter_settings(rank=4)), 3, Path())
     edges = np.zeros((data.num_users, data.num_items))
     for user, items in enumerate(nearest.tolist()):
         edges[user, [item for item in items if item >= 0]] = 1
