@@ -8,9 +8,11 @@ included; beside it stand the memory held at the end of the stage and the part o
 system can take back at any time. On a GPU the peak of its tensors stands there too.
 
 With ``--grow`` one factor after the other grows instead, and the slopes of a step's cost are shown; see ``growth.py``.
+With ``--search`` only the neighbours of Eq. 8 are searched, in several ways; see ``search.py``.
 
 Example: python -m benchmarks.bench_size --full --json
 Example: python -m benchmarks.bench_size --grow users,batch --multiples 1,2,4,8
+Example: python -m benchmarks.bench_size --search --threads 1
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ import torch
 
 from benchmarks.command import Report, add_numbers, child, parser_for, run, settings_given
 from benchmarks.growth import START, measure_growth
+from benchmarks.search import SIZES as SEARCHED
+from benchmarks.search import measure_search
 from benchmarks.timing import wait
 from benchmarks.workload import random_pairs
 from mmssl_cli.config import merge_settings, settings_to_toml
@@ -60,19 +64,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--full", action="store_true", help="a million users instead of a tenth of everything")
     modes.add_argument("--grow", metavar="FACTORS", help=f"grow these one by one: all, or some of {','.join(START)}")
+    modes.add_argument("--search", action="store_true", help="the search of Eq. 8 alone: exact and approximate")
     for size, count in FULL.items():
         shown = f"default {TENTH[size]:,}, {count:,} with --full, {START[size]:,} with --grow"
+        shown += f", {SEARCHED[size]:,} with --search" if size in SEARCHED else ""
         parser.add_argument(f"--{size}", type=int, help=shown)
     add_numbers(parser, **OTHERS)
     parser.add_argument("--feature-type", choices=("float16", "float32"), default="float16", help="default float16")
     parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
     parser.add_argument("--multiples", default="1,2,4,8", help="with --grow: of the first size, default 1,2,4,8")
-    parser.add_argument("--rounds", type=int, default=3, help="with --grow: default 3")
+    parser.add_argument("--rounds", type=int, default=3, help="with --grow and --search: default 3")
+    parser.add_argument("--unclustered", action="store_true", help="with --search: random features")
     run(parser, arguments, measure)
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Return what the stages of one size took, or what each size took as a factor grows."""
+    """Return what the stages of one size took, what each size took as a factor grows, or what each search took."""
+    if options.search:
+        return measure_search(options)
     return measure_growth(options) if options.grow else measure_stages(options)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmssl_cli.api.ann_index import INDEX, INDEXES, build_index, write_index
+from mmssl_cli.evaluation.ann_index import INDEX, INDEXES, build_index, check_installed, write_index
 from pipelines.errors import InputError
 from pipelines.io.files import atomic_folder
 
@@ -58,7 +58,7 @@ def write_embeddings(pair: EmbeddingPair, folder: Path, format: str) -> float | 
     Args:
         format: ``parquet``: users.parquet and items.parquet, with ``id`` (string) and ``embedding`` (a list of d
             float32); ``npy``: users.npy and items.npy, float32 [n, d], and users.ids.json and items.ids.json; or
-            ``faiss`` and ``hnsw``: as npy, and items.index for approximate search (``api/ann_index.py``).
+            ``faiss`` and ``hnsw``: as npy, and items.index for approximate search (``evaluation/ann_index.py``).
 
     Returns:
         The recall of the index against exact search, None without one.
@@ -69,6 +69,7 @@ def write_embeddings(pair: EmbeddingPair, folder: Path, format: str) -> float | 
     """
     recall: float | None = None
     if format in INDEXES:
+        check_installed(f"--format {format}", "parquet or npy")
         index, recall = build_index(pair.users.values, pair.items.values, format)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} already exists and is not an empty folder; remove it or choose another one.")

@@ -44,9 +44,9 @@ def embeddings(
     if format not in FORMATS:
         raise UsageError(f"There is no format {format!r}: {nearest(format, FORMATS)}")
     folder = resolve_run(run, runs_dir)
-    from mmssl_cli.api.ann_index import INDEX, K
     from mmssl_cli.api.embeddings import write_embeddings  # PyTorch, once the command line is right
     from mmssl_cli.api.runs import Run
+    from mmssl_cli.evaluation.ann_index import INDEX, K
 
     say_if_unfinished(folder)
     found = Run(folder, data_dir).embeddings()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from rich.markup import escape
 from rich.text import Text
 
 from mmssl_cli.commands.options import (
@@ -24,10 +25,12 @@ from mmssl_cli.console.verbosity import Verbosity, verbosity
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.runs.tables import check_ending
 from mmssl_cli.text import first_of, pluralize
-from pipelines.errors import UsageError
+from pipelines.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from mmssl_cli.training.ranker import Ranker
+
+SEARCHES = ("exact", "faiss", "hnsw")
 
 
 def recommend(
@@ -58,6 +61,14 @@ def recommend(
             help="Rank the items of this file alone: an id a line, or a .csv or .parquet with a column item or id.",
         ),
     ] = None,
+    search: Annotated[
+        str,
+        typer.Option(
+            "--search",
+            metavar="|".join(SEARCHES),
+            help="With --all: exact lists, or nearly those through an index; " + escape("pip install 'mmssl[ann]'."),
+        ),
+    ] = "exact",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write user, rank, item, score to this .parquet, .csv or .jsonl."),
@@ -82,6 +93,10 @@ def recommend(
         raise UsageError("Give either --user ID, which may be repeated, or --all, or --like ID,ID for a new user.")
     if everyone and out is None:
         raise UsageError("--all needs a file to write to: add --out recs.parquet.")
+    if search not in SEARCHES:
+        raise UsageError(f"There is no search {search!r}: {nearest(search, SEARCHES)}")
+    if search != "exact" and not everyone:
+        raise UsageError(f"--search {search} is for --all; leave it out.")
     if out is not None and as_json:
         raise UsageError("--out writes a file and --json prints; choose one.")
     if out is not None:
@@ -94,6 +109,8 @@ def recommend(
     ranker = chosen.ranker.among(cast(Any, candidates))
     if items is not None:
         ranker = ranker.among(read_ids(items, ("item", "id")))
+    if search != "exact":
+        ranker = ranker.through(search)
     liked = _liked(like, ranker)
     rows = [] if liked else chosen.user_rows(user)
     say_if_unfinished(folder)
@@ -101,6 +118,8 @@ def recommend(
         if verbosity() is not Verbosity.QUIET:
             warn(f"--top is {top}, but there are only {pluralize(ranker.num_candidates, 'candidate')}.")
         top = ranker.num_candidates
+    if search != "exact":
+        say(f"--search {search}: finds {ranker.recall(rows, top):.1%} of the exact {top} best items of a user")
     if out is not None:
         count = ranker.write_for(out, liked, top) if liked else ranker.write(out, rows, top)
         whom = "a new user" if liked else pluralize(len(rows), "user")

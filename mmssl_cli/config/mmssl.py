@@ -85,6 +85,11 @@ class MMSSLSettings(GraphSettings, AdversarySettings):
     omega: float = Field(0.0, ge=0, description="Weight of the modality features in the final embeddings (Eq. 12).")
     graph_topk: int = Field(10, ge=1, description="Items a user keeps in each generated modality graph (Eq. 8).")
     graph_refresh: int = Field(1, ge=1, description="Epochs between two refreshes of the modality graphs (Eq. 8).")
+    graph_search: Literal["exact", "faiss"] = Field(
+        "exact",
+        description="Search for the items of graph-topk: exact, or through an index of faiss (mmssl[ann]), which finds "
+        "about 99 % of them, and pays with many items whose features form clusters. Not in the paper.",
+    )
     interaction_topk: int = Field(
         0,
         ge=0,

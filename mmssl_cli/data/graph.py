@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmssl_cli.evaluation.topk import topk
 from mmssl_cli.sparse.products import SparseMatrix, product_in_float32, transpose_order, with_values
 
 #: Rows, columns (int64 [n] each) and weights (float [n]) of a graph's edges.
@@ -211,12 +212,13 @@ def symmetric_weights(rows: Tensor, columns: Tensor, weights: Tensor, num_items:
     return weights * scale[rows] * scale[columns]
 
 
-#: Elements of a block of cosines that is searched for the nearest.
-BLOCK_ELEMENTS = 2**24
+#: Elements of a block of cosines that is searched for the nearest, and the most keys in one.
+BLOCK_ELEMENTS, BLOCK_KEYS = 2**24, 2**16
 
 
+@torch.no_grad()
 def cosine_topk(queries: Tensor, keys: Tensor, k: int, block_rows: int | None = None) -> Tensor:
-    """Eq. 3 and the neighbours of Eq. 8: each query's ``k`` keys of largest positive cosine, in blocks of rows.
+    """Eq. 3 and the neighbours of Eq. 8: each query's ``k`` keys of largest positive cosine, block by block.
 
     Args:
         queries: [n, d]; keys: [m, d]; a zero row has cosine 0 with everything, and is no neighbour of anything.
@@ -227,8 +229,29 @@ def cosine_topk(queries: Tensor, keys: Tensor, k: int, block_rows: int | None = 
         int64 [n, k], -1 in the places of a query with fewer than ``k`` positive cosines; the n x m matrix never exists
         whole.
     """
-    block_rows = block_rows or min(2048, max(1, BLOCK_ELEMENTS // len(keys)))
+    width = min(BLOCK_KEYS, len(keys))
+    block_rows = min(block_rows or min(2048, max(1, BLOCK_ELEMENTS // width)), len(queries))
     keys = torch.nn.functional.normalize(keys, dim=1).T.contiguous()
+    memory = queries.new_empty(block_rows * width)  # one for all blocks: new pages cost as much as half of a product
     # A positive factor a row does not change its order, so that queries need no normalisation.
-    blocks = [torch.topk(block @ keys, k, dim=1, sorted=False) for block in queries.split(block_rows)]
-    return torch.cat([torch.where(values > 0, indices, -1) for values, indices in blocks])
+    return torch.cat([_nearest(block, keys, k, memory) for block in queries.split(max(1, block_rows))])
+
+
+def _nearest(queries: Tensor, keys: Tensor, k: int, memory: Tensor) -> Tensor:
+    """Columns of ``keys`` [d, m] of the ``k`` largest positive products with each query [b, d], int64 [b, k] or -1."""
+    most = min(k + 1, keys.shape[1])  # one more tells whether the last ties with one that is left out
+    parts = []
+    for start in range(0, keys.shape[1], BLOCK_KEYS):
+        block = keys[:, start : start + BLOCK_KEYS]
+        products = memory[: len(queries) * block.shape[1]].view(len(queries), -1)
+        values, columns = topk(torch.mm(queries, block, out=products), min(most, block.shape[1]))
+        parts.append((values, columns + start))
+    values, columns = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
+    if len(parts) > 1:
+        values, at = torch.topk(values, most, dim=1)
+        columns = columns.gather(1, at)
+    if most > k:
+        tied = ((values[:, k - 1] == values[:, k]) & (values[:, k] > 0)).nonzero().squeeze(1)
+        for rows in tied.split(max(1, BLOCK_ELEMENTS // keys.shape[1])):  # of equal ones, those of a search of all
+            columns[rows, :k] = torch.topk(queries[rows] @ keys, k, dim=1, sorted=False).indices
+    return torch.where(values[:, :k] > 0, columns[:, :k], -1)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from mmssl_cli.evaluation.topk import topk
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import InputError, MmsslError, UsageError
 
@@ -81,7 +82,12 @@ def ranked_blocks(
     _check_finite(users, items)
     size = block_size or max(1, BLOCK_BYTES // (num_items * users.element_size()))
     transposed = items.T
-    yield from _ranked(lambda ids: users[ids] @ transposed, user_ids, size, k, masked, candidates)
+    memory = users.new_empty(min(size, len(user_ids)), num_items)  # one for all: new pages cost as much as a product
+
+    def score(ids: Tensor) -> Tensor:
+        return torch.mm(users[ids], transposed, out=memory[: len(ids)])
+
+    yield from _ranked(score, user_ids, size, k, masked, candidates)
 
 
 def ranked_scores(
@@ -174,7 +180,7 @@ def _strike_out(scores: Tensor, masked: CSR) -> None:
 
 def _topk_lowest_index_first(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     # One value more than asked for: it tells whether the k-th ties with an item left out.
-    values, best = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1)
+    values, best = topk(scores, min(k + 1, scores.shape[1]))
     ties = (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > float("-inf"))
     if values.shape[1] > k:
         _redo_cut_ties(scores, values, best, ties[:, k - 1].nonzero().squeeze(1), k)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mmssl_cli.evaluation.ann_index import check_installed, index_ranking
 from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks, ranked_scores
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.runs.tables import records
@@ -38,6 +39,7 @@ class Ranker:
         cold: items without training interactions, bool [I].
         ranks_cold: whether content ranks those items.
         candidates: the items that may be recommended, bool [I]; None for all.
+        search: ``exact``, or the kind of the index that makes the lists of users.
     """
 
     model: Recommender
@@ -48,6 +50,7 @@ class Ranker:
     cold: Tensor
     ranks_cold: bool
     candidates: Tensor | None = None
+    search: str = "exact"
 
     @classmethod
     def load(cls, run: Path, data_dir: Path) -> Ranker:
@@ -79,6 +82,8 @@ class Ranker:
     def ranking(self) -> Ranking:
         """Ranks the candidates for users given by their rows."""
         with torch.inference_mode():
+            if self.search != "exact":
+                return index_ranking(*self.embeddings, self.search, self.candidates)
             return self.model.ranking(self.candidates)
 
     def among(self, candidates: Candidates | Sequence[str]) -> Ranker:
@@ -107,6 +112,30 @@ class Ranker:
                 "--k-core 0."
             )
         return self._of(chosen, candidates)
+
+    def through(self, kind: str) -> Ranker:
+        """Return the same with lists of users through an index of a kind (``faiss`` or ``hnsw``), approximate ones.
+
+        Raises:
+            UsageError: faiss is not installed, or the scores of the model are no inner products of embeddings.
+        """
+        check_installed(f"--search {kind}", "exact")
+        if type(self.model).score is not Recommender.score:
+            raise UsageError(
+                f"--search {kind} finds the largest inner products of embeddings, and {type(self.model).__name__} has "
+                "scores of its own; leave it out."
+            )
+        return replace(self, search=kind)
+
+    def recall(self, rows: Sequence[int], top: int) -> float:
+        """Return the share of the exact best items of at most 1,000 of these users that are in their lists."""
+        sample = np.random.default_rng(0).permutation(rows)[:1000].tolist()
+        found = np.concatenate([items for _, items, _ in self.blocks(sample, top)])
+        wanted = torch.tensor(sample, device=self.train.indices.device)
+        blocks = ranked_blocks(*self.embeddings, wanted, top, self.train, candidates=self.candidates)
+        exact = np.concatenate([items.cpu().numpy() for _, items, _ in blocks])
+        hits = (exact[:, :, None] == found[:, None]).any(axis=2)
+        return float(hits[exact >= 0].mean())
 
     def _of(self, chosen: Tensor, name: str) -> Ranker:
         both = chosen if self.candidates is None else self.candidates & chosen

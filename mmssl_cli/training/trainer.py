@@ -18,6 +18,7 @@ from mmssl_cli.console.training import Reporter
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.distributed.collectives import broadcast, is_rank_zero, world_size
 from mmssl_cli.distributed.process_group import check_same, fail_together
+from mmssl_cli.evaluation.ann_index import check_installed
 from mmssl_cli.evaluation.warm_cold import WarmCold
 from mmssl_cli.models.registry import build_model, model_class
 from mmssl_cli.runs import figures
@@ -145,6 +146,8 @@ def make_loop(settings: TrainSettings, data: InteractionData, device: torch.devi
     data = data.to(device)
     if settings.cuda_graph:
         _check_recordable(settings, data, device)
+    if getattr(settings, "graph_search", "exact") == "faiss":
+        check_installed("--graph-search faiss", "exact")
     model = build_model(data, settings)
     return (FittingLoop if model.has_fit() else TrainingLoop)(model, data, settings)
 

@@ -37,6 +37,19 @@ def test_each_factor_grows_alone_in_processes_of_their_own(capsys: pytest.Captur
     assert 0.5 < report["slopes"][0]["multiplications_of_A.3"] < 1  # all of A.3 but the discriminator's B |I|
 
 
+@pytest.mark.parametrize("more", [[], ["--unclustered"]])
+def test_the_search_is_measured_exact_and_approximate(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("faiss")
+    flags = ["--search", "--users", "50", "--items", "300", "--dim", "8", "--rounds", "1", "--threads", "1", "--json"]
+    bench_size.main([*flags, *more])
+    report = json.loads(capsys.readouterr().out)
+    assert report["sizes"] == {"users": 50, "items": 300, "dim": 8} and report["recall"] >= 0.98
+    names = [row["search"] for row in report["results"]]
+    assert names[0] == "faiss: the index, once" and names[3:] == ["exact: cosine_topk", "faiss: the search"]
+    products = report["results"][1]
+    assert products["microseconds_a_user"] == pytest.approx(1e6 * products["processor_seconds"] / 50)
+
+
 def test_slopes_are_those_of_what_was_measured() -> None:
     points = [{"step_seconds": float(size**2), "memory_bytes": 3.0 * size} for size in (1, 2, 4)]
     assert slopes_of([1, 2, 4], points) == pytest.approx({"step": 2, "memory": 1})

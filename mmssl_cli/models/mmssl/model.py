@@ -41,7 +41,9 @@ class MMSSL(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: MMSSLSettings) -> None:
         super().__init__(data, settings)
-        self.generator = RelationGenerator(data, self.graph, settings.embedding_dim, settings.dropout)
+        self.generator = RelationGenerator(
+            data, self.graph, settings.embedding_dim, settings.dropout, settings.graph_search
+        )
         if settings.generator_lr is not None:
             self.learning_rates["generator"] = settings.generator_lr
         self.attention = ModalityAttention(settings.embedding_dim, settings.heads)
@@ -81,6 +83,8 @@ class MMSSL(GraphRecommender):
             previous, self.neighbours = self.neighbours, self.generator.neighbours(self.neighbours.shape[2])
             broadcast_tensors([self.neighbours])  # of equal cosines, processes may have kept different ones
             self._compare_neighbours(previous, epoch)
+            if self.generator.recall is not None:
+                self.turnover["recall of graph-search"] = self.generator.recall
             self.weighted_graphs = None
             # In place: a step recorded earlier reads the graphs from where they were.
             for graph, nearest in zip(self.modality_graphs or [], self.neighbours, strict=False):

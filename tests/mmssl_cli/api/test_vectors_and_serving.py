@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx2
 import numpy as np
+import pandas as pd
 import pytest
 
 import mmssl_cli as mmssl
@@ -53,6 +54,65 @@ def test_without_faiss_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "faiss", None)
     answer = cli("embeddings", run.path, "--out", "index", "--format", "hnsw", "--data-dir", run.data_dir)
     assert answer.code == 2 and "pip install 'mmssl[ann]'" in answer.words and not Path("index").exists()
+
+
+@pytest.mark.parametrize("kind", ["faiss", "hnsw"])
+def test_recommendations_through_an_index_say_how_many_of_the_best_they_have(
+    cli: Callable[..., Answer], run: mmssl.Run, kind: str
+) -> None:
+    line = ("recommend", run.path, "--all", "--top", 10, "--data-dir", run.data_dir)
+    assert cli(*line, "--out", "exact.parquet").code == 0
+    answer = cli(*line, "--out", "found.parquet", "--search", kind)
+    assert answer.code == 0, answer.err
+    exact, found = (pd.read_parquet(f"{name}.parquet") for name in ("exact", "found"))
+    assert found.dtypes.equals(exact.dtypes) and found["user"].equals(exact["user"])
+    both = found.merge(exact, on=["user", "item"])
+    assert f"finds {len(both) / len(exact):.1%} of the exact 10 best" in answer.words
+    assert len(both) >= 0.95 * len(exact)
+    np.testing.assert_allclose(both["score_x"], both["score_y"], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--search", "fais", "--all"], "There is no search 'fais'"),
+        (["--search", "faiss", "--user", "user-0007"], "--search faiss is for --all"),
+    ],
+)
+def test_a_search_that_does_not_fit_is_refused(
+    cli: Callable[..., Answer], run: mmssl.Run, flags: list[str], words: str
+) -> None:
+    answer = cli("recommend", run.path, *flags, "--out", "recs.csv", "--data-dir", run.data_dir)
+    assert answer.code == 2 and words in answer.words and not Path("recs.csv").exists()
+
+
+def test_recommending_through_an_index_needs_faiss_and_scores_of_embeddings(
+    cli: Callable[..., Answer], run: mmssl.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    line = ("--all", "--search", "hnsw", "--out", "recs.csv", "--data-dir", run.data_dir)
+    pop = mmssl.train("pop", mmssl.load_dataset(run.data_dir / "demo"), runs_dir=tmp_path / "runs")
+    answer = cli("recommend", pop.path, *line)
+    assert answer.code == 2 and "has scores of its own; leave it out" in answer.words
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    answer = cli("recommend", run.path, *line)
+    assert answer.code == 2 and "--search hnsw needs faiss: pip install 'mmssl[ann]', or choose exact" in answer.words
+    assert not Path("recs.csv").exists()
+
+
+def test_modality_graphs_through_an_index_log_its_recall(
+    cli: Callable[..., Answer], run: mmssl.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    line = ["train", "--dataset", "demo", "--model", "mmssl", "--epochs", 1, "--graph-search", "faiss"]
+    line += ["--device", "cpu", "--data-dir", run.data_dir, "--runs-dir", tmp_path / "runs"]
+    answer = cli(*line)
+    assert answer.code == 0, answer.err
+    [log] = (tmp_path / "runs").glob("*/log.jsonl")
+    name = "diagnostics/recall of graph-search"
+    recalls = [line[name] for line in map(json.loads, log.read_text().splitlines()) if name in line]
+    assert len(recalls) == 1 and recalls[0] >= 0.99
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    answer = cli(*line, "--seed", 7)
+    assert answer.code == 2 and "--graph-search faiss needs faiss: pip install 'mmssl[ann]'" in answer.words
 
 
 @pytest.fixture(scope="module")

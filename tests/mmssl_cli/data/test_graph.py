@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmssl_cli.data import graph
 from mmssl_cli.data.graph import BipartiteGraph, cosine_topk
 from mmssl_cli.sparse.products import sparse_csr
 from tests.helpers.model_cases import array, toy_pairs, unit, weighted
@@ -108,6 +109,24 @@ def test_cosine_topk_are_the_keys_of_largest_cosine(block: int, k: int) -> None:
     for chosen, row in zip(found.tolist(), cosines, strict=True):
         largest = [item for item in np.argsort(-row)[:k].tolist() if row[item] > 0]
         assert sorted(chosen) == sorted([*largest, *[-1] * (k - len(largest))])
+
+
+@pytest.mark.parametrize("equal", [False, True])
+def test_among_many_keys_the_neighbours_are_those_of_a_whole_search_equal_ones_included(
+    equal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "BLOCK_KEYS", 2500)
+    monkeypatch.setattr("mmssl_cli.evaluation.topk.CHUNK", 4)
+    generator = torch.Generator().manual_seed(2)
+    queries, keys = torch.randn(30, 3, generator=generator), torch.randn(3000, 3, generator=generator)
+    if equal:  # few directions: many cosines are equal
+        queries, keys = (torch.randint(-2, 3, rows.shape, generator=generator).float() for rows in (queries, keys))
+    found = cosine_topk(queries, keys, 7, block_rows=8)
+    directions = torch.nn.functional.normalize(keys, dim=1).T.contiguous()
+    cosines = torch.cat([block @ directions for block in queries.split(8)])
+    values, indices = torch.topk(cosines, 7, dim=1, sorted=False)
+    expected = torch.where(values > 0, indices, -1)
+    assert torch.equal(found.sort(1).values, expected.sort(1).values)
 
 
 def test_a_key_without_a_positive_cosine_is_no_neighbour() -> None:
