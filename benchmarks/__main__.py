@@ -17,13 +17,14 @@ _SMALL = "--users 4096 --items 2048 --interactions 32768 --batch 512 --multiples
 BENCHMARKS = {
     "epoch": ("bench_epoch", "--epochs 1 --repeats 3 --compared-steps 3"),
     "models": ("bench_models", "--epochs 1 --models mmssl,lightgcn,bm3,freedom"),
+    "quality": ("bench_quality", "--epochs 2 --models mf"),
     "size": ("bench_size", "--users 20000 --items 4000 --interactions 200000 --feature-dim 256"),
     "growth": ("bench_size --grow all", _SMALL),
     "ranking": ("bench_ranking", "--repeats 3"),
     "interactions": ("bench_interactions", "--interactions 1000000 --repeats 1"),
     "encoders": ("bench_encoders", "--repeats 2 --texts 512 --pictures 64 --network resnet18"),
 }
-WITH_DATA = ("epoch", "models")
+WITH_DATA = ("epoch", "models", "quality")
 #: Flags of threads and devices are not for these.
 SINGLE = ("interactions",)
 

@@ -61,8 +61,9 @@ def run_epochs(
     """Train until all epochs are done, patience ends or ``on_epoch`` stops.
 
     Args:
-        on_epoch: called after each epoch with its record (``epoch``, ``loss/<term>``, ``lr``, ``seconds``, and
-            ``validation/<metric>`` where it was validated), and whether it is the best so far; False stops.
+        on_epoch: called after each epoch with its record (``epoch``, ``loss/<term>``, ``lr``, ``seconds``,
+            ``processor_seconds``, and ``validation/<metric>`` where it was validated), and whether it is the best so
+            far; False stops.
         on_best: called with the model after each validation that is the best so far, while it has the weights that
             were validated.
         on_validated: called after each validation, while the model has the weights that were validated.
@@ -76,7 +77,7 @@ def run_epochs(
     """
     settings, continues = loop.settings, True
     while broadcast(continues and state.is_unfinished(settings)):
-        started = time.perf_counter()
+        started, processor = time.perf_counter(), time.process_time()
         number = loop.epoch + 1
         loop.on_step = partial(on_batch, number)
         record: dict[str, Any] = {"epoch": number, **loop.run_epoch()}
@@ -92,6 +93,7 @@ def run_epochs(
                 state.best_metrics = metrics
                 on_best(loop.model)
         record["seconds"] = time.perf_counter() - started
+        record["processor_seconds"] = time.process_time() - processor
         state.records.append(record)
         continues = on_epoch(record, best)
     return continues
