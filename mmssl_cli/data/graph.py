@@ -243,7 +243,7 @@ def _nearest(queries: Tensor, keys: Tensor, k: int, memory: Tensor) -> Tensor:
     parts = []
     for start in range(0, keys.shape[1], BLOCK_KEYS):
         block = keys[:, start : start + BLOCK_KEYS]
-        products = memory[: len(queries) * block.shape[1]].view(len(queries), -1)
+        products = memory[: len(queries) * block.shape[1]].view(len(queries), block.shape[1])
         values, columns = topk(torch.mm(queries, block, out=products), min(most, block.shape[1]))
         parts.append((values, columns + start))
     values, columns = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))

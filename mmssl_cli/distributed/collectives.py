@@ -79,6 +79,19 @@ def _summed(values: Tensor) -> Tensor:
     return values
 
 
+def gather_rows(own: Tensor, count: int) -> Tensor:
+    """Return all ``count`` rows [count, ...] from each process's part, that of ``local_rows``, without gradient.
+
+    Raises:
+        LostError: another process has ended.
+    """
+    if world_size() == 1:
+        return own
+    rows = own.new_zeros((count, *own.shape[1:]))
+    rows[local_slice(count)] = own
+    return _summed(rows)
+
+
 def all_reduce_mean(values: Tensor) -> Tensor:
     """Average over the processes, without gradient.
 

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from mmssl_cli.config import build_settings
-from mmssl_cli.distributed.collectives import all_gather, all_reduce_mean, average_gradients
+from mmssl_cli.distributed.collectives import all_gather, all_reduce_mean, average_gradients, local_slice
 from mmssl_cli.distributed.process_group import check_same, fail_together
 from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
+from mmssl_cli.models.mmssl import generator
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
@@ -91,6 +93,22 @@ def _generator() -> Answer:
     }
 
 
+def _neighbours() -> Answer:
+    """The nearest items of each user, and for how many users this process compared."""
+    model, compared = toy_model(toy_data(users=21)), []
+    search = generator.cosine_topk
+
+    def counted(queries: Tensor, *rest: Any) -> Tensor:
+        compared.append(len(queries))
+        return search(queries, *rest)
+
+    with mock.patch.object(generator, "cosine_topk", counted):
+        found = model.generator.neighbours(3)
+    own = local_slice(21)
+    assert compared == [own.stop - own.start] * 2
+    return {"neighbours": found.double()}
+
+
 def _training(**settings: Any) -> Answer:
     """The losses of each epoch and the weights at the end."""
     common: dict[str, Any] = {"embedding_dim": 8, "batch_size": 9, "lr": 0.005, "seed": 5}
@@ -118,6 +136,7 @@ CASES: dict[str, Callable[[], Answer]] = {
     "discriminator": partial(_discriminator, discriminator_dropout=0.4, discriminator_steps=1),
     "discriminator, w/o-GT": partial(_discriminator, variant="w/o-GT", gradient_penalty=0.0),
     "generator": _generator,
+    "neighbours": _neighbours,
     **{
         model: partial(_training, model=model)
         for model in MODELS

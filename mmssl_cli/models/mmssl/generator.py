@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmssl_cli.data.graph import BipartiteGraph, cosine_topk
 from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.distributed.collectives import gather_rows, local_rows
 from mmssl_cli.evaluation.ann_index import cosine_index, nearest_by
 from mmssl_cli.models.content import projected, projection
 
@@ -53,18 +54,21 @@ class RelationGenerator(nn.Module):
         """The ``k`` items of largest positive relation (Eq. 3) of each user and modality: int64 [M, U, k]; -1 is none.
 
         A user or an item without content has relation 0 with everything, and therefore no neighbours. Through an index
-        most of them are found, ``recall``.
+        most of them are found, ``recall``. Each of several processes searches for its part of the users.
         """
         training = self.training
         self.eval()
         features = self()
         self.train(training)
-        if self.search == "exact":
-            return torch.stack([cosine_topk(users, items, k) for users, items in features])
         found, recalls = [], []
         for users, items in features:
-            index, recall = cosine_index(users, items, k)
-            found.append(nearest_by(index, users, k))
-            recalls.append(recall)
-        self.recall = min(recalls)
+            own = local_rows(users)
+            if self.search == "exact":
+                nearest = cosine_topk(own, items, k)
+            else:
+                index, recall = cosine_index(users, items, k)
+                nearest = nearest_by(index, own, k)
+                recalls.append(recall)
+            found.append(gather_rows(nearest, len(users)))
+        self.recall = min(recalls, default=None)
         return torch.stack(found)

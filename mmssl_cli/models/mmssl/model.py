@@ -81,7 +81,6 @@ class MMSSL(GraphRecommender):
         self.turnover = {}
         if self.num_modalities and (epoch - 1) % self.settings.graph_refresh == 0:
             previous, self.neighbours = self.neighbours, self.generator.neighbours(self.neighbours.shape[2])
-            broadcast_tensors([self.neighbours])  # of equal cosines, processes may have kept different ones
             self._compare_neighbours(previous, epoch)
             if self.generator.recall is not None:
                 self.turnover["recall of graph-search"] = self.generator.recall

@@ -133,6 +133,7 @@ def test_a_key_without_a_positive_cosine_is_no_neighbour() -> None:
     keys = torch.tensor([[-1.0, 0.0], [0.0, 0.0], [2.0, 0.0]])
     assert sorted(cosine_topk(torch.tensor([[5.0, 0.0]]), keys, 3)[0].tolist()) == [-1, -1, 2]
     assert cosine_topk(torch.zeros(1, 2), keys, 2).tolist() == [[-1, -1]]
+    assert cosine_topk(torch.zeros(0, 2), keys, 2).shape == (0, 2)
 
 
 @pytest.mark.parametrize("adjacency", ["sym", "left", "mean"])
