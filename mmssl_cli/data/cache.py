@@ -28,7 +28,7 @@ from pipelines.io.files import write_bytes
 FOLDER = ".cache"
 #: Bytes that the files may take together; those unused for the longest are removed.
 LIMIT_BYTES = 2 * 2**30
-#: Results that take less are not kept.
+#: Results that take less processor time are not kept.
 LEAST_SECONDS = 0.5
 _DIGEST = "sha256"
 
@@ -49,9 +49,9 @@ def cached(
     found = None if path is None else _read(path)
     if found is not None:
         return [each.to(device) for each in found]
-    start = time.perf_counter()
+    start = time.process_time()
     results = [each.contiguous() for each in compute()]
-    if path is not None and time.perf_counter() - start >= LEAST_SECONDS:
+    if path is not None and time.process_time() - start >= LEAST_SECONDS:
         _write(path, results)
     return results
 
