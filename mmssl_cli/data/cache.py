@@ -23,6 +23,7 @@ from torch import Tensor
 from mmssl_cli.console.lines import warn
 from pipelines.errors import InputError
 from pipelines.io.files import write_bytes
+from pipelines.version import __version__
 
 #: Folder of the files, beside the data sets.
 FOLDER = ".cache"
@@ -64,7 +65,7 @@ def _hash(inputs: Sequence[Tensor | int], device: torch.device) -> str:
 
 def _circumstances(device: torch.device) -> tuple[object, ...]:
     """Return what the last bits of a result may depend on beside its inputs."""
-    libraries = torch.__version__, np.__version__, scipy.__version__
+    libraries = __version__, torch.__version__, np.__version__, scipy.__version__
     threads = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     processor = torch.backends.cpu.get_cpu_capability()
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
