@@ -74,6 +74,10 @@ class MMSSLSettings(GraphSettings, AdversarySettings):
     uses_content = True
 
     model: Literal["mmssl"] = "mmssl"
+    lr: float = 5e-3
+    weight_decay: float = 0.1
+    weight_averaging: float = 0.99
+    feature_scaling: Literal["none", "standard", "l2", "whiten"] = "whiten"
     variant: Variant = Field(
         "full",
         description="The whole model, or without the adversary, the contrast or the Gumbel transform, "
@@ -81,7 +85,7 @@ class MMSSLSettings(GraphSettings, AdversarySettings):
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on the projected modality features (Eq. 2).")
     heads: int = Field(4, ge=1, description="Heads H of the attention across modalities (Eq. 9).")
-    eta: float = Field(1.0, ge=0, description="Weight of the modality-aware embeddings in layer 0 (Eq. 10).")
+    eta: float = Field(0.5, ge=0, description="Weight of the modality-aware embeddings in layer 0 (Eq. 10).")
     omega: float = Field(0.0, ge=0, description="Weight of the modality features in the final embeddings (Eq. 12).")
     graph_topk: int = Field(10, ge=1, description="Items a user keeps in each generated modality graph (Eq. 8).")
     graph_refresh: int = Field(1, ge=1, description="Epochs between two refreshes of the modality graphs (Eq. 8).")
@@ -97,7 +101,7 @@ class MMSSLSettings(GraphSettings, AdversarySettings):
         "the interactions (spectral-rank, -hops, -item-exponent and -form); 0 leaves it out (not in the paper).",
     )
     contrast_weight: float = Field(0.03, ge=0, description="Weight lambda_2 of the cross-modal contrast (Eq. 13).")
-    contrast_temperature: float = Field(0.5, gt=0, description="Temperature tau' of the contrast (Eq. 11).")
+    contrast_temperature: float = Field(0.8, gt=0, description="Temperature tau' of the contrast (Eq. 11).")
     contrast_users: Literal["batch", "all"] = Field(
         "batch",
         description="Users in the sum of the contrast (Eq. 11): those of the batch, or all, in blocks.",

@@ -256,3 +256,10 @@ def test_a_saved_configuration_serves_as_a_file(tmp_path: Path, shipped: Path) -
     settings = merge_settings({"model": "mmssl", "graph_topk": "7", "dataset": "demo"})
     file = _write(tmp_path / "config.toml", settings_to_toml(settings, {"device": "cpu"}))
     assert merge_settings({}, file) == settings
+
+
+def test_the_general_tuned_preset_is_the_defaults() -> None:
+    tuned = merge_settings({"dataset": "my-shop", "preset": "tuned"})
+    defaults = merge_settings({"dataset": "my-shop", "preset": "none"})
+    assert preset_file("tuned", "mmssl", "my-shop") is not None
+    assert tuned.model_dump(exclude={"preset"}) == defaults.model_dump(exclude={"preset"})

@@ -159,11 +159,11 @@ def test_algorithm1_the_adversary_alone_reaches_the_projections_when_omega_is_ze
 
 def test_the_main_optimiser_minimises_the_sum_of_the_terms() -> None:
     data = toy_data()
-    model = toy_model(data, lr=0.01)
+    model = toy_model(data, lr=0.01, weight_decay=0.0)
     loop = TrainingLoop(model, data, model.settings)
     model.begin_epoch(1)
     before = _copies(model)
-    twin = toy_model(data, lr=0.01)
+    twin = toy_model(data, lr=0.01, weight_decay=0.0)
     twin.begin_epoch(1)
     batch = toy_batch(data)
     torch.manual_seed(5)

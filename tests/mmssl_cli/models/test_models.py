@@ -105,7 +105,7 @@ def _without_seconds(record: Mapping[str, float]) -> dict[str, float]:
 @pytest.mark.parametrize("adjacency", ["sym", "left"])
 def test_mmssl_without_modalities_is_lightgcn(adjacency: str) -> None:
     data = toy_data(modalities={})
-    common = {"adjacency": adjacency, "layers": 3, "l2_weight": 0.1}
+    common = {"adjacency": adjacency, "layers": 3, "l2_weight": 0.1, "weight_decay": 0.0, "weight_averaging": 0.0}
     plain, losses = _trained("lightgcn", data, **common)
     full, same_losses = _trained("mmssl", data, omega=0.3, **common)
     assert losses == same_losses and "loss/bpr" in losses[0]
