@@ -77,6 +77,7 @@ class MMSSLSettings(GraphSettings, AdversarySettings):
     lr: float = 5e-3
     weight_decay: float = 0.1
     weight_averaging: float = 0.99
+    layers: int = 3
     feature_scaling: Literal["none", "standard", "l2", "whiten"] = "whiten"
     variant: Variant = Field(
         "full",

@@ -11,7 +11,7 @@ from mmssl_cli.runs.results import Configuration, configuration_of, configuratio
 from mmssl_cli.studies.sweep.points import Line, lines_of, parse
 from mmssl_cli.studies.sweep.section import sweep_section
 
-REFERENCE = build_settings({"model": "mmssl", "epochs": 100})
+REFERENCE = build_settings({"model": "mmssl", "epochs": 100, "layers": 2})
 
 
 def line(*given: str, grid: bool = False) -> list[Line]:

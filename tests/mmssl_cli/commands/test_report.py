@@ -48,7 +48,11 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("mmssl_cli.runs.figures.plot_curves", lambda *given, **named: None)
         for changed in RUNS:
             for seed in (1, 2):
-                own = {"heads": 2, "weight_averaging": 0.0} if changed["model"] == "mmssl" else {}
+                own = (
+                    {"heads": 2, "layers": 2, "weight_averaging": 0.0, "contrast_weight": 1.0}
+                    if changed["model"] == "mmssl"
+                    else {}
+                )
                 settings = build_settings({**SMALL, **own, **changed, "seed": seed})
                 train_run(settings, folder / "data", folder / "runs", reporter=Reporter())
     return folder

@@ -179,7 +179,12 @@ def test_a_baseline_with_runs_at_each_value_is_a_line_of_its_own(tmp_path: Path)
     scores = {8: [0.10, 0.12], 16: [0.20, 0.24], 64: [0.15, 0.15]}
     for dim, tests in scores.items():
         for seed, test in enumerate(tests):
-            write_run(tmp_path, settings={"model": "mmssl", "embedding_dim": dim, "seed": seed}, scores=[0.1], test=0.3)
+            write_run(
+                tmp_path,
+                settings={"model": "mmssl", "layers": 2, "embedding_dim": dim, "seed": seed},
+                scores=[0.1],
+                test=0.3,
+            )
             settings = {"model": "lattice", "embedding_dim": dim, "seed": seed}
             write_run(tmp_path, settings=settings, scores=[test], test=test)
     write_run(tmp_path, settings={"model": "lattice", "embedding_dim": 32, "lr": 0.5}, scores=[0.1], test=0.9)

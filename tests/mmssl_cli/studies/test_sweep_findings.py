@@ -13,7 +13,7 @@ from tests.helpers.written_runs import write_run
 def texts_of(tmp_path: Path, parameter: str, scores: dict[int, tuple[float, float]], *given: str) -> str:
     """The sentence of a line with one seed a value: value -> validation and test Recall@20."""
     for value, (validation, test) in scores.items():
-        write_run(tmp_path, settings={"model": "mmssl", parameter: value}, scores=[validation], test=test)
+        write_run(tmp_path, settings={"model": "mmssl", "layers": 2, parameter: value}, scores=[validation], test=test)
     (text,) = section_of(tmp_path, line(*given)).text
     return text
 
