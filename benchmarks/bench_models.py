@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then print a table or JSON."""
     parser = parser_for(__doc__, "threads", "device")
     parser.add_argument("--data", type=Path, help=DATA_HELP)
-    parser.add_argument("--models", default="all", help="comma-separated, or all (the default)")
+    parser.add_argument("--models", default="all", help="comma-separated, or all that train in batches (the default)")
     parser.add_argument("--against", type=Path, metavar="FILE", help="CSV of model, seconds, source to print beside")
     add_numbers(parser, batch_size=2048, epochs=3)
     run(parser, arguments, measure)
@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(options: argparse.Namespace) -> Report:
     """Return wall and processor seconds per epoch and peak memory of each model, with the ratio to other programs."""
-    models = list(SETTINGS) if options.models == "all" else options.models.split(",")
+    trained = [model for model, settings in SETTINGS.items() if "batch_size" in settings.model_fields]
+    models = trained if options.models == "all" else options.models.split(",")
     for model in models:  # before anything is measured
         settings_of(model, options.device, batch_size=options.batch_size)
     others = read_others(options.against) if options.against else {}
