@@ -115,6 +115,7 @@ def _prepare(
     for line in [
         *record_table(manifest.settings.get(RECORDS, {})),
         *describe(manifest),
+        *_idle_users(dataset),
         *_split_of(dataset, manifest),
         *_beside_the_paper(entry),
     ]:
@@ -149,6 +150,12 @@ def describe(manifest: Manifest) -> list[str]:
         what = "tokens an item" if modality.dtype == "int32" else f"dimensions, {modality.dtype}"
         lines.append(f"{name}: {modality.dim} {what}, {modality.present:,} of {counts.items:,} items")
     return lines if manifest.modalities else [*lines, "no item features: for collaborative models only"]
+
+
+def _idle_users(dataset: PreparedDataset) -> list[str]:
+    """Return a line on users without any interaction, such as a number far above the others brings in."""
+    idle = len(dataset.users) - dataset.interactions["user"].nunique()
+    return [f"{idle:,} of {len(dataset.users):,} users have no interaction in any split"] if idle else []
 
 
 def _split_of(dataset: PreparedDataset, manifest: Manifest) -> list[str]:

@@ -52,6 +52,15 @@ def test_lightgcn_with_validation_drawn(cli: Cli, tmp_path: Path) -> None:
     assert read_prepared(tmp_path / "data" / "t").pairs("validation").tolist() != drawn
 
 
+def test_users_that_a_number_far_above_the_others_brings_in_are_said(cli: Cli, tmp_path: Path) -> None:
+    folder = lightgcn_folder(tmp_path / "gaps")
+    assert "no interaction in any split" not in cli("prep", "t", "--from", folder).words
+    with (folder / "train.txt").open("a") as file:
+        file.write("40 1 2 3\n")
+    answer = cli("prep", "t", "--from", folder)
+    assert answer.code == 0 and "34 of 41 users have no interaction in any split" in answer.words
+
+
 def test_lightgcn_with_original_ids_and_validation(cli: Cli, tmp_path: Path) -> None:
     folder = lightgcn_folder(tmp_path / "book")
     (folder / "valid.txt").write_text("0 6\n")
