@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmssl_cli.config import build_settings
 from mmssl_cli.data.sampling import Batch, TripleSampler
 from mmssl_cli.models.base import Recommender
-from mmssl_cli.models.mmssl import model as model_module
+from mmssl_cli.models.mmssl import generator as generator_module
 from mmssl_cli.models.mmssl.model import MMSSL
 from mmssl_cli.models.registry import MODELS, build_model, model_class
 from mmssl_cli.sparse.csr import CSR
@@ -198,9 +198,9 @@ def test_a_trace_tells_what_waits_from_what_does_not() -> None:
     assert not trace.waits
 
 
-def test_the_graphs_are_those_of_the_leading_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_graphs_are_those_gathered_from_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     led = torch.tensor([0, 1, 2]).repeat(2, 12, 1)
-    monkeypatch.setattr(model_module, "broadcast_tensors", lambda tensors: [tensor.copy_(led) for tensor in tensors])
+    monkeypatch.setattr(generator_module, "gather_rows", lambda own, count: led[0].to(own))
     model = toy_model(toy_data())
     for epoch in (1, 2):
         model.begin_epoch(epoch)
