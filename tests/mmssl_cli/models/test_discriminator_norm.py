@@ -43,7 +43,7 @@ def test_layer_normalisation_is_that_of_each_row() -> None:
 def test_a_verdict_is_a_rows_own_unless_the_batch_normalises(norm: str) -> None:
     d = randomise(Discriminator(9, 6, 0.0, norm=norm)).train()
     first = d.first_layer_dense(torch.randn(6, 9))
-    alone = torch.equal(d(first)[:3], d(first[:3]))
+    alone = torch.allclose(d(first)[:3], d(first[:3]), atol=1e-5)  # products of other shapes round otherwise
     in_evaluation = torch.equal(d(first), d.eval()(first))
     assert alone == in_evaluation == (norm != "batch")
 
