@@ -69,13 +69,8 @@ def _compare_forms(given: TrainSettings, options: PlanOptions) -> None:
     from mmssl_cli.studies.adversary import adversary_section, form_settings
 
     pairs = form_settings(given)
-    runs = {
-        f"{name}, {form}": run
-        for form, pair in pairs.items()
-        for one in (pair.adversary, pair.without)
-        for name, run in options.plan([one]).items()
-    }
-    result = carry_out(dict(sorted(runs.items(), key=lambda one: one[1].seed)), options)
+    labelled = ((form, one) for form, pair in pairs.items() for one in (pair.adversary, pair.without))
+    result = carry_out(options.labelled_plan(labelled), options)
     found = {
         form: (ours, without)
         for form, pair in pairs.items()

@@ -50,9 +50,8 @@ def controls(
                 f"Data set {dataset!r} has no item features to control; choose one that has, such as demo or tiktok."
             )
         check_content(settings["real"], dataset, has_content)
-    by_kind = {kind: options.plan(kinds[kind] for kinds in plan.values() if kind in kinds) for kind in CONTROLS}
-    runs = {f"{name}, {kind} features": run for kind, named in by_kind.items() for name, run in named.items()}
-    result = carry_out(dict(sorted(runs.items(), key=lambda one: one[1].seed)), options)
+    labelled = ((f"{kind} features", kinds[kind]) for kind in CONTROLS for kinds in plan.values() if kind in kinds)
+    result = carry_out(options.labelled_plan(labelled), options)
     found = {
         name: {kind: one for kind, wanted in kinds.items() if (one := result.configuration(wanted)) is not None}
         for name, kinds in plan.items()

@@ -156,6 +156,11 @@ class PlanOptions:
         by_seed = zip(*(over_seeds(each, self.runs) for each in settings), strict=True)
         return {run_name(run): run for seeded in by_seed for run in seeded}
 
+    def labelled_plan(self, settings: Iterable[tuple[str, TrainSettings]]) -> dict[str, TrainSettings]:
+        """Return the same of settings whose runs the name of their model does not tell apart: a label is added."""
+        runs = {f"{name}, {label}": run for label, one in settings for name, run in self.plan([one]).items()}
+        return dict(sorted(runs.items(), key=lambda one: one[1].seed))
+
 
 def plans_runs(
     function: Callable[..., None] | None = None, *, exclude: Collection[str] = (), takes_name: bool = False
