@@ -30,7 +30,7 @@ def ablate(
 
     The full model is always among them. Finished runs are reused and interrupted ones resumed: after an interruption,
     run the same command again. --adversary asks whether the adversary helps in any form: rows brought to one length, a
-    discriminator that knows the user, weighted edges in Eq. 8.
+    discriminator that knows the user, modality features kept from collapse, weighted edges in Eq. 8.
 
     Example: mmssl ablate --dataset tiktok --variant w/o-GT --runs 5
 

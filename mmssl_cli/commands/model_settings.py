@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from textwrap import wrap
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from mmssl_cli.commands.settings_flags import bounds_of, choices_of, shipped_line, type_of
 from mmssl_cli.config import PRESETS, merge_settings, preset_settings, settings_class
-from mmssl_cli.config.presets import preset_file, sources
+from mmssl_cli.config.presets import preset_file, shipped_datasets, sources
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import new_table, show
 
@@ -85,6 +86,8 @@ def show_presets(model: str, dataset: str, as_json: bool) -> None:
         cells = [fields[key].default, *(given.get(key, fields[key].default) for given in values.values())]
         table.add_row(*map(Text, [key.replace("_", "-"), *map(_shown, cells)]))
     show(table, wrap=True)
+    for name, datasets in _of_data_sets(model, files).items():
+        say(f"{name} is for {', '.join(datasets)} alone: mmssl models {model} --presets --dataset {datasets[0]}")
     for name, known in of.items():
         print(f"\nSources of {name}:" if any(known.values()) else f"\nSources of {name}: not in its file.")
         for text in dict.fromkeys(filter(None, known.values())):
@@ -93,6 +96,13 @@ def show_presets(model: str, dataset: str, as_json: bool) -> None:
                 f"{which}: {text}", 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
             ):
                 say(line)
+
+
+def _of_data_sets(model: str, shown: Collection[str]) -> dict[str, list[str]]:
+    """Return preset -> the data sets that alone have it, of those that are not shown."""
+    missing = [name for name in PRESETS if name != "none" and name not in shown]
+    found = {name: shipped_datasets(name, model) for name in missing}
+    return {name: datasets for name, datasets in found.items() if datasets}
 
 
 def _shown(value: Any) -> str:

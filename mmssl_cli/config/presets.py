@@ -59,6 +59,12 @@ def preset_file(preset: str, model: str, dataset: str) -> Path | None:
     return None
 
 
+def shipped_datasets(preset: str, model: str) -> list[str]:
+    """Return the data sets that a preset has a file of its own for, by name."""
+    files = (SHIPPED if preset == "tuned" else SHIPPED / preset).glob(f"*/{model}.toml")
+    return sorted({path.parent.name for path in files} - {*PRESETS, "ranges"})
+
+
 def has_preset(preset: str, model: str, dataset: str) -> bool:
     """Return True if a model has a preset on a data set; ``none`` and ``tuned`` are there for all."""
     return preset in ("none", "tuned") or preset_file(preset, model, dataset) is not None
@@ -97,11 +103,11 @@ def shipped_settings(dataset: str, model: str) -> dict[str, Any]:
 
 
 def sources(path: Path) -> dict[str, str]:
-    """Return the source of each value of a preset's file: its ``[source]`` table, or the search of its provenance."""
+    """Return the source of each value of a preset's file: from its ``[source]`` table, else of its provenance."""
     raw = parse_toml(path, f"There is no settings file {path}.")
     found = {key.replace("-", "_"): str(text) for key, text in raw.get("source", {}).items()}
-    searched = raw.get("provenance", {}).get("searched")
-    usual = f"search of {searched}" if searched else ""
+    provenance = raw.get("provenance", {})
+    usual = provenance.get("method") or (f"search of {provenance['searched']}" if "searched" in provenance else "")
     return {key: found.get(key, usual) for key in _without_names(read_toml(path))}
 
 

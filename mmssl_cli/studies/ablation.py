@@ -14,6 +14,7 @@ from mmssl_cli.reporting.published import ABLATION_SOURCE, published_ablation
 from mmssl_cli.reporting.style import colour, figure
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import corrected, tests_table
+from mmssl_cli.studies.provenance import settings_sentence
 from mmssl_cli.text import companion, dashed, metric_label, modalities_label
 
 WITHOUT: dict[str, str] = {
@@ -46,7 +47,8 @@ def ablation_section(full: TrainSettings, found: Mapping[str, Configuration]) ->
         against = dashed(f"table3-tests-{where}")
         tables.append(tests_table(against, f"Variants against the full model on {where}", "Variant", entries, metrics))
     plots = (_plot(where, found, metrics),) if len(found) > 1 else ()
-    return Section(name, title, _findings(found, metrics), tuple(tables), plots)
+    text = (*_findings(found, metrics), settings_sentence(next(iter(found.values()))))
+    return Section(name, title, text, tuple(tables), plots)
 
 
 def _table(found: Mapping[str, Configuration], dataset: str, where: str, metric: str) -> Table:

@@ -8,21 +8,26 @@ from statistics import fmean
 
 from mmssl_cli.config import MMSSLSettings, TrainSettings, build_settings
 from mmssl_cli.reporting.document import Cell, Section, Table, mean_of, number, with_marks, word
-from mmssl_cli.runs.results import Configuration
+from mmssl_cli.runs.results import Configuration, configuration_of
 from mmssl_cli.studies.paired_tests import corrected, tests_table
+from mmssl_cli.studies.provenance import settings_sentence
 from mmssl_cli.text import companion, dashed, metric_label
 
 _UNIT_ROWS = {"row_scaling": "l2", "discriminator_norm": "none", "zeta": 1.0, "gumbel_temperature": 0.2}
 _WEIGHED = {**_UNIT_ROWS, "edge_weights": "cosine"}
-#: Form -> its settings beside those given. In all but the first the generator's learning rate lets the graphs move.
+_APART = {**_UNIT_ROWS, "vicreg_weight": 0.1}
+#: Form -> its settings beside those given; all but the first take ``GENERATOR_LR`` as well, so that the graphs move.
 FORMS: dict[str, dict[str, object]] = {
     "as given": {},
     "rows of length 1": _UNIT_ROWS,
     "rows of length 1, D knows the user": {**_UNIT_ROWS, "discriminator_input": "row-and-user"},
+    "rows of length 1, collapse held off": _APART,
     "weighted edges": _WEIGHED,
     "weighted edges, relative weight": {**_WEIGHED, "adversarial_scale": "relative", "adversarial_weight": 0.1},
 }
 GENERATOR_LR = 1e-3
+#: Settings of a form that train the generator without an adversary too.
+_WITHOUT = ("edge_weights", "vicreg_weight")
 #: Measure of the last epoch -> the heading of its column.
 _MEASURES = {
     "turnover since first": "Turnover",
@@ -62,10 +67,22 @@ def form_settings(given: TrainSettings) -> dict[str, Pair]:
     for form, more in FORMS.items():
         moving = {"generator_lr": GENERATOR_LR} if more else {}
         adversary = build_settings({**given.model_dump(), **moving, **more})
-        # Nothing else in a form changes a training that has no adversary.
-        kept = {**moving, "edge_weights": "cosine"} if more.get("edge_weights") == "cosine" else {}
+        kept = {name: more[name] for name in _WITHOUT if name in more}
+        if kept or given.omega or given.vicreg_weight:  # else nothing trains the generator without the adversary
+            kept |= moving
         pairs[form] = Pair(adversary, build_settings({**given.model_dump(), **kept, "variant": "w/o-ASL"}))
     return pairs
+
+
+def found_forms(given: TrainSettings, configurations: Sequence[Configuration]) -> dict[str, Found]:
+    """Return form -> its finished runs among configurations, of the forms that have some with and without."""
+    by_settings = {configuration_of(one.settings): one for one in configurations}
+    found = {}
+    for form, pair in form_settings(given).items():
+        ours, without = (by_settings.get(configuration_of(each)) for each in (pair.adversary, pair.without))
+        if ours is not None and without is not None:
+            found[form] = ours, without
+    return found
 
 
 def adversary_section(given: TrainSettings, found: Mapping[str, Found]) -> Section:
@@ -90,7 +107,8 @@ def adversary_section(given: TrainSettings, found: Mapping[str, Found]) -> Secti
         ),
         _measures(dataset, found),
     )
-    return Section(name, title, _findings(entries, metrics), tables)
+    first = next(iter(found.values()))[0]
+    return Section(name, title, (*_findings(entries, metrics), settings_sentence(first)), tables)
 
 
 def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) -> Table:
@@ -104,7 +122,17 @@ def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) 
             )
     columns = ("Form", "Adversary", "Seeds", *map(metric_label, metrics), "Validation")
     title = f"MMSSL on {dataset} with and without forms of the adversary"
-    return Table(f"adversary-{dashed(dataset)}", title, columns, with_marks(rows, [3, 4]), labels=3, notes=(_NOTE,))
+    notes = (_NOTE, _settings_note(found))
+    return Table(f"adversary-{dashed(dataset)}", title, columns, with_marks(rows, [3, 4]), labels=3, notes=notes)
+
+
+def _settings_note(found: Mapping[str, Found]) -> str:
+    texts = []
+    for form in found:
+        values = {**({"generator_lr": GENERATOR_LR} if FORMS[form] else {}), **FORMS[form]}
+        if values:
+            texts.append(f"{form}: {', '.join(f'{dashed(name)} {value}' for name, value in values.items())}")
+    return f"Settings beside those given. {'; '.join(texts)}."
 
 
 def _measures(dataset: str, found: Mapping[str, Found]) -> Table:

@@ -12,6 +12,7 @@ from mmssl_cli.reporting.document import Missing, Section, Table
 from mmssl_cli.runs.folder import CONFIG
 from mmssl_cli.runs.results import Configuration, configuration_of
 from mmssl_cli.studies.ablation import ablation_section
+from mmssl_cli.studies.adversary import adversary_section, found_forms
 from mmssl_cli.studies.comparison import comparison_section
 from mmssl_cli.studies.controls import Found, controls_section, controls_title, found_controls
 from mmssl_cli.studies.curves.section import curves_section
@@ -53,6 +54,10 @@ def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
     if reference is not None:
         ablation = ablation_section(reference.settings, selection.variants)
         sections.append(replace(ablation, missing=tuple(_missing_variants(selection, places))))
+        forms = found_forms(reference.settings, selection.configurations)
+        if len(forms) > 1:  # the first needs no more than the runs of the ablation
+            sections.append(adversary_section(reference.settings, forms))
+            more += [one for both in forms.values() for one in both]
     for other in selection.alternatives:
         if len(variants := variants_of(other, selection.configurations)) > 1:
             sections.append(ablation_section(other.settings, variants))

@@ -55,6 +55,12 @@ def unusual(configuration: Configuration) -> str:
     )
 
 
+def settings_sentence(configuration: Configuration) -> str:
+    """Return a sentence on the settings that differ from the model's defaults."""
+    named = unusual(configuration)
+    return f"Settings beside the defaults: {named}." if named else "All settings are the defaults."
+
+
 def _shown(value: Any) -> str:
     return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from mmssl_cli.app import COMMANDS, LazyCommand, LazyGroup, app
+from mmssl_cli.config import settings_class
 from mmssl_cli.config.registry import MODELS
 from pipelines.catalog import load_catalog
 from tests.conftest import ROOT
@@ -125,3 +126,14 @@ def test_the_site_builds_without_a_warning_or_a_request(tmp_path: Path) -> None:
     for page in pages:
         loads = r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(?:https?:)?//|<link[^>]*rel=["']?stylesheet[^>]*//"""
         assert not re.search(loads, page.read_text(encoding="utf-8")), page
+
+
+def test_defaults_in_the_reading_of_the_paper_are_those_of_the_settings() -> None:
+    fields = settings_class("mmssl").model_fields
+    text = (ROOT / "docs" / "paper.md").read_text().partition("## Open points")[2].partition("## What the")[0]
+    named = re.findall(r"`([a-z-]+)` \(`?([\w.+-]+)`?[):]", text)
+    known = {name: value for name, value in named if name.replace("-", "_") in fields}
+    assert len(known) >= 12, known
+    for name, value in known.items():
+        default = fields[name.replace("-", "_")].default
+        assert value == default if isinstance(default, str) else float(value) == default, name

@@ -53,8 +53,9 @@ class RelationGenerator(nn.Module):
     def neighbours(self, k: int) -> Tensor:
         """The ``k`` items of largest positive relation (Eq. 3) of each user and modality: int64 [M, U, k]; -1 is none.
 
-        A user or an item without content has relation 0 with everything, and therefore no neighbours. Through an index
-        most of them are found, ``recall``. Each of several processes searches for its part of the users.
+        A user none of whose items has content has relation 0 with everything, as has an item without a training
+        interaction, and therefore no neighbours. Through an index most of them are found, ``recall``. Each of several
+        processes searches for its part of the users.
         """
         training = self.training
         self.eval()

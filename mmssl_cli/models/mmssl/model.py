@@ -92,6 +92,12 @@ class MMSSL(GraphRecommender):
     def _compare_neighbours(self, previous: Tensor, epoch: int) -> None:
         if epoch == 1:
             self.diagnostic_state = {"first neighbours": sampled(self.neighbours).to(torch.int32)}
+            if self._acts_on_graphs_alone() and self.settings.graph_refresh >= self.settings.epochs:
+                self.warnings.append(
+                    f"The adversary cannot act: the modality graphs of --graph-refresh {self.settings.graph_refresh} "
+                    f"stay as they are for all of --epochs {self.settings.epochs}. Refresh them more often, or "
+                    "--variant w/o-ASL trains the same faster."
+                )
             return
         self.turnover = {"turnover": turnover(previous, self.neighbours)}
         first = self.diagnostic_state.get("first neighbours")  # checkpoints of earlier versions have none
@@ -99,14 +105,19 @@ class MMSSL(GraphRecommender):
             return
         since_first = turnover(first.to(self.neighbours), sampled(self.neighbours))
         self.turnover["turnover since first"] = since_first
-        third = epoch == 2 * self.settings.graph_refresh + 1
-        if third and self.adversary is not None and not self.weighs_edges and since_first < LOW_TURNOVER:
+        every = self.settings.graph_refresh
+        judged_at = 2 * every + 1 if 2 * every < self.settings.epochs else every + 1
+        if epoch == judged_at and self._acts_on_graphs_alone() and since_first < LOW_TURNOVER:
             rate = self.settings.generator_lr or self.settings.lr
             self.warnings.append(
                 f"The adversary cannot move the modality graphs: {since_first:.2%} of the neighbours differ from the "
                 f"first ones in epoch {epoch}. A higher --generator-lr (now {rate:g}) lets it act, or "
                 "--variant w/o-ASL trains the same faster."
             )
+
+    def _acts_on_graphs_alone(self) -> bool:
+        """Return True if the adversary reaches the ranking through the neighbours of Eq. 8 only."""
+        return self.adversary is not None and not self.weighs_edges and not self.settings.omega
 
     def diagnose(self, batch: Batch) -> dict[str, float]:
         """Turnover of the neighbours, effective rank of f_i, and where there is an adversary what it does."""

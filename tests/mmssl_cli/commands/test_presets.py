@@ -65,6 +65,7 @@ def test_presets_are_shown_side_by_side_with_their_sources(cli: Callable[..., An
     shown = cli("models", "mmssl", "--presets").out
     assert "paper" in shown and "Sources of released:" in shown
     assert max(map(len, shown.splitlines())) <= 80
+    assert "best is for tiktok alone: mmssl models mmssl --presets --dataset tiktok" in shown
     records = {row["setting"]: row for row in json.loads(cli("models", "mmssl", "--presets", "--json").out)}
     assert records["omega"]["paper"] == {"value": 0.55, "source": "Eq. 12, on; released program, --model_cat_rate"}
     assert records["gradient-penalty"]["released"]["value"] == 0.3

@@ -130,3 +130,22 @@ def test_measures_after_a_checkpoint_are_those_of_an_uninterrupted_training() ->
         assert {k: v for k, v in record.items() if "seconds" not in k} == {
             k: v for k, v in expected.items() if "seconds" not in k
         }
+
+
+def test_graphs_that_are_refreshed_once_or_twice_are_judged_as_well() -> None:
+    once, twice = _loop(epochs=3, graph_refresh=3), _loop(epochs=4, graph_refresh=2, generator_lr=1e-12)
+    once.run_epoch()
+    [text] = once.model.warnings
+    assert "--graph-refresh 3" in text and "--epochs 3" in text
+    for _ in range(4):
+        twice.run_epoch()
+    [text] = twice.model.warnings
+    assert "epoch 3" in text
+
+
+@pytest.mark.parametrize("acting", [{"omega": 0.5}, {"edge_weights": "cosine"}, {"variant": "w/o-ASL"}])
+def test_an_adversary_that_acts_otherwise_or_is_none_has_no_warning(acting: dict[str, Any]) -> None:
+    loop = _loop(epochs=3, graph_refresh=1, generator_lr=1e-12, **acting)
+    for _ in range(3):
+        loop.run_epoch()
+    assert not loop.model.warnings
