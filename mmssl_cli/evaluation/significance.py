@@ -64,11 +64,13 @@ def compare_over_seeds(first: np.ndarray, second: np.ndarray) -> PairedTest:
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Correct p-values for their number (Holm, 1979); None, where no test was made, stays None and does not count."""
-    from statsmodels.stats.multitest import multipletests
-
-    made = [p for p in p_values if p is not None]
-    corrected = iter(multipletests(made, method="holm")[1] if made else ())
-    return [None if p is None else float(next(corrected)) for p in p_values]
+    made = np.array([p for p in p_values if p is not None], dtype=np.float64)
+    order = np.argsort(made)
+    stepped = np.maximum.accumulate(made[order] * np.arange(len(made), 0, -1))
+    corrected = np.empty_like(made)
+    corrected[order] = np.minimum(stepped, 1)
+    values = iter(corrected)
+    return [None if p is None else float(next(values)) for p in p_values]
 
 
 def _differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:

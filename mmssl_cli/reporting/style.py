@@ -234,6 +234,7 @@ def _rendered(drawn: Figure, form: str, salt: str) -> bytes:
         # A title in a script that the font lacks, or one longer than the figure, is no news to who asked for it.
         warnings.filterwarnings("ignore", "Glyph|constrained_layout not applied", UserWarning)
         drawn.savefig(written, format=form, dpi=200, metadata=metadata)
+    drawn.set_layout_engine("none")  # the other forms have the layout of the first
     data = written.getvalue()
     if form == "svg":
         data = re.sub(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]", b"", data)  # no XML has them, a title may

@@ -1,12 +1,13 @@
-"""Paired tests against SciPy's own two-sample forms and a plain bootstrap."""
+"""Paired tests against SciPy's own two-sample forms and a plain bootstrap; corrections against statsmodels."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
-from mmssl_cli.evaluation.significance import compare_over_seeds, compare_over_users
+from mmssl_cli.evaluation.significance import compare_over_seeds, compare_over_users, holm
 
 
 def _users(shift: float, count: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -74,3 +75,10 @@ def test_arrays_that_cannot_be_paired_are_refused(first: list[float], second: li
     for compare in (compare_over_users, compare_over_seeds):
         with pytest.raises(ValueError, match=what):
             compare(np.array(first), np.array(second))
+
+
+@pytest.mark.parametrize("p_values", [[0.04, 0.01, 0.03, 0.01], [0.9, 0.6], [0.2], []])
+def test_the_correction_for_several_tests_is_that_of_statsmodels(p_values: list[float]) -> None:
+    expected = multipletests(p_values, method="holm")[1].tolist() if p_values else []
+    assert holm(p_values) == expected
+    assert holm([None, *p_values, None]) == [None, *expected, None]
