@@ -82,6 +82,15 @@ def process(tmp_path: Path) -> Callable[..., Answer]:
     return run
 
 
+@pytest.fixture
+def inline_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of commands are trained in this process, and their curves are not drawn."""
+    from tests.helpers.inline_pool import InlinePool
+
+    monkeypatch.setattr("mmssl_cli.experiments.workers.local.LocalPool", InlinePool)
+    monkeypatch.setattr("mmssl_cli.runs.figures.plot_curves", lambda *given, **named: None)
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The prepared demo, made once; only to be read."""

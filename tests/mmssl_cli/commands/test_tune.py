@@ -26,6 +26,8 @@ from pipelines.errors import InputError, UsageError
 from tests.conftest import ROOT, Answer
 from tests.helpers.model_cases import write_toy
 
+pytestmark = pytest.mark.usefixtures("inline_runs")
+
 Cli = Callable[..., Answer]
 SEARCH = ("--select-on", "recall@5", "--ranges", "ranges.toml", "--seeds", "1")
 SMALL = {"--dataset": "toy", "--embedding-dim": 8, "--batch-size": 32, "--epochs": 3, "--ks": 5, "--device": "cpu"}
