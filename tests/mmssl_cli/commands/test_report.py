@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from typer.testing import CliRunner
 
+from mmssl_cli.app import app
 from mmssl_cli.config import build_settings
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.runs.folder import RunFolder
@@ -25,6 +27,7 @@ from mmssl_cli.training.trainer import train_run
 from pipelines.errors import UsageError
 from tests.conftest import Answer
 from tests.helpers.model_cases import write_toy
+from tests.helpers.shared_folder import made_once
 
 Cli = Callable[..., Answer]
 SMALL = {"dataset": "toy", "embedding_dim": 8, "batch_size": 32, "epochs": 3, "device": "cpu", "ks": (5, 20)}
@@ -41,8 +44,11 @@ RUNS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the toy data and two seeds of each of RUNS; only its own copy may be written."""
-    folder = tmp_path_factory.mktemp("toy")
+    """A folder with the toy data, two seeds of each of RUNS, and in out/ the report that said what is in ``said``."""
+    return made_once(tmp_path_factory, "report", _train_and_report)
+
+
+def _train_and_report(folder: Path) -> None:
     write_toy(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mmssl_cli.runs.figures.plot_curves", lambda *given, **named: None)
@@ -55,7 +61,18 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
                 settings = build_settings({**SMALL, **own, **changed, "seed": seed})
                 train_run(settings, folder / "data", folder / "runs", reporter=Reporter())
-    return folder
+        patch.chdir(folder)
+        arguments = ["report", "--data-dir", str(folder / "data"), "--runs-dir", str(folder / "runs"), "--out", "out"]
+        answer = CliRunner().invoke(app, arguments, prog_name="mmssl")
+    assert answer.exit_code == 0, answer.stderr
+    Path(folder / "said").write_text(answer.stdout)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of a report are empty: drawing takes seconds."""
+    empty = b'<svg xmlns="http://www.w3.org/2000/svg" width="1pt" height="1pt"/>'
+    monkeypatch.setattr("mmssl_cli.reporting.style._rendered", lambda *given: empty)
 
 
 def results_of(runs: Path, **wanted: Any) -> list[RunFolder]:
@@ -98,15 +115,14 @@ def test_the_reference_can_be_named(toy: Path) -> None:
             gather(runs, "toy", reference=wrong)
 
 
-def test_the_numbers_of_the_report_are_those_of_the_runs(cli: Cli, toy: Path) -> None:
-    answer = cli("report", "--data-dir", toy / "data", "--runs-dir", toy / "runs", "--out", "out")
-    assert answer.code == 0, answer.err
-    assert "out/index.html" in answer.out
+def test_the_numbers_of_the_report_are_those_of_the_runs(toy: Path) -> None:
+    out = toy / "out"
+    assert "out/index.html" in (toy / "said").read_text()
     full = results_of(toy / "runs", model="mmssl", layers=2, epochs=3, variant="full")
     without = results_of(toy / "runs", model="mmssl", variant="w/o-CL")
 
     tables = {
-        metric: {row["Variant"]: row for row in rows_of(Path(f"out/tables/table3-ablation-toy-{metric}-20.csv"))}
+        metric: {row["Variant"]: row for row in rows_of(out / f"tables/table3-ablation-toy-{metric}-20.csv")}
         for metric in ("recall", "ndcg")
     }
     for label, metric in (("Recall@20", "recall@20"), ("NDCG@20", "ndcg@20")):
@@ -121,7 +137,7 @@ def test_the_numbers_of_the_report_are_those_of_the_runs(cli: Cli, toy: Path) ->
         for runs in (without, full)
     ]
     expected = stats.ttest_rel(users[0], users[1]).pvalue
-    tested = {row["Metric"]: row for row in rows_of(Path("out/tables/table3-tests-toy.csv"))}
+    tested = {row["Metric"]: row for row in rows_of(out / "tables/table3-tests-toy.csv")}
     assert {row["Variant"] for row in tested.values()} == {"w/o-CL"} and set(tested) == {"Recall@20", "NDCG@20"}
     assert float(tested["Recall@20"]["p, users"]) == pytest.approx(expected)
     means = [np.mean([run.read_result()["test"]["recall@20"] for run in runs]) for runs in (without, full)]
@@ -129,30 +145,30 @@ def test_the_numbers_of_the_report_are_those_of_the_runs(cli: Cli, toy: Path) ->
 
     test = stats.ttest_rel(*([run.read_result()["test"]["recall@20"] for run in runs] for runs in (without, full)))
     assert float(tested["Recall@20"]["p, seeds"]) == pytest.approx(test.pvalue)
-    comparison = {row["Model"]: row for row in rows_of(Path("out/tables/table2-comparison-toy.csv"))}
+    comparison = {row["Model"]: row for row in rows_of(out / "tables/table2-comparison-toy.csv")}
     assert list(comparison) == ["lightgcn", "mmssl"]
     assert float(comparison["mmssl"]["Recall@20"]) == pytest.approx(means[1])
-    listed = {row["Run"] for row in rows_of(Path("out/tables/runs-toy.csv"))}
+    listed = {row["Run"] for row in rows_of(out / "tables/runs-toy.csv")}
     assert {run.id for run in [*full, *without]} <= listed and len(listed) == 8
-    assert "3 other configurations with finished runs on toy are not shown" in Path("out/report.md").read_text()
+    assert "3 other configurations with finished runs on toy are not shown" in (out / "report.md").read_text()
 
 
-def test_every_format_shows_every_table_and_figure(cli: Cli, toy: Path) -> None:
-    cli("report", "--data-dir", toy / "data", "--runs-dir", toy / "runs", "--out", "out")
-    page, text, tex = (Path(f"out/{name}").read_text() for name in ("index.html", "report.md", "report.tex"))
-    tables = {path.stem for path in Path("out/tables").glob("*.csv")}
-    figures = {path.stem for path in Path("out/figures").glob("*.svg")}
+def test_every_format_shows_every_table_and_figure(toy: Path) -> None:
+    out = toy / "out"
+    page, text, tex = ((out / name).read_text() for name in ("index.html", "report.md", "report.tex"))
+    tables = {path.stem for path in (out / "tables").glob("*.csv")}
+    figures = {path.stem for path in (out / "figures").glob("*.svg")}
     for start in ("table1", "table2", "table3", "table4", "figure1", "figure3", "figure4"):
         assert any(name.startswith(start) for name in tables | figures), start
     for form in ("pdf", "png"):
-        assert figures == {path.stem for path in Path("out/figures").glob(f"*.{form}")}
+        assert figures == {path.stem for path in (out / "figures").glob(f"*.{form}")}
     assert page.count("<svg") == len(figures) == text.count("](figures/")
     assert page.count("<table") == len(tables) == tex.count(r"\begin{tabular}")
     assert re.findall(r"https?://(?!www\.w3\.org/)", page) == []  # nothing to fetch: only names of XML vocabularies
 
 
 def test_what_is_missing_is_named_with_its_command(cli: Cli, toy: Path) -> None:
-    answer = cli("report", "--data-dir", toy / "data", "--runs-dir", toy / "runs")
+    said = (toy / "said").read_text()
     reference = results_of(toy / "runs", model="mmssl", layers=2, epochs=3, variant="full")[0]
     places = f"--runs 2 --data-dir {toy / 'data'} --runs-dir {toy / 'runs'}"
     for command in (
@@ -162,13 +178,14 @@ def test_what_is_missing_is_named_with_its_command(cli: Cli, toy: Path) -> None:
         f"mmssl controls --config {reference.path / 'config.toml'} {places}",
         f"mmssl analyze {reference.id}",
     ):
-        assert command in answer.out
-    assert "--variant w/o-CL" not in answer.out
-    dry = answer.out.partition("mmssl ablate --variant w/o-GT ")[2].splitlines()[0].split()
+        assert command in said
+    assert "--variant w/o-CL" not in said
+    dry = said.partition("mmssl ablate --variant w/o-GT ")[2].splitlines()[0].split()
     planned = json.loads(cli("ablate", "--variant", "w/o-GT", *dry, "--dry-run", "--json").out)["runs"]
     assert [run["stands"] for run in planned] == ["finished", "missing"] * 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_report_says_what_it_is_built_around_and_what_is_left_out(cli: Cli, toy: Path, tmp_path: Path) -> None:
     shutil.copytree(toy / "runs", "runs")
     [cut_off, _] = results_of(Path("runs"), model="mmssl", epochs=2)
@@ -181,6 +198,7 @@ def test_the_report_says_what_it_is_built_around_and_what_is_left_out(cli: Cli, 
     assert "lightgcn: 3 epochs, patience 15; mmssl: visual + text, 3 epochs, patience 15" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_the_data_set_the_report_is_made_of_what_the_runs_hold(cli: Cli, toy: Path) -> None:
     answer = cli("report", "--data-dir", "nowhere", "--runs-dir", toy / "runs", "--json")
     assert answer.code == 0, answer.err
@@ -204,6 +222,7 @@ def test_bad_input_is_answered(cli: Cli, toy: Path, arguments: tuple[str, ...], 
     assert not Path("report").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_damaged_run_is_named_and_left_out(cli: Cli, toy: Path, tmp_path: Path) -> None:
     shutil.copytree(toy / "runs", "runs")
     damaged = results_of(Path("runs"), model="mmssl", variant="w/o-CL")[0]
