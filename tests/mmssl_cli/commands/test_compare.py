@@ -55,6 +55,7 @@ def test_models_are_compared_and_one_that_fails_does_not_stop_the_rest(compare: 
     assert mishap.code == 1 and "failed" in mishap.err and "log.jsonl" in mishap.err
 
 
+@pytest.mark.usefixtures("inline_runs")
 def test_one_model_is_tested_against_each_other_and_finished_runs_are_ranked_again(compare: Cli) -> None:
     plain = compare("--models", "mf,lightgcn,pop", "--runs", 2)
     assert plain.code == 0 and " against the other models on toy" in plain.words, plain.words

@@ -12,6 +12,8 @@ from mmssl_cli.reporting.published import published_plugins
 from tests.conftest import Answer
 from tests.helpers.model_cases import write_toy
 
+pytestmark = pytest.mark.usefixtures("inline_runs")
+
 Cli = Callable[..., Answer]
 FLAGS = ("--dataset", "toy", "--models", "slmrec,bm3", "--epochs", 2, "--ks", 5, "--select-on", "recall@5", "--runs", 2)
 
