@@ -240,12 +240,17 @@ def ranking_terms(
     settings: TrainSettings, users: Tensor, items: Tensor, batch: Batch, layer0: tuple[Tensor, Tensor]
 ) -> dict[str, Tensor]:
     """Return the ranking loss of a batch on final embeddings [U, d], [I, d], and the L2 term on its ``layer0`` rows."""
-    u, p = users[batch.users], items[batch.positives]
+    # Rows are taken once from each table: every time costs a gradient of the whole table.
+    pairs = torch.cat([batch.positives, batch.negatives])
+    rows: tuple[Tensor, ...]
     if settings.loss == "softmax":
-        terms = {"softmax": softmax_loss(u, p, batch.positives, settings.softmax_temperature)}
+        rows = users[batch.users], items[batch.positives]
+        terms = {"softmax": softmax_loss(*rows, batch.positives, settings.softmax_temperature)}
     else:
-        terms = {"bpr": bpr_loss(u, p, items[batch.negatives])}
+        rows = users[batch.users], *items[pairs].chunk(2)
+        terms = {"bpr": bpr_loss(*rows)}
     if settings.l2_weight:
-        rows = (layer0[0][batch.users], layer0[1][batch.positives], layer0[1][batch.negatives])
+        if layer0[0] is not users or layer0[1] is not items or len(rows) < 3:
+            rows = layer0[0][batch.users], *layer0[1][pairs].chunk(2)
         terms["l2"] = settings.l2_weight * l2_of(*rows)
     return terms
