@@ -15,6 +15,9 @@ from mmssl_cli.app import app
 from mmssl_cli.runs.listing import list_runs
 from pipelines.sources import demo
 from tests.conftest import Answer
+from tests.helpers.shared_folder import made_once
+
+pytestmark = pytest.mark.usefixtures("inline_runs")
 
 Cli = Callable[..., Answer]
 FLAGS = ("--epochs", "1", "--ks", "5,20", "--embedding-dim", "8")
@@ -23,7 +26,10 @@ FLAGS = ("--epochs", "1", "--ks", "5,20", "--embedding-dim", "8")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the demo of 60 users, prepared, and a run of mmssl and one of lightgcn on it."""
-    folder = tmp_path_factory.mktemp("trained")
+    return made_once(tmp_path_factory, "sparsity", _train)
+
+
+def _train(folder: Path) -> None:
     places = ["--data-dir", str(folder / "data"), "--runs-dir", str(folder / "runs")]
     generate = demo.generate_shop
     with pytest.MonkeyPatch.context() as patch:
@@ -32,7 +38,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for model in ("mmssl", "lightgcn"):
             answer = CliRunner().invoke(app, ["train", "--model", model, *FLAGS, *places], prog_name="mmssl")
             assert answer.exit_code == 0, answer.output
-    return folder
 
 
 @pytest.fixture

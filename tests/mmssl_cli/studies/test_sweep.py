@@ -282,6 +282,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("inline_runs")
 def test_from_nothing_to_the_table_and_again_with_everything_reused(
     cli: Callable[..., Answer], tmp_path: Path, small_demo: None
 ) -> None:
