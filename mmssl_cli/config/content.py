@@ -88,16 +88,29 @@ class GRCNSettings(TrainSettings):
 
     paper = "Wei et al., MM 2020"
     needs_content = True
+    earlier: ClassVar[Mapping[str, Any]] = {"confidence_init": "ones"}
 
     model: Literal["grcn"] = "grcn"
     layers: int = Field(2, ge=0, le=16, description="Layers L of propagation of the ids over the refined graph.")
-    routing_steps: int = Field(3, ge=0, le=16, description="Iterations T of the routing that finds users' prototypes.")
+    routing_steps: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="Iterations T of the routing that finds users' prototypes: 3 in the paper; in the authors' program "
+        "it has no effect, as its messages go to items.",
+    )
     integration: Literal["confidence", "max", "mean"] = Field(
         "confidence",
         description="Weight of an edge from its affinities in each modality: the largest after learnt confidences, the "
         "largest, or the mean.",
     )
-    pruning: Literal["soft", "hard"] = Field("soft", description="Keep all edges, or cut those of negative weight.")
+    confidence_init: Literal["xavier", "ones"] = Field(
+        "xavier",
+        description="Initial confidences: Xavier's normal, as in the authors' program, which is near 0, or 1.",
+    )
+    pruning: Literal["soft", "hard"] = Field(
+        "hard", description="Cut edges of negative weight, as in MMRec, or keep all, as in the authors' commands."
+    )
     fusion: Literal["concat", "mean", "id"] = Field(
         "concat",
         description="Final embeddings: ids and content concatenated, their mean, or the ids alone.",

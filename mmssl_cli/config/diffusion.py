@@ -36,7 +36,7 @@ class DiffMMSettings(TrainSettings):
         "the authors' program does. The loss is the same in expectation.",
     )
     graph_refresh: int = Field(1, ge=1, description="Epochs between two rounds of diffusion, training and generation.")
-    generated_items: int = Field(5, ge=1, description="Items of a user in the generated graph of a modality.")
+    generated_items: int = Field(1, ge=1, description="Items of a user in the generated graph of a modality.")
     denoiser_hidden: int = Field(1000, ge=1, description="Width of the hidden layer of the denoisers.")
     denoiser_dropout: float = Field(0.5, ge=0, lt=1, description="Dropout of the denoisers' input.")
     time_dim: int = Field(10, ge=2, description="Size of the denoisers' embedding of the diffusion step.")

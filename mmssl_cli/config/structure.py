@@ -52,7 +52,7 @@ class LATTICESettings(ItemGraphSettings, AddedContrastSettings):
 
     paper = "Zhang et al., MM 2021"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {"train_features": False, "l2_on": "layer0"}
+    earlier: ClassVar[Mapping[str, Any]] = {"train_features": False, "l2_on": "layer0", "ranking_graph": "epoch"}
 
     model: Literal["lattice"] = "lattice"
     lr: float = 5e-4
@@ -63,6 +63,11 @@ class LATTICESettings(ItemGraphSettings, AddedContrastSettings):
     )
     l2_on: L2Rows = "final"
     graph_refresh: int = Field(1, ge=1, description="Epochs between two refreshes of the learnt graph among items.")
+    ranking_graph: Literal["latest", "epoch"] = Field(
+        "latest",
+        description="Learnt graph among items for ranking: built from the weights at hand, as in the authors' program, "
+        "or the one that the epoch was trained on.",
+    )
     skip_weight: float = Field(
         0.9, ge=0, le=1, description="Share of the graph of the raw features beside that of the projected ones."
     )

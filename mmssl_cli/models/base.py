@@ -219,7 +219,9 @@ class GraphRecommender(EmbeddingRecommender):
 
     def represent(self) -> tuple[Tensor, Tensor]:
         """Return ``embeddings``, with the columns of the low-pass filter where it is on."""
-        final = self.embeddings()
+        return self._ranked(self.embeddings())
+
+    def _ranked(self, final: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return self._with_new_items(*(final if self.filter is None else self.filter(*final)))
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cosine_similarity, dropout
 from mmssl_cli.config.content import BM3Settings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.content import ContentProjections
+from mmssl_cli.models.content import ContentProjections, xavier_weights
 from mmssl_cli.models.losses import l2_of
 from mmssl_cli.models.plugins import PluggableRecommender
 
@@ -31,9 +31,7 @@ class BM3(PluggableRecommender):
         super().__init__(data, settings)
         self.content = ContentProjections(data, settings.embedding_dim, None, settings.train_features)
         self.predictor = nn.Linear(settings.embedding_dim, settings.embedding_dim)
-        for layer in (self.predictor, *self.content.layers.values()):
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_normal_(layer.weight)
+        xavier_weights([self.predictor, *self.content.layers.values()], nn.init.xavier_normal_)
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return predictions of the propagated embeddings, [U, d] and [I, d]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -66,6 +66,15 @@ def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tens
         initialise(layer.weight)
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def xavier_weights(
+    layers: Iterable[nn.Module], initialise: Callable[[Tensor], Tensor] = nn.init.xavier_uniform_
+) -> None:
+    """Fill the weights of the linear ones among the ``layers``; their biases stay as PyTorch initialises them."""
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            initialise(layer.weight)
 
 
 def sigmoid_gate(dim: int) -> nn.Module:

@@ -19,8 +19,9 @@ from mmssl_cli.models.plugins import PluggableRecommender
 class FREEDOM(PluggableRecommender):
     """LightGCN on a graph pruned anew each epoch, plus items propagated over a frozen graph of nearest content.
 
-    The whole of the paper. As in the authors' program (MMRec), raw features are trained (``train_features``). A triple
-    with an item that lacks a modality has no gradient through that modality's content.
+    The whole of the paper. As in the authors' program (MMRec), raw features are trained (``train_features``), and
+    projections begin as PyTorch initialises them. A triple with an item that lacks a modality has no gradient through
+    that modality's content.
     """
 
     cold_items = "content"
@@ -28,7 +29,7 @@ class FREEDOM(PluggableRecommender):
 
     def __init__(self, data: InteractionData, settings: FREEDOMSettings) -> None:
         super().__init__(data, settings)
-        self.content = ContentProjections(data, settings.embedding_dim, trained=settings.train_features)
+        self.content = ContentProjections(data, settings.embedding_dim, None, settings.train_features)
         graphs = content_graphs(data, settings.graph_topk, weighted=False)
         shares = shares_of(list(graphs), settings.visual_weight)
         self.item_graph = ItemGraph.mixed(list(graphs.values()), shares, data.num_items)

@@ -10,17 +10,20 @@ from torch.nn.functional import leaky_relu, normalize
 from mmssl_cli.config.content import GRCNSettings
 from mmssl_cli.data.edges import EdgeGraph
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.models.base import EmbeddingRecommender, embedding
-from mmssl_cli.models.content import ContentProjections
+from mmssl_cli.models.base import EmbeddingRecommender
+from mmssl_cli.models.content import ContentProjections, xavier_weights
 
 
 class GRCN(EmbeddingRecommender):
     """Ids propagate over edges weighted by how well the item's content fits the user's prototype.
 
     All of the paper: the routing that finds a user's prototype in each modality, affinities in both directions, the
-    three ways to join them, soft and hard pruning, and what is ranked by. Departures: confidences begin at 1 (the
-    authors' code draws them around 0, where the ids hardly propagate at first); an edge whose item has no content
-    at all weighs 1/N of the receiving node; no share of edges is left out in training (0 in the published commands).
+    three ways to join them, soft and hard pruning, and what is ranked by. By default as in MMRec: edges of negative
+    weight are cut (``pruning``), confidences begin near 0, where the ids hardly propagate at first
+    (``confidence_init``), and prototypes are not routed (``routing_steps``): the program's messages go to items, and it
+    reads those at users. Projections and prototypes begin with Xavier's normal weights. Departures: an edge whose
+    item has no content at all weighs 1/N of the receiving node; the L2 term counts a batch's rows as in other models,
+    and the ranking is by the weights after the last step, not before it.
     """
 
     cold_items = "content"
@@ -35,12 +38,17 @@ class GRCN(EmbeddingRecommender):
         every = torch.ones_like(self.edges.users, dtype=torch.bool)
         zeros = torch.zeros(len(every), device=every.device)
         self.even = self.edges.softmax_by_user(zeros, every), self.edges.softmax_by_item(zeros, every)
-        dim = settings.embedding_dim
-        self.content = ContentProjections(data, dim)
-        self.prototypes = nn.ParameterDict({name: embedding(data.num_users, dim) for name in data.features})
+        dim, count = settings.embedding_dim, len(data.features)
+        self.content = ContentProjections(data, dim, None)
+        xavier_weights(self.content.layers.values(), nn.init.xavier_normal_)
+        tables = {name: nn.init.xavier_normal_(torch.empty(data.num_users, dim)) for name in data.features}
+        self.prototypes = nn.ParameterDict({name: nn.Parameter(table) for name, table in tables.items()})
         if settings.integration == "confidence":
-            self.user_confidence = nn.Parameter(torch.ones(data.num_users, len(data.features)))
-            self.item_confidence = nn.Parameter(torch.ones(data.num_items, len(data.features)))
+            confidences = torch.ones(data.num_users + data.num_items, count)
+            if settings.confidence_init == "xavier":
+                nn.init.xavier_normal_(confidences)
+            of_users, of_items = confidences.split([data.num_users, data.num_items])
+            self.user_confidence, self.item_confidence = nn.Parameter(of_users.clone()), nn.Parameter(of_items.clone())
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Ids propagated over the refined graph, with content as ``fusion`` has it: (1 + modalities) d columns or d."""

@@ -27,10 +27,11 @@ class LATTICE(PluggableRecommender):
     """LightGCN plus items propagated over a graph of nearest raw content, mixed with one of nearest learnt content.
 
     As in the authors' code, the learnt graph is built at the start of an epoch, and the first step after that moves
-    the projections and the weights of the modalities; the other steps see a fixed graph. Of the three backbones,
-    LightGCN is here. Also as there, its graph has a loop at each node and weights 1 / (N + 1) (``adjacency``), the L2
-    term is of the final embeddings (``l2_on``), and raw features are trained (``train_features``). Only the entries
-    of the nearest neighbours exist, never items x items.
+    the projections and the weights of the modalities; the other steps see a fixed graph. Ranking builds a graph of
+    its own from the weights at hand (``ranking_graph``). Of the three backbones, LightGCN is here. Also as there, its
+    graph has a loop at each node and weights 1 / (N + 1) (``adjacency``), the L2 term is of the final embeddings
+    (``l2_on``), raw features are trained (``train_features``), and projections begin as PyTorch initialises them.
+    Only the entries of the nearest neighbours exist, never items x items, and those of positive cosine alone.
     """
 
     cold_items = "content"
@@ -41,7 +42,7 @@ class LATTICE(PluggableRecommender):
 
     def __init__(self, data: InteractionData, settings: LATTICESettings) -> None:
         super().__init__(data, settings)
-        self.content = ContentProjections(data, settings.embedding_dim, trained=settings.train_features)
+        self.content = ContentProjections(data, settings.embedding_dim, None, settings.train_features)
         #: Share of a node's own embedding in what it receives, [U, 1] and [I, 1]; None without loops.
         self.own_shares: tuple[Tensor, Tensor] | None = None
         if settings.adjacency == "mean-self":
@@ -64,10 +65,7 @@ class LATTICE(PluggableRecommender):
     def begin_epoch(self, epoch: int) -> None:
         """Find the nearest items anew, every ``graph_refresh`` epochs."""
         if (epoch - 1) % self.settings.graph_refresh == 0:
-            rows = self._unit_content()
-            self.neighbours = torch.stack([cosine_topk(of_one, of_one, self.neighbours.shape[2]) for of_one in rows])
-            self.cosines = self._cosines(rows)
-            self.shares = self.modality_logits.softmax(dim=0)
+            self.neighbours, self.cosines, self.shares = self._mined()
             self.forget_graph()
             self.learns_graph = True
 
@@ -76,8 +74,16 @@ class LATTICE(PluggableRecommender):
         self.item_graph = None
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
-        """Return final embeddings, [U, d] and [I, d]."""
+        """Return final embeddings on the graph of the epoch, [U, d] and [I, d]."""
         return self._final(self._on_fixed_graph())
+
+    def represent(self) -> tuple[Tensor, Tensor]:
+        """Return final embeddings on the graph that ``ranking_graph`` names; that of the epoch stays as it is."""
+        if self.settings.ranking_graph == "epoch":
+            return super().represent()
+        with torch.no_grad():
+            graph = self._built(*self._mined())
+        return self._ranked(self._final(graph.propagate(self.items, self.settings.item_layers)))
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking loss, whose gradient reaches the graph itself in the first step after a refresh."""
@@ -104,23 +110,32 @@ class LATTICE(PluggableRecommender):
 
     def _on_fixed_graph(self) -> Tensor:
         if self.item_graph is None:
-            edges = merged_edges(*self.graph_edges(self.cosines, self.shares), self.num_items)
-            self.item_graph = ItemGraph.from_edges(*edges, self.num_items)
+            self.item_graph = self._built(self.neighbours, self.cosines, self.shares)
         return self.item_graph.propagate(self.items, self.settings.item_layers)
 
     def _on_learnt_graph(self) -> Tensor:
-        cosines = self._cosines(self._unit_content())
-        rows, columns, weights = self.graph_edges(cosines, self.modality_logits.softmax(dim=0))
+        cosines = self._cosines(self._unit_content(), self.neighbours)
+        rows, columns, weights = self._edges(self.neighbours, cosines, self.modality_logits.softmax(dim=0))
         items: Tensor = self.items
         for _ in range(self.settings.item_layers):
             items = torch.zeros_like(items).index_add(0, rows, weights.unsqueeze(1) * items[columns])
         return items
 
-    def graph_edges(self, cosines: Tensor, shares: Tensor) -> Edges:
+    def _mined(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return neighbours and cosines of the projected content, [M, I, k], and shares [M], by the present weights."""
+        rows, k = self._unit_content(), self.neighbours.shape[2]
+        neighbours = torch.stack([cosine_topk(of_one, of_one, k) for of_one in rows])
+        return neighbours, self._cosines(rows, neighbours), self.modality_logits.softmax(dim=0)
+
+    def _built(self, neighbours: Tensor, cosines: Tensor, shares: Tensor) -> ItemGraph:
+        edges = merged_edges(*self._edges(neighbours, cosines, shares), self.num_items)
+        return ItemGraph.from_edges(*edges, self.num_items)
+
+    def _edges(self, neighbours: Tensor, cosines: Tensor, shares: Tensor) -> Edges:
         """Return the weighted edges of the learnt graph and of the raw ones; an edge may occur more than once."""
-        count, items, k = self.neighbours.shape
+        count, items, k = neighbours.shape
         rows = torch.arange(items, device=cosines.device).repeat_interleave(k).repeat(count)
-        columns = self.neighbours.reshape(-1).clamp(min=0)  # of weight 0 where there is none
+        columns = neighbours.reshape(-1).clamp(min=0)  # of weight 0 where there is none
         learnt = (shares.view(-1, 1, 1) * cosines).reshape(-1)
         learnt = (1 - self.settings.skip_weight) * symmetric_weights(rows, columns, learnt, items)
         raw = [
@@ -133,7 +148,7 @@ class LATTICE(PluggableRecommender):
     def _unit_content(self) -> list[Tensor]:
         return [normalize(rows, dim=1) for rows in self.content().values()]
 
-    def _cosines(self, rows: list[Tensor]) -> Tensor:
-        pairs = zip(rows, self.neighbours, strict=True)
+    def _cosines(self, rows: list[Tensor], neighbours: Tensor) -> Tensor:
+        pairs = zip(rows, neighbours, strict=True)
         cosines = torch.stack([(of_one[near] * of_one.unsqueeze(1)).sum(dim=2) for of_one, near in pairs])
-        return cosines.clamp(min=0) * (self.neighbours >= 0)
+        return cosines.clamp(min=0) * (neighbours >= 0)

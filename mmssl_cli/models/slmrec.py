@@ -12,6 +12,7 @@ from mmssl_cli.data.graph import mean_of_layers
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import ranking_terms
+from mmssl_cli.models.content import xavier_weights
 from mmssl_cli.models.losses import contrasted_rows, info_nce
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
@@ -42,6 +43,7 @@ class SLMRec(ModalityViews):
         if settings.ssl_task == "fac" and not settings.cl:
             self.coarse.extend(nn.Linear(d, d) for _ in data.features)
             self.fine.extend(nn.Linear(d, d) for _ in data.features)
+            xavier_weights([*self.coarse, *self.fine])
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking loss, the self-supervised task or MMSSL's contrast, and the adversary's term with ``asl``."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmssl_cli.config.structure import ModalityViewsSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.models.content import ContentProjections, projected
+from mmssl_cli.models.content import ContentProjections, projected, xavier_weights
 from mmssl_cli.models.plugins import PluggableRecommender
 
 #: Raw content is propagated ahead of training up to this size a modality; what is larger is projected first.
@@ -64,7 +64,8 @@ class ModalityViews(PluggableRecommender):
     """Ids and each modality's projected content by LightGCN, with the same users, joined by a linear layer a side.
 
     Propagation is linear, and so is a projection: the users' layer 0, the same in all views, goes its way once, and
-    raw content goes it ahead of training, so that a step projects only the rows of its batch.
+    raw content goes it ahead of training, so that a step projects only the rows of its batch. As in the public
+    programs, linear layers begin with Xavier's uniform weights and PyTorch's biases.
     """
 
     cold_items = "content"
@@ -72,10 +73,12 @@ class ModalityViews(PluggableRecommender):
 
     def __init__(self, data: InteractionData, settings: ModalityViewsSettings) -> None:
         super().__init__(data, settings)
-        self.content = ContentProjections(data, settings.embedding_dim)
+        d = settings.embedding_dim
+        self.content = ContentProjections(data, d, None)
         self.num_views = 1 + len(data.features)
-        self.join_users = self._joining_layer()
-        self.join_items = self._joining_layer()
+        self.join_users = nn.Linear(self.num_views * d, d)
+        self.join_items = nn.Linear(self.num_views * d, d)
+        xavier_weights([*self.content.layers.values(), self.join_users, self.join_items])
         self.raw_spread = self.spread_raw(self.graph)
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
@@ -123,13 +126,6 @@ class ModalityViews(PluggableRecommender):
     def joined(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Join views [n, V d] of users and of items into embeddings [n, d]."""
         return self.join_users(users), self.join_items(items)
-
-    def _joining_layer(self) -> nn.Linear:
-        d = self.settings.embedding_dim
-        layer = nn.Linear(self.num_views * d, d)
-        nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(layer.bias)
-        return layer
 
 
 def _with_bias(layer: nn.Module) -> Tensor:

@@ -139,10 +139,9 @@ def test_grcn(integration: str, pruning: str, fusion: str) -> None:
     data, batch = content_data(tokens=True), toy_batch(toy_data())
     options = {"integration": integration, "pruning": pruning, "fusion": fusion}
     model = content_model("grcn", data, **options, layers=2, routing_steps=2, l2_weight=0.1)
-    if integration == "confidence":
-        with torch.no_grad():  # of both signs, so that there is something to prune
-            model.user_confidence -= 1
-            model.item_confidence -= 1
+    if integration == "confidence":  # of both signs, so that there is something to prune
+        assert model.user_confidence.min() < 0 < model.user_confidence.max()
+        assert model.item_confidence.min() < 0 < model.item_confidence.max()
     edges = dense(data.train, data.num_items) > 0
     parts, to_users, to_items, known = [], [], [], []
     for name, content in projected_content(model.content).items():
@@ -180,6 +179,18 @@ def test_grcn(integration: str, pruning: str, fusion: str) -> None:
     check_representation(model, (fuse(all_users), fuse(all_items)))
     l2 = l2_of_rows(0.1, batch, [model.users, *model.prototypes.values()], [model.items])
     check_terms(model, batch, {"bpr": bpr_of(fuse(all_users), fuse(all_items), batch), "l2": l2})
+
+
+def test_grcn_begins_as_in_mmrec_by_default() -> None:
+    data, deviation = content_data(), (2 / (12 + 9 + 2)) ** 0.5
+    torch.manual_seed(7)
+    model: Any = build_model(data, build_settings({"model": "grcn", "embedding_dim": 8}))
+    assert (model.settings.pruning, model.settings.routing_steps) == ("hard", 0)
+    confidences = torch.cat([model.user_confidence, model.item_confidence]).detach()
+    assert confidences.shape == (21, 2) and abs(confidences.mean().item()) < deviation / 2
+    assert confidences.std().item() == pytest.approx(deviation, rel=0.3)
+    before: Any = build_model(data, build_settings({"model": "grcn", "confidence_init": "ones"}))
+    assert bool((torch.cat([before.user_confidence, before.item_confidence]) == 1).all())
 
 
 def test_clcrec(monkeypatch: pytest.MonkeyPatch) -> None:

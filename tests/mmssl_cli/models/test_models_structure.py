@@ -176,6 +176,25 @@ def test_lattice_represents_and_learns_by_the_mixed_graph(adjacency: str, l2_on:
         assert terms["l2"].item() == pytest.approx(l2_of_batch(0.2, *tables, batch), rel=1e-5)
 
 
+@pytest.mark.parametrize("ranking_graph", ["latest", "epoch"])
+def test_lattice_ranks_on_the_graph_of_its_present_weights_or_of_the_epoch(ranking_graph: str) -> None:
+    data = toy_data()
+    model = built("lattice", data, skip_weight=0.7, item_layers=2, adjacency="sym", ranking_graph=ranking_graph)
+    model.begin_epoch(1)
+    kept, even = [buffer.clone() for buffer in model.buffers()], np.array([0.5, 0.5])
+    of_epoch = lattice_graph(model, data, even)
+    with torch.no_grad():
+        for layer in model.content.layers.values():
+            layer.weight.add_(torch.randn_like(layer.weight))
+    latest = lattice_graph(model, data, even)
+    assert not np.allclose(of_epoch, latest, atol=0.05)
+    for _ in range(2):
+        items = lattice_items(model, data, latest if ranking_graph == "latest" else of_epoch)[1]
+        np.testing.assert_allclose(array(model.represent()[1]), items, atol=1e-5)
+        np.testing.assert_allclose(array(model.embeddings()[1]), lattice_items(model, data, of_epoch)[1], atol=1e-5)
+    assert all(map(torch.equal, kept, model.buffers()))  # ranking leaves the training as it is
+
+
 def test_lattice_moves_its_graph_in_the_first_step_after_a_refresh_alone() -> None:
     data = toy_data()
     model = built("lattice", data, skip_weight=0.7, graph_refresh=2)
