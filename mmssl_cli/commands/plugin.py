@@ -13,6 +13,15 @@ from mmssl_cli.config import SETTINGS, known_model, settings_class
 from mmssl_cli.config.fit import check_content
 from pipelines.errors import UsageError
 
+#: Of models of content over a graph that take no plug-in for another reason than the usual one.
+_REASONS = {
+    "mmssl": "has both by itself",
+    **dict.fromkeys(("grcn", "pgl"), "ranks by all modalities side by side, embeddings wider than those of one"),
+    **dict.fromkeys(("mmhcl", "damrs"), "compares items by raw content, and has no learnt projection of it"),
+    "mmgcn": "has layers of content of another size than its embeddings",
+    "diffmm": "trains its denoisers where the discriminator would be trained",
+}
+
 
 @plans_runs(exclude=("model", "variant", "asl", "cl"))
 def plugin(
@@ -66,9 +75,6 @@ def check_pluggable(model: str) -> None:
     if "asl" in settings_class(model).model_fields:
         return
     able = ", ".join(name for name, cls in SETTINGS.items() if "asl" in cls.model_fields)
-    reason = (
-        "has both by itself"
-        if model == "mmssl"
-        else "has no projection of each modality to the size of its embeddings, over a graph of interactions"
-    )
+    without = "has no projection of each modality to the size of its embeddings, over a graph of interactions"
+    reason = _REASONS.get(model, without)
     raise UsageError(f"Nothing can be plugged into {model!r}: it {reason}. Choose among {able}.")

@@ -177,7 +177,7 @@ class BM3Settings(TrainedFeaturesSettings, AddedContrastSettings):
     )
 
 
-class LGMRecSettings(GraphSettings):
+class LGMRecSettings(GraphSettings, AddedContrastSettings):
     """LGMRec. Local views of ids and content beside global ones over learnt hyperedges of each modality."""
 
     paper = "Guo et al., AAAI 2024"

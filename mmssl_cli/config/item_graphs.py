@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from mmssl_cli.config.mmssl import AddedContrastSettings
 from mmssl_cli.config.structure import ContrastRows, ItemGraphSettings
 from mmssl_cli.config.train import GraphSettings, L2Rows
 
@@ -35,7 +36,7 @@ class MMHCLSettings(GraphSettings):
     )
 
 
-class SMORESettings(ItemGraphSettings):
+class SMORESettings(ItemGraphSettings, AddedContrastSettings):
     """SMORE. Content filtered in its spectrum, and a view of all modalities fused there."""
 
     paper = "Ong and Khong, WSDM 2025"

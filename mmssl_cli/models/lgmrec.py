@@ -12,15 +12,16 @@ from mmssl_cli.config.content import LGMRecSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.content import ContentProjections
 from mmssl_cli.models.dropout import dropout
 from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.plugins import PluggableRecommender
 
 Sides = tuple[Tensor, Tensor]  # users [U, d] and items [I, d]
 
 
-class LGMRec(GraphRecommender):
+class LGMRec(PluggableRecommender):
     """LightGCN plus propagated content, of length 1, plus items gathered and spread by hyperedges of each modality.
 
     The whole of the paper. An item's shares in the hyperedges come from its content, a user's from the sum over their
@@ -48,7 +49,7 @@ class LGMRec(GraphRecommender):
         return final
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """The ranking loss, and the contrast of the modalities' global views."""
+        """The ranking loss, the contrast of the modalities' global views, and what is plugged in."""
         settings, count = self.settings, len(batch.users)
         final, views = self._propagated()
         terms = ranking_terms(settings, *final, batch, final)
@@ -63,7 +64,7 @@ class LGMRec(GraphRecommender):
                 for a, b, of in zip(one, other, nodes, strict=True)
             ]
             terms["contrast"] = settings.contrast_weight * count * torch.stack(losses).sum()
-        return terms
+        return terms | self.plugged(batch)
 
     def _propagated(self) -> tuple[Sides, list[Sides]]:
         """Return final users and items, and the global ones of each modality."""

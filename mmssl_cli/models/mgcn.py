@@ -8,13 +8,11 @@ from torch import Tensor, nn
 from mmssl_cli.config.structure import MGCNSettings
 from mmssl_cli.data.graph import ItemGraph
 from mmssl_cli.data.interactions import InteractionData
-from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.content import ContentProjections, content_graphs, sigmoid_gate
-from mmssl_cli.models.plugins import PluggableRecommender
 from mmssl_cli.models.side_views import SideViewRecommender
 
 
-class MGCN(SideViewRecommender, PluggableRecommender):
+class MGCN(SideViewRecommender):
     """Behaviour by LightGCN plus content: purified by behaviour, spread over item graphs, fused by preference.
 
     The whole of the paper. As in the authors' program (MMRec), the fused content is the mean of the shared part and
@@ -34,14 +32,6 @@ class MGCN(SideViewRecommender, PluggableRecommender):
         graphs = content_graphs(data, settings.graph_topk)
         self.item_graphs = {name: ItemGraph.from_edges(*edges, data.num_items) for name, edges in graphs.items()}
         self.fuser = BehaviourAwareFuser(d, len(data.features))
-
-    def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """The ranking loss, the contrast between fused content and behaviour, and what is plugged in."""
-        return super().training_step(batch) | self.plugged(batch)
-
-    def modality_users(self, users: Tensor) -> list[Tensor]:
-        """Return the purified views of some users, [n, d] of each modality."""
-        return list(self._views()[0][:, users])
 
     def _views(self) -> tuple[Tensor, Tensor]:
         """Return purified content of users [M, U, d] and of items [M, I, d], spread over the graphs."""

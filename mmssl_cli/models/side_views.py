@@ -8,14 +8,16 @@ from torch import Tensor, nn
 from mmssl_cli.config.item_graphs import SMORESettings
 from mmssl_cli.config.structure import MGCNSettings
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.base import GraphRecommender, ranking_terms
+from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.losses import contrasted_rows, info_nce
+from mmssl_cli.models.plugins import PluggableRecommender
 
 
-class SideViewRecommender(GraphRecommender):
+class SideViewRecommender(PluggableRecommender):
     """Behaviour by LightGCN plus side views of the content, fused by behaviour and contrasted with it.
 
-    A subclass makes ``fuser``, from behaviour [n, d] and views [M, n, d] to fused rows [n, d], and ``_views``.
+    A subclass makes ``content``, ``fuser``, from behaviour [n, d] and views [V, n, d] to fused rows [n, d], and
+    ``_views``, those of the modalities first.
     """
 
     settings: MGCNSettings | SMORESettings
@@ -28,7 +30,7 @@ class SideViewRecommender(GraphRecommender):
         return users, items
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """The ranking loss, and the contrast between side views and behaviour."""
+        """The ranking loss, the contrast between side views and behaviour, and what is plugged in."""
         settings = self.settings
         rows, users, items = batch.renumbered()
         user_views, item_views = self._views()
@@ -47,8 +49,12 @@ class SideViewRecommender(GraphRecommender):
                 for side, of, of_batch in zip((side_users, side_items), (of_users, of_items), anchors, strict=True)
             ]
             terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
-        return terms
+        return terms | self.plugged(batch)
+
+    def modality_users(self, users: Tensor) -> list[Tensor]:
+        """Return the side views of the modalities at some users, [n, d] each."""
+        return list(self._views()[0][: len(self.content.layers), users])
 
     def _views(self) -> tuple[Tensor, Tensor]:
-        """Return views of users [M, U, d] and of items [M, I, d]."""
+        """Return views of users [V, U, d] and of items [V, I, d]."""
         raise TypeError(f"{type(self).__name__} must define _views()")

@@ -30,8 +30,14 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "lightgcn-m": [{"content_join": "sum"}, {"content_join": "concat"}, {"asl": True, "cl": True}],
     "mmgcn": [{}, {"combination": "elementwise", "content_width": "embedding", "train_ids": True, "fusion": "sum"}],
     "mmgcl": [{}, {"contrast_pairs": "versions", "optimizer": "adamw"}, {"asl": True, "cl": True}],
-    "grcn": [{}, {"integration": "max", "fusion": "mean"}, {"integration": "mean", "fusion": "id", "pruning": "hard"}],
-    **{name: [{}, {"asl": True, "cl": True}] for name in ("slmrec", "lattice", "freedom", "mgcn", "bm3")},
+    "grcn": [
+        {},
+        {"routing_steps": 3, "confidence_init": "ones", "pruning": "soft"},
+        {"routing_steps": 3, "integration": "max", "fusion": "mean", "pruning": "soft"},
+        {"integration": "mean", "fusion": "id"},
+    ],
+    "lattice": [{}, {"ranking_graph": "epoch"}, {"asl": True, "cl": True}],
+    **{name: [{}, {"asl": True, "cl": True}] for name in ("slmrec", "freedom", "mgcn", "bm3", "smore", "lgmrec")},
 }
 CASES = [(name, form) for name in SETTINGS if not model_class(name).has_fit() for form in FORMS.get(name, [{}])]
 FITTED = [name for name in SETTINGS if model_class(name).has_fit()]

@@ -36,7 +36,7 @@ def _contrast(final: np.ndarray, views: list[np.ndarray], temperature: float) ->
 
 
 def test_models_that_project_each_modality_over_their_graph_take_the_plugins() -> None:
-    assert ADDED == ["lightgcn-m", "lattice", "mmgcl", "bm3", "freedom", "mgcn"]
+    assert ADDED == ["lightgcn-m", "lattice", "mmgcl", "bm3", "freedom", "mgcn", "smore", "lgmrec"]
     assert {name for name, cls in SETTINGS.items() if "asl" in cls.model_fields} == {*ADDED, "slmrec"}
 
 
@@ -48,14 +48,16 @@ def test_plugged_terms_are_those_of_mmssl(name: str) -> None:
     batch = toy_batch(data)
     model.begin_epoch(1)
     users = batch.distinct_users
+    torch.manual_seed(5)  # LGMRec draws noise
     terms = model.plugged(batch)
     assert list(terms) == ["cl", "adversarial"]
     assert set(model.monitored) == {"discriminator", "discriminator gap"}
 
     features = _features(model)
     views = [of_users[users.numpy()] for of_users, _ in features]
-    if name in ("mgcn", "mmgcl"):
+    if name in ("mgcn", "mmgcl", "smore"):
         views = [array(view) for view in model.modality_users(users)]
+    torch.manual_seed(5)
     final = array(model.embeddings()[0][users])
     assert terms["cl"].item() == pytest.approx(0.2 * _contrast(final, views, 0.4), rel=1e-4)
     generated = [unit(of_users[users.numpy()]) @ unit(of_items).T for of_users, of_items in features]
