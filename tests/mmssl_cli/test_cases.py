@@ -31,6 +31,7 @@ def test_cases_are_found() -> None:
     assert len(CASES) > 20
 
 
+@pytest.mark.usefixtures("inline_runs")
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
 def test_a_case_ends_as_expected(cli: Callable[..., Answer], tmp_path: Path, case: Path) -> None:
     shutil.copytree(case, tmp_path, dirs_exist_ok=True)

@@ -14,6 +14,8 @@ from mmssl_cli.config.registry import MODELS
 from mmssl_cli.models.registry import model_class
 from tests.conftest import Answer
 
+pytestmark = pytest.mark.usefixtures("inline_runs")
+
 Cli = Callable[..., Answer]
 FITTED = [name for name in MODELS if model_class(name).has_fit()]
 

@@ -90,6 +90,7 @@ def _forget(module: str) -> None:
     del sys.modules[module]
 
 
+@pytest.mark.usefixtures("inline_runs")
 def test_the_template_trains_evaluates_recommends_and_stands_in_a_comparison(cli: Cli, demo: Path) -> None:
     place = ("--data-dir", demo.parent)
     assert cli("models", "--template", "my_first.py").code == 0

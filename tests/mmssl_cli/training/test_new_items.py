@@ -106,6 +106,7 @@ def test_ids_alone_do_not_rank_cold_items(cli: Cli) -> None:
     assert {item["item"] for item in answer[0]["items"]} <= warm
 
 
+@pytest.mark.usefixtures("inline_runs")
 def test_warm_and_cold_figures_stand_in_every_place(cli: Cli) -> None:
     shop(cli, "--split", "cold-items")
     answer = cli("compare", "--dataset", "shop", "--models", "vbpr,mf", "--epochs", 2)
