@@ -5,6 +5,8 @@ Through the trainer, with the shipped settings of each model, as `mmssl train` u
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from mmssl_cli.config import merge_settings
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.training.trainer import train_run
 from pipelines.prepare import prepare
+from tests.helpers.shared_folder import made_once
 
 SEEDS = range(2023, 2028)
 METRIC = "recall@20"
@@ -28,14 +31,21 @@ FORMS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def recalls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     """Test Recall@20 of each form, a value a seed."""
-    folder = tmp_path_factory.mktemp("demo")
+    folder = made_once(tmp_path_factory, "demo-models", _train)
+    return {name: np.array(values) for name, values in json.loads((folder / "recalls.json").read_text()).items()}
+
+
+def _train(folder: Path) -> None:
     prepare("demo", data_dir=folder)
 
     def recall(form: dict[str, Any], seed: int) -> float:
         settings = merge_settings({**form, "dataset": "demo", "seed": seed, "device": "cpu"})
         return float(train_run(settings, folder, folder / "runs", reporter=Reporter()).record["test"][METRIC])
 
-    return {name: np.array([recall(form, seed) for seed in SEEDS]) for name, form in FORMS.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmssl_cli.runs.figures.plot_curves", lambda *given, **named: None)
+        recalls = {name: [recall(form, seed) for seed in SEEDS] for name, form in FORMS.items()}
+    (folder / "recalls.json").write_text(json.dumps(recalls))
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ from tests.conftest import Answer
 from tests.helpers.model_cases import write_toy
 from tests.helpers.written_runs import write_run
 
+pytestmark = pytest.mark.usefixtures("inline_runs")
+
 Cli = Callable[..., Answer]
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
+from tests.helpers.shared_folder import made_once
 from tests.helpers.sharing_cases import CASES, take_part
 
 SIZE = 2
@@ -16,8 +17,7 @@ SIZE = 2
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The answers of both processes; they meet in a file, so that no port is needed."""
-    folder = tmp_path_factory.mktemp("shared")
-    mp.spawn(take_part, (SIZE, folder), SIZE)
+    folder = made_once(tmp_path_factory, "collectives", lambda folder: mp.spawn(take_part, (SIZE, folder), SIZE))
     return [torch.load(folder / f"{rank}.pt") for rank in range(SIZE)]
 
 

@@ -35,6 +35,7 @@ def test_a_form_differs_from_its_twin_in_the_adversary_alone(omega: float) -> No
     assert len(twins) == (4 if omega else 3)
 
 
+@pytest.mark.usefixtures("inline_runs")
 def test_the_command_trains_every_form_and_shared_twins_once(cli: Cli, demo: Path, tmp_path: Path) -> None:
     flags = ("--dataset", "demo", "--data-dir", demo.parent, "--epochs", 3, "--batch-size", 1024, "--runs", 1)
     answer = cli("ablate", "--adversary", *flags, "--json")
