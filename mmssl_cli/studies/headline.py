@@ -35,7 +35,7 @@ def headline(dataset: str, models: Sequence[Configuration], metric: str) -> str:
     scores = [mean_of(each.test(metric)).text for each in pair]
     lead = corrected([(best, rival) for rival in rivals], metric)[0]
     users, seeds = lead.holm_users, lead.holm_seeds
-    over_seeds = f"{p_value(seeds).text} over seeds" if seeds is not None else "one seed, chance in training untested"
+    over_seeds = f"{p_value(seeds).text} over seeds" if seeds is not None else "chance in training untested"
     count = f", corrected for {len(rivals)} comparisons" if len(rivals) > 1 else ""
     text = (
         f"{start}: test {shown} {scores[0]} against {scores[1]} of the next, {rivals[0].label}, "

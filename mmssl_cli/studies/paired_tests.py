@@ -31,7 +31,8 @@ class Difference:
         relative: difference of the means, relative to the other's mean.
         low, high: 95% interval of the absolute difference over the test users (bootstrap).
         over_users: p-value over the test users (chance in the choice of users).
-        over_seeds: p-value over the seeds (chance in training); None with a single seed.
+        over_seeds: p-value over the seeds (chance in training); None with a single seed, and where every seed has the
+            same difference, as between models without training.
         holm_users, holm_seeds: the same, corrected for the number of tests (Holm, 1979).
     """
 
@@ -58,7 +59,11 @@ class Difference:
     @property
     def text(self) -> str:
         """``-25.6 % (p = 2.7e-17 over users, 0.01 over seeds)``."""
-        over_seeds = f"{p_value(self.over_seeds).text} over seeds" if self.over_seeds is not None else "one seed"
+        over_seeds = (
+            f"{p_value(self.over_seeds).text} over seeds"
+            if self.over_seeds is not None
+            else "chance in training untested"
+        )
         return f"{percent(self.relative).text} (p = {p_value(self.over_users).text} over users, {over_seeds})"
 
 
@@ -81,7 +86,7 @@ def against(first: Configuration, second: Configuration, metric: str) -> Differe
         return Difference()
     base = fmean(theirs)
     relative = fmean(ours) / base - 1 if base else None
-    seeds = compare_over_seeds(ours, theirs).t_p_value if len(ours) > 1 else None
+    seeds = compare_over_seeds(ours, theirs).t_p_value if len(ours) > 1 and np.ptp(ours - theirs) else None
     if metric.partition("@")[0] in OF_ALL_LISTS:
         return Difference(relative, over_seeds=seeds, holm_seeds=seeds)
     users = compare_over_users(*(each.per_user(metric).to_numpy() for each in pair))
