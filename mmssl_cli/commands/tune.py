@@ -72,7 +72,7 @@ def tune(
     Example: mmssl tune lightgcn --dataset tiktok --trials 20 --epochs 80
     """
     from mmssl_cli.experiments.tuning.findings import check_replaced, write_best, write_trials
-    from mmssl_cli.experiments.tuning.search import Budget, minutes_of, run_search
+    from mmssl_cli.experiments.tuning.search import Budget, further_minutes_of, minutes_of, run_search
     from mmssl_cli.experiments.tuning.study import best_of, open_study, trials_of
     from pipelines.io.locks import held
 
@@ -111,9 +111,11 @@ def tune(
         return
     print_trials(found, f"{model} on {search.base.dataset}", search.base.select_on)
     print()
+    searched, further = minutes_of(found), further_minutes_of(found)
     say(
-        f"{pluralize(len(found), 'trial')} (at most {trials}) in {minutes_of(found):.1f} processor minutes (at most "
-        f"{minutes:g}), and {pluralize(sum(bool(trial.scores) for trial in found), 'finalist')}."
+        f"{pluralize(len(found), 'trial')} (at most {trials}) in {searched:.1f} processor minutes (at most "
+        f"{minutes:g}), and {pluralize(sum(bool(trial.scores) for trial in found), 'finalist')} with further seeds in "
+        f"{further:.1f}: {searched + further:.1f} in all."
     )
     say(f"Written to {kept}; train with it: mmssl train --config {kept} --runs 3")
 

@@ -19,7 +19,10 @@ class ItemKNNSettings(FittedSettings):
     """Item neighbours: the summed cosine similarity of an item's nearest items that the user has."""
 
     paper = "Deshpande and Karypis, TOIS 2004"
-    ranges: ClassVar = {"neighbours": [5, 10, 20, 50, 100, 200, 400, 800], "shrinkage": [0, 1, 3, 10, 30, 100, 300]}
+    ranges: ClassVar = {
+        "neighbours": [5, 10, 20, 50, 100, 200, 400, 800],
+        "shrinkage": [0, 1, 3, 10, 30, 100, 300, 1000],
+    }
 
     model: Literal["itemknn"] = "itemknn"
     neighbours: int = Field(100, ge=1, description="Nearest items of an item that count.")

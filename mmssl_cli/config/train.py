@@ -54,6 +54,7 @@ class TrainSettings(BaseModel):
     ranges: ClassVar[Mapping[str, Any]] = {
         "lr": {"low": 3e-4, "high": 1e-2, "log": True},
         "l2-weight": {"low": 1e-6, "high": 1e-2, "log": True},
+        "weight-averaging": [0.0, 0.99],
     }
 
     model: str = Field("mmssl", description="Model; `mmssl models` lists them.")

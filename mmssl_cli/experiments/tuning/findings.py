@@ -12,7 +12,7 @@ import tomli_w
 
 from mmssl_cli.config import INERT_FIELDS
 from mmssl_cli.config.presets import parse_toml
-from mmssl_cli.experiments.tuning.search import minutes_of
+from mmssl_cli.experiments.tuning.search import further_minutes_of, minutes_of
 from mmssl_cli.experiments.tuning.study import Search, Trial
 from mmssl_cli.reporting.tabular import frame
 from pipelines.errors import InputError
@@ -56,6 +56,7 @@ def write_best(search: Search, found: Sequence[Trial], best: Trial, path: Path) 
         "pruned": states.count("pruned"),
         "failed": states.count("failed"),
         "processor-minutes": round(minutes_of(found), 1),
+        "processor-minutes-of-further-seeds": round(further_minutes_of(found), 1),
         "seed": search.base.seed,
         "seeds-of-finalists": len(best.scores) or 1,
         "validation": {search.base.select_on: best.mean_score},
@@ -76,7 +77,8 @@ def _scores(trial: Trial) -> dict[str, Any]:
 
 
 def _facts(trial: Trial) -> dict[str, Any]:
-    return {name: getattr(trial, name) for name in ("best_epoch", "epochs", "seconds", "cpu_seconds", "problem")}
+    names = ("best_epoch", "epochs", "seconds", "cpu_seconds", "further_cpu_seconds", "problem")
+    return {name: getattr(trial, name) for name in names}
 
 
 def _written(values: dict[str, Any]) -> dict[str, Any]:

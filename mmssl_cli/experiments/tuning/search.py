@@ -22,7 +22,7 @@ from mmssl_cli.experiments.tuning.study import (
     keep_score,
     scores_of,
     trials_of,
-    with_scores,
+    with_further,
 )
 from mmssl_cli.experiments.workers.local import LocalPool
 from mmssl_cli.experiments.workers.pool import Message, Send, WorkerPool
@@ -55,6 +55,11 @@ class Budget:
 def minutes_of(found: Sequence[Trial]) -> float:
     """Return the processor minutes of trials."""
     return sum(trial.cpu_seconds for trial in found) / 60
+
+
+def further_minutes_of(found: Sequence[Trial]) -> float:
+    """Return the processor minutes of their trainings with further seeds."""
+    return sum(trial.further_cpu_seconds for trial in found) / 60
 
 
 def run_search(
@@ -100,7 +105,7 @@ class _Runner:
 
     def results(self) -> list[Trial]:
         finalists = {trial.number for trial in finalists_of(self.found(), self.budget.finalists)}
-        return [with_scores(self.study, t) if t.number in finalists else t for t in self.found()]
+        return [with_further(self.study, t, is_finalist=t.number in finalists) for t in self.found()]
 
     def run_trials(self, pool: WorkerPool) -> None:
         proposed: dict[int, optuna.Trial] = {}

@@ -65,7 +65,7 @@ def read_starts(path: Path, model: str) -> list[Start]:
     space = read_space(path, model)
     found = []
     for number, table in enumerate(_tables(path), 1):
-        start = {key.replace("-", "_"): _hashable(value) for key, value in table.items() if key != "source"}
+        start = {key.replace("-", "_"): hashable(value) for key, value in table.items() if key != "source"}
         for name, value in start.items():
             key = name.replace("_", "-")
             if name not in space:
@@ -123,7 +123,7 @@ def _checked(raw: Mapping[str, Any], model: str, path: Path) -> Space:
 
 def _range(given: Any, key: str, path: Path) -> Choices | Span:
     if isinstance(given, list) and given:
-        return Choices(tuple(map(_hashable, given)))
+        return Choices(tuple(map(hashable, given)))
     if isinstance(given, dict) and {"low", "high"} <= given.keys() <= {"low", "high", "log"}:
         low, high, log = given["low"], given["high"], given.get("log", False)
         numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
@@ -135,7 +135,8 @@ def _range(given: Any, key: str, path: Path) -> Choices | Span:
     )
 
 
-def _hashable(value: Any) -> Any:
+def hashable(value: Any) -> Any:
+    """Return a value with a list as a tuple."""
     return tuple(value) if isinstance(value, list) else value
 
 

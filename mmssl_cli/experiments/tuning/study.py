@@ -16,12 +16,11 @@ from statistics import mean, stdev
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from mmssl_cli.config import INERT_FIELDS, TrainSettings, build_settings
-from mmssl_cli.experiments.tuning.space import Choices, Space, Start, contains
+from mmssl_cli.experiments.tuning.space import Choices, Space, Span, Start, contains, hashable
 from pipelines.errors import InputError
 from pipelines.io.files import write_problem
 
@@ -66,12 +65,17 @@ class Search:
         return build_settings({**self.base.model_dump(), **drawn})
 
     def propose(self, study: optuna.Study) -> optuna.Trial:
-        """Propose the next trial."""
-        return study.ask(_distributions(self.space))
+        """Propose the next trial; one of the starts has no parameter for a value that its range does not hold."""
+        trial = study.ask()
+        start = _start_of(trial)
+        for name, of in self.space.items():
+            if start is None or contains(of, start[name]):
+                _suggest(trial, name, of)
+        return trial
 
-    def drawn(self, trial: optuna.Trial) -> dict[str, Any]:
+    def drawn(self, trial: optuna.Trial | FrozenTrial) -> dict[str, Any]:
         """Return the values that a proposed trial is trained with."""
-        return _drawn(trial.params, self.space)
+        return _start_of(trial) or _drawn(trial.params, self.space)
 
 
 #: What is kept of a trial beside its values and score.
@@ -88,6 +92,7 @@ class Trial:
         seconds: wall time of its epochs.
         cpu_seconds: processor time, loading included.
         scores: of a finalist, its best validation score with each seed.
+        further_cpu_seconds: processor time of its trainings with further seeds.
     """
 
     number: int
@@ -100,6 +105,7 @@ class Trial:
     cpu_seconds: float = 0.0
     problem: str = ""
     scores: tuple[float, ...] = ()
+    further_cpu_seconds: float = 0.0
 
     @property
     def mean_score(self) -> float | None:
@@ -144,10 +150,10 @@ def open_study(search: Search, path: Path, trials: int) -> optuna.Study:
         raise InputError(f"{path} is damaged or holds no searches; move it away to begin anew.") from problem
     if not study.trials:
         for start in ({}, *search.starts):
-            study.enqueue_trial(_start(search, start))
+            _enqueue_start(study, search, start)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+        study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
     return study
 
 
@@ -157,14 +163,17 @@ def _trials_before(storage: Any, name: str) -> int:
     return 0
 
 
-def _start(search: Search, start: Start) -> dict[str, Any]:
-    """Parameters of a trial with the given values, and else with those of the base that the ranges hold."""
-    values = {}
-    for name, of in search.space.items():
-        value = start.get(name, getattr(search.base, name))
-        if contains(of, value):
-            values[name] = of.values.index(value) if isinstance(of, Choices) else value
-    return values
+def _enqueue_start(study: optuna.Study, search: Search, start: Start) -> None:
+    """Enqueue a trial with the given values, and else with those of the base, in the ranges or not."""
+    values = {name: start.get(name, getattr(search.base, name)) for name in search.space}
+    held = {name: value for name, value in values.items() if contains(search.space[name], value)}
+    study.enqueue_trial(_parameters(held, search.space), user_attrs={"start": values})
+
+
+def _start_of(trial: optuna.Trial | FrozenTrial) -> Start | None:
+    """Return the values of a trial that was one of the starts; None of another."""
+    start = trial.user_attrs.get("start")
+    return start and {name: hashable(value) for name, value in start.items()}
 
 
 def trials_of(study: optuna.Study, search: Search) -> list[Trial]:
@@ -176,8 +185,7 @@ def trials_of(study: optuna.Study, search: Search) -> list[Trial]:
         cut_off = trial.state == TrialState.FAIL and "problem" not in known
         if trial.state in states and not cut_off:
             facts = {key: known[key] for key in _FACTS if key in known}
-            drawn = _drawn(trial.params, search.space)
-            found.append(Trial(trial.number, states[trial.state], drawn, known.get("score"), **facts))
+            found.append(Trial(trial.number, states[trial.state], search.drawn(trial), known.get("score"), **facts))
     return found
 
 
@@ -199,29 +207,45 @@ def keep_score(study: optuna.Study, trial: int, seed: int, result: Mapping[str, 
     study.set_user_attr(f"finalist-{trial}-{seed}", dict(result))
 
 
-def with_scores(study: optuna.Study, trial: Trial) -> Trial:
-    """Return a finalist with its scores over the seeds; one that failed with a seed keeps those that it has."""
-    further = [kept["score"] for _, kept in sorted(scores_of(study, trial).items()) if "score" in kept]
-    return replace(trial, scores=(trial.score or 0.0, *further))
+def with_further(study: optuna.Study, trial: Trial, *, is_finalist: bool) -> Trial:
+    """Return a trial with the time of its trainings with further seeds, and a finalist with its scores.
+
+    A finalist that failed with a seed keeps those that it has. A trial may have been a finalist before others came.
+    """
+    kept = [result for _, result in sorted(scores_of(study, trial).items())]
+    scores = (trial.score or 0.0, *(result["score"] for result in kept if "score" in result))
+    return replace(
+        trial,
+        scores=scores if is_finalist else (),
+        further_cpu_seconds=sum(result.get("cpu_seconds", 0.0) for result in kept),
+    )
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """Return the trial with the best (mean) score, the first of equals; None where none has a score."""
+    """Return the trial with the best mean score, the first of equals; None where none has a score.
+
+    Only trials with as many seeds as any are compared: the finalists, where there are any.
+    """
     scored = [trial for trial in trials if trial.score is not None]
-    return max(scored, key=lambda trial: (trial.mean_score or 0.0, -trial.number), default=None)
+    seeds = max((len(trial.scores) for trial in scored), default=0)
+    compared = [trial for trial in scored if len(trial.scores) == seeds]
+    return max(compared, key=lambda trial: (trial.mean_score or 0.0, -trial.number), default=None)
 
 
-def _distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Distributions of Optuna; choices are drawn by their index, since it keeps numbers and text alone."""
-    found: dict[str, BaseDistribution] = {}
-    for name, of in space.items():
-        if isinstance(of, Choices):
-            found[name] = CategoricalDistribution(tuple(range(len(of.values))))
-        elif isinstance(of.low, int) and isinstance(of.high, int):
-            found[name] = IntDistribution(of.low, of.high, log=of.log)
-        else:
-            found[name] = FloatDistribution(float(of.low), float(of.high), log=of.log)
-    return found
+def _suggest(trial: optuna.Trial, name: str, of: Choices | Span) -> None:
+    """Let Optuna draw a parameter; choices are drawn by their index, since it keeps numbers and text alone."""
+    if isinstance(of, Choices):
+        trial.suggest_categorical(name, tuple(range(len(of.values))))
+    elif isinstance(of.low, int) and isinstance(of.high, int):
+        trial.suggest_int(name, of.low, of.high, log=of.log)
+    else:
+        trial.suggest_float(name, of.low, of.high, log=of.log)
+
+
+def _parameters(values: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """Convert values of settings to parameters, the inverse of ``_drawn``."""
+    ranges = {name: space[name] for name in values}
+    return {n: of.values.index(values[n]) if isinstance(of, Choices) else values[n] for n, of in ranges.items()}
 
 
 def _drawn(params: Mapping[str, Any], space: Space) -> dict[str, Any]:

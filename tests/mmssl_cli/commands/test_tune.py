@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -161,6 +162,11 @@ def test_the_best_mean_over_seeds_wins(tune: Cli, cli: Cli) -> None:
     assert scores == pytest.approx(told["best"]["scores"])
     again = tune("--trials", 4, "--finalists", 2, "--seeds", 3, "--json")
     assert json.loads(again.out) == told and "finalist" not in again.err
+    assert all((trial["further_cpu_seconds"] > 0) == bool(trial["scores"]) for trial in told["trials"])
+    minutes = (
+        r"in \d+\.\d processor minutes \(at most 90\), and 2 finalists with further seeds in \d+\.\d: \d+\.\d in all"
+    )
+    assert re.search(minutes, tune("--trials", 4, "--finalists", 2, "--seeds", 3).words)
 
 
 def test_a_rising_curve_is_not_pruned() -> None:
