@@ -11,6 +11,7 @@ from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import SETTINGS, known_model, settings_class
+from mmssl_cli.console.lines import warn
 from pipelines.errors import UsageError, nearest
 
 ALL = "all"
@@ -61,9 +62,13 @@ def compare(
     found = {name: one for name, settings in plan.items() if (one := result.configuration(settings)) is not None}
     first = next(iter(plan.values()))
     k = int(first.select_on.partition("@")[2])
-    against = found.get(reference) if reference is not None else None
+    tested = reference is None or reference in found
+    if not tested:
+        warn(f"No run of --reference {reference} is finished, so that the tests against it are left out.")
+    against = None if reference is None else found.get(reference)
     compared = sorted(found.values(), key=validation)
-    result.present(comparison_section(first.dataset, compared, k, first.metrics, against), options)
+    section = comparison_section(first.dataset, compared, k, first.metrics, against, tested=tested)
+    result.present(section, options)
 
 
 def _chosen(names: list[str]) -> list[str]:

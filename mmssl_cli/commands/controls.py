@@ -27,7 +27,8 @@ def controls(
     """Measure what item features are worth: real ones, those of other items, noise, and none.
 
     Each model is trained with the same settings and seeds on the data set's features, on the same features shuffled
-    among the items, on noise of the same means and deviations, and without any. By default the model is mmssl.
+    among the items, on noise of the same means and deviations, and without any, unless it cannot do without. By
+    default the model is mmssl.
 
     Example: mmssl controls --dataset tiktok --models mmssl,lattice --runs 3
 
@@ -56,5 +57,10 @@ def controls(
         name: {kind: one for kind, wanted in kinds.items() if (one := result.configuration(wanted)) is not None}
         for name, kinds in plan.items()
     }
-    metric = next(iter(plan.values()))["real"].select_on
-    result.present(controls_section(dataset, {name: kinds for name, kinds in found.items() if kinds}, metric), options)
+    real = next(iter(plan.values()))["real"]
+    k = real.select_on.partition("@")[2]
+    metrics = [f"{name}@{k}" for name in real.metrics] if "metrics" in options.named else None
+    section = controls_section(
+        dataset, {name: kinds for name, kinds in found.items() if kinds}, real.select_on, metrics
+    )
+    result.present(section, options)

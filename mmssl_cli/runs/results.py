@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,6 +80,14 @@ class FinishedRun:
     def seconds(self) -> float:
         """Time spent in its epochs."""
         return float(self.metrics["seconds"].sum())
+
+    @property
+    def processor_seconds(self) -> float | None:
+        """Processor time of its epochs; None where an epoch did not record it."""
+        if "processor_seconds" not in self.metrics:
+            return None
+        seconds = float(self.metrics["processor_seconds"].sum(skipna=False))
+        return None if math.isnan(seconds) else seconds
 
     @cached_property
     def per_user(self) -> pd.DataFrame:

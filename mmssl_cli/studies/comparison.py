@@ -10,6 +10,7 @@ from mmssl_cli.reporting.document import Cell, Section, Table, mean_of, number, 
 from mmssl_cli.reporting.published import published_results
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import corrected, tests_table
+from mmssl_cli.studies.provenance import processor_time
 from mmssl_cli.studies.run_selection import validation
 from mmssl_cli.text import ACCURACY, DEFAULT_K, DEFAULT_METRICS, dashed, metric_label, modalities_label
 
@@ -20,6 +21,8 @@ def comparison_section(
     k: int = DEFAULT_K,
     names: Sequence[str] = DEFAULT_METRICS,
     reference: Configuration | None = None,
+    *,
+    tested: bool = True,
 ) -> Section:
     """Build Table 2 for a data set: our models, then published ones, significance tests and costs.
 
@@ -28,11 +31,12 @@ def comparison_section(
         k: cut-off of the metrics.
         names: of the metrics, without cut-off.
         reference: the one of ``models`` to test against the others; by default the best on validation.
+        tested: False leaves the tests out.
     """
     metrics = [f"{name}@{k}" for name in names]
     published = _published(dataset, metrics)
     tables = [_accuracy(dataset, models, metrics, published)] if models or published else []
-    reference = reference or max(models, key=validation, default=None)
+    reference = (reference or max(models, key=validation, default=None)) if tested else None
     others = [model for model in models if model is not reference]
     if reference is not None and others:
         entries = [(other.label, reference, other) for other in others]
@@ -44,7 +48,7 @@ def comparison_section(
     return Section(
         f"comparison-{dashed(dataset)}",
         f"Comparison on {dataset} (the paper's Table 2)",
-        _findings(reference, others, metrics[0]),
+        (*_findings(reference, others, metrics[0]), *processor_time([run for one in models for run in one.runs])),
         tuple(tables),
     )
 
@@ -148,6 +152,7 @@ def _costs(dataset: str, models: Sequence[Configuration]) -> Table:
     rows = []
     for model in models:
         results = [run.result for run in model.runs]
+        processor = [run.processor_seconds / 60 for run in model.runs if run.processor_seconds is not None]
         rows.append(
             (
                 word(model.label),
@@ -156,16 +161,23 @@ def _costs(dataset: str, models: Sequence[Configuration]) -> Table:
                 mean_of(_known(results, "seconds_per_epoch"), ".2f"),
                 mean_of(_known(results, "best_epoch"), ".1f" if len(results) > 1 else ".0f"),
                 mean_of(_known(results, "seconds_to_best"), ".1f"),
+                mean_of(processor, ".1f"),
                 number(max((size / 2**30 for size in _known(results, "peak_memory_bytes")), default=None), ".2f"),
             )
         )
     return Table(
         dashed(f"costs-{dataset}"),
         f"Cost on {dataset}",
-        ("Model", "Device", "Parameters", "Seconds an epoch", "Best epoch", "Seconds to it", "Peak memory, GiB"),
+        (
+            *("Model", "Device", "Parameters", "Seconds an epoch", "Best epoch", "Seconds to it"),
+            *("Processor minutes", "Peak memory, GiB"),
+        ),
         tuple(rows),
         labels=2,
-        notes=("Seconds hold validation too, and whatever else the machine did at the time.",),
+        notes=(
+            "Seconds hold validation too, and whatever else the machine did at the time. Processor minutes are those "
+            "of all epochs of a run, validation included; of earlier runs they are not known.",
+        ),
     )
 
 

@@ -12,9 +12,9 @@ from mmssl_cli.config import TrainSettings, build_settings
 from mmssl_cli.reporting.document import Plot, Section, Table, mean_of, with_marks, word
 from mmssl_cli.reporting.style import colour, figure
 from mmssl_cli.runs.results import Configuration, configuration_of
-from mmssl_cli.studies.paired_tests import against, tests_table
+from mmssl_cli.studies.paired_tests import corrected, tests_table
 from mmssl_cli.studies.run_selection import best_of_each_model
-from mmssl_cli.text import companion, dashed, metric_label
+from mmssl_cli.text import ACCURACY, companion, dashed, metric_label
 
 #: Kind of features -> the settings that make it; the first is the data set's own.
 CONTROLS: dict[str, dict[str, object]] = {
@@ -25,8 +25,8 @@ CONTROLS: dict[str, dict[str, object]] = {
 }
 _NOTE = (
     "Features: the data set's own (real), those of other items (shuffled), noise of the same means and deviations "
-    "(noise), or none; all else is the same. Mean ± sample standard deviation over the seeds, each of which shuffles "
-    "and draws anew."
+    "(noise), or none, where a model can do without; all else is the same. Mean ± sample standard deviation over the "
+    "seeds, each of which shuffles and draws anew."
 )
 
 #: Kind of features -> finished runs, of a model.
@@ -55,14 +55,17 @@ def found_controls(configurations: Sequence[Configuration]) -> dict[str, Found]:
     return {real.label: studied[id(real)] for real in chosen}
 
 
-def controls_section(dataset: str, found: Mapping[str, Found], metric: str) -> Section:
+def controls_section(
+    dataset: str, found: Mapping[str, Found], metric: str, metrics: Sequence[str] | None = None
+) -> Section:
     """Build the tables and the figure of the controls on a data set.
 
     Args:
         found: model -> its finished runs by kind of features.
         metric: the one that selected the epochs, such as recall@20.
+        metrics: of the tables, and the first three of the figure; by default that one and its companion.
     """
-    metrics = (metric, companion(metric))
+    metrics = metrics or (metric, companion(metric))
     entries = [
         (f"{model}, {kind}", one, runs["real"])
         for model, runs in found.items()
@@ -70,7 +73,7 @@ def controls_section(dataset: str, found: Mapping[str, Found], metric: str) -> S
         for kind, one in runs.items()
         if kind != "real"
     ]
-    tables = [_accuracy(dataset, found, metrics)]
+    tables = [_accuracy(dataset, found, metric, metrics)]
     if entries:
         name = dashed(f"controls-tests-{dataset}")
         tables.append(tests_table(name, f"Against the real features of {dataset}", "Features", entries, metrics))
@@ -79,7 +82,7 @@ def controls_section(dataset: str, found: Mapping[str, Found], metric: str) -> S
         controls_title(dataset),
         _findings(found, metric),
         tuple(tables),
-        (_plot(dataset, found, metrics),),
+        (_plot(dataset, found, metrics[:3]),),
     )
 
 
@@ -88,11 +91,11 @@ def controls_title(dataset: str) -> str:
     return f"Worth of the item features on {dataset}"
 
 
-def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) -> Table:
+def _accuracy(dataset: str, found: Mapping[str, Found], selected_on: str, metrics: Sequence[str]) -> Table:
     rows = []
     for model, runs in found.items():
         for kind, one in runs.items():
-            scores = [run.result["validation"].get(metrics[0]) for run in one.runs]
+            scores = [run.result["validation"].get(selected_on) for run in one.runs]
             known = [score for score in scores if score is not None]
             seeds = word(", ".join(map(str, one.seeds)))
             rows.append(
@@ -102,7 +105,7 @@ def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) 
         dashed(f"controls-{dataset}"),
         f"Models with and without the features of {dataset}",
         ("Model", "Features", "Seeds", *map(metric_label, metrics), "Validation"),
-        with_marks(rows, [3, 4]),
+        with_marks(rows, [at for at, one in enumerate(metrics, 3) if one.partition("@")[0] in ACCURACY]),
         labels=3,
         notes=(_NOTE,),
     )
@@ -110,14 +113,20 @@ def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) 
 
 def _findings(found: Mapping[str, Found], metric: str) -> tuple[str, ...]:
     """A sentence for each model: what its accuracy owes to content that belongs to the item."""
-    texts = []
-    for model, runs in found.items():
-        controls = {kind: runs[kind] for kind in ("shuffled", "noise", "none") if kind in runs}
-        if "real" not in runs or not controls:
-            continue
-        parts = [f"{against(runs['real'], one, metric).text} against {kind}" for kind, one in controls.items()]
-        texts.append(f"{metric_label(metric)} of {model} with the real features: {'; '.join(parts)}.")
-    return tuple(texts)
+    pairs = {
+        (model, kind): (runs["real"], one)
+        for model, runs in found.items()
+        if "real" in runs
+        for kind, one in runs.items()
+        if kind != "real"
+    }
+    parts: dict[str, list[str]] = {}
+    for (model, kind), difference in zip(pairs, corrected(list(pairs.values()), metric), strict=True):
+        parts.setdefault(model, []).append(f"{difference.text} against {kind}")
+    return tuple(
+        f"{metric_label(metric)} of {model} with the real features: {'; '.join(texts)}."
+        for model, texts in parts.items()
+    )
 
 
 def _plot(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) -> Plot:

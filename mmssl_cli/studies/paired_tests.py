@@ -58,13 +58,15 @@ class Difference:
 
     @property
     def text(self) -> str:
-        """``-25.6 % (p = 2.7e-17 over users, 0.01 over seeds)``."""
+        """``-25.6 % (p = 2.7e-17 over users, 0.01 over seeds)``, with the corrected p-values where they differ."""
+        plain = (self.over_users, self.over_seeds) == (self.holm_users, self.holm_seeds)
+        over_users = f"{'p' if plain else 'corrected p'} = {p_value(self.holm_users).text} over users"
         over_seeds = (
-            f"{p_value(self.over_seeds).text} over seeds"
-            if self.over_seeds is not None
+            f"{p_value(self.holm_seeds).text} over seeds"
+            if self.holm_seeds is not None
             else "chance in training untested"
         )
-        return f"{percent(self.relative).text} (p = {p_value(self.over_users).text} over users, {over_seeds})"
+        return f"{percent(self.relative).text} ({over_users}, {over_seeds})"
 
 
 def on_common_seeds(first: Configuration, second: Configuration) -> tuple[Configuration, Configuration] | None:

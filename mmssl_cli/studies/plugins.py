@@ -8,7 +8,7 @@ from mmssl_cli.config import TrainSettings, build_settings
 from mmssl_cli.reporting.document import Cell, Missing, Section, Table, mean_of, number, with_marks, word
 from mmssl_cli.reporting.published import published_plugins
 from mmssl_cli.runs.results import Configuration, configuration_of
-from mmssl_cli.studies.paired_tests import against, tests_table
+from mmssl_cli.studies.paired_tests import corrected, tests_table
 from mmssl_cli.text import companion, dashed, metric_label
 
 PLAIN = "plain"
@@ -95,9 +95,10 @@ def plugins_section(dataset: str, found: Mapping[str, Found], metric: str) -> Se
     if entries:
         name = dashed(f"table5-tests-{dataset}")
         tables.append(tests_table(name, f"Against the models alone on {dataset}", "Model", entries, metrics))
+    tested = corrected([(first, second) for _, first, second in entries], metric)
     texts = tuple(
-        f"{metric_label(metric)} of {label} against the model alone: {against(first, second, metric).text}."
-        for label, first, second in entries
+        f"{metric_label(metric)} of {label} against the model alone: {difference.text}."
+        for (label, _, _), difference in zip(entries, tested, strict=True)
     )
     return Section(f"plugins-{dashed(dataset)}", _title(dataset), texts, tuple(tables))
 

@@ -23,10 +23,21 @@ def provenance_section(dataset: str, shown: Sequence[Configuration], left_out: S
     text = (
         f"{pluralize(len(runs), 'run')} of {pluralize(len(shown), 'configuration')}, "
         f"{clock(seconds)} of training in all.",
+        *processor_time(runs),
         *left_out,
     )
     tables = (_settings(dataset, shown), _runs(dataset, runs)) if runs else ()
     return Section(f"provenance-{dashed(dataset)}", f"Provenance of {dataset}", text, tables)
+
+
+def processor_time(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
+    """Return a sentence on the processor time of all epochs of the runs; none where none of them recorded it."""
+    known = [run.processor_seconds for run in runs if run.processor_seconds is not None]
+    if not known:
+        return ()
+    unknown = len(runs) - len(known)
+    text = f"{pluralize(len(known), 'run')} took {sum(known) / 60:,.1f} processor minutes in all"
+    return (f"{text}; {pluralize(unknown, 'earlier run')} did not record them." if unknown else f"{text}.",)
 
 
 def _settings(dataset: str, shown: Sequence[Configuration]) -> Table:

@@ -13,6 +13,7 @@ from mmssl_cli.runs.results import finished_runs, unfinished_runs
 from mmssl_cli.studies.dataset_report import Places, dataset_sections
 from mmssl_cli.studies.datasets import datasets_section
 from mmssl_cli.studies.headline import headline
+from mmssl_cli.studies.provenance import processor_time
 from mmssl_cli.studies.run_selection import RunSelection, gather
 from mmssl_cli.text import DEFAULT_METRIC, pluralize
 from pipelines.errors import UsageError, nearest
@@ -80,6 +81,7 @@ def build_report(
         *filter(None, (headline(one.dataset, [*one.models, *one.alternatives], _metric(one)) for one in selection)),
         f"{pluralize(len(runs), 'finished run')} on {', '.join(names)}, {spent} of training. Every model was "
         "selected on validation, and tested once.",
+        *processor_time(runs),
         *problems,
     )
     return Report("Multi-modal recommendation: report", summary, tuple(map(with_notes_once, sections)), created)

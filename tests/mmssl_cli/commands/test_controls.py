@@ -34,6 +34,22 @@ def test_features_that_carry_a_signal_are_worth_it(cli: Cli, demo: Path) -> None
     assert again.code == 0 and "8 finished" in again.words, again.words
 
 
+def test_the_named_metrics_are_shown_and_the_sentences_have_corrected_p_values(cli: Cli, tmp_path: Path) -> None:
+    write_toy(tmp_path / "data")
+    small = ("--dataset", "toy", "--embedding-dim", 8, "--batch-size", 32, "--epochs", 1, "--ks", 20, "--device", "cpu")
+    answer = cli("controls", *small, "--runs", 2, "--metrics", "recall,mrr", "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    table, tests = told["tables"]
+    names = ("Recall@20", "MRR@20", "Validation")
+    assert list(table["rows"][0])[3:] == [column for name in names for column in (name, f"{name} deviation")]
+    assert {row["Metric"] for row in tests["rows"]} == {"Recall@20", "MRR@20"}
+    for row in tests["rows"][:3]:
+        kind = row["Features"].removeprefix("mmssl, ")
+        p_values = f"p = {row['Holm, users']:.2g} over users, {row['Holm, seeds']:.2g} over seeds"
+        assert f"{p_values}) against {kind}" in told["text"][0]
+
+
 def test_the_report_shows_finished_controls_and_never_takes_them_for_the_model(cli: Cli) -> None:
     trained: list[tuple[dict[str, object], float]] = [
         ({"model": "mmssl"}, 0.3),
