@@ -34,7 +34,7 @@ def datasets(
     For each: ready (prepared) or not, users, items, interactions, sparsity, modalities with their dimensions;
     below it, what the paper states. Every file of a prepared data set is compared with its checksum. With NAME, also:
     its split, the held-out interactions with cold items (those without a training interaction), and the share of the
-    interactions that the most active 1 % of the users have.
+    training interactions that the most active 1 % of the users have.
 
     Example: mmssl datasets demo
 
@@ -108,7 +108,7 @@ def _count_lines(record: dict[str, Any]) -> list[str]:
     ]
     words = {"users": "most active", "items": "most popular"}
     return lines + [
-        f"The {words[kind]} 1 % of the {kind} ({of['number']:,}) have {of['share']:.1%} of the interactions."
+        f"The {words[kind]} 1 % of the {kind} ({of['number']:,}) have {of['share']:.1%} of the training interactions."
         for kind, of in record["concentration"].items()
     ]
 

@@ -21,7 +21,7 @@ def interaction_counts(folder: Path) -> dict[str, Any]:
         ``cold``: for validation and test the numbers of ``interactions`` with items without a training interaction, of
         those ``items``, and the ``share`` of the split's interactions; ``concentration``: of the most active 1 % of the
         ``users``, and of the most popular 1 % of the ``items`` (at least one), their ``number`` and the ``share`` of
-        all interactions that they have.
+        training interactions that they have.
 
     Raises:
         InputError: the table is damaged.
@@ -29,10 +29,11 @@ def interaction_counts(folder: Path) -> dict[str, Any]:
     table = read_table("interactions", folder / "interactions.parquet")
     split = table["split"].astype(str).to_numpy()
     numbers = {"users": table["user"].to_numpy(), "items": table["item"].to_numpy()}
-    cold = ~np.isin(numbers["items"], numbers["items"][split == "train"])
+    train = split == "train"
+    cold = ~np.isin(numbers["items"], numbers["items"][train])
     return {
         "cold": {name: _cold(numbers["items"], cold & (split == name), split == name) for name in SPLITS[1:]},
-        "concentration": {kind: _concentration(np.bincount(of)) for kind, of in numbers.items()},
+        "concentration": {kind: _concentration(np.bincount(of[train])) for kind, of in numbers.items()},
     }
 
 
@@ -43,7 +44,7 @@ def _cold(items: np.ndarray, cold: np.ndarray, of_split: np.ndarray) -> dict[str
 
 
 def _concentration(counts: np.ndarray) -> dict[str, Any]:
-    """The share of interactions of the top users (items), among those that have any, from their counts."""
+    """Share of the interactions of the top users (items), among those that have any, from their counts."""
     counts = np.sort(counts[counts > 0])[::-1]
     number = max(1, round(TOP_SHARE * len(counts)))
     return {"number": number, "share": float(counts[:number].sum() / counts.sum())}

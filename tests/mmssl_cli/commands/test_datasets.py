@@ -38,7 +38,15 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_shipped_catalog() -> None:
     catalog = load_catalog()
     films = ["movielens-100k", "movielens-1m", "movielens-latest-small"]
-    assert list(catalog.entries) == ["demo", "tiktok", "amazon-baby", "amazon-sports", "allrecipes", *films]
+    assert list(catalog.entries) == [
+        "demo",
+        "tiktok",
+        "amazon-baby",
+        "amazon-sports",
+        "allrecipes",
+        *films,
+        "demo-large",
+    ]
     assert catalog.default == "demo"
     assert catalog.entries["tiktok"].cold_users == "keep"
     assert catalog.entries["amazon-baby"].cold_users == "refuse"
@@ -234,15 +242,15 @@ def test_one_data_set_tells_of_cold_items_and_of_concentration(cli: Cli) -> None
     record = json.loads(cli("datasets", "mine", "--json").out)
     assert record["cold"]["test"] == {"interactions": 3, "items": 2, "share": 0.75}
     assert record["cold"]["validation"] == {"interactions": 0, "items": 0, "share": 0.0}
-    assert record["concentration"]["users"] == {"number": 1, "share": pytest.approx(100 / 303)}
-    assert record["concentration"]["items"] == {"number": 1, "share": pytest.approx(100 / 303)}
+    assert record["concentration"]["users"] == {"number": 1, "share": pytest.approx(100 / 298)}
+    assert record["concentration"]["items"] == {"number": 1, "share": pytest.approx(100 / 298)}
     answer = cli("datasets", "mine")
     assert answer.code == 0
     assert (
         "Cold items in test (without a training interaction): 2 with 3 interactions, 75.0% of the split."
         in answer.words
     )
-    assert "The most active 1 % of the users (1) have 33.0% of the interactions." in answer.words
+    assert "The most active 1 % of the users (1) have 33.6% of the training interactions." in answer.words
     assert "Split: given" in answer.words
     for arguments, sentence in (
         (("mines",), "no data set 'mines': did you mean mine"),
