@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from scipy.linalg import lapack
@@ -14,6 +12,7 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.ranking import BLOCK_BYTES
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.item_weights import user_item_matrix
+from mmssl_cli.models.memory import available_memory
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import UsageError
 
@@ -82,12 +81,3 @@ def check_memory(num_items: int) -> None:
             f"compute and save it, and {free / 2**30:,.1f} GiB are free; choose another model, such as itemknn, or a "
             "data set of fewer items."
         )
-
-
-def available_memory() -> float:
-    """Return the bytes of memory that are free; without a limit where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return float("inf")
