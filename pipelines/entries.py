@@ -109,6 +109,13 @@ class TableOptions(Entry):
     encoding: str | None = option("Encoding of both tables, else found out: cp1252, utf-16, ...", metavar="NAME")
 
 
+class ShopEntry(Entry):
+    """Size of the generated shop; by default that of the demo."""
+
+    users: Annotated[int, Field(ge=10)] | None = None
+    items: Annotated[int, Field(ge=10)] | None = None
+
+
 class DatasetEntry(Entry):
     """One data set of datasets.toml."""
 
@@ -126,4 +133,6 @@ class DatasetEntry(Entry):
     k_core: Annotated[int, Field(ge=0)] = 5
     split: Split = "ratio"
     table: TableOptions = TableOptions()
+    shop: ShopEntry | None = None
+    """Of the source demo."""
     paper: PaperNumbers | None = None

@@ -57,6 +57,8 @@ _OWN_TASTE = 0.75
 _POPULARITY_EXPONENT = 0.55
 _HEAVY_USERS = 0.08
 _COLOUR_IN_TITLE = 0.2
+#: Most items of a user, and users whose items are drawn at once.
+_MOST, _BLOCK = 50, 1000
 
 
 class Demo:
@@ -66,17 +68,18 @@ class Demo:
 
     @classmethod
     def plan(cls, request: Request) -> Plan:
-        """Plan to generate the shop from a seed; see :class:`pipelines.build.Source`."""
+        """Plan to generate the shop from a seed, of the entry's size; see :class:`pipelines.build.Source`."""
         name, report = request.name, request.report
         allowed = ["seed", *(VECTOR_OPTIONS if request.options.vectors else ())]
         request.options.allow(allowed, f"{name} is generated from a seed, with features of its own.")
         vectors = vectors_alone(request)
         seed = request.options.seed or 0
-        settings = {"source": "demo", "seed": seed, "generator": GENERATOR_VERSION}
+        size = request.entry.shop.model_dump(exclude_none=True) if request.entry.shop else {}
+        settings = {"source": "demo", "seed": seed, "generator": GENERATOR_VERSION, **size}
 
         def build() -> tuple[PreparedDataset, dict[str, bytes]]:
             report(f"Generating the shop from seed {seed}")
-            shop = generate_shop(seed)
+            shop = generate_shop(seed, **{f"num_{kind}": number for kind, number in size.items()})
             report("Encoding pictures and titles")
             features = {
                 "visual": encode_images([shop.pictures[Path(image).name] for image in shop.items["image"]]),
@@ -105,7 +108,7 @@ class Shop:
 
 
 def generate_shop(seed: int = 0, num_users: int = 600, num_items: int = 400) -> Shop:
-    """Generate the shop; the same seed gives the same shop, byte for byte."""
+    """Generate the shop; the same seed and size give the same shop, byte for byte."""
     rng = np.random.default_rng([GENERATOR_VERSION, seed])
     attributes = {name: rng.integers(values, size=num_items) for name, (values, _, _) in _TASTES.items()}
     titles = [_title({name: int(of[item]) for name, of in attributes.items()}, rng) for item in range(num_items)]
@@ -189,15 +192,20 @@ def _purchases(attributes: dict[str, np.ndarray], num_users: int, rng: np.random
     """Interactions (user, item, split): 3 to 8 for most users, tens for a few, 8 : 1 : 1 in each user."""
     num_items = len(attributes["category"])
     popularity = -_POPULARITY_EXPONENT * np.log(1 + rng.permutation(num_items))
-    utility = np.tile(popularity, (num_users, 1))
     crowd = rng.integers(_CROWDS, size=num_users)
-    for name, (values, liked, weight) in _TASTES.items():
-        likes = _likes(crowd, values, liked, rng)
-        utility += weight * likes[:, attributes[name]]
-    # Sorting by utility + Gumbel noise draws without replacement, in proportion to exp(utility).
-    ranked = np.argsort(-(utility + rng.gumbel(size=utility.shape)), axis=1, kind="stable")
+    likes = {name: _likes(crowd, values, liked, rng) for name, (values, liked, _) in _TASTES.items()}
+    blocks = []
+    for first in range(0, num_users, _BLOCK):
+        of_block = slice(first, min(first + _BLOCK, num_users))
+        utility = np.tile(popularity, (of_block.stop - first, 1))
+        for name, (_, _, weight) in _TASTES.items():
+            utility += weight * likes[name][of_block][:, attributes[name]]
+        # Sorting by utility + Gumbel noise draws without replacement, in proportion to exp(utility).
+        order = np.argsort(-(utility + rng.gumbel(size=utility.shape)), axis=1, kind="stable")
+        blocks.append(order[:, :_MOST].copy())
+    ranked = np.concatenate(blocks)
     heavy = rng.random(num_users) < _HEAVY_USERS
-    amounts = np.where(heavy, rng.integers(15, 51, num_users), rng.integers(3, 9, num_users))
+    amounts = np.where(heavy, rng.integers(15, _MOST + 1, num_users), rng.integers(3, 9, num_users))
     amounts = np.minimum(amounts, num_items)
     user = np.repeat(np.arange(num_users, dtype=np.int32), amounts)
     item = np.concatenate([rng.permutation(row[:n]) for row, n in zip(ranked, amounts, strict=True)])

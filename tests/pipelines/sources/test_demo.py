@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.catalog import load_catalog
+from pipelines.errors import InputError
 from pipelines.features.image import encode_images
 from pipelines.features.text import encode_text
+from pipelines.prepare import prepare
+from pipelines.prepared.manifest import read_manifest
+from pipelines.sources import demo
 from pipelines.sources.demo import CATEGORIES, COLOURS, MATERIALS, STYLES, Shop, generate_shop
 
 
@@ -24,6 +30,28 @@ def test_the_same_seed_gives_the_same_shop(shop: Shop) -> None:
     assert again.items.equals(shop.items)
     assert again.interactions.equals(shop.interactions)
     assert not other.interactions.equals(shop.interactions)
+
+
+def test_a_large_shop_is_drawn_in_blocks_of_users(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "_BLOCK", 7)
+    assert generate_shop(0).interactions.equals(shop.interactions)
+
+
+def test_an_entry_sets_the_size_of_the_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    large = load_catalog().entries["demo-large"].shop
+    assert large is not None and (large.users, large.items) == (19445, 7050)
+    Path("datasets.toml").write_text(
+        "[datasets.kiosk]\ntitle = 'K'\nsource = 'demo'\nshop = { users = 30, items = 20 }\n"
+    )
+    prepare("kiosk")
+    manifest = read_manifest(tmp_path / "data/kiosk")
+    assert (manifest.counts.users, manifest.counts.items) == (30, 20)
+    assert manifest.settings["users"] == 30 and manifest.settings["items"] == 20
+    assert not prepare("kiosk").changed
+    Path("datasets.toml").write_text("[datasets.kiosk]\ntitle = 'K'\nsource = 'demo'\nshop = { users = 3 }\n")
+    with pytest.raises(InputError, match=r"shop\.users: "):
+        load_catalog()
 
 
 def test_titles_name_what_pictures_do_not_show(shop: Shop) -> None:
