@@ -34,6 +34,7 @@ def test_features_that_carry_a_signal_are_worth_it(cli: Cli, demo: Path) -> None
     assert again.code == 0 and "8 finished" in again.words, again.words
 
 
+@pytest.mark.usefixtures("inline_runs")
 def test_the_named_metrics_are_shown_and_the_sentences_have_corrected_p_values(cli: Cli, tmp_path: Path) -> None:
     write_toy(tmp_path / "data")
     small = ("--dataset", "toy", "--embedding-dim", 8, "--batch-size", 32, "--epochs", 1, "--ks", 20, "--device", "cpu")
