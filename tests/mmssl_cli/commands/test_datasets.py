@@ -156,7 +156,7 @@ def test_the_table_before_anything_is_prepared(cli: Cli) -> None:
     answer = cli("datasets")
     assert answer.code == 0
     lines = answer.out.splitlines()
-    assert [line.split()[:3] for line in lines if line.startswith("demo")] == [["demo", "*", "-"]]
+    assert [line.split()[:3] for line in lines if line.startswith("demo ")] == [["demo", "*", "-"]]
     paper = [line.split()[1:] for line in lines if line.strip().startswith("paper")]
     assert paper[0] == ["9,319", "6,710", "59,541", "99.904%", "visual", "128"]
     assert paper[2] == ["35,598", "18,357", "256,308", "99.961%", "visual", "4096"]
