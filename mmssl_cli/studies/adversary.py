@@ -127,12 +127,14 @@ def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) 
 
 
 def _settings_note(found: Mapping[str, Found]) -> str:
-    texts = []
-    for form in found:
-        values = {**({"generator_lr": GENERATOR_LR} if FORMS[form] else {}), **FORMS[form]}
-        if values:
-            texts.append(f"{form}: {', '.join(f'{dashed(name)} {value}' for name, value in values.items())}")
-    return f"Settings beside those given. {'; '.join(texts)}."
+    common: dict[str, object] = {"generator_lr": GENERATOR_LR, **_UNIT_ROWS}
+    own = {form: {k: v for k, v in FORMS[form].items() if k not in common} for form in found}
+    texts = [f"{form}: {_listed(values)}" for form, values in own.items() if values]
+    return "; ".join([f"Settings of all but the first form, beside those given: {_listed(common)}", *texts]) + "."
+
+
+def _listed(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{dashed(name)} {value}" for name, value in values.items())
 
 
 def _measures(dataset: str, found: Mapping[str, Found]) -> Table:
