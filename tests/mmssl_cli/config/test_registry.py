@@ -82,7 +82,7 @@ def test_a_default_alone_keeps_bounds_and_description() -> None:
 
 def test_ranges_of_a_model_without_a_file_are_those_of_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmssl_cli.experiments.tuning.space.RANGES", Path("nowhere"))
-    assert set(shipped_space("mf")) == {"lr", "l2_weight"}
+    assert set(shipped_space("mf")) == {"lr", "l2_weight", "weight_averaging"}
     monkeypatch.setattr(SETTINGS["mf"], "ranges", {"epochs": [0, 3]})
     with pytest.raises(UsageError, match="MFSettings: --epochs cannot be 0"):
         shipped_space("mf")
