@@ -117,8 +117,8 @@ def test_a_trial_that_fails_is_kept_as_such_and_the_others_go_on(tune: Cli) -> N
     assert answer.code == 0, answer.err
     states = {row["lr"]: row["state"] for row in trials()}
     assert states["0.01"] == "complete" and states.get("1e+30") in (None, "failed")
-    Path("ranges.toml").write_text("lr = [1e30]\n")
-    lost = tune("--trials", 1, "--replace")
+    Path("ranges.toml").write_text("l2-weight = [0.0]\n")
+    lost = tune("--trials", 1, "--replace", "--lr", 1e30)
     assert lost.code == 1 and "No trial of 1 gave a score" in lost.err
 
 
@@ -133,7 +133,7 @@ def test_no_trial_is_trained_twice_and_the_search_ends_where_its_ranges_do(tune:
     Path("ranges.toml").write_text("lr = [0.01, 0.02, 0.03]\n")
     answer = tune("--trials", 9)
     assert answer.code == 0, answer.err
-    assert sorted(row["lr"] for row in trials()) == ["0.01", "0.02", "0.03"]
+    assert sorted(row["lr"] for row in trials()) == ["0.001", "0.01", "0.02", "0.03"]  # the default as well
     assert "had been tried before" in answer.err
 
 
