@@ -85,10 +85,9 @@ def process(tmp_path: Path) -> Callable[..., Answer]:
 @pytest.fixture
 def inline_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of commands are trained in this process, and their curves are not drawn."""
-    from tests.helpers.inline_pool import InlinePool
+    from tests.helpers.inline_pool import train_inline
 
-    monkeypatch.setattr("mmssl_cli.experiments.workers.local.LocalPool", InlinePool)
-    monkeypatch.setattr("mmssl_cli.runs.figures.plot_curves", lambda *given, **named: None)
+    train_inline(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,12 @@ from mmssl_cli.text import companion, dashed, metric_label
 
 _UNIT_ROWS = {"row_scaling": "l2", "discriminator_norm": "none", "zeta": 1.0, "gumbel_temperature": 0.2}
 _WEIGHED = {**_UNIT_ROWS, "edge_weights": "cosine"}
-_APART = {**_UNIT_ROWS, "vicreg_weight": 0.1}
 #: Form -> its settings beside those given; all but the first take ``GENERATOR_LR`` as well, so that the graphs move.
 FORMS: dict[str, dict[str, object]] = {
     "as given": {},
     "rows of length 1": _UNIT_ROWS,
     "rows of length 1, D knows the user": {**_UNIT_ROWS, "discriminator_input": "row-and-user"},
-    "rows of length 1, collapse held off": _APART,
+    "rows of length 1, collapse held off": {**_UNIT_ROWS, "vicreg_weight": 0.1},
     "weighted edges": _WEIGHED,
     "weighted edges, relative weight": {**_WEIGHED, "adversarial_scale": "relative", "adversarial_weight": 0.1},
 }

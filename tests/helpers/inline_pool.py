@@ -7,7 +7,15 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mmssl_cli.experiments.workers.pool import Message, WorkerPool, run_task
+
+
+def train_inline(patch: pytest.MonkeyPatch) -> None:
+    """Let commands train their runs in this process, and draw no curves."""
+    patch.setattr("mmssl_cli.experiments.workers.local.LocalPool", InlinePool)
+    patch.setattr("mmssl_cli.runs.figures.plot_curves", lambda *given, **named: None)
 
 
 class InlinePool(WorkerPool):

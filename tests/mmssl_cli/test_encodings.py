@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from mmssl_cli.app import app
 from mmssl_cli.console.lines import ascii_of
 from tests.conftest import ROOT
-from tests.helpers.inline_pool import InlinePool
+from tests.helpers.inline_pool import train_inline
 from tests.helpers.model_cases import write_toy
 from tests.helpers.shared_folder import made_once
 
@@ -55,8 +55,7 @@ def _train(folder: Path) -> None:
     write_toy(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("mmssl_cli.experiments.workers.local.LocalPool", InlinePool)
-        patch.setattr("mmssl_cli.runs.figures.plot_curves", lambda *given, **named: None)
+        train_inline(patch)
         answer = CliRunner().invoke(app, SWEEP.split(), prog_name="mmssl")
     assert answer.exit_code == 0, answer.stderr
     shutil.rmtree(max(path for path in (folder / "runs").iterdir() if (path / "result.json").exists()))

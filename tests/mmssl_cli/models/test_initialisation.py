@@ -16,7 +16,7 @@ DATA = toy_data(modalities={"visual": 90, "text": 60})
 
 
 def is_uniform(values: Tensor, bound: float) -> bool:
-    """Whether ``values`` lie within ``bound``, nearly reach it and have the deviation of an even spread."""
+    """Return True if values lie within ``bound``, nearly reach it and have the deviation of a uniform distribution."""
     largest, deviation = values.detach().abs().max().item(), values.std().item()
     return 0.9 * bound < largest <= bound and deviation == pytest.approx(bound / 3**0.5, rel=0.15)
 
