@@ -1,16 +1,11 @@
-"""Encoding on a Ray cluster: Ray Data sends chunks to encoders on its nodes, their rows go to the chunk files."""
+"""Encoding on a Ray cluster: each chunk goes to an encoder on a node, its rows come back to the chunk files."""
 
 from __future__ import annotations
 
-import io
-import json
-import logging
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from pipelines.errors import InputError, MmsslError
 from pipelines.features.chunks import ChunkStore, Encoded, Encoder, Item, Progress
@@ -39,49 +34,68 @@ def encode_on_ray(
     Raises:
         InputError: there is no cluster, or a node cannot encode as this machine does.
     """
-    chunks = {places.start: places for places in store.missing()}
+    chunks = store.missing()
     if not chunks:
         return store.fill((), progress)
-    # Ray finds fault with how Ray Data makes its actors, in words that are no use to whoever encodes.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    sent = [{"start": start, "items": _items_as_json(store.pick(items, places))} for start, places in chunks.items()]
+    sent = [(places, store.pick(items, places)) for places in chunks]
     with joined(address) as ray:
-        rows = _rows(ray, sent, make, dict(identity))
-        store.fill(((chunks[row["start"]], _rows_of(row)) for row in rows), progress)
+        store.fill(_encoded(ray, sent, _encoders(ray, len(sent), make, dict(identity))), progress)
 
 
-def _rows(
-    ray: Any, sent: list[dict[str, Any]], make: Callable[[], Encoder], identity: dict[str, Any]
-) -> Iterable[Mapping[str, Any]]:
-    """The answers of ``_OnNode``, as they come."""
-    import ray.data
-
+def _encoders(ray: Any, most: int, make: Callable[[], Encoder], identity: dict[str, Any]) -> list[Any]:
+    """Return the ``_OnNode`` of the cluster: one a GPU; without GPUs one a node, which computes on its processors."""
     nodes = nodes_of(ray)
     gpus = 1.0 if identity.get("device") == "cuda" else 0.0
-    fit = [(cpus, has) for cpus, has in nodes if cpus >= 1 and has >= gpus]
-    # One encoder a GPU; without GPUs one a node, which computes on all of its processors.
-    most = max(1, int(sum(has for _, has in fit)) if gpus else len(fit))
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    encoded = ray.data.from_items(sent, override_num_blocks=len(sent)).map(
-        _OnNode,
-        fn_constructor_args=(make, identity, created_by()),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, len(sent))),
-        num_cpus=processors_each(nodes, most, gpus),
-        num_gpus=gpus,
-    )
-    return encoded.iter_rows()
+    fit = [has for cpus, has in nodes if cpus >= 1 and has >= gpus]
+    places = max(1, int(sum(fit)) if gpus else len(fit))
+    on_node = ray.remote(num_cpus=processors_each(nodes, places, gpus), num_gpus=gpus)(_OnNode)
+    return [on_node.remote(make, identity, created_by()) for _ in range(min(places, most))]
+
+
+def _encoded(
+    ray: Any, sent: Sequence[tuple[range, list[Item]]], encoders: Sequence[Any]
+) -> Iterator[tuple[range, Encoded]]:
+    """Yield the rows of chunks as they come; a chunk whose encoder is lost goes to another one.
+
+    Raises:
+        InputError: a node cannot encode as this machine does, or all encoders are lost.
+    """
+    waiting, free, missing = deque(sent), deque[Any](), len(sent)
+    at_work: dict[Any, tuple[Any, tuple[range, list[Item]] | None]] = {
+        encoder.ready.remote(): (encoder, None) for encoder in encoders
+    }
+    while missing:
+        while waiting and free:
+            encoder, chunk = free.popleft(), waiting.popleft()
+            at_work[encoder.encode.remote(chunk[1])] = (encoder, chunk)
+        if not at_work:
+            raise InputError(
+                "The encoders on the Ray cluster are lost, with their nodes or for want of memory; see `ray status`. "
+                "What is encoded is kept: run the same command again."
+            )
+        answer = ray.wait(list(at_work), num_returns=1)[0][0]
+        encoder, asked = at_work.pop(answer)
+        try:
+            rows = ray.get(answer)
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError):
+            waiting.extend([asked] if asked else ())
+            continue
+        if isinstance(rows, str):
+            raise InputError(rows)
+        free.append(encoder)
+        if asked:
+            missing -= 1
+            yield asked[0], rows
 
 
 class _OnNode:
-    """An encoder on a node: a chunk in, its rows or a problem out."""
+    """An encoder on a node. A method returns a sentence where the node cannot encode as the other machine does."""
 
     def __init__(self, make: Callable[[], Encoder], identity: dict[str, Any], version: str) -> None:
         import ray
 
         self._node = f"Node {ray.util.get_node_ip_address()} of the Ray cluster"
-        self._problem = unseen({}, version) or ""
+        self._problem = unseen({}, version)
         if not self._problem:
             try:
                 self._encoder = make()
@@ -89,47 +103,24 @@ class _OnNode:
             except MmsslError as problem:
                 self._problem = f"{self._node} cannot encode. {problem}"
 
-    def _difference(self, identity: dict[str, Any]) -> str:
+    def _difference(self, identity: dict[str, Any]) -> str | None:
         ours = self._encoder.identity()
         apart = [name for name in identity if ours.get(name) != identity[name]]
         if not apart:
-            return ""
+            return None
         what = ", ".join(f"{name} {ours.get(name)}, not {identity[name]}" for name in apart)
         return f"{self._node} would make other features than this machine: it has {what}."
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """``start``, ``items`` as JSON -> ``start``, ``rows`` as an npz, ``problem``."""
-        problem, rows = self._problem, b""
-        items = _items_of(row["items"])
+    def ready(self) -> str | None:
+        """Return once the encoder is made."""
+        return self._problem
+
+    def encode(self, items: list[Item]) -> Encoded | str:
+        """Return the rows of a chunk."""
         lost = next((item for item in items if isinstance(item, Path) and not item.is_file()), None)
-        if not problem and lost is not None:
-            problem = _UNSEEN.format(node=self._node, path=lost)
-        if not problem:
-            try:
-                rows = _rows_as_bytes(self._encoder.encode(items))
-            except MmsslError as reason:
-                problem = f"{self._node} cannot encode. {reason}"
-        return {"start": row["start"], "rows": rows, "problem": problem}
-
-
-def _items_as_json(items: Sequence[Any]) -> str:
-    """Texts, paths (as lists of one) and None, as one text, so that Ray has no type to guess."""
-    return json.dumps([[str(item)] if isinstance(item, Path) else item for item in items])
-
-
-def _items_of(written: str) -> list[Any]:
-    return [Path(item[0]) if isinstance(item, list) else item for item in json.loads(written)]
-
-
-def _rows_as_bytes(encoded: Encoded) -> bytes:
-    values, present = encoded
-    file = io.BytesIO()
-    np.savez(file, values=values, present=present)
-    return file.getvalue()
-
-
-def _rows_of(answer: Mapping[str, Any]) -> Encoded:
-    if answer["problem"]:
-        raise InputError(answer["problem"])
-    with np.load(io.BytesIO(answer["rows"]), allow_pickle=False) as archive:
-        return archive["values"], archive["present"]
+        if lost is not None:
+            return _UNSEEN.format(node=self._node, path=lost)
+        try:
+            return self._encoder.encode(items)
+        except MmsslError as problem:
+            return f"{self._node} cannot encode. {problem}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.features.chunks import ChunkStore, encode_in_chunks
+from pipelines.features.chunks import ChunkStore, Encoded, Encoder, encode_in_chunks
 from pipelines.features.image import PixelEncoder
 from pipelines.features.ray_encoding import encode_on_ray
 from tests.conftest import Answer
@@ -20,6 +22,8 @@ from tests.helpers.encoder_cases import photo
 from tests.helpers.ray_cases import ray_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
+
+EXACT = partial(PixelEncoder, "float32")
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +45,16 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path | Non
     return [*paths[:3], None, *paths[3:]]
 
 
-def spread(cluster: Any, store: ChunkStore, pictures: list[Path | None], precision: str = "float32") -> list[int]:
+def spread(
+    cluster: Any, store: ChunkStore, pictures: list[Path | None], make: Callable[[], Encoder] = EXACT
+) -> list[int]:
     done: list[int] = []
     encode_on_ray(
         cluster.address,
         store,
         pictures,
-        partial(PixelEncoder, precision),
-        PixelEncoder("float32").identity(),
+        make,
+        EXACT().identity(),
         lambda n, _: done.append(n),
     )
     return done
@@ -69,11 +75,40 @@ def test_the_chunks_are_those_of_this_machine(cluster: Any, pictures: list[Path 
 def test_a_node_that_would_encode_otherwise_is_named(cluster: Any, pictures: list[Path | None], tmp_path: Path) -> None:
     store = ChunkStore(tmp_path / "there", "key", 6, 6)
     with pytest.raises(InputError, match=r"Node [\d.]+ .*precision float16, not float32"):
-        spread(cluster, store, pictures, "float16")
+        spread(cluster, store, pictures, partial(PixelEncoder, "float16"))
     assert pictures[0] is not None
     pictures[0].unlink()
     with pytest.raises(InputError, match=r"Node [\d.]+ .* does not see the picture .*i0.png"):
         spread(cluster, store, pictures)
+
+
+class Mortal(PixelEncoder):
+    """Its process ends while there is no file ``lives``, which it leaves where it can."""
+
+    def __init__(self, lives: Path) -> None:
+        super().__init__("float32")
+        self.lives = lives
+
+    def encode(self, items: Sequence[Any]) -> Encoded:
+        if not self.lives.exists():
+            with suppress(OSError):
+                self.lives.touch()
+            os._exit(1)
+        return super().encode(items)
+
+
+def test_a_chunk_whose_encoder_is_lost_goes_to_another(
+    cluster: Any, pictures: list[Path | None], tmp_path: Path
+) -> None:
+    here, there = (ChunkStore(tmp_path / name, "key", 6, 2) for name in ("here", "there"))
+    encode_in_chunks(here, pictures, PixelEncoder("float32").encode_chunks)
+    assert spread(cluster, there, pictures, partial(Mortal, tmp_path / "lives"))[-1] == 6
+    for path in here.folder.iterdir():
+        assert path.read_bytes() == (there.folder / path.name).read_bytes()
+    with pytest.raises(InputError, match=r"encoders on the Ray cluster are lost.*run the same command again"):
+        spread(
+            cluster, ChunkStore(tmp_path / "never", "key", 6, 2), pictures, partial(Mortal, tmp_path / "no" / "lives")
+        )
 
 
 def test_the_command_line_prepares_the_same_features(
