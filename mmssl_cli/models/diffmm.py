@@ -18,6 +18,7 @@ from mmssl_cli.models.content import ContentProjections
 from mmssl_cli.models.diffusion import Denoiser, Schedule
 from mmssl_cli.models.dropout import dropout
 from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.optimizers import Adam
 from mmssl_cli.sparse.products import SparseMatrix
 
 Sides = tuple[Tensor, Tensor]  # users [U, d] and items [I, d]
@@ -47,7 +48,7 @@ class DiffMM(EmbeddingRecommender):
         self.graph = LoopedGraph.from_edges(*edges, self.num_users, self.num_items)
         size, device = (settings.denoiser_hidden, settings.time_dim, settings.denoiser_dropout), edges[0].device
         self.denoisers = nn.ModuleDict({name: Denoiser(self.num_items, *size) for name in names}).to(device)
-        self.adversary_optimizer = torch.optim.Adam(self.denoisers.parameters(), lr=settings.lr)
+        self.adversary_optimizer = Adam(self.denoisers.parameters(), lr=settings.lr)
         noise = (settings.noise_scale, settings.noise_min, settings.noise_max)
         self.schedule = Schedule(settings.diffusion_steps, *noise, device)
         kept = min(settings.generated_items, self.num_items)

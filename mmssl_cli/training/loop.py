@@ -16,6 +16,7 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch, TripleSampler
 from mmssl_cli.distributed.collectives import all_reduce_mean, average_gradients, broadcast_tensors, world_size
 from mmssl_cli.models.base import Recommender
+from mmssl_cli.models.optimizers import Adam, AdamW
 from mmssl_cli.training.cuda_graph import RecordedStep
 from mmssl_cli.training.device import local_gpu
 from pipelines.errors import MmsslError, UsageError
@@ -59,7 +60,7 @@ class TrainingLoop:
                 "fit(data) in place of training_step(batch)."
             )
         groups = model.parameter_groups(settings.lr)
-        optimizer = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+        optimizer = AdamW if settings.optimizer == "adamw" else Adam
         self.optimizer = optimizer(groups, weight_decay=settings.weight_decay, fused=True)
         self.learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         adversary = model.adversary_optimizer

@@ -21,7 +21,6 @@ from mmssl_cli.distributed.process_group import check_same, fail_together
 from mmssl_cli.evaluation.ann_index import check_installed
 from mmssl_cli.evaluation.warm_cold import WarmCold
 from mmssl_cli.models.registry import build_model, model_class
-from mmssl_cli.runs import figures
 from mmssl_cli.runs.data_match import check_same_data, data_identity
 from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.text import pluralize
@@ -248,6 +247,8 @@ def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: i
     if state.item_counts is not None:
         counts = {name: column.numpy() for name, column in state.item_counts.items()}
         run.write_item_epochs(pd.DataFrame({**counts, "epochs": state.item_epochs}))
+    from mmssl_cli.runs import figures  # matplotlib takes half a second, which the first epoch need not wait for
+
     figures.plot_curves(run.read_metrics(), run.path, select_on=settings.select_on, title=run.id)
     run.write_result(result)  # last: a run with a result is whole
     return result

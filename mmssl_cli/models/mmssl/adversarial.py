@@ -10,6 +10,7 @@ from mmssl_cli.config.mmssl import AdversarySettings
 from mmssl_cli.distributed.collectives import average_gradients
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.discriminator import Discriminator
+from mmssl_cli.models.optimizers import Adam
 from mmssl_cli.sparse.csr import CSR
 
 #: Factors (left [B, d], right [I, d]) of rows left @ right.T, which never exist whole.
@@ -42,7 +43,7 @@ class AdversarialSelfAugmentation(nn.Module):
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Return Adam for the discriminator, with the moments that WGAN-GP uses."""
         parameters = self.discriminator.parameters()
-        return torch.optim.Adam(parameters, lr=self.settings.discriminator_lr, betas=(0.5, 0.9), fused=True)
+        return Adam(parameters, lr=self.settings.discriminator_lr, betas=(0.5, 0.9), fused=True)
 
     def discriminator_step(
         self, optimizer: torch.optim.Optimizer, rows: BatchRows, generated: list[Factors], final: Factors
