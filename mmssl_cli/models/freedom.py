@@ -49,8 +49,9 @@ class FREEDOM(PluggableRecommender):
         users, items = self._propagated(self.pruned)
         terms = ranking_terms(self.settings, users, items, batch, self.layer0())
         if self.settings.feature_weight:
-            content = self.content(torch.cat([batch.positives, batch.negatives]))
-            losses = [self._content_loss(users[batch.users], name, rows, batch) for name, rows in content.items()]
+            rows, _, nodes = batch.renumbered()  # an item of several triples is projected once
+            of_users = users[batch.users]
+            losses = [self._content_loss(of_users, name, of, rows, batch) for name, of in self.content(nodes).items()]
             terms["content"] = self.settings.feature_weight * torch.stack(losses).sum()
         return terms | self.plugged(batch)
 
@@ -58,12 +59,12 @@ class FREEDOM(PluggableRecommender):
         users, items = graph.propagate(self.users, self.items, self.settings.layers)
         return users, items + self.item_graph.propagate(self.items, self.settings.item_layers)
 
-    def _content_loss(self, users: Tensor, modality: str, rows: Tensor, batch: Batch) -> Tensor:
-        """BPR of users [B, d] with projected content [2 B, d], of the positives and then of the negatives."""
+    def _content_loss(self, users: Tensor, modality: str, content: Tensor, rows: Batch, batch: Batch) -> Tensor:
+        """BPR of users [B, d] with projected content [n, d] of the items of the batch, which ``rows`` numbers."""
         present = self.content.present[modality]
         # Where one of the two is absent the loss is a constant: the zero of an absent item is no preference.
         both = present[batch.positives] & present[batch.negatives]
-        return bpr_loss(users * both, *rows.split(len(users)))
+        return bpr_loss(users * both, content[rows.positives], content[rows.negatives])
 
 
 def pruned_graph(model: GraphRecommender, edges: tuple[Tensor, Tensor], edge_dropout: float) -> BipartiteGraph:

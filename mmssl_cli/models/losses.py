@@ -49,6 +49,7 @@ def info_nce(
     positives: Tensor | None = None,
     cosine: bool = True,
     excluded: Tensor | None = None,
+    counts: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE (van den Oord et al., 2018): the mean over anchors of -log softmax at their positive.
 
@@ -59,6 +60,7 @@ def info_nce(
         positives: int64 [n], which of ``others`` is each anchor's; by default row r is anchor r's.
         cosine: compare by cosine, else by inner product.
         excluded: int64 [n], one of ``others`` that is no candidate of each anchor; by default all are.
+        counts: int64 [n], with n = m: row r of both stands for so many equal rows; by default for one.
     """
     if positives is None:
         positives = torch.arange(len(anchors), device=anchors.device)
@@ -66,47 +68,72 @@ def info_nce(
     if cosine:
         own, others = normalize(own, dim=1), normalize(others, dim=1)
     total: Tensor = _InfoNCE.apply(
-        own / temperature, others, local_rows(positives), None if excluded is None else local_rows(excluded)
+        own / temperature,
+        others,
+        local_rows(positives),
+        None if excluded is None else local_rows(excluded),
+        None if counts is None else counts.to(others.dtype),
     )
-    return total / (len(anchors) / world_size())
+    return total / ((len(anchors) if counts is None else counts.sum()) / world_size())
 
 
 #: Cosines that are compared at once: few on a CPU, such that they stay in its cache, and many on a GPU.
 BLOCK_ELEMENTS = {"cpu": 2**18}
 _BLOCK_ELEMENTS_ELSEWHERE = 2**26
+#: Fewest anchors of a block, with which products are fast.
+_LEAST_ANCHORS = 64
+
+
+def _anchors_at_once(anchors: Tensor, others: Tensor) -> int:
+    return max(_LEAST_ANCHORS, BLOCK_ELEMENTS.get(anchors.device.type, _BLOCK_ELEMENTS_ELSEWHERE) // len(others))
 
 
 class _InfoNCE(torch.autograd.Function):
     """The sum over anchors [n, d] of logsumexp(scores) - score of the positive; scores [n, m] exist in blocks alone.
 
-    The gradient is made beside the loss, while a block's scores are at hand, and needs nothing of them afterwards.
+    Equal anchors and candidates are counted instead of repeated. The gradient is made beside the loss, while a block's
+    scores are at hand, and needs nothing of them afterwards.
     """
 
     @staticmethod
-    def forward(ctx: Any, anchors: Tensor, others: Tensor, positives: Tensor, excluded: Tensor | None) -> Tensor:
-        total, to_anchors, to_others = anchors.new_zeros(()), [], torch.zeros_like(others)
-        size = max(1, BLOCK_ELEMENTS.get(anchors.device.type, _BLOCK_ELEMENTS_ELSEWHERE) // len(others))
-        outside = [None] * len(anchors.split(size)) if excluded is None else excluded.split(size)
-        for rows, positive_rows, none in zip(anchors.split(size), positives.split(size), outside, strict=True):
-            scores = rows @ others.T
-            if none is not None:
-                scores.scatter_(1, none.unsqueeze(1), -torch.inf)
-            at = positive_rows.unsqueeze(1)
-            logs = scores.float() if scores.dtype == torch.bfloat16 else scores
-            sums = logs.logsumexp(dim=1, keepdim=True)
-            total += (sums - logs.gather(1, at)).sum()
-            shares = logs.sub_(sums).exp_()
-            shares.scatter_add_(1, at, shares.new_full((), -1.0).expand_as(at))
-            shares = shares.to(scores.dtype)
-            to_anchors.append(shares @ others)
-            to_others += shares.T @ rows
-        ctx.save_for_backward(torch.cat(to_anchors), to_others)
+    def forward(
+        ctx: Any, anchors: Tensor, others: Tensor, positives: Tensor, excluded: Tensor | None, counts: Tensor | None
+    ) -> Tensor:
+        total, to_anchors, to_others = anchors.new_zeros(()), torch.empty_like(anchors), torch.zeros_like(others)
+        logs = None if counts is None else counts.log()
+        size, device = _anchors_at_once(anchors, others), anchors.device.type
+        lower = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float64
+        dtype = min(lower, anchors.dtype, others.dtype, key=lambda kind: torch.finfo(kind).bits)
+        every, candidates = anchors.to(dtype), others.to(dtype)
+        memory = every.new_empty(min(len(every), size), len(others))
+        for start in range(0, len(every), size):
+            of = slice(start, start + size)
+            rows, at = every[of], positives[of].unsqueeze(1)
+            scores = torch.mm(rows, candidates.T, out=memory[: len(rows)])
+            if excluded is not None:
+                scores.scatter_(1, excluded[of].unsqueeze(1), -torch.inf)
+            shares = scores.float() if scores.dtype == torch.bfloat16 else scores
+            chosen = shares.gather(1, at)
+            if logs is not None:
+                shares += logs
+            peaks = shares.amax(dim=1, keepdim=True)
+            sums = shares.sub_(peaks).exp_().sum(dim=1, keepdim=True)
+            weights = torch.ones_like(sums) if counts is None else counts[positives[of]].unsqueeze(1).to(sums.dtype)
+            total += (weights * (sums.log() + peaks - chosen)).sum()
+            shares.mul_(weights / sums).scatter_add_(1, at, -weights)
+            shares = shares.to(dtype)
+            to_anchors[of] = shares @ candidates
+            if dtype == to_others.dtype:
+                to_others.addmm_(shares.T, rows)
+            else:  # sums stay in full precision
+                to_others += shares.T @ rows
+        ctx.save_for_backward(to_anchors, to_others)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         to_anchors, to_others = ctx.saved_tensors
-        return to_anchors * gradients[0], to_others * gradients[0], None, None
+        return to_anchors * gradients[0], to_others * gradients[0], None, None, None
 
 
 def log_sum_of_scores(anchors: Tensor, others: Tensor, temperature: float) -> Tensor:
@@ -118,7 +145,7 @@ def log_sum_of_scores(anchors: Tensor, others: Tensor, temperature: float) -> Te
     def of_block(rows: Tensor, others: Tensor) -> Tensor:
         return ((rows @ others.T).float() / temperature).logsumexp(dim=1)
 
-    size = max(1, BLOCK_ELEMENTS.get(anchors.device.type, _BLOCK_ELEMENTS_ELSEWHERE) // len(others))
+    size = _anchors_at_once(anchors, others)
     blocks = [checkpoint(of_block, rows, others, use_reentrant=False) for rows in anchors.split(size)]
     return torch.cat(blocks)
 
@@ -148,11 +175,16 @@ def contrast_batch(
     )
 
 
-def contrasted_rows(batch: Batch, rows: str) -> tuple[Tensor, Tensor]:
-    """Return the users and positive items of a batch: those of every triple (``triples``), or each once."""
-    if rows == "triples":
-        return batch.users, batch.positives
-    return batch.distinct_users, batch.positives.unique()
+def contrasted_rows(batch: Batch, rows: str) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
+    """Return the users and the positive items of a batch, each once, with ``counts`` of ``info_nce``.
+
+    The counts are those of every triple (``triples``), else None.
+    """
+    users, items = (
+        nodes.unique(return_counts=True) if rows == "triples" else (nodes.unique(), None)
+        for nodes in (batch.users, batch.positives)
+    )
+    return users, items
 
 
 def l2_of(*rows: Tensor) -> Tensor:

@@ -45,8 +45,10 @@ class SideViewRecommender(PluggableRecommender):
         if settings.contrast_weight:
             anchors = contrasted_rows(rows, settings.contrast_rows)
             losses = [
-                info_nce(side[of_batch], of[of_batch], settings.contrast_temperature)
-                for side, of, of_batch in zip((side_users, side_items), (of_users, of_items), anchors, strict=True)
+                info_nce(side[nodes], of[nodes], settings.contrast_temperature, counts=counts)
+                for side, of, (nodes, counts) in zip(
+                    (side_users, side_items), (of_users, of_items), anchors, strict=True
+                )
             ]
             terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
         return terms | self.plugged(batch)

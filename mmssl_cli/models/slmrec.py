@@ -54,14 +54,14 @@ class SLMRec(ModalityViews):
         of_users, of_items = self.joined(user_views, item_views)
         terms = ranking_terms(settings, of_users, of_items, rows, (self.users[users], self.items[items]))
         if settings.contrast_weight:
-            at_users, at_items = contrasted_rows(rows, settings.contrast_rows)
+            (at_users, user_counts), (at_items, item_counts) = contrasted_rows(rows, settings.contrast_rows)
             if settings.cl:
                 of_modalities = list(user_views.chunk(self.num_views, dim=1))[1:]
                 task = cross_modal_contrast(of_users, of_modalities, settings.contrast_temperature)
             elif settings.ssl_task == "fac":
-                task = self._fine_and_coarse(item_views[at_items])
+                task = self._fine_and_coarse(item_views[at_items], item_counts)
             else:
-                task = self._two_views(views, users[at_users], items[at_items])
+                task = self._two_views(views, (users[at_users], user_counts), (items[at_items], item_counts))
             terms["contrast"] = settings.contrast_weight * task
         if self.adversary is not None:
             with torch.no_grad():
@@ -70,23 +70,28 @@ class SLMRec(ModalityViews):
             terms["adversarial"] = settings.adversarial_weight * loss
         return terms
 
-    def _fine_and_coarse(self, items: Tensor) -> Tensor:
+    def _fine_and_coarse(self, items: Tensor, counts: Tensor | None) -> Tensor:
         """Contrast of items' views [n, V d], modality by modality: the coarse space so far with a finer one."""
         coarse, *modalities = items.chunk(self.num_views, dim=1)
         losses, cosine = [], self.settings.space_similarity == "cosine"
+        temperature = self.settings.contrast_temperature
         for to_coarse, to_fine, modality in zip(self.coarse, self.fine, modalities, strict=True):
             coarse = to_coarse(coarse)
-            losses.append(info_nce(coarse, to_fine(modality), self.settings.contrast_temperature, cosine=cosine))
+            losses.append(info_nce(coarse, to_fine(modality), temperature, cosine=cosine, counts=counts))
         return torch.stack(losses).sum()
 
-    def _two_views(self, views: Views, users: Tensor, items: Tensor) -> Tensor:
-        """Contrast of two augmented versions of users and of items (int64 [n] each)."""
+    def _two_views(
+        self, views: Views, of_users: tuple[Tensor, Tensor | None], of_items: tuple[Tensor, Tensor | None]
+    ) -> Tensor:
+        """Contrast of two augmented versions of users and of items: int64 [n] each, and their counts."""
+        (users, user_counts), (items, item_counts) = of_users, of_items
         masked = masked_views(self.num_views) if "fm" in self.settings.ssl_task else (None, None)
         (users1, items1), (users2, items2) = (
             self.joined(*self._augmented(views, users, items, without)) for without in masked
         )
         temperature = self.settings.contrast_temperature
-        return info_nce(users1, users2, temperature) + info_nce(items1, items2, temperature)
+        with_users = info_nce(users1, users2, temperature, counts=user_counts)
+        return with_users + info_nce(items1, items2, temperature, counts=item_counts)
 
     def _augmented(self, views: Views, users: Tensor, items: Tensor, without: int | None) -> tuple[Tensor, Tensor]:
         if "fd" not in self.settings.ssl_task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import sys
@@ -17,6 +18,8 @@ from pipelines.errors import UsageError
 from pipelines.version import __version__
 
 _PROCESS = Path("/proc/self")
+#: Parameters of mallopt(3).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -53,6 +56,18 @@ def local_gpu() -> torch.device:
         )
     torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def keep_freed_memory() -> None:
+    """Let the C library of Linux keep freed memory for the next step, up to 256 MB, instead of giving it back.
+
+    It would come again as new pages, filled with zeros, some thousand a step.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # not every C library has it
+            libc = ctypes.CDLL(None)
+            libc.mallopt(_M_MMAP_THRESHOLD, 64 * 2**20)
+            libc.mallopt(_M_TRIM_THRESHOLD, 256 * 2**20)
 
 
 def reset_peak_memory(device: torch.device) -> None:

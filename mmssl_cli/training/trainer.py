@@ -25,7 +25,7 @@ from mmssl_cli.runs.data_match import check_same_data, data_identity
 from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.text import pluralize
 from mmssl_cli.training.checkpoint import restore
-from mmssl_cli.training.device import device_name, environment, peak_memory, reset_peak_memory
+from mmssl_cli.training.device import device_name, environment, keep_freed_memory, peak_memory, reset_peak_memory
 from mmssl_cli.training.epochs import TrainState, count_items, evaluate_model, follow_epochs, run_epochs
 from mmssl_cli.training.fitting import FittingLoop
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
@@ -142,6 +142,7 @@ def make_loop(settings: TrainSettings, data: InteractionData, device: torch.devi
         raise UsageError("--precision tf32 needs a CUDA GPU; use --precision float32 here.")
     torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
     torch.manual_seed(settings.seed)
+    keep_freed_memory()
     data = data.to(device)
     if settings.cuda_graph:
         _check_recordable(settings, data, device)

@@ -204,6 +204,7 @@ def test_the_gradient_of_info_nce_in_blocks_is_that_of_its_formula(
     monkeypatch: pytest.MonkeyPatch, block: int, repeated: bool
 ) -> None:
     monkeypatch.setitem(losses.BLOCK_ELEMENTS, "cpu", block)
+    monkeypatch.setattr(losses, "_LEAST_ANCHORS", 1)
     torch.manual_seed(0)
     anchors, others = torch.randn(7, 4, dtype=torch.float64), torch.randn(9, 4, dtype=torch.float64)
     chosen = torch.tensor([3, 3, 0, 8, 3, 1, 2]) if repeated else torch.arange(7)
@@ -218,6 +219,22 @@ def test_the_gradient_of_info_nce_in_blocks_is_that_of_its_formula(
         (loss * 2).backward()
         results += [loss.detach(), pair[0].grad, pair[1].grad]
     for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_counted_rows_are_repeated_rows(monkeypatch: pytest.MonkeyPatch, cosine: bool) -> None:
+    monkeypatch.setitem(losses.BLOCK_ELEMENTS, "cpu", 20)
+    monkeypatch.setattr(losses, "_LEAST_ANCHORS", 1)
+    torch.manual_seed(0)
+    nodes = torch.tensor([3, 1, 1, 4, 3, 1, 0])
+    tables = torch.randn(2, 5, 4, dtype=torch.float64)
+    found = []
+    for distinct, counts in (nodes.unique(return_counts=True), (nodes, None)):
+        pair = [table.clone().requires_grad_() for table in tables]
+        loss = info_nce(*(of[distinct] for of in pair), 0.3, cosine=cosine, counts=counts)
+        found.append([loss.detach(), *torch.autograd.grad(loss, pair)])
+    for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
 
 
