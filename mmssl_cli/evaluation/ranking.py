@@ -20,7 +20,8 @@ from pipelines.errors import InputError, MmsslError, UsageError
 #: From int64 [n] users, K and the items that may not appear to blocks: users [b], items [b, K] and scores [b, K].
 Ranking: TypeAlias = Callable[[Tensor, int, CSR | None], Iterator[tuple[Tensor, Tensor, Tensor]]]
 
-#: Most bytes of a block of scores; on the CPU a block stays in the cache, with rows enough for a fast product.
+#: Most bytes of the scores of a block. On the CPU they are made in parts that stay in the cache, of rows enough for a
+#: fast product.
 BLOCK_BYTES = 64 * 2**20
 CACHE_BYTES, LEAST_ROWS = 4 * 2**20, 64
 CHECKED_ROWS = 2**18
@@ -51,8 +52,7 @@ def rank_topk(
         user_ids: int64 [n], the users to rank for.
         k: items a user.
         masked: items of each of the U users that may not appear (the training items).
-        block_size: users ranked at once; by default as many as keep a block of scores near 4 MB on the CPU, 64 MB on a
-            GPU.
+        block_size: users ranked at once; by default as many as have 64 MB of scores.
 
     Returns:
         int64 [n, k] item indices; -1 where a user has fewer than ``k`` items that are not masked.
@@ -83,14 +83,16 @@ def ranked_blocks(
     _check_k(k, num_items)
     users, items = _as_scorable(users), _as_scorable(items)
     _check_finite(users, items)
-    size = block_size or _block_rows(num_items * users.element_size(), users.device)
+    bytes_of_row = num_items * users.element_size()
+    size = min(block_size or max(1, BLOCK_BYTES // bytes_of_row), max(1, len(user_ids)))
+    part = _rows_at_once(size, bytes_of_row, users.device)
     transposed = items.T
-    memory = users.new_empty(min(size, len(user_ids)), num_items)  # one for all: new pages cost as much as a product
+    memory = users.new_empty(part, num_items)  # one for all: new pages cost as much as a product
 
     def score(ids: Tensor) -> Tensor:
         return torch.mm(users[ids], transposed, out=memory[: len(ids)])
 
-    yield from _ranked(score, user_ids, size, k, masked, candidates)
+    yield from _ranked(score, user_ids, size, part, k, masked, candidates)
 
 
 def ranked_scores(
@@ -126,12 +128,13 @@ def ranked_scores(
             raise InputError("The scores hold NaN or +inf; expected finite numbers, or -inf for an item to leave out.")
         return scores
 
-    yield from _ranked(checked, user_ids, max(1, BLOCK_BYTES // (num_items * 4)), k, masked, candidates)
+    size = max(1, BLOCK_BYTES // (num_items * 4))
+    yield from _ranked(checked, user_ids, size, size, k, masked, candidates)
 
 
-def _block_rows(bytes_of_row: int, device: torch.device) -> int:
-    most = max(1, BLOCK_BYTES // bytes_of_row)
-    return most if device.type != "cpu" else min(most, max(LEAST_ROWS, CACHE_BYTES // bytes_of_row))
+def _rows_at_once(rows: int, bytes_of_row: int, device: torch.device) -> int:
+    part = max(LEAST_ROWS, CACHE_BYTES // bytes_of_row)
+    return rows if device.type != "cpu" or rows < 2 * part else part
 
 
 def _check_k(k: int, num_items: int) -> None:
@@ -143,17 +146,22 @@ def _ranked(
     score: Callable[[Tensor], Tensor],
     user_ids: Tensor,
     size: int,
+    part: int,
     k: int,
     masked: CSR | None,
     candidates: Tensor | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    for ids in torch.split(user_ids, size):
-        scores = score(ids)
-        if masked is not None:
-            _strike_out(scores, masked.select(ids))
-        if candidates is not None:
-            scores.masked_fill_(~candidates, float("-inf"))
-        yield ids, *_topk_lowest_index_first(scores, k)
+    for block in user_ids.split(size):
+        parts = []
+        for ids in block.split(part):
+            scores = score(ids)
+            if masked is not None:
+                _strike_out(scores, masked.select(ids))
+            if candidates is not None:
+                scores.masked_fill_(~candidates, float("-inf"))
+            parts.append(_topk_lowest_index_first(scores, k))
+        best, values = map(torch.cat, zip(*parts, strict=True))
+        yield block, best, values
 
 
 def _as_scorable(embeddings: Tensor) -> Tensor:
