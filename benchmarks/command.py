@@ -74,8 +74,8 @@ def child(threads: int) -> ProcessPoolExecutor:
     """
     served = "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if served else "spawn")
-    if served:  # the last is imported by the first optimiser
-        context.set_forkserver_preload(["benchmarks.workload", "mmssl_cli.models.mmssl.model", "torch._dynamo"])
+    if served:
+        context.set_forkserver_preload(["benchmarks.workload", "mmssl_cli.models.mmssl.model"])
     return ProcessPoolExecutor(1, mp_context=context, initializer=_set_threads, initargs=(threads,))
 
 

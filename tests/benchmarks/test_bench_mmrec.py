@@ -1,0 +1,135 @@
+"""The benchmark beside MMRec, with a small program of its interface in its place."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import bench_mmrec
+
+_PROGRAM = {
+    "quick_start": "",
+    "configurator": """
+import numpy, pathlib, torch
+class Config(dict):
+    def __init__(self, model, dataset, given):
+        super().__init__(n_layers=[4], reg_weight=[0.5, 1], hyper_parameters=["n_layers", "reg_weight"])
+        self.update(valid_metric="Recall@20", eval_batch_size=7, model=model, **given)
+        assert pathlib.Path("configs/dataset", dataset + ".yaml").is_file() and numpy.float is float
+        assert torch.ones(2).cuda().device.type == "cpu"
+""",
+    "dataset": """
+import pandas as pd
+class RecDataset:
+    def __init__(self, config, rows=None):
+        file = config["data_path"] + "exported/exported.inter"
+        self.config, self.rows, self.shown = config, pd.read_csv(file, sep="\\t") if rows is None else rows, False
+    def split(self):
+        return [RecDataset(self.config, self.rows[self.rows.x_label == label]) for label in range(3)]
+    def __str__(self):
+        self.shown = True
+        return "rows"
+""",
+    "dataloader": """
+class TrainDataLoader:
+    def __init__(self, config, dataset, batch_size, shuffle):
+        assert dataset.shown and batch_size == 64 and shuffle and set(dataset.rows.x_label) == {0}
+    def pretrain_setup(self):
+        self.ready = True
+class EvalDataLoader:
+    def __init__(self, config, dataset, additional_dataset, batch_size):
+        assert dataset.shown and batch_size == 7
+        (self.label,) = set(dataset.rows.x_label)
+""",
+    "utils": """
+def init_seed(seed):
+    assert seed == 2023
+def get_model(name):
+    assert name == "LightGCN"
+    return Model
+def get_trainer():
+    return Trainer
+class Model:
+    def __init__(self, config, train):
+        assert train.ready and config["n_layers"] == 2 and config["reg_weight"] == 0.5
+    def pre_epoch_processing(self): pass
+    def post_epoch_processing(self): pass
+class Trainer:
+    def __init__(self, config, model, mg):
+        self.lr_scheduler, self.trained = self, 0
+    def step(self): pass
+    def _train_epoch(self, train, epoch):
+        assert epoch == self.trained
+        self.trained += 1
+        sum(range(10**5))
+    def evaluate(self, split):
+        score = 0.1 - abs(self.trained - 3) / 100  # the third epoch is the best
+        return {"recall@20": score + split.label, "ndcg@20": 0.5}
+""",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    utils = tmp_path / "MMRec/src/utils"
+    utils.mkdir(parents=True)
+    (utils.parent / "configs/dataset").mkdir(parents=True)
+    for name, text in _PROGRAM.items():
+        (utils / f"{name}.py").write_text(text)
+    return tmp_path / "MMRec"
+
+
+def test_both_programs_take_turns(checkout: Path, demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [
+        "--mmrec",
+        str(checkout),
+        "--data",
+        str(demo),
+        "--models",
+        "lightgcn",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "64",
+    ]
+    bench_mmrec.main([*flags, "--json"])
+    rows = json.loads(capsys.readouterr().out)["results"]
+    assert [(row["model"], row["what"]) for row in rows] == [("lightgcn", "epoch"), ("lightgcn", "evaluation")]
+    for row in rows:
+        assert row["ours"]["median"] > 0
+        assert row["ratio"]["median"] == pytest.approx(row["mmrec"]["median"] / row["ours"]["median"])
+
+
+def test_a_training_ends_by_patience_and_leaves_its_epochs(
+    checkout: Path, demo: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "log.csv"
+    flags = ["--mmrec", str(checkout), "--data", str(demo), "--models", "lightgcn", "--batch-size", "64"]
+    bench_mmrec.main([*flags, "--train", str(log), "--patience", "2", "--json"])
+    (row,) = json.loads(capsys.readouterr().out)["results"]
+    assert row == {
+        **{"model": "lightgcn", "seed": 2023, "epochs": 5, "best_epoch": 3},
+        **{"validation": pytest.approx(1.1), "recall@20": pytest.approx(2.1), "ndcg@20": 0.5},
+    }
+    with log.open() as file:
+        epochs = list(csv.DictReader(file))
+    assert [float(epoch["score"]) for epoch in epochs] == pytest.approx([1.08, 1.09, 1.1, 1.09, 1.08])
+    assert all(float(epoch["seconds"]) > 0 for epoch in epochs)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--models", "mf,vbpr"], "--models vbpr is not compared; choose from lightgcn, mf"),
+        ([], "holds no MMRec; --mmrec names a checkout"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    flags: list[str], sentence: str, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        bench_mmrec.main(["--mmrec", str(tmp_path), "--data", str(demo), *flags])
+    assert sentence in " ".join(capsys.readouterr().err.split())
