@@ -98,3 +98,32 @@ class PGLSettings(ItemGraphSettings):
     contrast_weight: float = Field(0.0, ge=0, description="Weight of the contrast of two versions with dropout.")
     contrast_temperature: float = Field(0.2, gt=0, description="Temperature of the contrast.")
     contrast_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of the versions that are contrasted.")
+
+
+class GUMESettings(ItemGraphSettings, AddedContrastSettings):
+    """GUME. Interactions with edges among items that all modalities find near, and two sides of users' content."""
+
+    paper = "Lin et al., CIKM 2024"
+    needs_content = True
+
+    model: Literal["gume"] = "gume"
+    layers: int = 3
+    item_layers: int = 2
+    l2_weight: float = 1e-5
+    l2_on: L2Rows = "final"
+    contrast_rows: ContrastRows = "triples"
+    contrast_weight: float = Field(0.01, ge=0, description="Weight of the contrast of fused content and behaviour.")
+    contrast_temperature: float = Field(0.4, gt=0, description="Temperature of the contrast.")
+    align_weight: float = Field(
+        0.1, ge=0, description="Weight of the gap between the means and variances of the modalities' views."
+    )
+    user_contrast_weight: float = Field(
+        0.01,
+        ge=0,
+        description="Weight of the contrast of users' fused and extended content, and of each with itself under noise.",
+    )
+    user_contrast_temperature: float = Field(0.1, gt=0, description="Temperature of the contrast of users' content.")
+    user_noise: float = Field(0.1, ge=0, description="Length of the noise on a user's row in that contrast.")
+    extended_l2_weight: float = Field(
+        0.1, ge=0, description="Weight of the squared norm of the extended content of a batch's positive items."
+    )

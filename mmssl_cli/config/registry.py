@@ -44,6 +44,7 @@ MODELS: dict[str, tuple[str, str]] = {
     "diffmm": ("mmssl_cli.models.diffmm:DiffMM", "mmssl_cli.config.diffusion:DiffMMSettings"),
     "lgmrec": ("mmssl_cli.models.lgmrec:LGMRec", "mmssl_cli.config.content:LGMRecSettings"),
     "pgl": ("mmssl_cli.models.pgl:PGL", "mmssl_cli.config.item_graphs:PGLSettings"),
+    "gume": ("mmssl_cli.models.gume:GUME", "mmssl_cli.config.item_graphs:GUMESettings"),
 }
 
 

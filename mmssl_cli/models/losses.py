@@ -175,7 +175,11 @@ def contrast_batch(
     )
 
 
-def contrasted_rows(batch: Batch, rows: str) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
+#: Numbers of rows, int64 [n], and how many equal ones each stands for, int64 [n] or None for one.
+CountedRows = tuple[Tensor, Tensor | None]
+
+
+def contrasted_rows(batch: Batch, rows: str) -> tuple[CountedRows, CountedRows]:
     """Return the users and the positive items of a batch, each once, with ``counts`` of ``info_nce``.
 
     The counts are those of every triple (``triples``), else None.

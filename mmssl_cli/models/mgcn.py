@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmssl_cli.config.item_graphs import GUMESettings
 from mmssl_cli.config.structure import MGCNSettings
 from mmssl_cli.data.graph import ItemGraph
 from mmssl_cli.data.interactions import InteractionData
@@ -12,19 +13,12 @@ from mmssl_cli.models.content import ContentProjections, content_graphs, sigmoid
 from mmssl_cli.models.side_views import SideViewRecommender
 
 
-class MGCN(SideViewRecommender):
-    """Behaviour by LightGCN plus content: purified by behaviour, spread over item graphs, fused by preference.
+class PurifiedViewRecommender(SideViewRecommender):
+    """Views of the content purified by behaviour, spread over an item graph each, and fused by preference (MGCN's)."""
 
-    The whole of the paper. As in the authors' program (MMRec), the fused content is the mean of the shared part and
-    each modality's preferred part, the contrast is over the users and positive items of every triple of a batch
-    (``contrast_rows``), the L2 term is of the final embeddings (``l2_on``), raw features are trained
-    (``train_features``), and all linear layers begin as PyTorch initialises them.
-    """
+    settings: MGCNSettings | GUMESettings
 
-    cold_items = "content"
-    settings: MGCNSettings
-
-    def __init__(self, data: InteractionData, settings: MGCNSettings) -> None:
+    def __init__(self, data: InteractionData, settings: MGCNSettings | GUMESettings) -> None:
         super().__init__(data, settings)
         d = settings.embedding_dim
         self.content = ContentProjections(data, d, None, settings.train_features)
@@ -41,6 +35,19 @@ class MGCN(SideViewRecommender):
         ]
         of_users = self.graph.users_from(torch.cat(views, dim=1))  # one product for all
         return torch.stack(of_users.split(self.items.shape[1], dim=1)), torch.stack(views)
+
+
+class MGCN(PurifiedViewRecommender):
+    """Behaviour by LightGCN plus content: purified by behaviour, spread over item graphs, fused by preference.
+
+    The whole of the paper. As in the authors' program (MMRec), the fused content is the mean of the shared part and
+    each modality's preferred part, the contrast is over the users and positive items of every triple of a batch
+    (``contrast_rows``), the L2 term is of the final embeddings (``l2_on``), raw features are trained
+    (``train_features``), and all linear layers begin as PyTorch initialises them.
+    """
+
+    cold_items = "content"
+    settings: MGCNSettings
 
 
 class BehaviourAwareFuser(nn.Module):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmssl_cli.config.item_graphs import SMORESettings
+from mmssl_cli.config.item_graphs import GUMESettings, SMORESettings
 from mmssl_cli.config.structure import MGCNSettings
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import ranking_terms
-from mmssl_cli.models.losses import contrasted_rows, info_nce
+from mmssl_cli.models.losses import CountedRows, contrasted_rows, info_nce
 from mmssl_cli.models.plugins import PluggableRecommender
 
 
@@ -20,7 +20,7 @@ class SideViewRecommender(PluggableRecommender):
     ``_views``, those of the modalities first.
     """
 
-    settings: MGCNSettings | SMORESettings
+    settings: MGCNSettings | SMORESettings | GUMESettings
     fuser: nn.Module
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
@@ -42,8 +42,8 @@ class SideViewRecommender(PluggableRecommender):
         final = of_users + side_users, of_items + side_items
         penalised = final if settings.l2_on == "final" else (self.users[users], self.items[items])
         terms = ranking_terms(settings, *final, rows, penalised)
+        anchors = contrasted_rows(rows, settings.contrast_rows)
         if settings.contrast_weight:
-            anchors = contrasted_rows(rows, settings.contrast_rows)
             losses = [
                 info_nce(side[nodes], of[nodes], settings.contrast_temperature, counts=counts)
                 for side, of, (nodes, counts) in zip(
@@ -51,7 +51,21 @@ class SideViewRecommender(PluggableRecommender):
                 )
             ]
             terms["contrast"] = settings.contrast_weight * torch.stack(losses).sum()
+        terms |= self._further_terms(batch, anchors[0], side_users, (user_views, item_views))
         return terms | self.plugged(batch)
+
+    def _further_terms(
+        self, batch: Batch, anchors: CountedRows, side_users: Tensor, views: tuple[Tensor, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return further weighted terms of a model: by default none.
+
+        Args:
+            anchors: the users to contrast, int64 [m], by their number among the distinct users of the batch, and
+                ``counts`` of ``info_nce``.
+            side_users: fused views of these distinct users [n, d].
+            views: those of all users [V, U, d] and of all items [V, I, d].
+        """
+        return {}
 
     def modality_users(self, users: Tensor) -> list[Tensor]:
         """Return the side views of the modalities at some users, [n, d] each."""

@@ -70,6 +70,7 @@ _LOOKS = {
     "diffmm": ("purple", "dashdot", "*"),
     "lgmrec": ("sky", "long", "h"),
     "pgl": ("black", "dashed", "<"),
+    "gume": ("green", "dashdot", "p"),
 }
 _SAME = {"mf-bpr": "mf", "bpr-mf": "mf", "mmssl (full)": "mmssl"}
 

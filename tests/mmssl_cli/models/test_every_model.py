@@ -37,7 +37,10 @@ FORMS: dict[str, list[dict[str, Any]]] = {
         {"integration": "mean", "fusion": "id"},
     ],
     "lattice": [{}, {"ranking_graph": "epoch"}, {"asl": True, "cl": True}],
-    **{name: [{}, {"asl": True, "cl": True}] for name in ("slmrec", "freedom", "mgcn", "bm3", "smore", "lgmrec")},
+    **{
+        name: [{}, {"asl": True, "cl": True}]
+        for name in ("slmrec", "freedom", "mgcn", "bm3", "smore", "lgmrec", "gume")
+    },
 }
 CASES = [(name, form) for name in SETTINGS if not model_class(name).has_fit() for form in FORMS.get(name, [{}])]
 FITTED = [name for name in SETTINGS if model_class(name).has_fit()]

@@ -38,7 +38,7 @@ def is_xavier_normal(weight: Tensor) -> bool:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        *((name, is_default) for name in ("lattice", "freedom", "mgcn", "smore", "pgl")),
+        *((name, is_default) for name in ("lattice", "freedom", "mgcn", "smore", "pgl", "gume")),
         *((name, is_xavier_uniform) for name in ("slmrec", "mmgcl")),
         *((name, is_xavier_normal) for name in ("bm3", "grcn")),
     ],

@@ -36,7 +36,7 @@ def _contrast(final: np.ndarray, views: list[np.ndarray], temperature: float) ->
 
 
 def test_models_that_project_each_modality_over_their_graph_take_the_plugins() -> None:
-    assert ADDED == ["lightgcn-m", "lattice", "mmgcl", "bm3", "freedom", "mgcn", "smore", "lgmrec"]
+    assert ADDED == ["lightgcn-m", "lattice", "mmgcl", "bm3", "freedom", "mgcn", "smore", "lgmrec", "gume"]
     assert {name for name, cls in SETTINGS.items() if "asl" in cls.model_fields} == {*ADDED, "slmrec"}
 
 
@@ -55,7 +55,7 @@ def test_plugged_terms_are_those_of_mmssl(name: str) -> None:
 
     features = _features(model)
     views = [of_users[users.numpy()] for of_users, _ in features]
-    if name in ("mgcn", "mmgcl", "smore"):
+    if name in ("mgcn", "mmgcl", "smore", "gume"):
         views = [array(view) for view in model.modality_users(users)]
     torch.manual_seed(5)
     final = array(model.embeddings()[0][users])

@@ -38,6 +38,7 @@ MULTIMODAL = (
     "diffmm",
     "lgmrec",
     "pgl",
+    "gume",
 )
 TOGETHER = [(*VARIANTS, "lightgcn", "mf"), ("mmssl", *COLLABORATIVE), ("mmssl", "vbpr", "grcn", "lattice", "slmrec")]
 

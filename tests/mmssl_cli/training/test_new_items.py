@@ -66,6 +66,7 @@ MODELS = [
     "diffmm",
     "lgmrec",
     "pgl",
+    "gume",
 ]
 
 

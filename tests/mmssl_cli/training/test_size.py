@@ -185,7 +185,11 @@ def _with(data: InteractionData, features: dict[str, Tensor]) -> InteractionData
 
 
 @pytest.mark.parametrize(
-    "model", ["bm3", "clcrec", "freedom", "mgcn", "mmgcl", "mmhcl", "smore", "damrs", "diffmm", "lgmrec", "pgl", "vbpr"]
+    "model",
+    [
+        *("bm3", "clcrec", "freedom", "mgcn", "mmgcl", "mmhcl", "smore", "damrs", "diffmm", "lgmrec", "pgl", "gume"),
+        "vbpr",
+    ],
 )
 def test_other_models_of_content_take_half_precision(model: str) -> None:
     from mmssl_cli.config import build_settings
