@@ -5,7 +5,8 @@ MMRec (https://github.com/enoche/MMRec) is not part of this project; ``--mmrec``
 evaluation of the test split of each, and the first is not counted. A ratio is MMRec's seconds divided by ours.
 
 With ``--train FILE`` MMRec's models alone are trained, until their patience ends; FILE has a row an epoch, for
-``bench_quality --against``, and the metrics of the best epoch are printed.
+``bench_quality --against``, and the metrics of the best epoch are printed. Settings are those of MMRec's files, the
+first of several values, but for ``--set NAME=VALUE``.
 
 Example: python -m benchmarks.bench_mmrec --mmrec ../MMRec --data data/tiktok --models lightgcn,bm3
 """
@@ -13,6 +14,7 @@ Example: python -m benchmarks.bench_mmrec --mmrec ../MMRec --data data/tiktok --
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -57,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--large", action="store_true", help=f"random data: {LARGE['users']:,} users, and so on")
     parser.add_argument("--models", default=",".join(MODELS), help="comma-separated; default all")
     parser.add_argument("--train", type=Path, metavar="FILE", help="train MMRec's models to their end; write CSV")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of MMRec; repeatable"
+    )
     add_numbers(parser, batch_size=2048, epochs=5, patience=20, seed=2023)
     run(parser, arguments, measure)
 
@@ -101,8 +106,25 @@ def _beside(model: str, options: argparse.Namespace, folder: Path) -> list[dict[
 
 def _begin_theirs(model: str, options: argparse.Namespace, folder: Path) -> None:
     name, settings, _ = MODELS[model]
-    given = {"train_batch_size": options.batch_size, "seed": [options.seed], "topk": list(KS), **settings}
+    given = {
+        "train_batch_size": options.batch_size,
+        "seed": [options.seed],
+        "topk": list(KS),
+        **settings,
+        **_given(options.set),
+    }
     _programs["turn"] = MMRec(options.mmrec, folder, name, given)
+
+
+def _given(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of ``--set``: numbers, true and false, else text."""
+    given: dict[str, Any] = {}
+    for name, _, value in (pair.partition("=") for pair in pairs):
+        try:
+            given[name] = json.loads(value)
+        except ValueError:
+            given[name] = value
+    return given
 
 
 def _begin_ours(model: str, options: argparse.Namespace) -> None:

@@ -16,7 +16,8 @@ _PROGRAM = {
 import numpy, pathlib, torch
 class Config(dict):
     def __init__(self, model, dataset, given):
-        super().__init__(n_layers=[4], reg_weight=[0.5, 1], hyper_parameters=["n_layers", "reg_weight"])
+        super().__init__(n_layers=[4], reg_weight=[0.4, 0.5], dropout=[0.1, 0.3])
+        self["hyper_parameters"] = list(self)
         self.update(valid_metric="Recall@20", eval_batch_size=7, model=model, **given)
         assert pathlib.Path("configs/dataset", dataset + ".yaml").is_file() and numpy.float is float
         assert torch.ones(2).cuda().device.type == "cpu"
@@ -54,7 +55,7 @@ def get_trainer():
     return Trainer
 class Model:
     def __init__(self, config, train):
-        assert train.ready and config["n_layers"] == 2 and config["reg_weight"] == 0.5
+        assert train.ready and config["n_layers"] == 2 and config["dropout"] == 0.1 and config["reg_weight"] == 0.5
     def pre_epoch_processing(self): pass
     def post_epoch_processing(self): pass
 class Trainer:
@@ -95,7 +96,7 @@ def test_both_programs_take_turns(checkout: Path, demo: Path, capsys: pytest.Cap
         "--batch-size",
         "64",
     ]
-    bench_mmrec.main([*flags, "--json"])
+    bench_mmrec.main([*flags, "--set", "reg_weight=0.5", "--json"])
     rows = json.loads(capsys.readouterr().out)["results"]
     assert [(row["model"], row["what"]) for row in rows] == [("lightgcn", "epoch"), ("lightgcn", "evaluation")]
     for row in rows:
@@ -108,7 +109,7 @@ def test_a_training_ends_by_patience_and_leaves_its_epochs(
 ) -> None:
     log = tmp_path / "log.csv"
     flags = ["--mmrec", str(checkout), "--data", str(demo), "--models", "lightgcn", "--batch-size", "64"]
-    bench_mmrec.main([*flags, "--train", str(log), "--patience", "2", "--json"])
+    bench_mmrec.main([*flags, "--train", str(log), "--patience", "2", "--set", "reg_weight=0.5", "--json"])
     (row,) = json.loads(capsys.readouterr().out)["results"]
     assert row == {
         **{"model": "lightgcn", "seed": 2023, "epochs": 5, "best_epoch": 3},
