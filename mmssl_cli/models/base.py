@@ -16,6 +16,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks, ranked_scores
 from mmssl_cli.models.content import nearest_warm_items
 from mmssl_cli.models.losses import bpr_loss, l2_of, softmax_loss
+from mmssl_cli.models.rows import take
 from mmssl_cli.models.spectral import SpectralFilter
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import UsageError
@@ -246,13 +247,13 @@ def ranking_terms(
     pairs = torch.cat([batch.positives, batch.negatives])
     rows: tuple[Tensor, ...]
     if settings.loss == "softmax":
-        rows = users[batch.users], items[batch.positives]
+        rows = take(users, batch.users), take(items, batch.positives)
         terms = {"softmax": softmax_loss(*rows, batch.positives, settings.softmax_temperature)}
     else:
-        rows = users[batch.users], *items[pairs].chunk(2)
+        rows = take(users, batch.users), *take(items, pairs).chunk(2)
         terms = {"bpr": bpr_loss(*rows)}
     if settings.l2_weight:
         if layer0[0] is not users or layer0[1] is not items or len(rows) < 3:
-            rows = layer0[0][batch.users], *layer0[1][pairs].chunk(2)
+            rows = take(layer0[0], batch.users), *take(layer0[1], pairs).chunk(2)
         terms["l2"] = settings.l2_weight * l2_of(*rows)
     return terms

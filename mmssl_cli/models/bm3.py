@@ -12,6 +12,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.content import ContentProjections, xavier_weights
 from mmssl_cli.models.losses import l2_of
 from mmssl_cli.models.plugins import PluggableRecommender
+from mmssl_cli.models.rows import take
 
 
 class BM3(PluggableRecommender):
@@ -41,7 +42,7 @@ class BM3(PluggableRecommender):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction of the graph, alignment of content with ids, content with itself, and L2 where weighted."""
         all_users, all_items = self._propagated()
-        users, items = all_users[batch.users], all_items[batch.positives]
+        users, items = take(all_users, batch.users), take(all_items, batch.positives)
         target_users, target_items = self._view(users), self._view(items)
         terms = {
             "reconstruction": (
@@ -61,7 +62,7 @@ class BM3(PluggableRecommender):
             if self.settings.l2_on == "final":
                 l2 = (all_users.norm() + all_items.norm()) / self.num_items
             else:
-                l2 = l2_of(self.users[batch.users], self.items[batch.positives])
+                l2 = l2_of(take(self.users, batch.users), take(self.items, batch.positives))
             terms["l2"] = self.settings.l2_weight * l2
         return terms | self.plugged(batch)
 

@@ -14,6 +14,7 @@ from mmssl_cli.data.cache import cached
 from mmssl_cli.data.features import rows_of_block
 from mmssl_cli.data.graph import Edges, ItemGraph, cosine_topk, nearest_items, symmetric_weights
 from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.models.rows import take
 
 
 class ContentProjections(nn.Module):
@@ -90,7 +91,7 @@ def projected(layer: nn.Module, raw: Tensor, items: Tensor | None = None) -> Ten
     if not isinstance(layer, nn.Linear):
         return layer(raw if items is None else raw[items])
     if items is not None:
-        return layer(raw[items.to(raw.device)].to(layer.weight.device).float())
+        return layer(take(raw, items.to(raw.device)).to(layer.weight.device).float())
     if raw.device == layer.weight.device and raw.dtype == layer.weight.dtype:
         return layer(raw)
     result: Tensor = _LinearOfBlocks.apply(raw, layer.weight, layer.bias, rows_of_block(raw.shape[1]))

@@ -20,6 +20,7 @@ from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.content import dense_content
 from mmssl_cli.models.item_weights import largest_of_rows, rows_at_once, user_item_matrix
 from mmssl_cli.models.losses import log_sum_of_scores
+from mmssl_cli.models.rows import take
 
 
 class DAMRS(GraphRecommender):
@@ -139,7 +140,10 @@ def behaviour_graph(data: InteractionData, k: int, least: int) -> Edges:
 def weighted_bpr(users: Tensor, items: Tensor, views: Tensor, batch: Batch) -> Tensor:
     """BPR of a batch in which each triple has a weight, and another with positive and negative exchanged."""
     count = len(batch.users)
-    u, p, n = (local_rows(rows) for rows in (users[batch.users], items[batch.positives], items[batch.negatives]))
+    u, p, n = (
+        local_rows(rows)
+        for rows in (take(users, batch.users), take(items, batch.positives), take(items, batch.negatives))
+    )
     gaps = (u * (n - p)).sum(dim=1)
     right, reversed_ = (local_rows(weight) for weight in feedback_weights(users, views, batch))
     return sharded_mean(right * softplus(gaps) + reversed_ * softplus(-gaps), count)
@@ -148,7 +152,7 @@ def weighted_bpr(users: Tensor, items: Tensor, views: Tensor, batch: Batch) -> T
 @torch.no_grad()
 def feedback_weights(users: Tensor, views: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the weights [B] of triples as given and reversed, from users [U, d] and item views [V, I, d]."""
-    rows = users[batch.users]
+    rows = take(users, batch.users)
 
     def preferences(items: Tensor) -> Tensor:
         return (rows * normalize(views[:, items], dim=2)).sum(dim=2).sigmoid()
@@ -179,7 +183,7 @@ def contrast_of_views(views: Tensor, anchors: Tensor, labels: int, temperature: 
     rows = normalize(views, dim=2)
     losses = []
     for of_view, (agreed, single) in zip(rows, pseudo_labels(rows.detach(), anchors, labels), strict=True):
-        own = local_rows(of_view[anchors])
+        own = local_rows(take(of_view, anchors))
         of_agreed, of_single = (
             ((own.unsqueeze(1) * of_view[local_rows(near)]).sum(dim=2) / temperature).logsumexp(dim=1)
             for near in (agreed, single)

@@ -19,6 +19,7 @@ from mmssl_cli.models.diffusion import Denoiser, Schedule
 from mmssl_cli.models.dropout import dropout
 from mmssl_cli.models.losses import info_nce
 from mmssl_cli.models.optimizers import Adam
+from mmssl_cli.models.rows import take
 from mmssl_cli.sparse.products import SparseMatrix
 
 Sides = tuple[Tensor, Tensor]  # users [U, d] and items [I, d]
@@ -129,7 +130,7 @@ class DiffMM(EmbeddingRecommender):
             nodes = batch.users[drawn], batch.positives[drawn]
         temperature = self.settings.contrast_temperature
         sides = zip(one, other, nodes, strict=True)
-        return torch.stack([info_nce(a[of], b, temperature, positives=of) for a, b, of in sides]).sum()
+        return torch.stack([info_nce(take(a, of), b, temperature, positives=of) for a, b, of in sides]).sum()
 
     # Diffusion
 

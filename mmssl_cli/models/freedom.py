@@ -14,6 +14,7 @@ from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.content import ContentProjections, content_graphs
 from mmssl_cli.models.losses import bpr_loss
 from mmssl_cli.models.plugins import PluggableRecommender
+from mmssl_cli.models.rows import take
 
 
 class FREEDOM(PluggableRecommender):
@@ -50,7 +51,7 @@ class FREEDOM(PluggableRecommender):
         terms = ranking_terms(self.settings, users, items, batch, self.layer0())
         if self.settings.feature_weight:
             rows, _, nodes = batch.renumbered()  # an item of several triples is projected once
-            of_users = users[batch.users]
+            of_users = take(users, batch.users)
             losses = [self._content_loss(of_users, name, of, rows, batch) for name, of in self.content(nodes).items()]
             terms["content"] = self.settings.feature_weight * torch.stack(losses).sum()
         return terms | self.plugged(batch)
@@ -64,7 +65,7 @@ class FREEDOM(PluggableRecommender):
         present = self.content.present[modality]
         # Where one of the two is absent the loss is a constant: the zero of an absent item is no preference.
         both = present[batch.positives] & present[batch.negatives]
-        return bpr_loss(users * both, content[rows.positives], content[rows.negatives])
+        return bpr_loss(users * both, take(content, rows.positives), take(content, rows.negatives))
 
 
 def pruned_graph(model: GraphRecommender, edges: tuple[Tensor, Tensor], edge_dropout: float) -> BipartiteGraph:

@@ -18,6 +18,7 @@ from mmssl_cli.models.base import embedding
 from mmssl_cli.models.content import nearest_content
 from mmssl_cli.models.losses import CountedRows, info_nce, l2_of
 from mmssl_cli.models.mgcn import PurifiedViewRecommender
+from mmssl_cli.models.rows import take
 from mmssl_cli.sparse.products import SparseMatrix
 
 
@@ -56,7 +57,7 @@ class GUME(PurifiedViewRecommender):
         users, items = self.graph.propagate(self.extended_users, views[1].mean(dim=0), settings.layers)
         if settings.user_contrast_weight:
             (nodes, counts), temperature = anchors, settings.user_contrast_temperature
-            fused, extended = side_users[nodes], users[batch.distinct_users][nodes]
+            fused, extended = take(side_users, nodes), take(take(users, batch.distinct_users), nodes)
             pairs = [(extended, fused)]
             pairs += [
                 (perturbed(of, settings.user_noise), perturbed(of, settings.user_noise)) for of in (fused, extended)
@@ -64,7 +65,7 @@ class GUME(PurifiedViewRecommender):
             losses = [info_nce(one, other, temperature, counts=counts) for one, other in pairs]
             terms["contrast_users"] = settings.user_contrast_weight * torch.stack(losses).sum()
         if settings.extended_l2_weight:
-            terms["l2_extended"] = settings.extended_l2_weight * l2_of(items[batch.positives])
+            terms["l2_extended"] = settings.extended_l2_weight * l2_of(take(items, batch.positives))
         return terms
 
 

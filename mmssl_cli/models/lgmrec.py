@@ -17,6 +17,7 @@ from mmssl_cli.models.content import ContentProjections
 from mmssl_cli.models.dropout import dropout
 from mmssl_cli.models.losses import info_nce
 from mmssl_cli.models.plugins import PluggableRecommender
+from mmssl_cli.models.rows import take
 
 Sides = tuple[Tensor, Tensor]  # users [U, d] and items [I, d]
 
@@ -59,7 +60,7 @@ class LGMRec(PluggableRecommender):
                 drawn = torch.randperm(count, device=batch.users.device)[: settings.contrast_anchors]
                 nodes = batch.users[drawn], batch.positives[drawn]
             losses = [
-                info_nce(a[of], b, settings.contrast_temperature, positives=of)
+                info_nce(take(a, of), b, settings.contrast_temperature, positives=of)
                 for one, other in combinations(views, 2)
                 for a, b, of in zip(one, other, nodes, strict=True)
             ]

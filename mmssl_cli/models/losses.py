@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.distributed.collectives import local_rows, local_slice, sharded_mean, world_size
+from mmssl_cli.models.rows import take
 
 
 def bpr_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
@@ -160,8 +161,8 @@ def contrast_nodes(anchors: Tensor, others: Tensor, nodes: Tensor, temperature: 
         negatives: ``batch`` compares a node with the others of the batch, ``all`` with all N.
     """
     if negatives == "all":
-        return info_nce(anchors[nodes], others, temperature, positives=nodes)
-    return info_nce(anchors[nodes], others[nodes], temperature)
+        return info_nce(take(anchors, nodes), others, temperature, positives=nodes)
+    return info_nce(take(anchors, nodes), take(others, nodes), temperature)
 
 
 def contrast_batch(

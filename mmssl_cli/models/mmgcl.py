@@ -12,6 +12,7 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import embedding, ranking_terms
 from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.rows import take
 from mmssl_cli.models.views import ModalityViews, Part, Views
 
 
@@ -55,7 +56,7 @@ class MMGCL(ModalityViews):
         rows, users, items = batch.renumbered()
         views = self.views()
         of_users, of_items = self.joined(*views.of(users, items))
-        terms = ranking_terms(settings, of_users, of_items, rows, (self.users[users], self.items[items]))
+        terms = ranking_terms(settings, of_users, of_items, rows, (take(self.users, users), take(self.items, items)))
         if settings.contrast_weight:
             if settings.contrast_pairs == "user-item":
                 contrast = self._contrast_of_pairs(rows, users, items)
@@ -70,7 +71,9 @@ class MMGCL(ModalityViews):
         """Twice the contrast of users with their items; ``rows`` are the triples in rows of ``users`` and ``items``."""
         dropped = self.views(self.dropped, self.dropped_spread)
         of_users, of_items = self.joined(*dropped.of(users, items))
-        return 2 * info_nce(of_users[rows.users], of_items[rows.positives], self.settings.contrast_temperature)
+        return 2 * info_nce(
+            take(of_users, rows.users), take(of_items, rows.positives), self.settings.contrast_temperature
+        )
 
     def _contrast_of_versions(self, views: Views, users: Tensor, items: Tensor, others: Tensor) -> Tensor:
         """Contrast of users and of items; ``others`` make the challenging negatives; int64 [n] each."""

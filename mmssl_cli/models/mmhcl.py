@@ -13,6 +13,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms, without_ids
 from mmssl_cli.models.content import nearest_content
 from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.rows import take
 from mmssl_cli.sparse.products import SparseMatrix
 
 
@@ -76,7 +77,7 @@ class MMHCL(GraphRecommender):
             anchors = torch.arange(count, device=final.device)
         candidates = torch.cat([hyper, final])
         temperature = self.settings.contrast_temperature
-        return info_nce(final[anchors], candidates, temperature, positives=anchors, excluded=anchors + count)
+        return info_nce(take(final, anchors), candidates, temperature, positives=anchors, excluded=anchors + count)
 
 
 class UserHypergraph:

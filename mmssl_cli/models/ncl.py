@@ -15,6 +15,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.clustering import k_means
 from mmssl_cli.models.losses import contrast_batch, info_nce
+from mmssl_cli.models.rows import take
 
 
 class NCL(GraphRecommender):
@@ -81,6 +82,6 @@ class NCL(GraphRecommender):
         if not self.warm:
             return self.users.new_zeros(())
         users, items, temperature = batch.distinct_users, batch.positives.unique(), self.settings.contrast_temperature
-        of_users = info_nce(self.users[users], self.user_centres, temperature, self.user_clusters[users])
-        of_items = info_nce(self.items[items], self.item_centres, temperature, self.item_clusters[items])
+        of_users = info_nce(take(self.users, users), self.user_centres, temperature, self.user_clusters[users])
+        of_items = info_nce(take(self.items, items), self.item_centres, temperature, self.item_clusters[items])
         return of_users + self.settings.item_weight * of_items

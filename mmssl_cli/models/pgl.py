@@ -15,6 +15,7 @@ from mmssl_cli.models.content import ContentProjections, content_graphs
 from mmssl_cli.models.dropout import dropout
 from mmssl_cli.models.freedom import pruned_graph, shares_of
 from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.rows import take
 
 
 class PGL(GraphRecommender):
@@ -57,7 +58,7 @@ class PGL(GraphRecommender):
         terms = ranking_terms(settings, users, items, batch, (self.users, content))
         if settings.contrast_weight:
             losses = []
-            for rows in (users[batch.users], items[batch.positives]):
+            for rows in (take(users, batch.users), take(items, batch.positives)):
                 one, other = (dropout(rows, settings.contrast_dropout, self.training) for _ in range(2))
                 losses.append(info_nce(one, other, settings.contrast_temperature))
             terms["contrast"] = settings.contrast_weight * torch.stack(losses).mean()

@@ -13,6 +13,7 @@ from mmssl_cli.models.content import ContentProjections
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
+from mmssl_cli.models.rows import take
 
 
 class PluggableRecommender(GraphRecommender):
@@ -50,16 +51,18 @@ class PluggableRecommender(GraphRecommender):
             users, items = self.embeddings()
         if contrasts:
             contrast = cross_modal_contrast(
-                users[rows.users], self.modality_users(rows.users), settings.cl_temperature, mask=rows.mask
+                take(users, rows.users), self.modality_users(rows.users), settings.cl_temperature, mask=rows.mask
             )
             terms["cl"] = settings.cl_weight * contrast
         if self.adversary is not None:
-            terms["adversarial"] = settings.adversarial_weight * self.adversarial_loss(rows, users[rows.users], items)
+            terms["adversarial"] = settings.adversarial_weight * self.adversarial_loss(
+                rows, take(users, rows.users), items
+            )
         return terms
 
     def modality_users(self, users: Tensor) -> list[Tensor]:
         """Return the views [n, d] of some users (int64 [n]) in each modality: by default their features of Eq. 2."""
-        return [of_users[users] for of_users, _ in self.modality_features()]
+        return [take(of_users, users) for of_users, _ in self.modality_features()]
 
     def modality_features(self) -> list[tuple[Tensor, Tensor]]:
         """Eq. 2 on the model's graph: f_u [U, d] and f_i [I, d] of each modality."""

@@ -11,6 +11,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.losses import CountedRows, contrasted_rows, info_nce
 from mmssl_cli.models.plugins import PluggableRecommender
+from mmssl_cli.models.rows import take
 
 
 class SideViewRecommender(PluggableRecommender):
@@ -35,17 +36,17 @@ class SideViewRecommender(PluggableRecommender):
         rows, users, items = batch.renumbered()
         user_views, item_views = self._views()
         of_users, of_items = self.graph.propagate(self.users, self.items, settings.layers)
-        of_users, of_items = of_users[users], of_items[items]
+        of_users, of_items = take(of_users, users), take(of_items, items)
         # Fusing costs more than propagation, and concerns the nodes of the batch alone.
         side_users = self.fuser(of_users, user_views.index_select(1, users))
         side_items = self.fuser(of_items, item_views.index_select(1, items))
         final = of_users + side_users, of_items + side_items
-        penalised = final if settings.l2_on == "final" else (self.users[users], self.items[items])
+        penalised = final if settings.l2_on == "final" else (take(self.users, users), take(self.items, items))
         terms = ranking_terms(settings, *final, rows, penalised)
         anchors = contrasted_rows(rows, settings.contrast_rows)
         if settings.contrast_weight:
             losses = [
-                info_nce(side[nodes], of[nodes], settings.contrast_temperature, counts=counts)
+                info_nce(take(side, nodes), take(of, nodes), settings.contrast_temperature, counts=counts)
                 for side, of, (nodes, counts) in zip(
                     (side_users, side_items), (of_users, of_items), anchors, strict=True
                 )

@@ -16,6 +16,7 @@ from mmssl_cli.models.content import xavier_weights
 from mmssl_cli.models.losses import contrasted_rows, info_nce
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
+from mmssl_cli.models.rows import take
 from mmssl_cli.models.views import ModalityViews, Views
 
 
@@ -52,7 +53,7 @@ class SLMRec(ModalityViews):
         views = self.views()
         user_views, item_views = views.of(users, items)
         of_users, of_items = self.joined(user_views, item_views)
-        terms = ranking_terms(settings, of_users, of_items, rows, (self.users[users], self.items[items]))
+        terms = ranking_terms(settings, of_users, of_items, rows, (take(self.users, users), take(self.items, items)))
         if settings.contrast_weight:
             (at_users, user_counts), (at_items, item_counts) = contrasted_rows(rows, settings.contrast_rows)
             if settings.cl:
@@ -107,7 +108,7 @@ class SLMRec(ModalityViews):
             now = dropout(spread[0], self.settings.dropout), dropout(spread[1], self.settings.dropout)
             layers.append(now)
         of_users, of_items = mean_of_layers(layers)
-        return of_users[users], of_items[items]
+        return take(of_users, users), take(of_items, items)
 
 
 def masked_views(count: int) -> tuple[int, int]:

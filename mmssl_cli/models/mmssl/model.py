@@ -27,6 +27,7 @@ from mmssl_cli.models.mmssl.diagnostics import (
 from mmssl_cli.models.mmssl.encoder import ModalityAttention, WeightedGraph, layer_zero, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
 from mmssl_cli.models.mmssl.gradients import relative_scale
+from mmssl_cli.models.rows import take
 from mmssl_cli.models.spectral import first_items, low_pass_factors
 
 
@@ -225,7 +226,8 @@ class MMSSL(GraphRecommender):
         if self.settings.contrast_users == "all":
             return cross_modal_contrast(users, views, temperature)
         distinct = batch.distinct_users
-        return cross_modal_contrast(users[distinct], [view[distinct] for view in views], temperature, mask=batch.mask)
+        rows = [take(view, distinct) for view in (users, *views)]
+        return cross_modal_contrast(rows[0], rows[1:], temperature, mask=batch.mask)
 
 
 def reconstruction_loss(generated: list[tuple[Tensor, Tensor]], batch: Batch, temperature: float) -> Tensor:
@@ -241,7 +243,7 @@ def reconstruction_loss(generated: list[tuple[Tensor, Tensor]], batch: Batch, te
     target = torch.zeros(len(pairs), device=pairs.device)
     target[: len(batch.positives)] = 1
     losses = [
-        binary_cross_entropy_with_logits((users.repeat(2, 1) * items[pairs]).sum(dim=1) / temperature, target)
+        binary_cross_entropy_with_logits((users.repeat(2, 1) * take(items, pairs)).sum(dim=1) / temperature, target)
         for users, items in generated
     ]
     return torch.stack(losses).mean()
