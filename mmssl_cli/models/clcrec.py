@@ -52,23 +52,21 @@ class CLCRec(EmbeddingRecommender):
         """Contrast of items with content and of users with items, and L2 where weighted."""
         settings = self.settings
         items = torch.cat([batch.positives, batch.negatives[: settings.num_negatives]])
-        collaborative, content, present = (
-            take(self.items, items),
-            self.encoder(take(self.content, items)),
-            self.present[items],
-        )
+        collaborative, present = take(self.items, items), self.present[items]
+        content = self.encoder(take(self.content, items))
+        users = take(self.users, batch.users)
         hybrid = torch.where(self._replaced(present).unsqueeze(1), content, collaborative)
         triples, temperature = len(batch.positives), settings.contrast_temperature
         anchors, features = normalize(collaborative[:triples], dim=1), normalize(content, dim=1)
         losses = sampled_contrast(anchors, features, items, temperature, present)
         of_content = losses.sum() / present[:triples].sum().clamp(min=1)
-        of_users = sampled_contrast(take(self.users, batch.users), hybrid, items, temperature).mean()
+        of_users = sampled_contrast(users, hybrid, items, temperature).mean()
         terms = {
             "content": settings.contrast_weight * of_content,
             "contrast": (1 - settings.contrast_weight) * of_users,
         }
         if settings.l2_weight:
-            terms["l2"] = settings.l2_weight * l2_of(take(self.users, batch.users), collaborative[:triples])
+            terms["l2"] = settings.l2_weight * l2_of(users, collaborative[:triples])
         return terms
 
     def _replaced(self, present: Tensor) -> Tensor:

@@ -140,10 +140,8 @@ def behaviour_graph(data: InteractionData, k: int, least: int) -> Edges:
 def weighted_bpr(users: Tensor, items: Tensor, views: Tensor, batch: Batch) -> Tensor:
     """BPR of a batch in which each triple has a weight, and another with positive and negative exchanged."""
     count = len(batch.users)
-    u, p, n = (
-        local_rows(rows)
-        for rows in (take(users, batch.users), take(items, batch.positives), take(items, batch.negatives))
-    )
+    rows = take(users, batch.users), take(items, batch.positives), take(items, batch.negatives)
+    u, p, n = map(local_rows, rows)
     gaps = (u * (n - p)).sum(dim=1)
     right, reversed_ = (local_rows(weight) for weight in feedback_weights(users, views, batch))
     return sharded_mean(right * softplus(gaps) + reversed_ * softplus(-gaps), count)

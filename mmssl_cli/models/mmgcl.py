@@ -71,9 +71,8 @@ class MMGCL(ModalityViews):
         """Twice the contrast of users with their items; ``rows`` are the triples in rows of ``users`` and ``items``."""
         dropped = self.views(self.dropped, self.dropped_spread)
         of_users, of_items = self.joined(*dropped.of(users, items))
-        return 2 * info_nce(
-            take(of_users, rows.users), take(of_items, rows.positives), self.settings.contrast_temperature
-        )
+        pairs = take(of_users, rows.users), take(of_items, rows.positives)
+        return 2 * info_nce(*pairs, self.settings.contrast_temperature)
 
     def _contrast_of_versions(self, views: Views, users: Tensor, items: Tensor, others: Tensor) -> Tensor:
         """Contrast of users and of items; ``others`` make the challenging negatives; int64 [n] each."""
