@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from mmssl_cli.commands.chosen_models import chosen_models, without_idle_content
 from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
-from mmssl_cli.config import SETTINGS, known_model, settings_class
+from mmssl_cli.config import known_model
 from mmssl_cli.console.lines import warn
 from pipelines.errors import UsageError, nearest
-
-ALL = "all"
 
 
 @plans_runs(exclude=("model", "variant"))
@@ -39,8 +37,8 @@ def compare(
     the number of tests.
 
     Each model has the settings shipped for it and the data set, else its defaults; a flag or a preset applies to
-    every model that has it, a --config file that names a model to this one alone. Finished runs are reused,
-    interrupted ones resumed, the rest trained.
+    every model that has it, a --config file that names a model to this one alone; of a --config folder each model has
+    the file that `mmssl tune` wrote. Finished runs are reused, interrupted ones resumed, the rest trained.
 
     Example: mmssl compare --dataset tiktok --models all --runs 5
 
@@ -51,11 +49,11 @@ def compare(
     from mmssl_cli.studies.comparison import comparison_section
     from mmssl_cli.studies.run_selection import validation
 
-    names = _chosen([*listed(models), *listed(more)])
-    options.check(names or list(SETTINGS))
-    plan = {name: options.settings(name) for name in names or SETTINGS}
-    if not names:
-        plan = _with_content(plan, options.data_dir)
+    names, are_all = chosen_models([*listed(models), *listed(more)])
+    options.check(names)
+    plan = {name: options.settings(name) for name in names}
+    if are_all:
+        plan = without_idle_content(plan, options.data_dir)
     if reference is not None and (reference := known_model(reference)) not in plan:
         raise UsageError(f"--reference {reference!r} is none of the compared models: {nearest(reference, plan)}")
     result = carry_out(options.plan(plan.values()), options)
@@ -69,29 +67,3 @@ def compare(
     compared = sorted(found.values(), key=validation)
     section = comparison_section(first.dataset, compared, k, first.metrics, against, tested=tested)
     result.present(section, options)
-
-
-def _chosen(names: list[str]) -> list[str]:
-    """Return the named models, each once; none for all of them."""
-    names = [ALL if name.casefold() == ALL else name for name in names]
-    if ALL in names and len(names) > 1:
-        raise UsageError(f"--models {ALL} holds every model; leave out the others, or {ALL}.")
-    if ALL in names:
-        return []
-    names = list(dict.fromkeys(map(known_model, names)))
-    for name in names:
-        settings_class(name)
-    return names
-
-
-def _with_content(plan: dict[str, Any], data_dir: Any) -> dict[str, Any]:
-    """Leave out the models that need item features if there are none."""
-    from pipelines.prepared.manifest import read_manifest
-
-    settings = next(iter(plan.values()))
-    chosen = settings.modalities
-    has_content = bool(read_manifest(data_dir / settings.dataset).modalities) and chosen != ()
-    left_out = [name for name, one in plan.items() if one.needs_content and not has_content]
-    if left_out:
-        print(f"Left out, as the data set has no item features: {', '.join(left_out)}", file=sys.stderr)
-    return {name: one for name, one in plan.items() if name not in left_out}

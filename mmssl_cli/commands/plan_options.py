@@ -28,12 +28,23 @@ from mmssl_cli.commands.options import (
     keyword_flag,
 )
 from mmssl_cli.commands.settings_flags import settings_flags
-from mmssl_cli.config import TrainSettings, has_preset, merge_for, merge_settings, read_toml, refuse_idle
+from mmssl_cli.config import (
+    TrainSettings,
+    has_preset,
+    known_model,
+    merge_for,
+    merge_settings,
+    read_toml,
+    refuse_idle,
+)
 from mmssl_cli.console.lines import warn
 from mmssl_cli.experiments.plan import over_seeds, run_name
 from pipelines.errors import UsageError
 
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="TOML file of settings; or a folder of searched ones, by `tune`."),
+]
 Runs = Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs: seed, seed + 1, ...")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Runs trained in parallel.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be trained and the expected time, then stop.")]
@@ -101,12 +112,25 @@ class PlanOptions:
 
     @property
     def named(self) -> dict[str, Any]:
-        """Return the settings of --config and flags; flags take precedence.
+        """Return the settings of --config and flags; flags take precedence. Of a folder the flags alone.
 
         Raises:
             InputError: the file cannot be read.
         """
-        return {**(read_toml(self.config) if self.config else {}), **self.given}
+        return {**(read_toml(self.config) if self.config and not self.config.is_dir() else {}), **self.given}
+
+    def file_of(self, model: str | None = None) -> Path | None:
+        """Return the file of settings for a model: --config, or in such a folder MODEL-DATASET.toml, if there is one.
+
+        Raises:
+            UsageError: there is no such model or data set.
+            InputError: the file cannot be read.
+        """
+        if self.config is None or not self.config.is_dir():
+            return self.config
+        name = known_model(model if model is not None else str(self.given.get("model", "mmssl")))
+        file = self.config / f"{name}-{self.dataset()}.toml"
+        return file if file.is_file() else None
 
     def dataset(self) -> str:
         """Return the data set of flag or file, else the default one.
@@ -132,9 +156,9 @@ class PlanOptions:
         """
         dataset = self.dataset()
         if model is None:
-            settings = merge_settings({**self.given, **more, "dataset": dataset}, self.config)
+            settings = merge_settings({**self.given, **more, "dataset": dataset}, self.file_of())
         else:
-            settings = merge_for(model, {**self.given, **more}, dataset, self.config)
+            settings = merge_for(model, {**self.given, **more}, dataset, self.file_of(model))
         if prepared:
             ensure_prepared(dataset, self.data_dir)
         return settings
@@ -147,9 +171,23 @@ class PlanOptions:
             InputError: the file cannot be read.
         """
         dataset, preset = self.dataset(), self.named.get("preset")
-        refuse_idle(models, self.given, dataset, self.config)
+        if self.config is not None and self.config.is_dir():
+            refuse_idle(models, self.given, dataset)
+            self._check_folder(self.config, models, dataset)
+        else:
+            refuse_idle(models, self.given, dataset, self.config)
         if preset is not None and (left := [name for name in models if not has_preset(preset, name, dataset)]):
             warn(f"No preset {preset} for {', '.join(left)}: their shipped settings or defaults are used.")
+
+    def _check_folder(self, folder: Path, models: Sequence[str], dataset: str) -> None:
+        left = [name for name in models if self.file_of(name) is None]
+        if len(left) == len(models):
+            raise UsageError(
+                f"--config {folder} has no settings for {', '.join(left)} on {dataset}: expected a file such as "
+                f"{left[0]}-{dataset}.toml, which `mmssl tune` writes."
+            )
+        if left:
+            warn(f"No settings in {folder} for {', '.join(left)}: their shipped settings or defaults are used.")
 
     def plan(self, settings: Iterable[TrainSettings]) -> dict[str, TrainSettings]:
         """Return ``--runs`` seeds of each by name, ordered by seed: an interrupted plan then compares all on some."""

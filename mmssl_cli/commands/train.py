@@ -139,7 +139,7 @@ class Session:
         options = self.options
         with self._fail_together():
             settings = options.settings(prepared=not (self.distributed and torchrun.rank()))
-            if line := shipped_line(settings, options.named, from_file=options.config is not None):
+            if line := shipped_line(settings, options.named, from_file=options.file_of(settings.model) is not None):
                 reporter.message(line)
             self.plan = list(options.plan([settings]).values())
         reporter.stage("Loading PyTorch")  # only once the settings are right

@@ -1,25 +1,28 @@
-"""`mmssl tune`: search a model's settings by the validation metric alone."""
+"""`mmssl tune`: search the settings of models by the validation metric alone."""
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmssl_cli.commands.options import ensure_prepared
+from mmssl_cli.commands.chosen_models import chosen_models, without_idle_content
+from mmssl_cli.commands.options import ensure_prepared, listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
-from mmssl_cli.config import known_model, merge_settings, settings_class
+from mmssl_cli.config import FittedSettings, TrainSettings, merge_for, merge_settings
 from mmssl_cli.console.lines import say
-from mmssl_cli.console.tuning import make_tune_reporter, print_trials
+from mmssl_cli.console.tuning import make_tune_reporter, print_searches, print_trials
 from mmssl_cli.console.verbosity import verbosity
-from mmssl_cli.text import pluralize
-from pipelines.errors import InputError
+from pipelines.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from mmssl_cli.experiments.tuning.findings import Outcome
+    from mmssl_cli.experiments.tuning.search import Budget
     from mmssl_cli.experiments.tuning.study import Search
 
 DEFAULT_OUT = Path("tuning")
@@ -31,13 +34,18 @@ PATIENCE = 20
 def tune(
     *,
     options: PlanOptions,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model whose settings are searched.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Models whose settings are searched, one after another; or all."),
+    ],
     trials: Annotated[
-        int, typer.Option("--trials", min=1, metavar="N", help="Trials in total, finished ones included.")
+        int, typer.Option("--trials", min=1, metavar="N", help="Trials of a model in total, finished ones included.")
     ] = 25,
     minutes: Annotated[
         float,
-        typer.Option("--minutes", min=0, metavar="N", help="Processor minutes of all trials; none begins after them."),
+        typer.Option(
+            "--minutes", min=0, metavar="N", help="Processor minutes of a model's trials; none begins after them."
+        ),
     ] = 90,
     finalists: Annotated[
         int, typer.Option("--finalists", min=1, metavar="N", help="Best trials to train with further seeds.")
@@ -55,10 +63,10 @@ def tune(
     ] = None,
     search_seed: Annotated[int, typer.Option("--search-seed", min=0, metavar="N", help="Seed of the proposals.")] = 0,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of the search and its results.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder of the searches and their results.")
     ] = DEFAULT_OUT,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace the results of another search of the model and data set.")
+    replace_other: Annotated[
+        bool, typer.Option("--replace", help="Replace the results of another search of a model and data set.")
     ] = False,
 ) -> None:
     """Search a model's settings: proposals by TPE, unpromising trials pruned, the best written as a TOML file.
@@ -68,30 +76,60 @@ def tune(
     A trial may be ended early from epoch 30 on, once its curve rises no more. The search ends with --trials or
     --minutes, whichever comes first; then its best trials are trained with further seeds. All are evaluated on
     validation, never on test. The same command resumes an interrupted search, and extends it with more --trials.
+    Several models have the same budget each; `mmssl compare --config DIR` then trains them with what was found.
 
     Example: mmssl tune lightgcn --dataset tiktok --trials 20 --epochs 80
-    """
-    from mmssl_cli.experiments.tuning.findings import check_replaced, write_best, write_trials
-    from mmssl_cli.experiments.tuning.search import Budget, further_minutes_of, minutes_of, run_search
-    from mmssl_cli.experiments.tuning.study import best_of, open_study, trials_of
-    from pipelines.io.locks import held
 
-    model = known_model(model)
-    search = _search(model, options, ranges, search_seed)
-    stem = out / f"{model}-{search.base.dataset}"
-    kept = stem.with_suffix(".toml")
-    if not replace:
-        check_replaced(search, kept)
-    budget = Budget(trials, minutes, finalists, seeds)
+    Example: mmssl tune mf,lightgcn,ease --dataset demo --minutes 10 --out tuning
+    """
+    from mmssl_cli.experiments.tuning.findings import check_replaced
+    from mmssl_cli.experiments.tuning.search import Budget
+
+    names, are_all = chosen_models(listed(models))
+    if options.config is not None and options.config.is_dir():
+        raise UsageError(f"--config {options.config} is a folder: expected a TOML file of settings to keep fixed.")
+    if ranges is not None and len(names) > 1:
+        raise UsageError("--ranges is of one model: name one, or leave it out.")
+    searches = _searches(names, options, ranges, search_seed, are_all=are_all)
+    for search in searches:
+        if not replace_other:
+            check_replaced(search, _stem(out, search).with_suffix(".toml"))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise InputError(f"Cannot make the folder {out}: {problem.strerror}; choose another --out.") from problem
-    with held(stem.with_suffix(".lock"), f"The search in {out} for {model} on {search.base.dataset}", passing=True):
-        study = open_study(search, stem.with_suffix(".journal"), trials)
+    outcomes = [_carry_out(search, Budget(trials, minutes, finalists, seeds), out, options) for search in searches]
+    if options.as_json:
+        shown = [outcome.as_json() for outcome in outcomes]
+        print(json.dumps(shown if len(searches) > 1 else shown[0], indent=2))
+    elif len(searches) > 1:
+        print_searches(outcomes, searches[0].base.dataset, searches[0].base.select_on)
+        dataset, compared = searches[0].base.dataset, ",".join(one.model for one in outcomes if one.best)
+        say(f"Train with them: mmssl compare --dataset {dataset} --models {compared} --config {out} --runs 3")
+    if problems := [problem for outcome in outcomes if (problem := outcome.problem)]:
+        raise InputError(" ".join(problems))
+
+
+def _carry_out(search: Search, budget: Budget, out: Path, options: PlanOptions) -> Outcome:
+    """Continue or begin a search, write its results and say what it found.
+
+    Raises:
+        typer.Exit: with code 130, on Ctrl-C.
+    """
+    from mmssl_cli.experiments.tuning.findings import Outcome, write_best, write_trials
+    from mmssl_cli.experiments.tuning.search import run_search
+    from mmssl_cli.experiments.tuning.study import best_of, open_study, trials_of
+    from pipelines.io.locks import held
+
+    if isinstance(search.base, FittedSettings):
+        budget = replace(budget, seeds=1)  # nothing in these models is random
+    stem = _stem(out, search)
+    what = f"{search.base.model} on {search.base.dataset}"
+    with held(stem.with_suffix(".lock"), f"The search in {out} for {what}", passing=True):
+        study = open_study(search, stem.with_suffix(".journal"), budget.trials)
         reporter = make_tune_reporter(verbosity())
         try:
-            reporter.begin(len(trials_of(study, search)), trials)
+            reporter.begin(what, len(trials_of(study, search)), budget.trials)
             pool = options.target.worker_pool([search.base], options.data_dir, out, reporter.message)
             found = run_search(search, study, budget, options.data_dir, options.jobs, reporter, pool)
         except KeyboardInterrupt:
@@ -100,39 +138,53 @@ def tune(
             raise typer.Exit(130) from None
         finally:
             reporter.close()
-        best = best_of(found)
-        if best is None:
-            raise InputError(f"No trial of {len(found)} gave a score; the last one failed: {found[-1].problem}")
-        write_trials(found, stem.with_suffix(".csv"))
-        write_best(search, found, best, kept)
-    if options.as_json:
-        shown = {"best": asdict(best), "trials": [asdict(trial) for trial in found], "file": str(kept)}
-        print(json.dumps(shown, indent=2))
-        return
-    print_trials(found, f"{model} on {search.base.dataset}", search.base.select_on)
-    print()
-    searched, further = minutes_of(found), further_minutes_of(found)
-    say(
-        f"{pluralize(len(found), 'trial')} (at most {trials}) in {searched:.1f} processor minutes (at most "
-        f"{minutes:g}), and {pluralize(sum(bool(trial.scores) for trial in found), 'finalist')} with further seeds in "
-        f"{further:.1f}: {searched + further:.1f} in all."
-    )
-    say(f"Written to {kept}; train with it: mmssl train --config {kept} --runs 3")
+        outcome = Outcome(search.base.model, found, best_of(found), stem.with_suffix(".toml"))
+        if outcome.best is not None:
+            write_trials(found, stem.with_suffix(".csv"))
+            write_best(search, found, outcome.best, outcome.file)
+    if outcome.best is not None and not options.as_json:
+        print_trials(found, what, search.base.select_on)
+        print()
+        say(
+            f"{outcome.spent(budget)} Written to {outcome.file}; train with it: mmssl train --config "
+            f"{outcome.file} --runs 3"
+        )
+    return outcome
 
 
-def _search(model: str, options: PlanOptions, ranges: Path | None, seed: int) -> Search:
+def _stem(out: Path, search: Search) -> Path:
+    return out / f"{search.base.model}-{search.base.dataset}"
+
+
+def _searches(
+    names: Sequence[str], options: PlanOptions, ranges: Path | None, seed: int, *, are_all: bool
+) -> list[Search]:
+    """Return the search of each model; of all of them, those are left out that have no ranges, or need content."""
+    from mmssl_cli.experiments.tuning.space import has_space
+
+    dataset = options.dataset()
+    if len(names) == 1:
+        flags = {**options.given, "model": names[0], "dataset": dataset}
+        bases = {names[0]: merge_settings(flags, options.config, shipped=False)}
+    else:
+        options.check(names)
+        names = [name for name in names if has_space(name) or not are_all]
+        bases = {name: merge_for(name, options.given, dataset, options.config, shipped=False) for name in names}
+    ensure_prepared(dataset, options.data_dir)
+    if are_all:
+        bases = without_idle_content(bases, options.data_dir)
+    return [_search(base, options, ranges, seed) for base in bases.values()]
+
+
+def _search(base: TrainSettings, options: PlanOptions, ranges: Path | None, seed: int) -> Search:
     from mmssl_cli.experiments.tuning.space import read_space, read_starts, shipped_space, shipped_starts, without
     from mmssl_cli.experiments.tuning.study import Search
     from mmssl_cli.runs.data_match import data_identity
 
-    settings_class(model)
-    dataset = options.dataset()
-    space = read_space(ranges, model) if ranges is not None else shipped_space(model)
-    starts = read_starts(ranges, model) if ranges is not None else shipped_starts(model)
-    base = merge_settings({**options.given, "model": model, "dataset": dataset}, options.config, shipped=False)
+    space = read_space(ranges, base.model) if ranges is not None else shipped_space(base.model)
+    starts = read_starts(ranges, base.model) if ranges is not None else shipped_starts(base.model)
     if "patience" not in options.named:
         base = base.model_copy(update={"patience": max(base.patience, PATIENCE)})
-    ensure_prepared(dataset, options.data_dir)
     content = data_identity(base, options.data_dir)["content_digest"]
     free = without(space, options.named)
     open_starts = tuple({name: value for name, value in start.items() if name in free} for start in starts)

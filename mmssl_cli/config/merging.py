@@ -64,11 +64,16 @@ def merge_settings(
     return build_settings({**beneath, **from_file, **given, "model": model, "dataset": dataset})
 
 
-def merge_for(model: str, flags: Mapping[str, Any], dataset: str, config: Path | None = None) -> TrainSettings:
+def merge_for(
+    model: str, flags: Mapping[str, Any], dataset: str, config: Path | None = None, *, shipped: bool = True
+) -> TrainSettings:
     """Merge settings for one of several models: those that it lacks and another model has are left out.
 
     A file that names another model is left out, and so is a preset that the model lacks; the settings shipped for it
     are used then.
+
+    Args:
+        shipped: False leaves the shipped settings out.
 
     Raises:
         InputError: the TOML file cannot be read.
@@ -84,7 +89,7 @@ def merge_for(model: str, flags: Mapping[str, Any], dataset: str, config: Path |
     preset = kept.get("preset")
     if preset is not None and not has_preset(preset, model, dataset):
         kept["preset"] = None
-    return merge_settings({**kept, "dataset": dataset, "model": model}, shipped=not applies)
+    return merge_settings({**kept, "dataset": dataset, "model": model}, shipped=shipped and not applies)
 
 
 def refuse_idle(models: Sequence[str], flags: Mapping[str, Any], dataset: str, config: Path | None = None) -> None:

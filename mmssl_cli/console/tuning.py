@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -42,11 +43,28 @@ class Trial(Protocol):
     def deviation(self) -> float | None: ...
 
 
+class Outcome(Protocol):
+    """What a search of a model came to."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def found(self) -> Sequence[Trial]: ...
+    @property
+    def best(self) -> Trial | None: ...
+    @property
+    def minutes(self) -> float: ...
+    @property
+    def further_minutes(self) -> float: ...
+    @property
+    def file(self) -> Path: ...
+
+
 class TuneReporter(SilentReporter):
     """Prints nothing; the base of the reporters that do."""
 
-    def begin(self, done: int, trials: int) -> None:
-        """The search starts with ``done`` of at most ``trials`` trials over."""
+    def begin(self, what: str, done: int, trials: int) -> None:
+        """The search of ``what`` starts with ``done`` of at most ``trials`` trials over."""
 
     def epoch(self, number: int, epoch: int, score: float) -> None:
         """A trial was validated; ``score`` is its best so far."""
@@ -70,9 +88,11 @@ class PlainTuneReporter(LineReporter, TuneReporter):
             disable=not console.is_terminal,
         )
 
-    def begin(self, done: int, trials: int) -> None:
+    def begin(self, what: str, done: int, trials: int) -> None:
         if done:
-            self.message(f"{done} of {pluralize(trials, 'trial')} {'is' if done == 1 else 'are'} already done.")
+            self.message(f"{what}: {done} of {pluralize(trials, 'trial')} {'is' if done == 1 else 'are'} already done.")
+        else:
+            self.message(f"{what}: at most {pluralize(trials, 'trial')}.")
         self._task = self._bar.add_task("trials", total=trials, completed=done, note="")
         self._bar.start()
 
@@ -108,9 +128,30 @@ def print_trials(found: Sequence[Trial], what: str, select_on: str) -> None:
         table.add_column(heading, justify="left" if heading == "Settings" else "right")
     for trial in ranked[:_SHOWN]:
         seeds = str(len(trial.scores) or 1)
-        shown = f"{trial.mean_score:.4f}" + (f" ± {trial.deviation:.4f}" if trial.deviation is not None else "")
-        table.add_row(str(trial.number), shown, seeds, str(trial.best_epoch), shown_settings(trial.drawn))
+        table.add_row(str(trial.number), _score(trial), seeds, str(trial.best_epoch), shown_settings(trial.drawn))
     show(table)
+
+
+def print_searches(outcomes: Sequence[Outcome], dataset: str, select_on: str) -> None:
+    """Print what the searches of several models found and took, the best last, and the sum of processor hours."""
+    hours = sum(one.minutes + one.further_minutes for one in outcomes) / 60
+    table = new_table(f"Searches on {dataset}: {hours:.2f} processor hours")
+    for heading in ("Model", f"Validation {metric_label(select_on)}", "Seeds", "Trials", "Minutes", "Settings"):
+        table.add_column(heading, justify="left" if heading in ("Model", "Settings") else "right")
+    for one in sorted(outcomes, key=lambda one: (one.best is not None and one.best.mean_score) or 0.0):
+        minutes = f"{one.minutes + one.further_minutes:.1f}"
+        if one.best is None:
+            table.add_row(one.model, "none", "", str(len(one.found)), minutes, "")
+        else:
+            seeds = str(len(one.best.scores) or 1)
+            table.add_row(one.model, _score(one.best), seeds, str(len(one.found)), minutes, str(one.file))
+    show(table)
+
+
+def _score(trial: Trial) -> str:
+    """Return ``0.1234 ± 0.0012``, without the deviation for one seed."""
+    deviation = f" ± {trial.deviation:.4f}" if trial.deviation is not None else ""
+    return f"{trial.mean_score:.4f}{deviation}"
 
 
 def trial_line(trial: Trial) -> str:

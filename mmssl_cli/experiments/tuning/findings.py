@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,62 @@ import tomli_w
 
 from mmssl_cli.config import INERT_FIELDS
 from mmssl_cli.config.presets import parse_toml
-from mmssl_cli.experiments.tuning.search import further_minutes_of, minutes_of
+from mmssl_cli.experiments.tuning.search import Budget, further_minutes_of, minutes_of
 from mmssl_cli.experiments.tuning.study import Search, Trial
 from mmssl_cli.reporting.tabular import frame
+from mmssl_cli.text import pluralize
 from pipelines.errors import InputError
 from pipelines.io.files import write_bytes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search of a model came to.
+
+    Attributes:
+        best: the trial that wins; None where none has a score.
+        file: its settings, as TOML.
+    """
+
+    model: str
+    found: Sequence[Trial]
+    best: Trial | None
+    file: Path
+
+    @property
+    def minutes(self) -> float:
+        """Processor minutes of the trials."""
+        return minutes_of(self.found)
+
+    @property
+    def further_minutes(self) -> float:
+        """Processor minutes of the finalists with further seeds."""
+        return further_minutes_of(self.found)
+
+    @property
+    def problem(self) -> str:
+        """Why there is no best trial; empty where there is one."""
+        if self.best is not None:
+            return ""
+        if not self.found:
+            return f"No trial of {self.model} was begun within the minutes given; raise --minutes."
+        last = self.found[-1].problem
+        return f"No trial of {len(self.found)} gave a score for {self.model}; the last one failed: {last}"
+
+    def spent(self, budget: Budget) -> str:
+        """Return a sentence on what the search took, beside the limits."""
+        finalists = pluralize(sum(bool(trial.scores) for trial in self.found), "finalist")
+        return (
+            f"{pluralize(len(self.found), 'trial')} (at most {budget.trials}) in {self.minutes:.1f} processor minutes "
+            f"(at most {budget.minutes:g}), and {finalists} with further seeds in {self.further_minutes:.1f}: "
+            f"{self.minutes + self.further_minutes:.1f} in all."
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it for JSON."""
+        best = asdict(self.best) if self.best is not None else None
+        trials = [asdict(trial) for trial in self.found]
+        return {"model": self.model, "best": best, "trials": trials, "file": str(self.file)}
 
 
 def write_trials(found: Sequence[Trial], path: Path) -> None:

@@ -36,6 +36,11 @@ Space = dict[str, Choices | Span]
 Start = dict[str, Any]
 
 
+def has_space(model: str) -> bool:
+    """Return whether there are ranges for a model, in a file shipped for it or in its settings class."""
+    return (RANGES / f"{model}.toml").is_file() or bool(settings_class(model).ranges)
+
+
 def shipped_space(model: str) -> Space:
     """Return the ranges in the file shipped for a model, or those of its settings class where there is none.
 
@@ -44,7 +49,7 @@ def shipped_space(model: str) -> Space:
     """
     settings = settings_class(model)
     path = RANGES / f"{model}.toml"
-    if not path.is_file() and not settings.ranges:
+    if not has_space(model):
         raise UsageError(f"Model {model!r} has no settings to search; name some in a file of --ranges.")
     return read_space(path, model) if path.is_file() else _checked(settings.ranges, model, Path(settings.__name__))
 

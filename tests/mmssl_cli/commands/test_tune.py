@@ -174,6 +174,46 @@ def test_a_rising_curve_is_not_pruned() -> None:
     assert [rising.at(epoch, min(epoch, 4)) for epoch in range(1, 11)] == [True] * 8 + [False] * 2
 
 
+def test_several_models_have_the_same_budget_each_and_compare_takes_what_was_found(tune: Cli, cli: Cli) -> None:
+    flags = [part for pair in SMALL.items() for part in pair]
+    usual = ("--select-on", "recall@5", "--trials", 2, "--seeds", 1)
+    answer = cli("tune", "mf,lightgcn", "ease", *flags, *usual, "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert [search["model"] for search in told] == ["mf", "lightgcn", "ease"]
+    assert all(len(search["trials"]) == 2 and Path(search["file"]).is_file() for search in told)
+    assert "ease on toy: at most 2 trials" in answer.err
+    again = cli("tune", "mf,lightgcn,ease", *flags, *usual)
+    assert again.code == 0 and "processor hours" in again.words and "--config tuning --runs 3" in again.words
+    compared = cli("compare", "--models", "mf,ease,pop", "--dataset", "toy", "--config", "tuning", "--ks", 5, "--json")
+    assert compared.code == 0, compared.err
+    assert "No settings in tuning for pop" in compared.words
+    for search in (told[0], told[2]):
+        run = next(path for path in Path("runs").iterdir() if f"-{search['model']}-" in path.name)
+        trained = tomllib.loads((run / "config.toml").read_text())
+        for name, value in search["best"]["drawn"].items():
+            assert trained[name.replace("_", "-")] == value
+    assert cli("train", "--model", "mf", "--dataset", "toy", "--config", "tuning", "--continue").code == 0
+    assert len(list(Path("runs").glob("*-mf-*"))) == 1  # the same settings
+
+
+def test_a_folder_without_settings_for_any_of_the_models_is_refused(tune: Cli, cli: Cli) -> None:
+    Path("found").mkdir()
+    answer = cli("compare", "--models", "mf,pop", "--dataset", "toy", "--config", "found")
+    assert answer.code == 2 and "--config found has no settings for mf, pop on toy" in answer.words
+    assert "mf-toy.toml" in answer.words and not Path("runs").exists()
+    refused = cli("tune", "mf", "--dataset", "toy", "--config", "found")
+    assert refused.code == 2 and "--config found is a folder" in refused.words
+
+
+def test_all_models_are_those_with_ranges_that_can_do_without_content(tune: Cli, cli: Cli) -> None:
+    flags = [part for pair in SMALL.items() for part in pair]
+    answer = cli("tune", "all", *flags, "--modalities", "none", "--select-on", "recall@5", "--minutes", 0)
+    assert answer.code == 1 and "No trial of mf was begun within the minutes given" in answer.words
+    assert "of pop" not in answer.words and "Left out, as the data set has no item features: vbpr" in answer.words
+    assert cli("tune", "pop", "--dataset", "toy").code == 2
+
+
 @pytest.mark.slow
 def test_after_a_kill_the_trial_under_way_is_made_again(tune: Cli, tmp_path: Path) -> None:
     flags = [str(part) for pair in {**SMALL, "--epochs": 400}.items() for part in pair]
