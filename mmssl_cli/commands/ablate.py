@@ -61,7 +61,8 @@ def ablate(
     plan = {name: variant_settings(full, name) for name in chosen}
     result = carry_out(options.plan(plan.values()), options)
     found = {name: result.configuration(settings) for name, settings in plan.items()}
-    section = ablation_section(plan["full"], {name: ours for name, ours in found.items() if ours is not None})
+    kept = {name: ours for name, ours in found.items() if ours is not None}
+    section = ablation_section(plan["full"], kept, options.metrics_of(full))
     result.present(section, options)
 
 

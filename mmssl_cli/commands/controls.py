@@ -58,9 +58,6 @@ def controls(
         for name, kinds in plan.items()
     }
     real = next(iter(plan.values()))["real"]
-    k = real.select_on.partition("@")[2]
-    metrics = [f"{name}@{k}" for name in real.metrics] if "metrics" in options.named else None
-    section = controls_section(
-        dataset, {name: kinds for name, kinds in found.items() if kinds}, real.select_on, metrics
-    )
+    kept = {name: kinds for name, kinds in found.items() if kinds}
+    section = controls_section(dataset, kept, real.select_on, options.metrics_of(real))
     result.present(section, options)

@@ -163,6 +163,12 @@ class PlanOptions:
             ensure_prepared(dataset, self.data_dir)
         return settings
 
+    def metrics_of(self, settings: TrainSettings) -> list[str] | None:
+        """Return the metrics of ``--metrics`` at the K that selects, such as mrr@20; None where none are named."""
+        if "metrics" not in self.named:
+            return None
+        return [f"{name}@{settings.select_on.partition('@')[2]}" for name in settings.metrics]
+
     def check(self, models: Sequence[str]) -> None:
         """Refuse flags and a file that reach none of the models; name the models that lack the preset.
 

@@ -61,8 +61,9 @@ def plugin(
         name: {kind: one for kind, wanted in kinds.items() if (one := result.configuration(wanted)) is not None}
         for name, kinds in plan.items()
     }
-    metric = next(iter(plan.values()))["plain"].select_on
-    section = plugins_section(dataset, {name: kinds for name, kinds in found.items() if kinds}, metric)
+    plain = next(iter(plan.values()))["plain"]
+    kept = {name: kinds for name, kinds in found.items() if kinds}
+    section = plugins_section(dataset, kept, plain.select_on, options.metrics_of(plain))
     result.present(section, options)
 
 

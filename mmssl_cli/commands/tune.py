@@ -106,8 +106,8 @@ def tune(
         print_searches(outcomes, searches[0].base.dataset, searches[0].base.select_on)
         dataset, compared = searches[0].base.dataset, ",".join(one.model for one in outcomes if one.best)
         say(f"Train with them: mmssl compare --dataset {dataset} --models {compared} --config {out} --runs 3")
-    if problems := [problem for outcome in outcomes if (problem := outcome.problem)]:
-        raise InputError(" ".join(problems))
+    if problems := " ".join(outcome.problem for outcome in outcomes if outcome.problem):
+        raise InputError(problems)
 
 
 def _carry_out(search: Search, budget: Budget, out: Path, options: PlanOptions) -> Outcome:

@@ -15,7 +15,7 @@ from mmssl_cli.reporting.style import colour, figure
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import corrected, tests_table
 from mmssl_cli.studies.provenance import settings_sentence
-from mmssl_cli.text import companion, dashed, metric_label, modalities_label
+from mmssl_cli.text import ACCURACY, companion, dashed, metric_label, modalities_label
 
 WITHOUT: dict[str, str] = {
     "w/o-ASL": "no adversarial self-augmentation",
@@ -30,14 +30,18 @@ def variant_settings(settings: TrainSettings, variant: str) -> TrainSettings:
     return build_settings({**settings.model_dump(), "variant": variant})
 
 
-def ablation_section(full: TrainSettings, found: Mapping[str, Configuration]) -> Section:
+def ablation_section(
+    full: TrainSettings, found: Mapping[str, Configuration], metrics: Sequence[str] | None = None
+) -> Section:
     """Build Table 3: the difference of each variant from the full model, with p-values.
 
     Args:
         full: settings of the full model.
         found: variant -> its finished runs.
+        metrics: of the tables, and the first three of the figure; by default the one that selected the epochs and its
+            companion.
     """
-    dataset, metrics = full.dataset, (full.select_on, companion(full.select_on))
+    dataset, metrics = full.dataset, metrics or (full.select_on, companion(full.select_on))
     where = dataset if full.preset in (None, "tuned") else f"{dataset}, preset {full.preset}"
     name, title = f"ablation-{dashed(where)}", f"Ablation on {where} (the paper's Table 3)"
     if not found:
@@ -46,8 +50,11 @@ def ablation_section(full: TrainSettings, found: Mapping[str, Configuration]) ->
     if entries := _against_full(found):
         against = dashed(f"table3-tests-{where}")
         tables.append(tests_table(against, f"Variants against the full model on {where}", "Variant", entries, metrics))
-    plots = (_plot(where, found, metrics),) if len(found) > 1 else ()
-    text = (*_findings(found, metrics), settings_sentence(next(iter(found.values()))))
+    plots = (_plot(where, found, metrics[:3]),) if len(found) > 1 else ()
+    text = (
+        *_findings(found, [one for one in metrics if _is_accuracy(one)]),
+        settings_sentence(next(iter(found.values()))),
+    )
     return Section(name, title, text, tuple(tables), plots)
 
 
@@ -66,10 +73,14 @@ def _table(found: Mapping[str, Configuration], dataset: str, where: str, metric:
         dashed(f"table3-ablation-{where}-{metric}"),
         f"{label} of the variants on {where}",
         ("Variant", "Seeds", label, "Paper"),
-        with_marks(rows, [2]),
+        with_marks(rows, [2] if _is_accuracy(metric) else []),
         labels=2,
         notes=tuple(notes),
     )
+
+
+def _is_accuracy(metric: str) -> bool:
+    return metric.partition("@")[0] in ACCURACY
 
 
 def _row(variant: str, found: Mapping[str, Configuration], dataset: str, metric: str) -> list[Cell]:

@@ -9,7 +9,7 @@ from mmssl_cli.reporting.document import Cell, Missing, Section, Table, mean_of,
 from mmssl_cli.reporting.published import published_plugins
 from mmssl_cli.runs.results import Configuration, configuration_of
 from mmssl_cli.studies.paired_tests import corrected, tests_table
-from mmssl_cli.text import companion, dashed, metric_label
+from mmssl_cli.text import ACCURACY, companion, dashed, metric_label
 
 PLAIN = "plain"
 #: Plug-in -> the settings that make it; the first is the model alone.
@@ -76,14 +76,17 @@ def _title(dataset: str) -> str:
     return f"MMSSL's modules in other models on {dataset} (the paper's Table 5)"
 
 
-def plugins_section(dataset: str, found: Mapping[str, Found], metric: str) -> Section:
+def plugins_section(
+    dataset: str, found: Mapping[str, Found], metric: str, metrics: Sequence[str] | None = None
+) -> Section:
     """Build Table 5 for a data set, with the published rows, and the tests against the models alone.
 
     Args:
         found: model -> its finished runs by plug-in.
         metric: the one that selected the epochs, such as recall@20.
+        metrics: of the tables; by default that one and its companion.
     """
-    metrics = (metric, companion(metric))
+    metrics = metrics or (metric, companion(metric))
     entries = [
         (f"{model} {kind}", one, runs[PLAIN])
         for model, runs in found.items()
@@ -91,7 +94,7 @@ def plugins_section(dataset: str, found: Mapping[str, Found], metric: str) -> Se
         for kind, one in runs.items()
         if kind != PLAIN
     ]
-    tables = [_accuracy(dataset, found, metrics)]
+    tables = [_accuracy(dataset, found, metric, metrics)]
     if entries:
         name = dashed(f"table5-tests-{dataset}")
         tables.append(tests_table(name, f"Against the models alone on {dataset}", "Model", entries, metrics))
@@ -103,7 +106,7 @@ def plugins_section(dataset: str, found: Mapping[str, Found], metric: str) -> Se
     return Section(f"plugins-{dashed(dataset)}", _title(dataset), texts, tuple(tables))
 
 
-def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) -> Table:
+def _accuracy(dataset: str, found: Mapping[str, Found], selected_on: str, metrics: Sequence[str]) -> Table:
     rows: list[list[Cell]] = []
     published = published_plugins(dataset)
     for model, runs in found.items():
@@ -111,7 +114,7 @@ def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) 
             paper = published.get(model, {}).get(kind, {})
             values = [number(paper.get(metric)) for metric in metrics]
             if (one := runs.get(kind)) is not None:
-                scores = [run.result["validation"].get(metrics[0]) for run in one.runs]
+                scores = [run.result["validation"].get(selected_on) for run in one.runs]
                 rows.append(
                     [
                         word(model),
@@ -130,7 +133,7 @@ def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) 
         dashed(f"table5-plugins-{dataset}"),
         f"Models with and without MMSSL's modules on {dataset}",
         ("Model", "Plug-in", "Seeds", *labels, *(f"{label}, paper" for label in labels), "Validation"),
-        with_marks(rows, [3, 4]),
+        with_marks(rows, [at for at, one in enumerate(metrics, 3) if one.partition("@")[0] in ACCURACY]),
         labels=3,
         notes=notes,
     )

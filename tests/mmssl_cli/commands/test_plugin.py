@@ -39,6 +39,20 @@ def test_each_model_is_trained_alone_and_with_either_module(cli: Cli, tmp_path: 
     assert sorted(found["tables"][0]["rows"], key=lambda row: row["Model"]) == by_model
 
 
+@pytest.mark.parametrize("command", ["plugin", "ablate"])
+def test_the_named_metrics_are_shown(cli: Cli, tmp_path: Path, command: str) -> None:
+    write_toy(tmp_path / "data")
+    small = ("--dataset", "toy", "--embedding-dim", 8, "--batch-size", 32, "--epochs", 1, "--ks", 20, "--device", "cpu")
+    answer = cli(command, *small, "--metrics", "recall,mrr,coverage", "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    columns = {column for table in told["tables"] for row in table["rows"] for column in row}
+    assert {"Recall@20", "MRR@20", "Coverage@20"} <= columns and "NDCG@20" not in columns
+    tested = next(table for table in told["tables"] if "p, users" in table["rows"][0])
+    assert {row["Metric"] for row in tested["rows"]} == {"Recall@20", "MRR@20", "Coverage@20"}
+    assert not any("Coverage" in sentence and "behind" in sentence for sentence in told["text"])
+
+
 def test_the_published_rows_are_those_of_the_paper() -> None:
     assert published_plugins("tiktok") == {
         "slmrec": {
