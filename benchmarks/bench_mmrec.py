@@ -4,9 +4,7 @@ MMRec (https://github.com/enoche/MMRec) is not part of this project; ``--mmrec``
 ``pip install lmdb pyyaml``. Each program has a process of its own and computes on one thread; a turn is an epoch and an
 evaluation of the test split of each, and the first is not counted. A ratio is MMRec's seconds divided by ours.
 
-With ``--train FILE`` MMRec's models alone are trained, until their patience ends; FILE has a row an epoch, for
-``bench_quality --against``, and the metrics of the best epoch are printed. Settings are those of MMRec's files, the
-first of several values, but for ``--set NAME=VALUE``.
+Settings of MMRec are those of its files, the first of several values, but for ``--set NAME=VALUE``.
 
 Example: python -m benchmarks.bench_mmrec --mmrec ../MMRec --data data/tiktok --models lightgcn,bm3
 """
@@ -14,7 +12,6 @@ Example: python -m benchmarks.bench_mmrec --mmrec ../MMRec --data data/tiktok --
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,11 +19,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from benchmarks.command import Report, add_numbers, child, parser_for, run
-from benchmarks.mmrec import NAME, MMRec, write_data
+from benchmarks.mmrec import NAME, MMRec, given_settings, write_data
 from benchmarks.timing import quartiles
 from benchmarks.workload import DATA_HELP, load, random_data, settings_of
 from mmssl_cli.data.interactions import InteractionData
@@ -34,7 +30,6 @@ from mmssl_cli.evaluation.metrics import evaluate_ranking
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import make_loop
 from pipelines.errors import UsageError
-from pipelines.io.files import atomic_file
 
 #: Model -> its name in MMRec, and settings there and here that make both train alike.
 MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -58,24 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help=DATA_HELP)
     parser.add_argument("--large", action="store_true", help=f"random data: {LARGE['users']:,} users, and so on")
     parser.add_argument("--models", default=",".join(MODELS), help="comma-separated; default all")
-    parser.add_argument("--train", type=Path, metavar="FILE", help="train MMRec's models to their end; write CSV")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of MMRec; repeatable"
     )
-    add_numbers(parser, batch_size=2048, epochs=5, patience=20, seed=2023)
+    add_numbers(parser, batch_size=2048, epochs=5, seed=2023)
     run(parser, arguments, measure)
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Return the seconds of both programs with their ratios, or the results of MMRec's trainings."""
+    """Return the seconds of both programs with their ratios."""
     models = options.models.split(",")
     if unknown := [model for model in models if model not in MODELS]:
         raise UsageError(f"--models {unknown[0]} is not compared; choose from {', '.join(MODELS)}.")
     options.mmrec = options.mmrec.absolute()
     with tempfile.TemporaryDirectory() as folder:
         write_data(_data(options), Path(folder) / NAME)
-        if options.train:
-            return _trained(models, options, Path(folder))
         results = [row for model in models for row in _beside(model, options, Path(folder))]
     return {"results": results}
 
@@ -111,20 +103,9 @@ def _begin_theirs(model: str, options: argparse.Namespace, folder: Path) -> None
         "seed": [options.seed],
         "topk": list(KS),
         **settings,
-        **_given(options.set),
+        **given_settings(options.set),
     }
     _programs["turn"] = MMRec(options.mmrec, folder, name, given)
-
-
-def _given(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of ``--set``: numbers, true and false, else text."""
-    given: dict[str, Any] = {}
-    for name, _, value in (pair.partition("=") for pair in pairs):
-        try:
-            given[name] = json.loads(value)
-        except ValueError:
-            given[name] = value
-    return given
 
 
 def _begin_ours(model: str, options: argparse.Namespace) -> None:
@@ -149,38 +130,6 @@ def _evaluate(loop: TrainingLoop) -> None:
     loop.model.eval()
     with torch.no_grad():
         evaluate_ranking(loop.model.ranking(), loop.data.train, loop.data.test, KS, metrics=METRICS)
-
-
-def _trained(models: Sequence[str], options: argparse.Namespace, folder: Path) -> Report:
-    """Train MMRec's models one after the other; the file is written anew after each."""
-    rows, results = [], []
-    for model in models:
-        with child(1) as process:
-            epochs, best = process.submit(_train_theirs, model, options, folder).result()
-        rows += [{"model": model, **epoch} for epoch in epochs]
-        results.append({"model": model, "seed": options.seed, "epochs": len(epochs), **best})
-        with atomic_file(options.train) as path:
-            pd.DataFrame(rows).to_csv(path, index=False)
-    return {"results": results}
-
-
-def _train_theirs(
-    model: str, options: argparse.Namespace, folder: Path
-) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """Return the epochs until ``patience`` of them bring nothing better, and the test metrics of the best."""
-    _begin_theirs(model, options, folder)
-    program: MMRec = _programs["turn"]
-    epochs: list[dict[str, float]] = []
-    best: dict[str, float] = {}
-    while not best or len(epochs) - best["best_epoch"] < options.patience:
-        seconds = program.epoch()
-        took, validation = program.evaluate("validation")
-        epochs.append({"epoch": len(epochs) + 1, "seconds": seconds + took, "score": validation[program.metric]})
-        if not best or epochs[-1]["score"] > best["validation"]:
-            tested = program.evaluate("test")[1]
-            shown = {name: float(tested[name]) for name in ("recall@20", "ndcg@20")}
-            best = {"best_epoch": len(epochs), "validation": float(epochs[-1]["score"]), **shown}
-    return epochs, best
 
 
 if __name__ == "__main__":

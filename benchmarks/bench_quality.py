@@ -4,8 +4,8 @@
 the defaults. The final score is that of the selected epoch, by the metric that selects it. Seconds are those of the
 epochs, validation included, and not of reading the data and building the model. ``--against`` shows the log of other
 programs beside, each until 99 % of its own final score, and theirs divided by ours: CSV of model, epoch, seconds and
-score, or JSON, a list of objects with these keys; a row an epoch, its own processor seconds with validation, the score
-empty (null) where it was not validated.
+score, with seed where there are several trainings, or JSON, a list of objects with these keys; a row an epoch, its own
+processor seconds with validation, the score empty (null) where it was not validated.
 
 Example: python -m benchmarks.bench_quality --runs runs --dataset tiktok --against mmrec_log.csv
 """
@@ -144,9 +144,11 @@ def _processor(courses: Iterable[Course]) -> np.ndarray:
     return np.array([course.processor_seconds[: course.reached].sum() for course in courses])
 
 
-def _beside(theirs: Course, courses: Sequence[Course]) -> dict[str, Any]:
-    seconds = float(_processor([theirs])[0])
-    found = {"their_epochs": theirs.reached, "their_score": theirs.final, "theirs": seconds}
+def _beside(theirs: Sequence[Course], courses: Sequence[Course]) -> dict[str, Any]:
+    """Return the medians of another program's trainings, and its median seconds divided by each of ours."""
+    seconds = float(np.median(_processor(theirs)))
+    reached, final = (float(np.median([getattr(one, name) for one in theirs])) for name in ("reached", "final"))
+    found = {"their_epochs": reached, "their_score": final, "theirs": seconds}
     ours = _processor(courses)
     return {**found, "processor_ratio": quartiles(seconds / ours)} if np.isfinite(ours).all() else found
 
@@ -161,8 +163,10 @@ def _whole(courses: Sequence[Course]) -> dict[str, Any]:
     }
 
 
-def read_log(path: Path) -> dict[str, Course]:
-    """Read the epochs of other programs, by model in small letters; their ``seconds`` are processor seconds.
+def read_log(path: Path) -> dict[str, list[Course]]:
+    """Read the trainings of other programs, by model in small letters; their ``seconds`` are processor seconds.
+
+    Rows of several trainings of a model differ in ``seed``.
 
     Raises:
         InputError: the file does not exist or has another form.
@@ -173,17 +177,19 @@ def read_log(path: Path) -> dict[str, Course]:
         else:
             with path.open(encoding="utf-8", newline="") as file:
                 rows = list(csv.DictReader(file))
-        epochs = sorted((str(row["model"]).lower(), int(row["epoch"]), *_numbers(row)) for row in rows)
+        epochs = sorted(
+            (str(row["model"]).lower(), str(row.get("seed", "")), int(row["epoch"]), *_numbers(row)) for row in rows
+        )
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise InputError(
             f"{path} holds no epochs to compare with ({problem}); expected CSV or JSON with {', '.join(_COLUMNS)}."
         ) from problem
-    found = {}
-    for model in dict.fromkeys(name for name, *_ in epochs):
-        numbers, seconds, scores = np.array([row for name, *row in epochs if name == model]).T
+    found: dict[str, list[Course]] = {}
+    for model, seed in dict.fromkeys((name, seed) for name, seed, *_ in epochs):
+        numbers, seconds, scores = np.array([row for name, of, *row in epochs if (name, of) == (model, seed)]).T
         if len(set(numbers)) < len(numbers) or not np.isfinite(scores).any():
             raise InputError(f"{path}: {model} has an epoch twice, or no score; expected a row an epoch.")
-        found[model] = Course(scores, seconds, seconds)
+        found.setdefault(model, []).append(Course(scores, seconds, seconds))
     return found
 
 

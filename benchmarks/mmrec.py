@@ -6,10 +6,11 @@ Its program is run as it is; what it asks of older libraries, or of a GPU, is pu
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,6 +46,17 @@ def write_data(data: InteractionData, folder: Path) -> None:
     pd.concat(splits).to_csv(folder / f"{NAME}.inter", sep="\t", index=False)
     for name, values in zip(("image", "text"), data.features.values(), strict=False):
         np.save(folder / f"{name}_feat.npy", values.float().numpy())
+
+
+def given_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of ``NAME=VALUE``: numbers, true and false, else text."""
+    given: dict[str, Any] = {}
+    for name, _, value in (pair.partition("=") for pair in pairs):
+        try:
+            given[name] = json.loads(value)
+        except ValueError:
+            given[name] = value
+    return given
 
 
 class MMRec:

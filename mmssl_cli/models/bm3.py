@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, dropout
+from torch.nn.functional import normalize
 
 from mmssl_cli.config.content import BM3Settings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.content import ContentProjections, xavier_weights
-from mmssl_cli.models.losses import l2_of
+from mmssl_cli.models.dropout import dropout
+from mmssl_cli.models.losses import frobenius_norm, l2_of
 from mmssl_cli.models.plugins import PluggableRecommender
 from mmssl_cli.models.rows import take
 
@@ -46,21 +47,21 @@ class BM3(PluggableRecommender):
         target_users, target_items = self._view(users), self._view(items)
         terms = {
             "reconstruction": (
-                distances(self.predictor(users), target_items) + distances(self.predictor(items), target_users)
+                distances(self._predicted(users), target_items) + distances(self._predicted(items), target_users)
             ).mean()
         }
         if self.settings.contrast_weight:
             inter, intra = [], []
             for name, rows in self.content(batch.positives).items():
                 present = self.content.present[name][batch.positives].squeeze(1)
-                predicted, count = self.predictor(rows), present.sum().clamp(min=1)
+                predicted, count = self._predicted(rows), present.sum().clamp(min=1)
                 inter.append((distances(predicted, target_items) * present).sum() / count)
                 intra.append((distances(predicted, self._view(rows)) * present).sum() / count)
             terms["inter"] = self.settings.contrast_weight * torch.stack(inter).sum()
             terms["intra"] = self.settings.contrast_weight * torch.stack(intra).sum()
         if self.settings.l2_weight:
             if self.settings.l2_on == "final":
-                l2 = (all_users.norm() + all_items.norm()) / self.num_items
+                l2 = (frobenius_norm(all_users) + frobenius_norm(all_items)) / self.num_items
             else:
                 l2 = l2_of(take(self.users, batch.users), take(self.items, batch.positives))
             terms["l2"] = self.settings.l2_weight * l2
@@ -70,11 +71,15 @@ class BM3(PluggableRecommender):
         users, items = self.graph.propagate(self.users, self.items, self.settings.layers)
         return users, items + self.items
 
+    def _predicted(self, rows: Tensor) -> Tensor:
+        """Predictions from embeddings, of length 1."""
+        return normalize(self.predictor(rows))
+
     def _view(self, rows: Tensor) -> Tensor:
-        """The target view of embeddings: dropped out, and without gradient."""
-        return dropout(rows.detach(), self.settings.dropout)
+        """The target view of embeddings, of length 1: dropped out, and without gradient."""
+        return normalize(dropout(rows.detach(), self.settings.dropout))
 
 
 def distances(predicted: Tensor, target: Tensor) -> Tensor:
-    """1 - cosine of rows [n, d], [n]."""
-    return 1 - cosine_similarity(predicted, target, dim=1)
+    """1 - cosine of rows of length 1, [n, d] each, [n]."""
+    return 1 - (predicted * target).sum(1)

@@ -195,3 +195,22 @@ def contrasted_rows(batch: Batch, rows: str) -> tuple[CountedRows, CountedRows]:
 def l2_of(*rows: Tensor) -> Tensor:
     """Half the squared norm of embeddings [B, d] each, a mean over the B triples of a batch."""
     return torch.stack([row.square().sum() for row in rows]).sum() / (2 * len(rows[0]))
+
+
+def frobenius_norm(table: Tensor) -> Tensor:
+    """Frobenius norm of a table [n, d], as ``table.norm()``, in one pass over it backwards; the gradient at 0 is 0."""
+    norm: Tensor = _FrobeniusNorm.apply(table)
+    return norm
+
+
+class _FrobeniusNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor) -> Tensor:
+        norm = table.norm()
+        ctx.save_for_backward(table, norm)
+        return norm
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        table, norm = ctx.saved_tensors
+        return table * (gradient / norm.clamp(min=torch.finfo(norm.dtype).tiny))

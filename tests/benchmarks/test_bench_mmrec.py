@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_mmrec
+from benchmarks import bench_mmrec, bench_parity
+from benchmarks.bench_quality import read_log
 
 _PROGRAM = {
     "quick_start": "",
@@ -104,21 +105,29 @@ def test_both_programs_take_turns(checkout: Path, demo: Path, capsys: pytest.Cap
         assert row["ratio"]["median"] == pytest.approx(row["mmrec"]["median"] / row["ours"]["median"])
 
 
-def test_a_training_ends_by_patience_and_leaves_its_epochs(
+def test_trainings_end_by_patience_and_are_made_once(
     checkout: Path, demo: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    log = tmp_path / "log.csv"
-    flags = ["--mmrec", str(checkout), "--data", str(demo), "--models", "lightgcn", "--batch-size", "64"]
-    bench_mmrec.main([*flags, "--train", str(log), "--patience", "2", "--set", "reg_weight=0.5", "--json"])
-    (row,) = json.loads(capsys.readouterr().out)["results"]
-    assert row == {
-        **{"model": "lightgcn", "seed": 2023, "epochs": 5, "best_epoch": 3},
-        **{"validation": pytest.approx(1.1), "recall@20": pytest.approx(2.1), "ndcg@20": 0.5},
+    flags = ["--mmrec", str(checkout), "--data", str(demo), "--models", "lightgcn", "--batch-size", "64", "--runs", "1"]
+    flags += ["--patience", "2", "--set", "reg_weight=0.5", "--out", str(tmp_path / "out"), "--json"]
+    bench_parity.main([*flags, "--epochs", "9"])
+    report = json.loads(capsys.readouterr().out)
+    theirs, ours = report["results"]
+    assert {name: theirs[name] for name in ("program", "seed", "epochs", "best_epoch")} == {
+        **{"program": "mmrec", "seed": "2023", "epochs": "5", "best_epoch": "3"},
     }
-    with log.open() as file:
+    assert [theirs[name] for name in ("validation", "recall@20", "ndcg@20")] == pytest.approx([1.1, 2.1, 0.5])
+    assert ours["program"] == "mmssl" and 0 < ours["recall@20"] < 1 and int(ours["epochs"]) <= 9
+    assert [(row["program"], row["runs"]) for row in report["means"]] == [("mmrec", 1), ("mmssl", 1)]
+    with (tmp_path / "out/epochs.csv").open() as file:
         epochs = list(csv.DictReader(file))
     assert [float(epoch["score"]) for epoch in epochs] == pytest.approx([1.08, 1.09, 1.1, 1.09, 1.08])
-    assert all(float(epoch["seconds"]) > 0 for epoch in epochs)
+    (course,) = read_log(tmp_path / "out/epochs.csv")["lightgcn"]
+    assert course.final == pytest.approx(1.1)
+    before = (tmp_path / "out/results.csv").read_bytes()
+    bench_parity.main([*flags, "--epochs", "9"])
+    assert (tmp_path / "out/results.csv").read_bytes() == before
+    assert json.loads(capsys.readouterr().out)["results"] == report["results"]
 
 
 @pytest.mark.parametrize(

@@ -112,8 +112,11 @@ def test_a_log_is_csv_or_json(tmp_path: Path, log: Path) -> None:
     path.write_text(json.dumps(LOG))
     for found in (read_log(log), read_log(path)):
         assert set(found) == {"mf", "lightgcn"}
-        np.testing.assert_array_equal(found["mf"].scores, [np.nan, 0.0995, 0.1])
-        np.testing.assert_array_equal(found["mf"].processor_seconds, [2, 3, 9])
+        (course,) = found["mf"]
+        np.testing.assert_array_equal(course.scores, [np.nan, 0.0995, 0.1])
+        np.testing.assert_array_equal(course.processor_seconds, [2, 3, 9])
+    path.write_text(json.dumps([{**epoch, "seed": seed} for seed in (1, 2) for epoch in LOG]))
+    assert [len(courses) for courses in read_log(path).values()] == [2, 2]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from mmssl_cli.config import build_settings
 from mmssl_cli.models import losses
 from mmssl_cli.models.base import ranking_terms
-from mmssl_cli.models.losses import bpr_loss, info_nce, l2_of, softmax_loss
+from mmssl_cli.models.losses import bpr_loss, frobenius_norm, info_nce, l2_of, softmax_loss
 from mmssl_cli.training.loop import TrainingLoop
 from tests.helpers.model_cases import (
     array,
@@ -255,3 +255,13 @@ def test_l2_is_half_the_squared_norm_a_triple() -> None:
     rows = [random.normal(size=(4, 3)) for _ in range(3)]
     expected = sum((row**2).sum() for row in rows) / 8
     assert l2_of(*map(torch.from_numpy, rows)).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_norm_of_a_table_and_its_gradient_are_those_of_pytorch() -> None:
+    table = torch.randn(7, 5, requires_grad=True)
+    ours, theirs = frobenius_norm(table), table.norm()
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(*(torch.autograd.grad(3 * norm, table)[0] for norm in (ours, theirs)))
+    nought = torch.zeros(2, 3, requires_grad=True)
+    frobenius_norm(nought).backward()
+    assert nought.grad is not None and not nought.grad.any()
