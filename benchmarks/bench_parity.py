@@ -44,6 +44,12 @@ MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"layers": 2, "dropout": 0.3, "l2_weight": 0.1},
     ),
     "mgcn": ("MGCN", {"n_ui_layers": 2, "cl_loss": 0.01}, {"layers": 2, "contrast_weight": 0.01, "lr_decay": 0.96}),
+    "smore": (
+        "SMORE",
+        {"n_ui_layers": 3, "image_knn_k": 10, "text_knn_k": 10, "reg_weight": 1e-4, "dropout_rate": 0.0},
+        {"layers": 3, "graph_topk": 10, "l2_weight": 1e-4, "lr_decay": 0.96},
+    ),
+    "lgmrec": ("LGMRec", {}, {}),
 }
 _METRICS = ("validation", "recall@20", "ndcg@20")
 _EPOCHS, _RESULTS = "epochs.csv", "results.csv"
