@@ -57,10 +57,15 @@ class Outcome:
 
     def spent(self, budget: Budget) -> str:
         """Return a sentence on what the search took, beside the limits."""
+        trials = (
+            f"{pluralize(len(self.found), 'trial')} (at most {budget.trials}) in {self.minutes:.1f} processor minutes "
+            f"(at most {budget.minutes:g})"
+        )
+        if budget.seeds == 1:
+            return f"{trials}."
         finalists = pluralize(sum(bool(trial.scores) for trial in self.found), "finalist")
         return (
-            f"{pluralize(len(self.found), 'trial')} (at most {budget.trials}) in {self.minutes:.1f} processor minutes "
-            f"(at most {budget.minutes:g}), and {finalists} with further seeds in {self.further_minutes:.1f}: "
+            f"{trials}, and {finalists} with further seeds in {self.further_minutes:.1f}: "
             f"{self.minutes + self.further_minutes:.1f} in all."
         )
 

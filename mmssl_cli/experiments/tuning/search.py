@@ -27,7 +27,7 @@ from mmssl_cli.experiments.tuning.study import (
 from mmssl_cli.experiments.workers.local import LocalPool
 from mmssl_cli.experiments.workers.pool import Message, Send, WorkerPool
 
-#: Proposals in a row that were tried before, after which a search ends.
+#: Proposals in a row that were tried before, after which values are drawn at random.
 _EXHAUSTED = 20
 
 
@@ -129,15 +129,17 @@ class _Runner:
         return room and not self.is_exhausted and not self.budget.is_spent(found)
 
     def _propose(self, running: dict[int, optuna.Trial]) -> optuna.Trial | None:
-        """Propose a trial that repeats none; None where the sampler finds no other."""
+        """Propose a trial that repeats none, at random where the sampler finds no other; None where there is none."""
         known = [trial.drawn for trial in self.found()] + [self.search.drawn(trial) for trial in running.values()]
         for _ in range(_EXHAUSTED):
             trial = self.search.propose(self.study)
             if self.search.drawn(trial) not in known:
                 return trial
             self.study.tell(trial.number, state=TrialState.FAIL)
+        if (untried := self.search.propose_untried(self.study, known)) is not None:
+            return untried
         self.is_exhausted = True
-        self.reporter.message(f"The last {_EXHAUSTED} proposals had been tried before: the search ends here.")
+        self.reporter.message("All combinations of the values have been tried: the search ends here.")
         return None
 
     def run_finalists(self, pool: WorkerPool) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from statistics import mean, stdev
 from typing import Any
 
@@ -29,6 +30,8 @@ from pipelines.io.files import write_problem
 WARM_UP, STALLED, FIRST_TRIALS = 30, 5, 4
 #: Share of the trials that TPE draws at random before it begins, those that are given included.
 RANDOM_SHARE = 1 / 3
+#: Random draws among lists of values, after which they count as tried out.
+_DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,19 @@ class Search:
             if start is None or contains(of, start[name]):
                 _suggest(trial, name, of)
         return trial
+
+    def propose_untried(self, study: optuna.Study, known: Collection[Mapping[str, Any]]) -> optuna.Trial | None:
+        """Propose values at random that none of the known trials has; None where lists of values leave no others."""
+        lists = {name: of.values for name, of in self.space.items() if isinstance(of, Choices)}
+        if len(lists) < len(self.space):
+            return None
+        random = Random(self.seed + len(known))
+        for _ in range(_DRAWS):
+            values = {name: random.choice(of) for name, of in lists.items()}
+            if values not in known:
+                study.enqueue_trial(_parameters(values, self.space), user_attrs={"start": values})
+                return self.propose(study)
+        return None
 
     def drawn(self, trial: optuna.Trial | FrozenTrial) -> dict[str, Any]:
         """Return the values that a proposed trial is trained with."""

@@ -134,7 +134,14 @@ def test_no_trial_is_trained_twice_and_the_search_ends_where_its_ranges_do(tune:
     answer = tune("--trials", 9)
     assert answer.code == 0, answer.err
     assert sorted(row["lr"] for row in trials()) == ["0.001", "0.01", "0.02", "0.03"]  # the default as well
-    assert "had been tried before" in answer.err
+    assert "All combinations of the values have been tried" in answer.err
+
+
+def test_values_that_the_sampler_leaves_out_are_drawn_at_random(tune: Cli) -> None:
+    Path("ranges.toml").write_text("l2-weight = [0.0, 1e-4, 1e-3, 1e-2]\nweight-decay = [0.0, 1e-3]\n")
+    answer = tune("--trials", 8, "--epochs", 1)
+    assert answer.code == 0, answer.err
+    assert len({(row["l2_weight"], row["weight_decay"]) for row in trials()}) == 8
 
 
 def test_published_settings_are_tried_after_the_defaults(tune: Cli) -> None:
