@@ -82,43 +82,87 @@ class BipartiteGraph:
 
 
 class _MeanPropagation(torch.autograd.Function):
-    """Mean over layers of linear propagation. Being linear it keeps no layer, and adds up in place."""
+    """Mean over layers of linear propagation, and one layer. Being linear it keeps no other, and adds up in place."""
 
     @staticmethod
-    def forward(ctx: Any, graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.graphs = graphs
-        of_users, of_items = users.float().clone(), items.float().clone()
-        for graph in graphs:
-            to_users, to_items = graph.to_users.matrix, graph.to_items.matrix
-            users, items = product_in_float32(to_users, items), product_in_float32(to_items, users)
-            of_users += users
-            of_items += items
-        return of_users.div_(len(graphs) + 1), of_items.div_(len(graphs) + 1)
+    def forward(
+        ctx: Any, graphs: Sequence[BipartiteGraph], last: int, kept: int, users: Tensor, items: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.graphs, ctx.last, ctx.kept = graphs, last, kept
+        sums = _Sides(users.float(), items.float())
+        now, layer = sums, None
+        for number, graph in enumerate(graphs, 1):
+            after = _Sides(
+                product_in_float32(graph.to_users.matrix, now.items),
+                product_in_float32(graph.to_items.matrix, now.users),
+                owned=number != kept,
+            )
+            if 1 < number <= last + 1:
+                sums = sums.plus(now)
+            now, layer = after, after if number == kept else layer
+        if 1 <= len(graphs) <= last:
+            sums = sums.plus(now)
+        mean = sums.divided_by(last + 1)
+        return mean.users, mean.items, *((layer.users, layer.items) if layer is not None else ())
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor]:
-        users, items = (gradient / (len(ctx.graphs) + 1) for gradient in gradients)
-        at_users, at_items = users, items
-        for graph in reversed(ctx.graphs):
-            to_items = product_in_float32(graph.to_users.transpose, at_users)
-            to_users = product_in_float32(graph.to_items.transpose, at_items)
-            at_users, at_items = to_users.add_(users), to_items.add_(items)
-        return None, at_users, at_items
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None, Tensor, Tensor]:
+        of_mean = _Sides(gradients[0], gradients[1])
+        of_layer = _Sides(gradients[2], gradients[3]) if ctx.kept else None
+        at: _Sides | None = None
+        for number in range(len(ctx.graphs), -1, -1):
+            if number <= ctx.last:
+                at = of_mean if at is None else at.plus(of_mean)
+            if of_layer is not None and number == ctx.kept:  # what follows is divided in the end
+                at = of_layer.times(ctx.last + 1) if at is None else at.plus(of_layer, ctx.last + 1)
+            if number and at is not None:
+                graph = ctx.graphs[number - 1]
+                to_items = product_in_float32(graph.to_users.transpose, at.users)
+                to_users = product_in_float32(graph.to_items.transpose, at.items)
+                at = _Sides(to_users, to_items, owned=True)
+        assert at is not None  # layer 0 is in the mean
+        at = at.divided_by(ctx.last + 1)
+        return None, None, None, at.users, at.items
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Users [U, d] and items [I, d]; written in place where they are ``owned``, as nothing else reads them."""
+
+    users: Tensor
+    items: Tensor
+    owned: bool = False
+
+    def plus(self, other: _Sides, factor: float = 1) -> _Sides:
+        """Return this one plus another one times a factor."""
+        if self.owned:
+            return _Sides(self.users.add_(other.users, alpha=factor), self.items.add_(other.items, alpha=factor), True)
+        if other.owned and factor == 1:
+            return other.plus(self)
+        users = torch.add(self.users, other.users, alpha=factor)
+        return _Sides(users, torch.add(self.items, other.items, alpha=factor), True)
+
+    def times(self, factor: float) -> _Sides:
+        return _Sides(self.users * factor, self.items * factor, True)
+
+    def divided_by(self, count: int) -> _Sides:
+        if self.owned:
+            return _Sides(self.users.div_(count), self.items.div_(count), True)
+        return _Sides(self.users / count, self.items / count, True)
 
 
 def mean_propagation(graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean over layer 0 and one layer of linear propagation a graph, float32 [U, d] and [I, d]."""
-    mean: tuple[Tensor, Tensor] = _MeanPropagation.apply(graphs, users, items)
+    mean: tuple[Tensor, Tensor] = _MeanPropagation.apply(graphs, len(graphs), 0, users, items)
     return mean
 
 
-def propagated(graphs: Sequence[BipartiteGraph], users: Tensor, items: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return users [U, d] and items [I, d] at layer 0 and after each layer of linear propagation, one graph each."""
-    layers = [(users, items)]
-    for graph in graphs:
-        users, items = graph.users_from(items), graph.items_from(users)
-        layers.append((users, items))
-    return layers
+def mean_and_layer(
+    graph: BipartiteGraph, users: Tensor, items: Tensor, layers: int, layer: int
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the mean over layers 0 to ``layers`` of linear propagation, and one ``layer`` from 1 on."""
+    found = _MeanPropagation.apply([graph] * max(layers, layer), layers, layer, users, items)
+    return found[:2], found[2:]
 
 
 def mean_of_layers(layers: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.config.collaborative import NCLSettings
-from mmssl_cli.data.graph import mean_of_layers, propagated
+from mmssl_cli.data.graph import mean_and_layer
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
@@ -64,13 +64,12 @@ class NCL(GraphRecommender):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking terms, and the structural and the semantic contrast."""
         settings = self.settings
-        structural = 2 * settings.structure_hops
-        layers = propagated([self.graph] * max(settings.layers, structural), self.users, self.items)
-        users, items = mean_of_layers(layers[: settings.layers + 1])
+        mean, spread = mean_and_layer(self.graph, self.users, self.items, settings.layers, 2 * settings.structure_hops)
+        users, items = mean
         terms = ranking_terms(settings, users, items, batch, self.layer0())
         if settings.contrast_weight:
             of_users, of_items = contrast_batch(
-                layers[structural], layers[0], batch, settings.contrast_temperature, settings.contrast_negatives
+                spread, self.layer0(), batch, settings.contrast_temperature, settings.contrast_negatives
             )
             terms["structure"] = settings.contrast_weight * (of_users + settings.item_weight * of_items)
         if settings.prototype_weight:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmssl_cli.data import graph
-from mmssl_cli.data.graph import BipartiteGraph, cosine_topk
+from mmssl_cli.data.graph import BipartiteGraph, cosine_topk, mean_and_layer
 from mmssl_cli.sparse.products import sparse_csr
 from tests.helpers.model_cases import array, toy_pairs, unit, weighted
 
@@ -51,6 +51,24 @@ def test_gradient_through_several_layers(adjacency: str) -> None:
     found = torch.autograd.grad((target * (h_u @ h_i.T)).sum(), (users, items))
     right = torch.autograd.grad((target * (g_u @ g_i.T)).sum(), (users, items))
     torch.testing.assert_close(found, right)
+
+
+@pytest.mark.parametrize(("layers", "layer"), [(0, 1), (1, 1), (2, 1), (2, 2), (1, 3), (3, 2), (0, 2)])
+def test_a_layer_beside_the_mean_of_others(layers: int, layer: int) -> None:
+    graph, to_users, to_items = _graph("left")
+    users, items = torch.randn(USERS, 4, requires_grad=True), torch.randn(ITEMS, 4, requires_grad=True)
+    given = users.detach().clone(), items.detach().clone()
+    every = [(users, items)]
+    for _ in range(max(layers, layer)):
+        every.append((to_users @ every[-1][1], to_items @ every[-1][0]))
+    means = tuple(torch.stack(side[: layers + 1]).mean(dim=0) for side in zip(*every, strict=True))
+    found = mean_and_layer(graph, users, items, layers, layer)
+    torch.testing.assert_close(found, (means, every[layer]))
+    upstream = [torch.randn_like(one) for one in (*means, *every[layer])]
+    gradients = torch.autograd.grad([*found[0], *found[1]], (users, items), upstream)
+    right = torch.autograd.grad([*means, *every[layer]], (users, items), upstream)
+    torch.testing.assert_close(gradients, right)
+    assert torch.equal(users, given[0]) and torch.equal(items, given[1])  # nothing is written in place there
 
 
 def test_gradients_that_are_no_contiguous_block_are_taken() -> None:

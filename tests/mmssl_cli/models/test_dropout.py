@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_cli.data.graph import BipartiteGraph, EdgeDropout, mean_of_layers, propagated
+from mmssl_cli.data.graph import BipartiteGraph, EdgeDropout, mean_of_layers, mean_propagation
 from mmssl_cli.models.dropout import dropout
 from tests.helpers.model_cases import array, toy_pairs
 
@@ -51,11 +51,11 @@ def test_nothing_is_left_out_of_a_share_of_nothing() -> None:
 def test_each_layer_has_its_own_graph() -> None:
     graphs = [EdgeDropout(_graph("sym")).draw(0.4) for _ in range(2)]
     users, items = torch.randn(USERS, 3), torch.randn(ITEMS, 3)
-    layers = propagated(graphs, users, items)
-    second = graphs[1].to_users.matrix.to_dense() @ graphs[0].to_items.matrix.to_dense() @ users
-    torch.testing.assert_close(layers[2][0], second)
-    expected = (users + graphs[0].to_users.matrix.to_dense() @ items + second) / 3
-    torch.testing.assert_close(mean_of_layers(layers)[0], expected)
+    first = graphs[0].to_users.matrix.to_dense() @ items, graphs[0].to_items.matrix.to_dense() @ users
+    second = graphs[1].to_users.matrix.to_dense() @ first[1], graphs[1].to_items.matrix.to_dense() @ first[0]
+    expected = (users + first[0] + second[0]) / 3, (items + first[1] + second[1]) / 3
+    torch.testing.assert_close(mean_propagation(graphs, users, items), expected)
+    torch.testing.assert_close(mean_of_layers([(users, items), first, second]), expected)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.75])
