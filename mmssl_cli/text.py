@@ -132,3 +132,8 @@ def place_flags(data_dir: Path, runs_dir: Path = DEFAULT_RUNS_DIR) -> str:
     """Return `` --data-dir D --runs-dir R``, to append to a shown command; empty for the default folders."""
     given = (("--data-dir", data_dir, DEFAULT_DATA_DIR), ("--runs-dir", runs_dir, DEFAULT_RUNS_DIR))
     return "".join(f" {flag} {shlex.quote(str(path))}" for flag, path, usual in given if path != usual)
+
+
+def minutes_text(minutes: float) -> str:
+    """Return minutes as ``12.3``, with two more digits below one."""
+    return f"{minutes:.1f}" if minutes >= 1 or not minutes else f"{minutes:.3f}"

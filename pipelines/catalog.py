@@ -156,3 +156,9 @@ def resolve_dataset(name: str | None = None, data_dir: Path = Path("data")) -> s
         known.update(known_names() if chosen.startswith("amazon-2") else ())
         raise UsageError(f"There is no data set {chosen!r}: {nearest(chosen, known)}")
     return chosen
+
+
+def prep_command(name: str) -> str:
+    """Return the command that prepares a data set, with the flag for its files where it has no source to download."""
+    entry = find_entry(name)
+    return f"mmssl prep {name}{' --from PLACE' if entry is None or entry.source == 'published' else ''}"

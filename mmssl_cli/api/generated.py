@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmssl_cli.text import place_flags
-from pipelines.catalog import find_entry, prepared_names
+from pipelines.catalog import find_entry, prep_command, prepared_names
 from pipelines.errors import InputError
 from pipelines.sources import load_source
 
@@ -24,7 +24,7 @@ def must_be_generated(dataset: str, data_dir: Path) -> bool:
     entry = find_entry(dataset)
     if entry is None or load_source(entry.source).needs_files:
         raise InputError(
-            f"Data set {dataset!r} is not prepared in {data_dir}; run `mmssl prep {dataset}"
-            f"{' --from PLACE' if entry is None or entry.source == 'published' else ''}{place_flags(data_dir)}` first."
+            f"Data set {dataset!r} is not prepared in {data_dir}; run `{prep_command(dataset)}{place_flags(data_dir)}` "
+            "first."
         )
     return True

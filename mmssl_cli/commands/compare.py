@@ -65,5 +65,7 @@ def compare(
         warn(f"No run of --reference {reference} is finished, so that the tests against it are left out.")
     against = None if reference is None else found.get(reference)
     compared = sorted(found.values(), key=validation)
-    section = comparison_section(first.dataset, compared, k, first.metrics, against, tested=tested)
+    selecting = first.select_on.partition("@")[0]
+    named = first.metrics if "metrics" in options.named else dict.fromkeys((selecting, *first.metrics))
+    section = comparison_section(first.dataset, compared, k, list(named), against, tested=tested)
     result.present(section, options)

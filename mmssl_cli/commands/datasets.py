@@ -70,6 +70,7 @@ def datasets(
 def _show_one(name: str, data_dir: Path, available: bool, as_json: bool) -> None:
     from mmssl_cli.console.lines import say
     from mmssl_cli.console.tables import show
+    from pipelines.catalog import prep_command
     from pipelines.errors import InputError, UsageError, nearest
 
     if available:
@@ -81,7 +82,7 @@ def _show_one(name: str, data_dir: Path, available: bool, as_json: bool) -> None
     if record["status"] == "damaged":
         raise InputError(f"{name} is damaged: {record['reason']}")
     if record["status"] != "prepared":
-        raise InputError(f"{name} is not prepared yet: mmssl prep {name}")
+        raise InputError(f"{name} is not prepared yet; prepare it with: {prep_command(name)}")
     from pipelines.prepared.interaction_counts import interaction_counts
     from pipelines.prepared.manifest import read_manifest
 

@@ -193,7 +193,7 @@ class PlanOptions:
                 f"{left[0]}-{dataset}.toml, which `mmssl tune` writes."
             )
         if left:
-            warn(f"No settings in {folder} for {', '.join(left)}: their shipped settings or defaults are used.")
+            warn(f"No settings in {folder} for {', '.join(left)}: shipped settings or defaults are used.")
 
     def plan(self, settings: Iterable[TrainSettings]) -> dict[str, TrainSettings]:
         """Return ``--runs`` seeds of each by name, ordered by seed: an interrupted plan then compares all on some."""

@@ -145,9 +145,10 @@ def _carry_out(search: Search, budget: Budget, out: Path, options: PlanOptions) 
     if outcome.best is not None and not options.as_json:
         print_trials(found, what, search.base.select_on)
         print()
+        runs = "" if budget.seeds == 1 else f" --runs {budget.seeds}"
         say(
             f"{outcome.spent(budget)} Written to {outcome.file}; train with it: mmssl train --config "
-            f"{outcome.file} --runs 3"
+            f"{outcome.file}{runs}"
         )
     return outcome
 
@@ -168,7 +169,9 @@ def _searches(
         bases = {names[0]: merge_settings(flags, options.config, shipped=False)}
     else:
         options.check(names)
-        names = [name for name in names if has_space(name) or not are_all]
+        if idle := [name for name in names if not has_space(name)] if are_all else []:
+            names = [name for name in names if name not in idle]
+            print(f"Left out, as they have no settings to search: {', '.join(idle)}", file=sys.stderr)
         bases = {name: merge_for(name, options.given, dataset, options.config, shipped=False) for name in names}
     ensure_prepared(dataset, options.data_dir)
     if are_all:

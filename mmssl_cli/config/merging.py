@@ -169,7 +169,7 @@ def _sentence(problem: ValidationError) -> str:
         choices = [choice.strip().strip("'") for choice in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
         meant = _MEANT.get(str(given).casefold(), str(given))
         return f"{flag} cannot be {given!r}: {nearest(meant, choices)}"
-    return f"{flag} cannot be {given!r}: {message[0].lower()}{message[1:]}."
+    return f"{flag} cannot be {given!r}: {message[0].lower()}{message[1:]}{'' if message.endswith('?') else '.'}"
 
 
 def flag_of(name: str) -> str:

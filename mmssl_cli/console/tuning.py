@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mmssl_cli.console.base import LineReporter, SilentReporter, make
 from mmssl_cli.console.tables import new_table, show
 from mmssl_cli.console.verbosity import Verbosity
-from mmssl_cli.text import metric_label, pluralize, shown_value
+from mmssl_cli.text import metric_label, minutes_text, pluralize, shown_value
 
 #: Number of trials shown at the end.
 _SHOWN = 5
@@ -135,11 +135,11 @@ def print_trials(found: Sequence[Trial], what: str, select_on: str) -> None:
 def print_searches(outcomes: Sequence[Outcome], dataset: str, select_on: str) -> None:
     """Print what the searches of several models found and took, the best last, and the sum of processor hours."""
     hours = sum(one.minutes + one.further_minutes for one in outcomes) / 60
-    table = new_table(f"Searches on {dataset}: {hours:.2f} processor hours")
+    table = new_table(f"Searches on {dataset}: {hours:.2g} processor hours")
     for heading in ("Model", f"Validation {metric_label(select_on)}", "Seeds", "Trials", "Minutes", "Settings"):
         table.add_column(heading, justify="left" if heading in ("Model", "Settings") else "right")
     for one in sorted(outcomes, key=lambda one: (one.best is not None and one.best.mean_score) or 0.0):
-        minutes = f"{one.minutes + one.further_minutes:.1f}"
+        minutes = minutes_text(one.minutes + one.further_minutes)
         if one.best is None:
             table.add_row(one.model, "none", "", str(len(one.found)), minutes, "")
         else:

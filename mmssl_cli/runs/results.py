@@ -168,7 +168,7 @@ def finished_runs(runs_dir: Path, dataset: str | None = None) -> tuple[list[Fini
                 raise InputError(summary.problem)
             found.append(FinishedRun.read(RunFolder.open(summary.path)))
         except InputError as problem:
-            problems.append(f"Run {summary.id} is damaged and left out: {problem}")
+            problems.append(f"Run {summary.id} is left out: {problem}")
     return found, problems
 
 

@@ -70,6 +70,7 @@ def _accuracy(
         for model in models
     ]
     selects = sorted({metric_label(model.settings.select_on) for model in models})
+    labels = [metric_label(metric) for metric in metrics]
     notes = []
     if models:
         notes.append(
@@ -85,7 +86,7 @@ def _accuracy(
     return Table(
         dashed(f"table2-comparison-{dataset}"),
         f"Test metrics on {dataset}",
-        ("Model", "Source", *map(metric_label, metrics), "Validation"),
+        ("Model", "Source", *labels, "Validation" if selects in ([], labels[:1]) else f"Validation {selects[0]}"),
         with_marks([*ours, *published], [at for at, metric in enumerate(metrics, 2) if _of_accuracy(metric)]),
         labels=2,
         notes=tuple(notes),
@@ -188,8 +189,7 @@ def _findings(reference: Configuration | None, others: Sequence[Configuration], 
     difference = dict(zip(others, corrected([(reference, one) for one in others], metric), strict=True))[best]
     if difference.relative is None:
         return ()
-    clear = "" if difference.is_clear else " This is not clear of chance."
     return (
         f"{metric_label(metric)} of {reference.label} against {best.label}, the best of the others on validation: "
-        f"{difference.text}.{clear}",
+        f"{difference.text}.",
     )

@@ -114,7 +114,7 @@ def _accuracy(dataset: str, found: Mapping[str, Found], selected_on: str, metric
 def _findings(found: Mapping[str, Found], metric: str) -> tuple[str, ...]:
     """A sentence for each model: what its accuracy owes to content that belongs to the item."""
     pairs = {
-        (model, kind): (runs["real"], one)
+        (model, kind): (one, runs["real"])
         for model, runs in found.items()
         if "real" in runs
         for kind, one in runs.items()
@@ -122,9 +122,9 @@ def _findings(found: Mapping[str, Found], metric: str) -> tuple[str, ...]:
     }
     parts: dict[str, list[str]] = {}
     for (model, kind), difference in zip(pairs, corrected(list(pairs.values()), metric), strict=True):
-        parts.setdefault(model, []).append(f"{difference.text} against {kind}")
+        parts.setdefault(model, []).append(f"{kind} {difference.text}")
     return tuple(
-        f"{metric_label(metric)} of {model} with the real features: {'; '.join(texts)}."
+        f"{metric_label(metric)} of {model} on other features, against the real ones: {', '.join(texts)}."
         for model, texts in parts.items()
     )
 

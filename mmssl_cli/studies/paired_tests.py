@@ -58,7 +58,10 @@ class Difference:
 
     @property
     def text(self) -> str:
-        """``-25.6 % (p = 2.7e-17 over users, 0.01 over seeds)``, with the corrected p-values where they differ."""
+        """``-25.6 % (p = 2.7e-17 over users, 0.01 over seeds)``, with the corrected p-values where they differ.
+
+        A difference that is not clear is said to be such.
+        """
         plain = (self.over_users, self.over_seeds) == (self.holm_users, self.holm_seeds)
         over_users = f"{'p' if plain else 'corrected p'} = {p_value(self.holm_users).text} over users"
         over_seeds = (
@@ -66,7 +69,8 @@ class Difference:
             if self.holm_seeds is not None
             else "chance in training untested"
         )
-        return f"{percent(self.relative).text} ({over_users}, {over_seeds})"
+        clear = "" if self.is_clear else "; not clear of chance"
+        return f"{percent(self.relative).text} ({over_users}, {over_seeds}{clear})"
 
 
 def on_common_seeds(first: Configuration, second: Configuration) -> tuple[Configuration, Configuration] | None:
@@ -125,5 +129,14 @@ def tests_table(
             entries, corrected([(first, second) for _, first, second in entries], metric), strict=True
         )
     )
-    columns = (heading, "Metric", "Difference", "Interval", "p, users", "Holm, users", "p, seeds", "Holm, seeds")
+    columns = (
+        heading,
+        "Metric",
+        "Difference",
+        "Interval, absolute",
+        "p, users",
+        "Holm, users",
+        "p, seeds",
+        "Holm, seeds",
+    )
     return Table(name, title, columns, rows, labels=2, notes=(_NOTE,))

@@ -75,7 +75,7 @@ def gather(
         content: digest of the data set as it is prepared now; runs on another preparation are left out. None, or a
             digest without runs, takes the preparation with the most runs.
         reference: id of a run of the full MMSSL to build everything around; None takes the configuration with the
-            most variants, then with the most runs of its own or one setting away.
+            most variants, then with the most seeds, then with the most runs one setting away.
 
     Raises:
         UsageError: ``reference`` is not a run of the full MMSSL among them.
@@ -164,11 +164,11 @@ def _named(full: Sequence[Configuration], run_id: str) -> Configuration:
 
 
 def _most_studied(full: Sequence[Configuration], found: Sequence[Configuration]) -> Configuration | None:
-    def studied(one: Configuration) -> tuple[int, int, bool]:
+    def studied(one: Configuration) -> tuple[int, int, int, bool]:
         apart = [(other, differences(one, other)) for other in found if other.settings.model == OURS]
         variants = sum(list(names) == ["variant"] for _, names in apart)
         near = sum(len(other.runs) for other, names in apart if len(names) <= 1)
-        return variants, near, is_shipped(one)
+        return variants, len(one.runs), near, is_shipped(one)
 
     return max(full, key=studied, default=None)
 

@@ -88,7 +88,7 @@ def test_the_table_names_what_it_shows(runs: Path, capsys: pytest.CaptureFixture
     head = next(line for line in out.splitlines() if line.startswith("model "))
     assert "processor seconds" in head and "score" in head
     assert "processor hours" in out and "other" in out
-    assert f"Run {broken.id} is damaged and left out" in out
+    assert f"Run {broken.id} is left out" in out
 
 
 def test_models_are_trained_where_no_runs_are_given(bench: Bench, demo: Path) -> None:

@@ -12,11 +12,13 @@ import pandas as pd
 import tomli_w
 
 from mmssl_cli.config import INERT_FIELDS
-from mmssl_cli.config.presets import parse_toml
+from mmssl_cli.config.merging import flag_of
+from mmssl_cli.config.presets import parse_toml, read_toml
 from mmssl_cli.experiments.tuning.search import Budget, further_minutes_of, minutes_of
+from mmssl_cli.experiments.tuning.space import hashable
 from mmssl_cli.experiments.tuning.study import Search, Trial
 from mmssl_cli.reporting.tabular import frame
-from mmssl_cli.text import pluralize
+from mmssl_cli.text import minutes_text, pluralize
 from pipelines.errors import InputError
 from pipelines.io.files import write_bytes
 
@@ -58,15 +60,15 @@ class Outcome:
     def spent(self, budget: Budget) -> str:
         """Return a sentence on what the search took, beside the limits."""
         trials = (
-            f"{pluralize(len(self.found), 'trial')} (at most {budget.trials}) in {self.minutes:.1f} processor minutes "
+            f"{pluralize(len(self.found), 'trial')} (at most {budget.trials}) in {minutes_text(self.minutes)} processor minutes "
             f"(at most {budget.minutes:g})"
         )
         if budget.seeds == 1:
             return f"{trials}."
         finalists = pluralize(sum(bool(trial.scores) for trial in self.found), "finalist")
         return (
-            f"{trials}, and {finalists} with further seeds in {self.further_minutes:.1f}: "
-            f"{self.minutes + self.further_minutes:.1f} in all."
+            f"{trials}, and {finalists} with further seeds in {minutes_text(self.further_minutes)}: "
+            f"{minutes_text(self.minutes + self.further_minutes)} in all."
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -89,10 +91,22 @@ def check_replaced(search: Search, path: Path) -> None:
         InputError: they are of another one.
     """
     if path.exists() and parse_toml(path, "").get("provenance", {}).get("search") != search.name:
+        changed = ", ".join(map(flag_of, _changed(search, path)))
         raise InputError(
-            f"{path} is the result of another search (other ranges, fixed settings, seed or data); choose another "
-            "--out, or give --replace."
+            f"{path} is the result of another search ({f'another {changed}' if changed else 'other ranges, seed or data'}"
+            "); choose another --out, or give --replace."
         )
+
+
+def _changed(search: Search, path: Path) -> list[str]:
+    """Return the settings fixed now, or in the results of another search, that have another value there."""
+    before, base = read_toml(path), search.base
+    return [
+        name
+        for name in type(base).model_fields
+        if name not in {"seed", *INERT_FIELDS, *search.space}
+        and hashable(before.get(name, type(base).model_fields[name].default)) != getattr(base, name)
+    ]
 
 
 def write_best(search: Search, found: Sequence[Trial], best: Trial, path: Path) -> None:

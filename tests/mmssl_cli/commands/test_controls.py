@@ -50,7 +50,8 @@ def test_the_named_metrics_are_shown_and_the_sentences_have_corrected_p_values(c
         seeds = row["Holm, seeds"]  # None where both seeds have the same difference
         over_seeds = "chance in training untested" if seeds is None else f"{seeds:.2g} over seeds"
         p_values = f"p = {row['Holm, users']:.2g} over users, {over_seeds}"
-        assert f"{p_values}) against {kind}" in told["text"][0]
+        assert f"{kind} {row['Difference']:+.1%}".replace("%", "\N{NO-BREAK SPACE}%") in told["text"][0]
+        assert p_values in told["text"][0]
 
 
 def test_the_report_shows_finished_controls_and_never_takes_them_for_the_model(cli: Cli) -> None:

@@ -254,7 +254,7 @@ def test_one_data_set_tells_of_cold_items_and_of_concentration(cli: Cli) -> None
     assert "Split: given" in answer.words
     for arguments, sentence in (
         (("mines",), "no data set 'mines': did you mean mine"),
-        (("tiktok",), "tiktok is not prepared yet: mmssl prep tiktok"),
+        (("tiktok",), "tiktok is not prepared yet; prepare it with: mmssl prep tiktok --from PLACE"),
         (("mine", "--available"), "--available lists names; leave NAME out"),
     ):
         refused = cli("datasets", *arguments)

@@ -78,6 +78,7 @@ def test_more_trials_extend_a_search_and_none_is_made_twice(tune: Cli) -> None:
     assert longer.code == 0 and trials()[:2] == before and len(trials()) == 3
     refused = tune("--trials", 1, "--epochs", 2)
     assert refused.code == 1 and "--replace" in refused.err and len(trials()) == 3
+    assert "another search (another --epochs)" in refused.words
     assert tune("--trials", 1, "--epochs", 2, "--replace").code == 0
     assert len(trials()) == 1  # other fixed settings are another search
 
@@ -171,7 +172,7 @@ def test_the_best_mean_over_seeds_wins(tune: Cli, cli: Cli) -> None:
     assert json.loads(again.out) == told and "finalist" not in again.err
     assert all((trial["further_cpu_seconds"] > 0) == bool(trial["scores"]) for trial in told["trials"])
     minutes = (
-        r"in \d+\.\d processor minutes \(at most 90\), and 2 finalists with further seeds in \d+\.\d: \d+\.\d in all"
+        r"in \d+\.\d+ processor minutes \(at most 90\), and 2 finalists with further seeds in \d+\.\d+: \d+\.\d+ in all"
     )
     assert re.search(minutes, tune("--trials", 4, "--finalists", 2, "--seeds", 3).words)
 

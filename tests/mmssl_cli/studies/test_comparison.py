@@ -38,6 +38,8 @@ def test_tests_are_left_out_where_there_is_nothing_to_test_against(models: list[
 
 def test_a_sentence_has_the_corrected_p_values() -> None:
     plain = Difference(0.1, over_users=0.02, over_seeds=0.03, holm_users=0.02, holm_seeds=0.03)
-    assert plain.text == "+10.0\N{NO-BREAK SPACE}% (p = 0.02 over users, 0.03 over seeds)"
+    assert plain.is_clear and plain.text == "+10.0\N{NO-BREAK SPACE}% (p = 0.02 over users, 0.03 over seeds)"
     corrected = Difference(0.1, over_users=0.02, holm_users=0.06)
-    assert corrected.text == "+10.0\N{NO-BREAK SPACE}% (corrected p = 0.06 over users, chance in training untested)"
+    assert corrected.text == (
+        "+10.0\N{NO-BREAK SPACE}% (corrected p = 0.06 over users, chance in training untested; not clear of chance)"
+    )
