@@ -51,8 +51,8 @@ def controls(
                 f"Data set {dataset!r} has no item features to control; choose one that has, such as demo or tiktok."
             )
         check_content(settings["real"], dataset, has_content)
-    labelled = ((f"{kind} features", kinds[kind]) for kind in CONTROLS for kinds in plan.values() if kind in kinds)
-    result = carry_out(options.labelled_plan(labelled), options)
+    wanted = (kinds[kind] for kind in CONTROLS for kinds in plan.values() if kind in kinds)
+    result = carry_out(options.plan(wanted), options)
     found = {
         name: {kind: one for kind, wanted in kinds.items() if (one := result.configuration(wanted)) is not None}
         for name, kinds in plan.items()

@@ -60,8 +60,8 @@ class Outcome:
     def spent(self, budget: Budget) -> str:
         """Return a sentence on what the search took, beside the limits."""
         trials = (
-            f"{pluralize(len(self.found), 'trial')} (at most {budget.trials}) in {minutes_text(self.minutes)} processor minutes "
-            f"(at most {budget.minutes:g})"
+            f"{pluralize(len(self.found), 'trial')} (at most {budget.trials}) in {minutes_text(self.minutes)} "
+            f"processor minutes (at most {budget.minutes:g})"
         )
         if budget.seeds == 1:
             return f"{trials}."
@@ -92,10 +92,8 @@ def check_replaced(search: Search, path: Path) -> None:
     """
     if path.exists() and parse_toml(path, "").get("provenance", {}).get("search") != search.name:
         changed = ", ".join(map(flag_of, _changed(search, path)))
-        raise InputError(
-            f"{path} is the result of another search ({f'another {changed}' if changed else 'other ranges, seed or data'}"
-            "); choose another --out, or give --replace."
-        )
+        why = f"another {changed}" if changed else "other ranges, seed or data"
+        raise InputError(f"{path} is the result of another search ({why}); choose another --out, or give --replace.")
 
 
 def _changed(search: Search, path: Path) -> list[str]:
