@@ -10,7 +10,7 @@ from mmssl_cli.config.content import BM3Settings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.content import ContentProjections, xavier_weights
-from mmssl_cli.models.dropout import dropout
+from mmssl_cli.models.dropout import dropout_mask
 from mmssl_cli.models.losses import frobenius_norm, l2_of
 from mmssl_cli.models.plugins import PluggableRecommender
 from mmssl_cli.models.rows import take
@@ -21,8 +21,8 @@ class BM3(PluggableRecommender):
 
     The whole of the paper. Cosines are counted as 1 - cosine, which differs from the paper's -cosine by a constant.
     As in the authors' program (MMRec), raw features are trained (``train_features``), projections and predictor begin
-    with Xavier-normal weights, and the L2 term is of the whole propagated tables, not squared (``l2_on``). The best
-    epoch is a late one, about 100 on TikTok: settings of the class allow for it.
+    with Xavier-normal weights, the L2 term is of the whole propagated tables, not squared (``l2_on``), and a node has
+    one dropout mask a step. The best epoch is a late one, about 100 on TikTok: settings of the class allow for it.
     """
 
     cold_items = "neighbours"
@@ -44,7 +44,8 @@ class BM3(PluggableRecommender):
         """Reconstruction of the graph, alignment of content with ids, content with itself, and L2 where weighted."""
         all_users, all_items = self._propagated()
         users, items = take(all_users, batch.users), take(all_items, batch.positives)
-        target_users, target_items = self._view(users), self._view(items)
+        target_users = self._view(users, batch.users, self.num_users)
+        target_items = self._view(items, batch.positives, self.num_items)
         terms = {
             "reconstruction": (
                 distances(self._predicted(users), target_items) + distances(self._predicted(items), target_users)
@@ -56,7 +57,9 @@ class BM3(PluggableRecommender):
                 present = self.content.present[name][batch.positives].squeeze(1)
                 predicted, count = self._predicted(rows), present.sum().clamp(min=1)
                 inter.append((distances(predicted, target_items) * present).sum() / count)
-                intra.append((distances(predicted, self._view(rows)) * present).sum() / count)
+                intra.append(
+                    (distances(predicted, self._view(rows, batch.positives, self.num_items)) * present).sum() / count
+                )
             terms["inter"] = self.settings.contrast_weight * torch.stack(inter).sum()
             terms["intra"] = self.settings.contrast_weight * torch.stack(intra).sum()
         if self.settings.l2_weight:
@@ -75,9 +78,15 @@ class BM3(PluggableRecommender):
         """Predictions from embeddings, of length 1."""
         return normalize(self.predictor(rows))
 
-    def _view(self, rows: Tensor) -> Tensor:
-        """The target view of embeddings, of length 1: dropped out, and without gradient."""
-        return normalize(dropout(rows.detach(), self.settings.dropout))
+    def _view(self, rows: Tensor, nodes: Tensor, count: int) -> Tensor:
+        """The target view [n, d] of embeddings of ``nodes``, int64 [n] below ``count``, of length 1, without gradient.
+
+        It is dropped out, alike wherever a node is repeated: with other masks for each training is less accurate.
+        """
+        if not self.settings.dropout:
+            return normalize(rows.detach())
+        kept = take(dropout_mask(count, rows.shape[1], self.settings.dropout, rows.device), nodes)
+        return normalize(rows.detach() * kept)
 
 
 def distances(predicted: Tensor, target: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmssl_cli.data.graph import BipartiteGraph, EdgeDropout, mean_of_layers, mean_propagation
-from mmssl_cli.models.dropout import dropout
+from mmssl_cli.models.dropout import dropout, dropout_mask
 from tests.helpers.model_cases import array, toy_pairs
 
 USERS, ITEMS = 12, 9
@@ -69,3 +69,12 @@ def test_dropout_of_elements(share: float) -> None:
     torch.testing.assert_close(gradient, kept / (1 - share))
     assert dropout(values.bfloat16(), share).dtype == torch.bfloat16
     assert dropout(values, share, False) is values and dropout(values, 0.0) is values
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999999])
+def test_a_mask_leaves_out_its_share_in_every_column(share: float) -> None:
+    kept = dropout_mask(20001, 7, share, torch.device("cpu"))
+    assert kept.shape == (20001, 7) and kept.dtype == torch.bool
+    np.testing.assert_allclose(kept.double().mean(dim=0), 1 - share, atol=0.02)
+    pairs = (kept[:, :-1] & kept[:, 1:]).double().mean(dim=0)  # elements of one draw are independent
+    np.testing.assert_allclose(pairs, (1 - share) ** 2, atol=0.02)

@@ -254,9 +254,8 @@ def test_bm3(l2_on: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check_representation(model, (predict(final_users), predict(final_items)))
 
     kept = np.array([1, 1, 0, 1, 1, 1, 0, 1]) / 0.75
-    monkeypatch.setattr(
-        "mmssl_cli.models.bm3.dropout", lambda rows, p: rows * torch.from_numpy(kept).float() * (0.75 / (1 - p))
-    )
+    mask = torch.from_numpy(kept > 0)
+    monkeypatch.setattr("mmssl_cli.models.bm3.dropout_mask", lambda rows, columns, p, device: mask.expand(rows, -1))
 
     def distance(online: np.ndarray, target: np.ndarray) -> float:
         view = target * kept
@@ -309,9 +308,11 @@ def test_bm3_target_views_are_dropped_out_and_have_no_gradient() -> None:
     data = content_data()
     model = content_model("bm3", data, dropout=0.0)
     rows = torch.randn(3, 8, requires_grad=True)
-    assert not model._view(rows).requires_grad
+    assert not model._view(rows, torch.arange(3), 5).requires_grad
+    nodes = torch.arange(1000).repeat(2)
     torch.manual_seed(1)
-    dropped = content_model("bm3", data, dropout=0.4)._view(torch.ones(2000, 8))
+    dropped = content_model("bm3", data, dropout=0.4)._view(torch.ones(2000, 8), nodes, 1000)
+    assert torch.equal(dropped[:1000], dropped[1000:])  # alike wherever a node is repeated
     lengths = dropped.norm(dim=1)
     torch.testing.assert_close(lengths[lengths > 0], torch.ones(int((lengths > 0).sum())))
     assert (dropped == 0).float().mean().item() == pytest.approx(0.4, abs=0.02)
