@@ -96,10 +96,15 @@ def measure(options: argparse.Namespace) -> Report:
     groups = rows.groupby(["model", "program"], sort=False)
     means = [
         {"model": model, "program": program, "runs": len(group)}
-        | {name: f"{group[name].mean():.4f} ± {group[name].std():.4f}" for name in _METRICS}
+        | {name: _mean(group[name]) for name in _METRICS}
         for (model, program), group in groups
     ]
     return {"results": rows.to_dict("records"), "means": means}
+
+
+def _mean(values: pd.Series[float]) -> str:
+    deviation = f" ± {values.std():.4f}" if len(values) > 1 else ""
+    return f"{values.mean():.4f}{deviation}"
 
 
 def _read(path: Path) -> list[dict[str, str]]:

@@ -119,6 +119,7 @@ def test_trainings_end_by_patience_and_are_made_once(
     assert [theirs[name] for name in ("validation", "recall@20", "ndcg@20")] == pytest.approx([1.1, 2.1, 0.5])
     assert ours["program"] == "mmssl" and 0 < ours["recall@20"] < 1 and int(ours["epochs"]) <= 9
     assert [(row["program"], row["runs"]) for row in report["means"]] == [("mmrec", 1), ("mmssl", 1)]
+    assert report["means"][0]["recall@20"] == "2.1000"
     with (tmp_path / "out/epochs.csv").open() as file:
         epochs = list(csv.DictReader(file))
     assert [float(epoch["score"]) for epoch in epochs] == pytest.approx([1.08, 1.09, 1.1, 1.09, 1.08])
