@@ -81,7 +81,7 @@ class BM3(PluggableRecommender):
     def _view(self, rows: Tensor, nodes: Tensor, count: int) -> Tensor:
         """The target view [n, d] of embeddings of ``nodes``, int64 [n] below ``count``, of length 1, without gradient.
 
-        It is dropped out, alike wherever a node is repeated: with other masks for each training is less accurate.
+        It is dropped out, alike wherever a node is repeated.
         """
         if not self.settings.dropout:
             return normalize(rows.detach())
