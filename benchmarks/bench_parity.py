@@ -95,8 +95,7 @@ def measure(options: argparse.Namespace) -> Report:
     rows = pd.DataFrame([row for row in done if row["model"] in models]).astype(dict.fromkeys(_METRICS, float))
     groups = rows.groupby(["model", "program"], sort=False)
     means = [
-        {"model": model, "program": program, "runs": len(group)}
-        | {name: _mean(group[name]) for name in _METRICS}
+        {"model": model, "program": program, "runs": len(group)} | {name: _mean(group[name]) for name in _METRICS}
         for (model, program), group in groups
     ]
     return {"results": rows.to_dict("records"), "means": means}

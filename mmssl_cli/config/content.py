@@ -156,7 +156,7 @@ class BM3Settings(TrainedFeaturesSettings, AddedContrastSettings):
 
     paper = "Zhou et al., WWW 2023"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {"train_features": False, "l2_on": "layer0"}
+    earlier: ClassVar[Mapping[str, Any]] = {"train_features": False, "l2_on": "layer0", "dropout_masks": "triple"}
 
     model: Literal["bm3"] = "bm3"
     loss: Literal["bootstrap"] = Field(  # type: ignore[assignment]
@@ -172,6 +172,11 @@ class BM3Settings(TrainedFeaturesSettings, AddedContrastSettings):
         "program has it, or half the squared norm of the batch's own embeddings.",
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout that makes the target view of an embedding.")
+    dropout_masks: Literal["node", "triple"] = Field(
+        "node",
+        description="Masks of that dropout: one a node and step, alike wherever a batch repeats it, as in the authors' "
+        "program, or one a triple.",
+    )
     contrast_weight: float = Field(
         2.0, ge=0, description="Weight of the alignment of content with ids and with itself."
     )

@@ -22,7 +22,8 @@ class BM3(PluggableRecommender):
     The whole of the paper. Cosines are counted as 1 - cosine, which differs from the paper's -cosine by a constant.
     As in the authors' program (MMRec), raw features are trained (``train_features``), projections and predictor begin
     with Xavier-normal weights, the L2 term is of the whole propagated tables, not squared (``l2_on``), and a node has
-    one dropout mask a step. The best epoch is a late one, about 100 on TikTok: settings of the class allow for it.
+    one dropout mask a step (``dropout_masks``). The best epoch is a late one, about 100 on TikTok: settings of the
+    class allow for it.
     """
 
     cold_items = "neighbours"
@@ -81,12 +82,14 @@ class BM3(PluggableRecommender):
     def _view(self, rows: Tensor, nodes: Tensor, count: int) -> Tensor:
         """The target view [n, d] of embeddings of ``nodes``, int64 [n] below ``count``, of length 1, without gradient.
 
-        It is dropped out, alike wherever a node is repeated.
+        It is dropped out: by ``dropout_masks``, alike wherever a node is repeated or each time anew.
         """
-        if not self.settings.dropout:
+        settings = self.settings
+        if not settings.dropout:
             return normalize(rows.detach())
-        kept = take(dropout_mask(count, rows.shape[1], self.settings.dropout, rows.device), nodes)
-        return normalize(rows.detach() * kept)
+        is_repeated = settings.dropout_masks == "node"
+        kept = dropout_mask(count if is_repeated else len(rows), rows.shape[1], settings.dropout, rows.device)
+        return normalize(rows.detach() * (take(kept, nodes) if is_repeated else kept))
 
 
 def distances(predicted: Tensor, target: Tensor) -> Tensor:

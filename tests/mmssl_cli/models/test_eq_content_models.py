@@ -313,6 +313,8 @@ def test_bm3_target_views_are_dropped_out_and_have_no_gradient() -> None:
     torch.manual_seed(1)
     dropped = content_model("bm3", data, dropout=0.4)._view(torch.ones(2000, 8), nodes, 1000)
     assert torch.equal(dropped[:1000], dropped[1000:])  # alike wherever a node is repeated
+    model = content_model("bm3", data, dropout=0.4, dropout_masks="triple")
+    assert not torch.equal(*model._view(torch.ones(2000, 8), nodes, 1000).split(1000))
     lengths = dropped.norm(dim=1)
     torch.testing.assert_close(lengths[lengths > 0], torch.ones(int((lengths > 0).sum())))
     assert (dropped == 0).float().mean().item() == pytest.approx(0.4, abs=0.02)
