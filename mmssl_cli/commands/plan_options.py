@@ -42,8 +42,7 @@ from mmssl_cli.experiments.plan import over_seeds, run_name
 from pipelines.errors import UsageError
 
 Config = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="TOML file of settings; or a folder of searched ones, by `tune`."),
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings, or folder of `tune`.")
 ]
 Runs = Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs: seed, seed + 1, ...")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Runs trained in parallel.")]
