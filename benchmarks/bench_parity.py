@@ -22,7 +22,7 @@ import pandas as pd
 
 from benchmarks.command import Report, add_numbers, child, parser_for, run
 from benchmarks.mmrec import NAME, MMRec, given_settings, write_data
-from benchmarks.workload import load, settings_of
+from benchmarks.workload import PREPARED, load, settings_of
 from mmssl_cli.config import merge_settings
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.training.trainer import train_run
@@ -59,9 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, then print a table or JSON."""
     parser = parser_for(__doc__)
     parser.add_argument("--mmrec", type=Path, required=True, metavar="FOLDER", help="a checkout of MMRec")
-    parser.add_argument(
-        "--data", type=Path, default=Path("data/tiktok"), help="a prepared data set; default data/tiktok"
-    )
+    parser.add_argument("--data", type=Path, default=PREPARED, help=f"a prepared data set; default {PREPARED}")
     parser.add_argument("--models", default=",".join(MODELS), help="comma-separated; default all")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     parser.add_argument(

@@ -116,7 +116,12 @@ class PlanOptions:
         Raises:
             InputError: the file cannot be read.
         """
-        return {**(read_toml(self.config) if self.config and not self.config.is_dir() else {}), **self.given}
+        return {**(read_toml(self.config) if self.config and not self.folder else {}), **self.given}
+
+    @property
+    def folder(self) -> Path | None:
+        """Return --config where it is a folder of searched settings."""
+        return self.config if self.config is not None and self.config.is_dir() else None
 
     def file_of(self, model: str | None = None) -> Path | None:
         """Return the file of settings for a model: --config, or in such a folder MODEL-DATASET.toml, if there is one.
@@ -125,10 +130,10 @@ class PlanOptions:
             UsageError: there is no such model or data set.
             InputError: the file cannot be read.
         """
-        if self.config is None or not self.config.is_dir():
+        if self.folder is None:
             return self.config
         name = known_model(model if model is not None else str(self.given.get("model", "mmssl")))
-        file = self.config / f"{name}-{self.dataset()}.toml"
+        file = self.folder / f"{name}-{self.dataset()}.toml"
         return file if file.is_file() else None
 
     def dataset(self) -> str:
@@ -176,9 +181,9 @@ class PlanOptions:
             InputError: the file cannot be read.
         """
         dataset, preset = self.dataset(), self.named.get("preset")
-        if self.config is not None and self.config.is_dir():
+        if self.folder is not None:
             refuse_idle(models, self.given, dataset)
-            self._check_folder(self.config, models, dataset)
+            self._check_folder(self.folder, models, dataset)
         else:
             refuse_idle(models, self.given, dataset, self.config)
         if preset is not None and (left := [name for name in models if not has_preset(preset, name, dataset)]):

@@ -86,8 +86,8 @@ def tune(
     from mmssl_cli.experiments.tuning.search import Budget
 
     names, are_all = chosen_models(listed(models))
-    if options.config is not None and options.config.is_dir():
-        raise UsageError(f"--config {options.config} is a folder: expected a TOML file of settings to keep fixed.")
+    if options.folder is not None:
+        raise UsageError(f"--config {options.folder} is a folder: expected a TOML file of settings to keep fixed.")
     if ranges is not None and len(names) > 1:
         raise UsageError("--ranges is of one model: name one, or leave it out.")
     searches = _searches(names, options, ranges, search_seed, are_all=are_all)

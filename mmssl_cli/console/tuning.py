@@ -44,7 +44,7 @@ class Trial(Protocol):
 
 
 class Outcome(Protocol):
-    """What a search of a model came to."""
+    """Result of the search of a model."""
 
     @property
     def model(self) -> str: ...

@@ -25,7 +25,7 @@ from pipelines.io.files import write_bytes
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search of a model came to.
+    """Result of the search of a model.
 
     Attributes:
         best: the trial that wins; None where none has a score.
