@@ -240,17 +240,26 @@ def without_ids(items: nn.Parameter, cold: Tensor) -> None:
 
 
 def ranking_terms(
-    settings: TrainSettings, users: Tensor, items: Tensor, batch: Batch, layer0: tuple[Tensor, Tensor]
+    settings: TrainSettings,
+    users: Tensor,
+    items: Tensor,
+    batch: Batch,
+    layer0: tuple[Tensor, Tensor],
+    of_users: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return the ranking loss of a batch on final embeddings [U, d], [I, d], and the L2 term on its ``layer0`` rows."""
+    """Return the ranking loss of a batch on final embeddings [U, d], [I, d], and the L2 term on its ``layer0`` rows.
+
+    ``of_users`` are the rows of ``users`` in the batch [B, d], where the model has taken them already.
+    """
     # Rows are taken once from each table: every time costs a gradient of the whole table.
+    of_users = take(users, batch.users) if of_users is None else of_users
     pairs = torch.cat([batch.positives, batch.negatives])
     rows: tuple[Tensor, ...]
     if settings.loss == "softmax":
-        rows = take(users, batch.users), take(items, batch.positives)
+        rows = of_users, take(items, batch.positives)
         terms = {"softmax": softmax_loss(*rows, batch.positives, settings.softmax_temperature)}
     else:
-        rows = take(users, batch.users), *take(items, pairs).chunk(2)
+        rows = of_users, *take(items, pairs).chunk(2)
         terms = {"bpr": bpr_loss(*rows)}
     if settings.l2_weight:
         if layer0[0] is not users or layer0[1] is not items or len(rows) < 3:

@@ -54,6 +54,21 @@ class ContentProjections(nn.Module):
             for (name, layer), mask in zip(self.layers.items(), self.present.values(), strict=True)
         }
 
+    def differences(self, modality: str, rows: Tensor, items: Tensor, others: Tensor) -> Tensor:
+        """Return the inner products of ``rows`` [n, d] with the content of ``items`` less that of ``others``, [n].
+
+        They are 0 where an item lacks the modality. A linear layer is applied to the ``rows`` in place of both items:
+        r . (W f + b) - r . (W g + b) = (r W) . (f - g).
+        """
+        layer, present = self.layers[modality], self.present[modality]
+        rows, pairs = rows * (present[items] & present[others]), torch.cat([items, others])
+        if not isinstance(layer, nn.Linear):
+            one, other = projected(layer, self.raw[modality], pairs).chunk(2)
+            return (rows * (one - other)).sum(dim=1)
+        raw = self.raw[modality]
+        one, other = take(raw, pairs.to(raw.device)).to(layer.weight.device).float().chunk(2)
+        return (rows @ layer.weight * (one - other)).sum(dim=1)
+
 
 def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tensor] | None) -> nn.Module:
     """Return a layer from raw features [I, dim], or from tokens [I, n] (0 is padding), to [I, out_dim].

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from mmssl_cli.config.structure import FREEDOMSettings
 from mmssl_cli.data.graph import BipartiteGraph, ItemGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
+from mmssl_cli.distributed.collectives import local_rows, sharded_mean
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.content import ContentProjections, content_graphs
-from mmssl_cli.models.losses import bpr_loss
 from mmssl_cli.models.plugins import PluggableRecommender
 from mmssl_cli.models.rows import take
 
@@ -48,11 +49,10 @@ class FREEDOM(PluggableRecommender):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking loss on the final embeddings, and on each modality's projected content."""
         users, items = self._propagated(self.pruned)
-        terms = ranking_terms(self.settings, users, items, batch, self.layer0())
+        of_users = take(users, batch.users)
+        terms = ranking_terms(self.settings, users, items, batch, self.layer0(), of_users)
         if self.settings.feature_weight:
-            rows, _, nodes = batch.renumbered()  # an item of several triples is projected once
-            of_users = take(users, batch.users)
-            losses = [self._content_loss(of_users, name, of, rows, batch) for name, of in self.content(nodes).items()]
+            losses = [self._content_loss(of_users, name, batch) for name in self.content.layers]
             terms["content"] = self.settings.feature_weight * torch.stack(losses).sum()
         return terms | self.plugged(batch)
 
@@ -60,12 +60,11 @@ class FREEDOM(PluggableRecommender):
         users, items = graph.propagate(self.users, self.items, self.settings.layers)
         return users, items + self.item_graph.propagate(self.items, self.settings.item_layers)
 
-    def _content_loss(self, users: Tensor, modality: str, content: Tensor, rows: Batch, batch: Batch) -> Tensor:
-        """BPR of users [B, d] with projected content [n, d] of the items of the batch, which ``rows`` numbers."""
-        present = self.content.present[modality]
-        # Where one of the two is absent the loss is a constant: the zero of an absent item is no preference.
-        both = present[batch.positives] & present[batch.negatives]
-        return bpr_loss(users * both, take(content, rows.positives), take(content, rows.negatives))
+    def _content_loss(self, users: Tensor, modality: str, batch: Batch) -> Tensor:
+        """BPR of the batch's users [B, d] with projected content; a constant where an item has none."""
+        rows = (local_rows(of) for of in (users, batch.positives, batch.negatives))
+        margins = self.content.differences(modality, *rows)
+        return sharded_mean(softplus(-margins), len(users))
 
 
 def pruned_graph(model: GraphRecommender, edges: tuple[Tensor, Tensor], edge_dropout: float) -> BipartiteGraph:

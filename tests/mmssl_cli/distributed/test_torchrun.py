@@ -27,6 +27,15 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 RESUME = "Resume with: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed --resume"
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As each of the two processes has: another number rounds differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def _start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *TORCHRUN, *map(str, arguments)],

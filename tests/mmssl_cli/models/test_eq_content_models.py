@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mmssl_cli.config import build_settings
+from mmssl_cli.models.bm3 import distances
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.training.loop import TrainingLoop
 from tests.helpers.content_cases import (
@@ -318,3 +319,35 @@ def test_bm3_target_views_are_dropped_out_and_have_no_gradient() -> None:
     lengths = dropped.norm(dim=1)
     torch.testing.assert_close(lengths[lengths > 0], torch.ones(int((lengths > 0).sum())))
     assert (dropped == 0).float().mean().item() == pytest.approx(0.4, abs=0.02)
+
+
+def test_bm3_distance_and_its_gradient_are_those_of_a_cosine() -> None:
+    generator = torch.Generator().manual_seed(3)
+    rows, target = torch.randn(2, 6, 8, generator=generator, dtype=torch.float64)
+    rows, target = rows.requires_grad_(), target / target.norm(dim=1, keepdim=True)
+    expected = 1 - torch.nn.functional.cosine_similarity(rows, target)
+    weights = torch.arange(1.0, 7.0, dtype=torch.float64)
+    (wanted,) = torch.autograd.grad((weights * expected).sum(), rows)
+    found = distances(rows, target)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad((weights * found).sum(), rows)[0], wanted)
+
+
+def test_differences_of_content_are_those_of_its_projections() -> None:
+    data = content_data(tokens=True)
+    model: Any = content_model("freedom", data, train_features=True, graph_topk=3)
+    rows = torch.randn(7, 8, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    items, others = torch.tensor([0, 1, 2, 3, 4, 5, 6]), torch.tensor([3, 2, 1, 5, 0, 4, 0])
+    weights = torch.arange(1.0, 8.0)
+    parameters = [rows, *(of for name, of in model.content.named_parameters() if not name.endswith("bias"))]
+    for name, content in model.content().items():
+        present = model.content.present[name]
+        both = present[items] & present[others]
+        expected = (rows * both * (content[items] - content[others])).sum(dim=1)
+        found = model.content.differences(name, rows, items, others)
+        torch.testing.assert_close(found, expected)
+        wanted = torch.autograd.grad((weights * expected).sum(), parameters, allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad((weights * found).sum(), parameters, allow_unused=True, materialize_grads=True)
+        for one, other in zip(gradients, wanted, strict=True):
+            torch.testing.assert_close(one, other)
+        assert any(gradient.any() for gradient in wanted)
