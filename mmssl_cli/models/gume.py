@@ -50,11 +50,11 @@ class GUME(PurifiedViewRecommender):
     ) -> dict[str, Tensor]:
         """The alignment of the modalities, the contrast of users' content, and the L2 term of extended items."""
         settings, terms = self.settings, dict[str, Tensor]()
-        if settings.align_weight and len(views[0]) > 1:
-            terms["align"] = settings.align_weight * gap_of_moments(torch.cat(views, dim=1))
+        if settings.align_weight and len(self.content.layers) > 1:
+            terms["align"] = settings.align_weight * gap_of_moments(self._by_view(torch.cat(views)))
         if not settings.user_contrast_weight and not settings.extended_l2_weight:
             return terms
-        users, items = self.graph.propagate(self.extended_users, views[1].mean(dim=0), settings.layers)
+        users, items = self.graph.propagate(self.extended_users, self._by_view(views[1]).mean(dim=0), settings.layers)
         if settings.user_contrast_weight:
             (nodes, counts), temperature = anchors, settings.user_contrast_temperature
             fused, extended = take(side_users, nodes), take(take(users, batch.distinct_users), nodes)
@@ -123,8 +123,8 @@ def common_neighbours(data: InteractionData, k: int) -> tuple[Tensor, Tensor]:
 
 def gap_of_moments(views: Tensor) -> Tensor:
     """Differences of mean and of variance, each over all of a view's elements, of all pairs of views [V, n, d]."""
-    rows = views.flatten(1).float()
-    moments = torch.stack([rows.mean(dim=1), rows.var(dim=1)])
+    variances, means = torch.var_mean(views.float(), dim=(1, 2))
+    moments = torch.stack([means, variances])
     gaps = [(one - other).abs() for one, other in combinations(moments.unbind(dim=1), 2)]
     return torch.stack(gaps).sum()
 

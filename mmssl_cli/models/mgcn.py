@@ -27,14 +27,12 @@ class PurifiedViewRecommender(SideViewRecommender):
         self.item_graphs = {name: ItemGraph.from_edges(*edges, data.num_items) for name, edges in graphs.items()}
         self.fuser = BehaviourAwareFuser(d, len(data.features))
 
-    def _views(self) -> tuple[Tensor, Tensor]:
-        """Return purified content of users [M, U, d] and of items [M, I, d], spread over the graphs."""
-        views = [
+    def _item_views(self) -> list[Tensor]:
+        """Return purified content, spread over the graphs."""
+        return [
             self.item_graphs[name].propagate(self.items * self.purifiers[name](rows), self.settings.item_layers)
             for name, rows in self.content().items()
         ]
-        of_users = self.graph.users_from(torch.cat(views, dim=1))  # one product for all
-        return torch.stack(of_users.split(self.items.shape[1], dim=1)), torch.stack(views)
 
 
 class MGCN(PurifiedViewRecommender):

@@ -18,7 +18,7 @@ class SideViewRecommender(PluggableRecommender):
     """Behaviour by LightGCN plus side views of the content, fused by behaviour and contrasted with it.
 
     A subclass makes ``content``, ``fuser``, from behaviour [n, d] and views [V, n, d] to fused rows [n, d], and
-    ``_views``, those of the modalities first.
+    ``_item_views``, those of the modalities first.
     """
 
     settings: MGCNSettings | SMORESettings | GUMESettings
@@ -27,7 +27,9 @@ class SideViewRecommender(PluggableRecommender):
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return final embeddings, [U, d] and [I, d]."""
         behaviour = self.graph.propagate(self.users, self.items, self.settings.layers)
-        users, items = (of + self.fuser(of, views) for of, views in zip(behaviour, self._views(), strict=True))
+        users, items = (
+            of + self.fuser(of, self._by_view(views)) for of, views in zip(behaviour, self._views(), strict=True)
+        )
         return users, items
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -38,8 +40,8 @@ class SideViewRecommender(PluggableRecommender):
         of_users, of_items = self.graph.propagate(self.users, self.items, settings.layers)
         of_users, of_items = take(of_users, users), take(of_items, items)
         # Fusing costs more than propagation, and concerns the nodes of the batch alone.
-        side_users = self.fuser(of_users, user_views.index_select(1, users))
-        side_items = self.fuser(of_items, item_views.index_select(1, items))
+        side_users = self.fuser(of_users, self._by_view(take(user_views, users)))
+        side_items = self.fuser(of_items, self._by_view(take(item_views, items)))
         final = of_users + side_users, of_items + side_items
         penalised = final if settings.l2_on == "final" else (take(self.users, users), take(self.items, items))
         terms = ranking_terms(settings, *final, rows, penalised)
@@ -64,14 +66,23 @@ class SideViewRecommender(PluggableRecommender):
             anchors: the users to contrast, int64 [m], by their number among the distinct users of the batch, and
                 ``counts`` of ``info_nce``.
             side_users: fused views of these distinct users [n, d].
-            views: those of all users [V, U, d] and of all items [V, I, d].
+            views: those of all users [U, V d] and of all items [I, V d].
         """
         return {}
 
     def modality_users(self, users: Tensor) -> list[Tensor]:
         """Return the side views of the modalities at some users, [n, d] each."""
-        return list(self._views()[0][: len(self.content.layers), users])
+        return list(self._by_view(take(self._views()[0], users))[: len(self.content.layers)])
 
     def _views(self) -> tuple[Tensor, Tensor]:
-        """Return views of users [V, U, d] and of items [V, I, d]."""
-        raise TypeError(f"{type(self).__name__} must define _views()")
+        """Return views of users [U, V d], the sums of their items', and of items [I, V d], side by side."""
+        items = torch.cat(self._item_views(), dim=1)
+        return self.graph.users_from(items), items
+
+    def _by_view(self, views: Tensor) -> Tensor:
+        """Return views [V, n, d] of those side by side [n, V d]."""
+        return views.unflatten(1, (-1, self.settings.embedding_dim)).transpose(0, 1)
+
+    def _item_views(self) -> list[Tensor]:
+        """Return the views of items, [I, d] each."""
+        raise TypeError(f"{type(self).__name__} must define _item_views()")

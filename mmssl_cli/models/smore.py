@@ -41,15 +41,13 @@ class SMORE(SideViewRecommender):
         self.gates = nn.ModuleList(sigmoid_gate(d) for _ in self.item_graphs)
         self.fuser = PreferenceFuser(len(names), d, settings.preference_dropout)
 
-    def _views(self) -> tuple[Tensor, Tensor]:
-        """Return the views of users [M + 1, U, d] and of items [M + 1, I, d], the fused one last."""
+    def _item_views(self) -> list[Tensor]:
+        """Return the views of each modality and the fused one."""
         filtered = self.spectrum(list(self.content().values()))
-        views = [
+        return [
             graph.propagate(self.items * gate(rows), self.settings.item_layers)
             for graph, gate, rows in zip(self.item_graphs, self.gates, filtered, strict=True)
         ]
-        of_users = self.graph.users_from(torch.cat(views, dim=1))  # one product for all
-        return torch.stack(of_users.split(self.items.shape[1], dim=1)), torch.stack(views)
 
 
 class SpectralFusion(nn.Module):
