@@ -14,32 +14,14 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from mmssl_cli.config import SETTINGS
 from mmssl_cli.reporting import style
 from pipelines.errors import InputError
 from tests.conftest import ROOT
 from tests.helpers.sample_report import NASTY, VARIANTS
 
 COLLABORATIVE = ("mf", "ngcf", "lightgcn", "sgl", "ncl", "hccf")
-MULTIMODAL = (
-    "vbpr",
-    "lightgcn-m",
-    "mmgcn",
-    "grcn",
-    "lattice",
-    "clcrec",
-    "mmgcl",
-    "slmrec",
-    "bm3",
-    "freedom",
-    "mgcn",
-    "mmhcl",
-    "smore",
-    "damrs",
-    "diffmm",
-    "lgmrec",
-    "pgl",
-    "gume",
-)
+MULTIMODAL = tuple(name for name, kind in SETTINGS.items() if kind.needs_content)
 TOGETHER = [(*VARIANTS, "lightgcn", "mf"), ("mmssl", *COLLABORATIVE), ("mmssl", "vbpr", "grcn", "lattice", "slmrec")]
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.

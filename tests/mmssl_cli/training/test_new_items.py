@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import mmssl_cli as mmssl
+from mmssl_cli.config import SETTINGS
 from mmssl_cli.data.interactions import load_interactions
 from mmssl_cli.data.sampling import TripleSampler
 from mmssl_cli.models.content import nearest_warm_items
@@ -47,27 +48,7 @@ def train(cli: Cli, model: str, *flags: object) -> dict[str, Any]:
     return result
 
 
-MODELS = [
-    "mmssl",
-    "vbpr",
-    "lightgcn-m",
-    "mmgcn",
-    "grcn",
-    "lattice",
-    "clcrec",
-    "mmgcl",
-    "slmrec",
-    "bm3",
-    "freedom",
-    "mgcn",
-    "mmhcl",
-    "smore",
-    "damrs",
-    "diffmm",
-    "lgmrec",
-    "pgl",
-    "gume",
-]
+MODELS = ["mmssl", *(name for name, kind in SETTINGS.items() if kind.needs_content)]
 
 
 @pytest.mark.parametrize("model", MODELS)
