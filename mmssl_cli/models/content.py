@@ -54,20 +54,24 @@ class ContentProjections(nn.Module):
             for (name, layer), mask in zip(self.layers.items(), self.present.values(), strict=True)
         }
 
-    def differences(self, modality: str, rows: Tensor, items: Tensor, others: Tensor) -> Tensor:
-        """Return the inner products of ``rows`` [n, d] with the content of ``items`` less that of ``others``, [n].
+    def differences(self, modality: str, rows: Tensor, of: Tensor, items: Tensor, others: Tensor) -> Tensor:
+        """Return the inner products of rows with the content of ``items`` less that of ``others``, int64 [n], [n].
 
-        They are 0 where an item lacks the modality. A linear layer is applied to the ``rows`` in place of both items:
+        They are 0 where an item lacks the modality. A linear layer is applied to the rows in place of both items:
         r . (W f + b) - r . (W g + b) = (r W) . (f - g).
+
+        Args:
+            rows: [m, d].
+            of: the row that each pair is compared with, int64 [n].
         """
-        layer, present = self.layers[modality], self.present[modality]
-        rows, pairs = rows * (present[items] & present[others]), torch.cat([items, others])
-        if not isinstance(layer, nn.Linear):
-            one, other = projected(layer, self.raw[modality], pairs).chunk(2)
-            return (rows * (one - other)).sum(dim=1)
-        raw = self.raw[modality]
-        one, other = take(raw, pairs.to(raw.device)).to(layer.weight.device).float().chunk(2)
-        return (rows @ layer.weight * (one - other)).sum(dim=1)
+        layer, raw, present = self.layers[modality], self.raw[modality], self.present[modality].squeeze(1)
+        pairs = torch.cat([items, others])
+        if isinstance(layer, nn.Linear):
+            rows, content = rows @ layer.weight, take(raw, pairs.to(raw.device)).to(layer.weight.device).float()
+        else:
+            content = projected(layer, raw, pairs)
+        one, other = content.chunk(2)
+        return (take(rows, of) * (one - other)).sum(dim=1) * (present[items] & present[others])
 
 
 def projection(values: Tensor, out_dim: int, initialise: Callable[[Tensor], Tensor] | None) -> nn.Module:

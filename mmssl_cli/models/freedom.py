@@ -49,10 +49,10 @@ class FREEDOM(PluggableRecommender):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """The ranking loss on the final embeddings, and on each modality's projected content."""
         users, items = self._propagated(self.pruned)
-        of_users = take(users, batch.users)
-        terms = ranking_terms(self.settings, users, items, batch, self.layer0(), of_users)
+        distinct, of = take(users, batch.distinct_users), torch.searchsorted(batch.distinct_users, batch.users)
+        terms = ranking_terms(self.settings, users, items, batch, self.layer0(), take(distinct, of))
         if self.settings.feature_weight:
-            losses = [self._content_loss(of_users, name, batch) for name in self.content.layers]
+            losses = [self._content_loss(distinct, of, name, batch) for name in self.content.layers]
             terms["content"] = self.settings.feature_weight * torch.stack(losses).sum()
         return terms | self.plugged(batch)
 
@@ -60,11 +60,14 @@ class FREEDOM(PluggableRecommender):
         users, items = graph.propagate(self.users, self.items, self.settings.layers)
         return users, items + self.item_graph.propagate(self.items, self.settings.item_layers)
 
-    def _content_loss(self, users: Tensor, modality: str, batch: Batch) -> Tensor:
-        """BPR of the batch's users [B, d] with projected content; a constant where an item has none."""
-        rows = (local_rows(of) for of in (users, batch.positives, batch.negatives))
-        margins = self.content.differences(modality, *rows)
-        return sharded_mean(softplus(-margins), len(users))
+    def _content_loss(self, users: Tensor, of: Tensor, modality: str, batch: Batch) -> Tensor:
+        """BPR of users with projected content; a constant where an item has none.
+
+        Args:
+            users: the distinct users of the batch [n, d]; of: the row of each triple's, int64 [B].
+        """
+        pairs = (local_rows(rows) for rows in (of, batch.positives, batch.negatives))
+        return sharded_mean(softplus(-self.content.differences(modality, users, *pairs)), len(of))
 
 
 def pruned_graph(model: GraphRecommender, edges: tuple[Tensor, Tensor], edge_dropout: float) -> BipartiteGraph:

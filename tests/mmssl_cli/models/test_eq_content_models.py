@@ -336,15 +336,16 @@ def test_bm3_distance_and_its_gradient_are_those_of_a_cosine() -> None:
 def test_differences_of_content_are_those_of_its_projections() -> None:
     data = content_data(tokens=True)
     model: Any = content_model("freedom", data, train_features=True, graph_topk=3)
-    rows = torch.randn(7, 8, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    rows = torch.randn(4, 8, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    of = torch.tensor([0, 1, 1, 2, 3, 3, 0])
     items, others = torch.tensor([0, 1, 2, 3, 4, 5, 6]), torch.tensor([3, 2, 1, 5, 0, 4, 0])
     weights = torch.arange(1.0, 8.0)
     parameters = [rows, *(of for name, of in model.content.named_parameters() if not name.endswith("bias"))]
     for name, content in model.content().items():
         present = model.content.present[name]
         both = present[items] & present[others]
-        expected = (rows * both * (content[items] - content[others])).sum(dim=1)
-        found = model.content.differences(name, rows, items, others)
+        expected = (rows[of] * both * (content[items] - content[others])).sum(dim=1)
+        found = model.content.differences(name, rows, of, items, others)
         torch.testing.assert_close(found, expected)
         wanted = torch.autograd.grad((weights * expected).sum(), parameters, allow_unused=True, materialize_grads=True)
         gradients = torch.autograd.grad((weights * found).sum(), parameters, allow_unused=True, materialize_grads=True)
