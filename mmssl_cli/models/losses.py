@@ -194,7 +194,21 @@ def contrasted_rows(batch: Batch, rows: str) -> tuple[CountedRows, CountedRows]:
 
 def l2_of(*rows: Tensor) -> Tensor:
     """Half the squared norm of embeddings [B, d] each, a mean over the B triples of a batch."""
-    return torch.stack([row.square().sum() for row in rows]).sum() / (2 * len(rows[0]))
+    norm: Tensor = _HalfSquaredNorm.apply(*rows)
+    return norm / len(rows[0])
+
+
+class _HalfSquaredNorm(torch.autograd.Function):
+    """Half the squared norm of several tables, in one pass over each, forwards and backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, *tables: Tensor) -> Tensor:
+        ctx.save_for_backward(*tables)
+        return torch.stack([torch.linalg.vector_norm(table) for table in tables]).square().sum() / 2
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return tuple(table * gradients[0] for table in ctx.saved_tensors)
 
 
 def frobenius_norm(table: Tensor) -> Tensor:

@@ -252,9 +252,11 @@ def test_info_nce_is_the_mean_log_share_of_the_positive() -> None:
 
 def test_l2_is_half_the_squared_norm_a_triple() -> None:
     random = np.random.default_rng(4)
-    rows = [random.normal(size=(4, 3)) for _ in range(3)]
-    expected = sum((row**2).sum() for row in rows) / 8
-    assert l2_of(*map(torch.from_numpy, rows)).item() == pytest.approx(expected, rel=1e-9)
+    rows = [torch.from_numpy(random.normal(size=(4, 3))).requires_grad_() for _ in range(3)]
+    expected = sum((array(row) ** 2).sum() for row in rows) / 8
+    assert l2_of(*rows).item() == pytest.approx(expected, rel=1e-9)
+    for row, gradient in zip(rows, torch.autograd.grad(3 * l2_of(*rows), rows), strict=True):
+        torch.testing.assert_close(gradient, 3 * row.detach() / 4)
 
 
 def test_the_norm_of_a_table_and_its_gradient_are_those_of_pytorch() -> None:
