@@ -54,6 +54,16 @@ class ContentProjections(nn.Module):
             for (name, layer), mask in zip(self.layers.items(), self.present.values(), strict=True)
         }
 
+    def through(self, modality: str, after: nn.Linear) -> Tensor:
+        """Return a linear layer's output for the content of a modality, [I, n]: by one product where that is linear.
+
+        A (W f + b) + c = (A W) f + A b + c, or c where an item lacks the modality.
+        """
+        layer, raw, present = self.layers[modality], self.raw[modality], self.present[modality]
+        if not isinstance(layer, nn.Linear):
+            return after(projected(layer, raw) * present)
+        return linear(raw, after.weight @ layer.weight, after.weight @ layer.bias) * present + after.bias
+
     def differences(self, modality: str, rows: Tensor, of: Tensor, items: Tensor, others: Tensor) -> Tensor:
         """Return the inner products of rows with the content of ``items`` less that of ``others``, int64 [n], [n].
 
@@ -111,9 +121,14 @@ def projected(layer: nn.Module, raw: Tensor, items: Tensor | None = None) -> Ten
         return layer(raw if items is None else raw[items])
     if items is not None:
         return layer(take(raw, items.to(raw.device)).to(layer.weight.device).float())
-    if raw.device == layer.weight.device and raw.dtype == layer.weight.dtype:
-        return layer(raw)
-    result: Tensor = _LinearOfBlocks.apply(raw, layer.weight, layer.bias, rows_of_block(raw.shape[1]))
+    return linear(raw, layer.weight, layer.bias)
+
+
+def linear(raw: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return ``raw`` [n, dim] times a weight [d, dim] plus a bias [d]; block by block as ``projected``."""
+    if raw.device == weight.device and raw.dtype == weight.dtype:
+        return nn.functional.linear(raw, weight, bias)
+    result: Tensor = _LinearOfBlocks.apply(raw, weight, bias, rows_of_block(raw.shape[1]))
     return result
 
 

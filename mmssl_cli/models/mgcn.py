@@ -29,10 +29,13 @@ class PurifiedViewRecommender(SideViewRecommender):
 
     def _item_views(self) -> list[Tensor]:
         """Return purified content, spread over the graphs."""
-        return [
-            self.item_graphs[name].propagate(self.items * self.purifiers[name](rows), self.settings.item_layers)
-            for name, rows in self.content().items()
-        ]
+        views = []
+        for name, graph in self.item_graphs.items():
+            purifier = self.purifiers[name].get_submodule("0")
+            assert isinstance(purifier, nn.Linear)
+            gate = self.content.through(name, purifier).sigmoid()
+            views.append(graph.propagate(self.items * gate, self.settings.item_layers))
+        return views
 
 
 class MGCN(PurifiedViewRecommender):
