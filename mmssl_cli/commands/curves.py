@@ -21,7 +21,7 @@ from mmssl_cli.console.lines import warn
 from mmssl_cli.console.sections import present_section
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.runs.results import finished_runs
-from mmssl_cli.studies.run_selection import RULE
+from mmssl_cli.studies.run_selection import RULE, of_one_preparation, prepared_content
 from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import UsageError
 
@@ -78,6 +78,7 @@ def curves(
         if not found:
             command = f"mmssl train --dataset {name}{place_flags(data_dir, runs_dir)}"
             raise UsageError(f"There is no finished run on {name} to draw in {runs_dir}; `{command}` makes one.")
+        found, _, left_out = of_one_preparation(found, prepared_content(data_dir, name))
         section = curves_section(curves_of_models(found, metrics), metrics)
-        section = replace(section, text=(f"Of each model and variant: {RULE}.", *section.text))
+        section = replace(section, text=(f"Of each model and variant: {RULE}.", *left_out, *section.text))
     present_section(section, out, as_json)

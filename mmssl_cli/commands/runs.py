@@ -20,7 +20,7 @@ from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import mean_and_deviation, new_table, show
 from mmssl_cli.console.verbosity import Verbosity, verbosity
 from mmssl_cli.runs.folder import RunFolder
-from mmssl_cli.runs.listing import RunSummary, list_runs, resolve_run, summarize
+from mmssl_cli.runs.listing import FINISHED, STATUSES, STOPPED, RunSummary, list_runs, resolve_run, summarize
 from mmssl_cli.runs.notes import read_note, write_note
 from mmssl_cli.text import companion, metric_label, shown_value
 from pipelines.errors import InputError, UsageError, nearest
@@ -41,7 +41,12 @@ def runs(
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only runs on a data set.")] = None,
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Only runs of a model.")] = None,
     status: Annotated[
-        str | None, typer.Option("--status", metavar="STATUS", help="Only runs such as finished or interrupted.")
+        str | None,
+        typer.Option(
+            "--status",
+            metavar="STATUS",
+            help=f"Only such runs: {', '.join(STATUSES)}; of the finished, stopped ones ended early.",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
@@ -60,14 +65,16 @@ def runs(
     if action is not None:
         _act(action, run, text, runs_dir, yes=yes, as_json=as_json)
         return
+    if status is not None and status.casefold() not in STATUSES:
+        raise UsageError(f"--status cannot be {status!r}: {nearest(status, STATUSES)}")
     wanted = {"dataset": dataset, "model": model, "status": status}
-    found = [one for one in list_runs(runs_dir) if _is_like(one, wanted)]
+    listed = list_runs(runs_dir)
+    found = [one for one in listed if _is_like(one, wanted)]
     if as_json:
         print(json.dumps([_plain(one) for one in found], indent=2))
         return
     if not found:
-        filters = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
-        say(f"{runs_dir} holds no runs{f' of {filters}' if filters else '; `mmssl train` makes one'}.")
+        say(_none_found(runs_dir, listed, wanted))
         return
     table, console = _table(found), Console()
     unbounded = console.options.update(width=10_000)
@@ -83,7 +90,18 @@ def runs(
 
 
 def _is_like(run: RunSummary, wanted: dict[str, str | None]) -> bool:
-    return all(value is None or getattr(run, name).casefold() == value.casefold() for name, value in wanted.items())
+    statuses = (STOPPED, FINISHED) if run.status == STOPPED else (run.status,)
+    found: dict[str, tuple[str, ...]] = {"dataset": (run.dataset,), "model": (run.model,), "status": statuses}
+    return all(value is None or value.casefold() in map(str.casefold, found[name]) for name, value in wanted.items())
+
+
+def _none_found(runs_dir: Path, listed: Sequence[RunSummary], wanted: dict[str, str | None]) -> str:
+    if not listed:
+        return f"{runs_dir} holds no runs; `mmssl train` makes one."
+    filters = {name: value for name, value in wanted.items() if value is not None}
+    there = (f"{name} {', '.join(sorted({getattr(run, name) for run in listed} - {''}))}" for name in filters)
+    of = ", ".join(f"{name} {value}" for name, value in filters.items())
+    return f"{runs_dir} holds no runs of {of}; it holds some of {'; '.join(there)}."
 
 
 def _act(action: str, argument: str | None, text: str | None, runs_dir: Path, *, yes: bool, as_json: bool) -> None:
@@ -150,13 +168,14 @@ def _differences(found: Sequence[RunSummary]) -> list[str]:
         alike.setdefault((run.dataset, run.model, run.variant), []).append(run)
     lines = []
     for (dataset, model, variant), group in alike.items():
-        keys = dict.fromkeys(key for run in group for key in run.settings if key not in ("seed", "device"))
-        apart = [key for key in keys if len({repr(run.settings.get(key)) for run in group}) > 1]
+        settings = [run.settings | {"preparation of the data": run.data} for run in group]
+        keys = dict.fromkeys(key for of in settings for key in of if key not in ("seed", "device"))
+        apart = [key for key in keys if len({repr(of.get(key)) for of in settings}) > 1]
         if not apart or not model:
             continue
         lines.append(f"Runs of {' '.join(filter(None, (model, variant)))} on {dataset} differ in:")
-        for run in group:
-            values = (f"{key.replace('_', '-')} {_value(run.settings.get(key))}" for key in apart)
+        for run, of in zip(group, settings, strict=True):
+            values = (f"{key.replace('_', '-')} {_value(of.get(key))}" for key in apart)
             lines.append(f"  {run.id}: {', '.join(values)}")
     return lines
 

@@ -83,6 +83,12 @@ def _differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return differences
 
 
+def has_spread(first: np.ndarray, second: np.ndarray) -> bool:
+    """Return whether the differences of two arrays differ by more than rounding, so that a t-test can be made."""
+    size = max(np.abs(first).max(), np.abs(second).max())
+    return bool(np.ptp(first - second) > 1e-12 * size)
+
+
 def _t_p(differences: np.ndarray) -> float:
     if np.ptp(differences) == 0:  # no spread, so no t: alike, or shifted by a constant
         return 1.0 if differences[0] == 0 else 0.0

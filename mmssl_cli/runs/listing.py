@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LATEST = "latest"
 RUNNING, INTERRUPTED, DAMAGED, DIVERGED = "running", "interrupted", "damaged", "diverged"
+FINISHED, STOPPED = "finished", "stopped"
+STATUSES = (FINISHED, STOPPED, DIVERGED, RUNNING, INTERRUPTED, DAMAGED)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class RunSummary:
         problem: why a damaged run cannot be read.
         note: the text of `mmssl runs note`.
         settings: content of config.toml.
+        data: start of the digest of the data set that it was trained on.
     """
 
     id: str
@@ -53,6 +56,7 @@ class RunSummary:
     problem: str = ""
     note: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
@@ -89,7 +93,8 @@ def summarize(path: Path) -> RunSummary:
         started = _timestamp(provenance.get("started"), started)
         keys = ("model", "variant", "dataset", "select_on")
         known.update({key: str(config.get(key, "")) for key in keys}, label=model_label(config))
-        known.update(settings=config, note=read_note(path))
+        digest = provenance.get("content_digest") or provenance.get("manifest_digest") or ""
+        known.update(settings=config, note=read_note(path), data=str(digest)[:12])
         seed = config["seed"] if isinstance(config.get("seed"), int) else None
         return RunSummary(run.id, path, started=started, seed=seed, **known, **_progress(run, known["select_on"]))
     except InputError as problem:
@@ -138,7 +143,7 @@ def resolve_run(argument: str, runs_dir: Path) -> RunFolder:
 
     Raises:
         UsageError: no run matches, or more than one does.
-        InputError: the path is not a run.
+        InputError: the path is not a run, or the latest run is damaged.
     """
     if argument == LATEST:
         return _latest(runs_dir)
@@ -162,9 +167,12 @@ def resolve_run(argument: str, runs_dir: Path) -> RunFolder:
 
 def _latest(runs_dir: Path) -> RunFolder:
     listed = list_runs(runs_dir)
-    sound = [run for run in listed if run.status != DAMAGED]
-    if listed and not sound:
-        raise UsageError(f"There is no latest run: no run in {runs_dir} can be read; `mmssl runs` says why.")
-    if not sound:
+    if not listed:
         raise UsageError(f"There is no latest run: {runs_dir} holds no runs; `mmssl train` makes one.")
-    return RunFolder.open(sound[0].path)
+    latest = listed[0]
+    if latest.status == DAMAGED:
+        raise InputError(
+            f"The latest run, {latest.id}, is damaged: {latest.problem} Name another run, or remove this one with "
+            f"`mmssl runs rm {latest.id} --runs-dir {runs_dir}`."
+        )
+    return RunFolder.open(latest.path)

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
-from mmssl_cli.evaluation.significance import compare_over_seeds, compare_over_users, holm
+from mmssl_cli.evaluation.significance import compare_over_seeds, compare_over_users, has_spread, holm
 from mmssl_cli.reporting.document import Cell, Table, interval, p_value, percent, word
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.text import OF_ALL_LISTS, metric_label
@@ -92,7 +92,7 @@ def against(first: Configuration, second: Configuration, metric: str) -> Differe
         return Difference()
     base = fmean(theirs)
     relative = fmean(ours) / base - 1 if base else None
-    seeds = compare_over_seeds(ours, theirs).t_p_value if len(ours) > 1 and np.ptp(ours - theirs) else None
+    seeds = compare_over_seeds(ours, theirs).t_p_value if len(ours) > 1 and has_spread(ours, theirs) else None
     if metric.partition("@")[0] in OF_ALL_LISTS:
         return Difference(relative, over_seeds=seeds, holm_seeds=seeds)
     users = compare_over_users(*(each.per_user(metric).to_numpy() for each in pair))

@@ -14,10 +14,9 @@ from mmssl_cli.studies.dataset_report import Places, dataset_sections
 from mmssl_cli.studies.datasets import datasets_section
 from mmssl_cli.studies.headline import headline
 from mmssl_cli.studies.provenance import processor_time
-from mmssl_cli.studies.run_selection import RunSelection, gather
+from mmssl_cli.studies.run_selection import RunSelection, gather, prepared_content
 from mmssl_cli.text import DEFAULT_METRIC, pluralize
 from pipelines.errors import UsageError, nearest
-from pipelines.prepared.manifest import MANIFEST, read_manifest
 
 
 def select_runs(
@@ -47,10 +46,8 @@ def select_runs(
     for name in names:
         runs, damaged = finished_runs(runs_dir, name)
         problems += [*damaged, *unfinished_runs(runs_dir, name)]
-        prepared = (data_dir / name / MANIFEST).exists()
-        content = read_manifest(data_dir / name).content_digest if prepared else None
         mine = chosen.id if chosen is not None and on == name else None
-        selection.append(gather(runs, name, content=content, reference=mine))
+        selection.append(gather(runs, name, content=prepared_content(data_dir, name), reference=mine))
     return selection, problems
 
 

@@ -13,6 +13,7 @@ from mmssl_cli.config import TrainSettings, merge_settings
 from mmssl_cli.runs.data_match import check_same_data
 from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations, finished_runs
 from pipelines.errors import InputError, UsageError
+from pipelines.prepared.manifest import MANIFEST, read_manifest
 
 OURS = "mmssl"
 #: The rule of ``best_of_each_model``, for captions.
@@ -80,13 +81,8 @@ def gather(
     Raises:
         UsageError: ``reference`` is not a run of the full MMSSL among them.
     """
-    mine = [run for run in runs if run.settings.dataset == dataset]
-    trained_on = Counter(_content(run) for run in mine)
-    if content is None or content not in trained_on:
-        content = trained_on.most_common(1)[0][0] if trained_on else ""
-    others = [run.id for run in mine if _content(run) != content]
-    left_out = (f"Left out, for they were trained on another preparation of {dataset}: {', '.join(others)}.",)
-    found = configurations(run for run in mine if _content(run) == content)
+    mine, content, left_out = of_one_preparation([run for run in runs if run.settings.dataset == dataset], content)
+    found = configurations(mine)
     full = [one for one in found if is_full(one.settings)]
     chosen = _named(full, reference) if reference else _most_studied(full, found)
     baselines = best_of_each_model([one for one in found if one.settings.model != OURS])
@@ -98,9 +94,41 @@ def gather(
         {one.label: one for one in baselines},
         variants_of(chosen, found),
         _points(chosen, found),
-        left_out if others else (),
+        left_out,
         reference is not None,
     )
+
+
+def of_one_preparation(
+    runs: Sequence[FinishedRun], content: str | None
+) -> tuple[list[FinishedRun], str, tuple[str, ...]]:
+    """Return the runs on one preparation of their data set, its digest, and a sentence where other runs are left out.
+
+    Args:
+        content: digest of the data set as it is prepared now; None, or a digest without runs, takes the preparation
+            with the most runs.
+    """
+    trained_on = Counter(_content(run) for run in runs)
+    chosen = content if content in trained_on else next((most for most, _ in trained_on.most_common(1)), "")
+    kept = [run for run in runs if _content(run) == chosen]
+    others = [run.id for run in runs if _content(run) != chosen]
+    said = []
+    if kept and content not in (None, chosen):
+        said.append(f"All runs were trained on another preparation of {kept[0].settings.dataset} than the one at hand.")
+    if others:
+        name = runs[0].settings.dataset
+        said.append(f"Left out, for they were trained on another preparation of {name}: {', '.join(others)}.")
+    return kept, str(chosen), tuple(said)
+
+
+def prepared_content(data_dir: Path, dataset: str) -> str | None:
+    """Return the digest of a data set as it is prepared now; None where it is not.
+
+    Raises:
+        InputError: its manifest is damaged.
+    """
+    folder = data_dir / dataset
+    return read_manifest(folder).content_digest if (folder / MANIFEST).exists() else None
 
 
 def best_of_each_model(configurations: Sequence[Configuration]) -> list[Configuration]:

@@ -24,6 +24,7 @@ def write_run(
     started: str = "2026-01-01T10:00:00",
     device: str = "cpu (test)",
     processor_seconds: float | None = None,
+    content: str = "c",
 ) -> RunFolder:
     """A run whose validation Recall@20 is ``scores``, an epoch each (NaN: not validated), NDCG@20 half of it.
 
@@ -31,9 +32,10 @@ def write_run(
         test: test Recall@20, NDCG@20 is half of it; without it the run is not over.
         seconds: of each epoch, or of all.
         processor_seconds: of each epoch; without it, as in earlier runs, they are not recorded.
+        content: digest of the data set.
     """
     chosen = build_settings({"epochs": 100, **settings})
-    toml = settings_to_toml(chosen, {**DATA, "device": device, "started": started})
+    toml = settings_to_toml(chosen, {**DATA, "content_digest": content, "device": device, "started": started})
     run = RunFolder.create(runs_dir, f"run-{sum(1 for _ in runs_dir.glob('*')):03}", toml)
     values = np.array(scores, dtype=float)
     epochs = np.arange(1, len(values) + 1)

@@ -207,6 +207,18 @@ def test_the_command_without_runs_takes_the_finished_ones(cli: Callable[..., Ans
     assert "The metric 'foo@1' is unknown" in unknown.words and ": ndcg@20, recall@20." in unknown.words
 
 
+def test_runs_on_another_preparation_are_left_out_and_named(cli: Callable[..., Answer], tmp_path: Path) -> None:
+    older = write_run(tmp_path / "runs", settings={"model": "lightgcn"}, scores=[0.2], test=0.1, content="older")
+    model_runs(tmp_path / "runs")
+    shown = json.loads(cli("curves", "--dataset", "demo", "--json").out)
+    assert [row["Model"] for row in shown["tables"][0]["rows"]] == ["mf"]
+    assert f"Left out, for they were trained on another preparation of demo: {older.id}." in shown["text"]
+    prepared = cli("prep", "demo")
+    assert prepared.code == 0, prepared.err
+    elsewhere = json.loads(cli("curves", "--dataset", "demo", "--json").out)
+    assert "All runs were trained on another preparation of demo than the one at hand." in elsewhere["text"]
+
+
 def test_runs_that_did_not_measure_a_metric_are_not_drawn(cli: Callable[..., Answer], tmp_path: Path) -> None:
     for model, lost in (("mf", "recall@20"), ("lightgcn", "ndcg@20")):
         folder = write_run(tmp_path / "runs", settings={"model": model}, scores=[0.2], test=0.1)

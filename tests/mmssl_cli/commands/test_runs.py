@@ -35,7 +35,9 @@ def test_filters_and_differences(trained: Cli) -> None:
     assert "Runs of mf on toy differ in:" in listed.out
     assert [f"  {run}: lr {lr}" in listed.out for run, lr in zip(ids, ("0.02", "0.01"), strict=True)] == [True, True]
     assert "differ" not in trained("runs", "--model", "lightgcn").out
-    assert trained("runs", "--status", "running").out == "runs holds no runs of status running.\n"
+    assert trained("runs", "--status", "running").out == (
+        "runs holds no runs of status running; it holds some of status finished.\n"
+    )
 
 
 def test_one_run_is_shown_annotated_and_removed(trained: Cli) -> None:

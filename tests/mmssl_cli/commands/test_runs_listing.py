@@ -45,6 +45,30 @@ def test_runs_lists_what_there_is(cli: Cli, run: RunFolder) -> None:
     assert records["torn"]["status"] == "damaged"
 
 
+def test_runs_that_stopped_early_are_finished_too(cli: Cli, run: RunFolder) -> None:
+    _finished(run)
+    for status, found in (("finished", [run.id]), ("Stopped", [run.id]), ("diverged", [])):
+        assert [one["id"] for one in json.loads(cli("runs", "--status", status, "--json").out)] == found
+    refused = cli("runs", "--status", "finishd")
+    assert refused.code == 2 and "--status cannot be 'finishd': did you mean finished" in refused.words
+
+
+def test_runs_that_are_not_there_are_said_beside_those_that_are(cli: Cli, run: RunFolder) -> None:
+    _finished(run)
+    answer = cli("runs", "--model", "mff", "--dataset", "shop")
+    assert answer.code == 0
+    assert (
+        "runs holds no runs of dataset shop, model mff; it holds some of dataset shop; model lightgcn." in answer.words
+    )
+
+
+def test_runs_on_two_preparations_of_a_data_set_are_told_apart(cli: Cli, run: RunFolder) -> None:
+    config = (run.path / "config.toml").read_text()
+    assert "differ in" not in cli("runs").out
+    RunFolder.create(run.path.parent, "other", config.replace('manifest_digest = ""', 'manifest_digest = "f"'))
+    assert f"{run.id}: preparation of the data " in cli("runs").words
+
+
 def test_runs_show_the_metrics_that_selected_them(cli: Cli, run: RunFolder) -> None:
     _finished(run)
     config = 'model = "mf"\ndataset = "shop"\nselect-on = "ndcg@5"\nks = [5]\n' + PROVENANCE

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -328,9 +329,6 @@ def test_a_run_is_found_by_id_prefix_path_or_as_the_latest(tmp_path: Path, monke
     _run(runs, "2026-demo-mf", started="2026-11-22T00:00:00")
     _run(runs, "2026-demo-mf-2", started="2026-11-23T00:00:00")
     _run(runs, "2025-tiktok", started="2025-01-01T00:00:00")
-    broken = _run(runs, "2027-broken", started="2027-01-01T00:00:00")
-    (broken.path / "config.toml").write_text("x = ")
-
     assert resolve_run("2026-demo-mf", runs).id == "2026-demo-mf"
     assert resolve_run("2026-demo-mf-", runs).id == "2026-demo-mf-2"
     assert resolve_run("2025", runs).id == "2025-tiktok"
@@ -355,9 +353,14 @@ def test_a_long_list_of_ids_is_cut_short(tmp_path: Path) -> None:
         resolve_run("2026", tmp_path)
 
 
-def test_where_no_run_can_be_read_there_is_no_latest(tmp_path: Path) -> None:
-    (_run(tmp_path).path / "config.toml").write_text("x = ")
-    with pytest.raises(UsageError, match=r"There is no latest run: no run in .* can be read; `mmssl runs` says why"):
+def test_a_latest_run_that_is_damaged_is_not_passed_over(tmp_path: Path) -> None:
+    _run(tmp_path, "a")
+    damaged = _run(tmp_path, "b").path
+    (damaged / "config.toml").write_text("x = ")
+    later = time.time() + 60
+    os.utime(damaged, (later, later))
+    sentence = r"The latest run, b, is damaged: .*Name another run, or remove this one with `mmssl runs rm b --runs-dir"
+    with pytest.raises(InputError, match=sentence):
         resolve_run("latest", tmp_path)
 
 
