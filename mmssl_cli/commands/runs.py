@@ -20,7 +20,7 @@ from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import mean_and_deviation, new_table, show
 from mmssl_cli.console.verbosity import Verbosity, verbosity
 from mmssl_cli.runs.folder import RunFolder
-from mmssl_cli.runs.listing import FINISHED, STATUSES, STOPPED, RunSummary, list_runs, resolve_run, summarize
+from mmssl_cli.runs.listing import DAMAGED, FINISHED, STATUSES, STOPPED, RunSummary, list_runs, resolve_run, summarize
 from mmssl_cli.runs.notes import read_note, write_note
 from mmssl_cli.text import companion, metric_label, shown_value
 from pipelines.errors import InputError, UsageError, nearest
@@ -56,7 +56,7 @@ def runs(
 
     Of runs of one model and data set, the settings in which they differ are listed. On a narrow terminal only the most
     telling columns are shown; -v shows all. `runs show RUN` has everything of one run, `runs rm RUN` removes it, and
-    `runs note RUN TEXT` keeps a note with it.
+    `runs note RUN TEXT` keeps a note with it, which an empty text removes.
 
     Example: mmssl runs --json
 
@@ -84,7 +84,7 @@ def runs(
         say(line)
     for one in found:
         if one.problem:
-            say(f"{one.id} is damaged: {one.problem}")
+            say(f"{one.id} {'is damaged' if one.status == DAMAGED else 'failed'}: {one.problem}")
         if one.note:
             say(f"{one.id}: {one.note}")
 
@@ -116,7 +116,7 @@ def _act(action: str, argument: str | None, text: str | None, runs_dir: Path, *,
     elif action == "note":
         run = resolve_run(argument, runs_dir)
         write_note(run.path, str(text).strip())
-        say(f"{run.id}: {read_note(run.path)}")
+        say(f"{run.id}: {read_note(run.path)}" if read_note(run.path) else f"The note of {run.id} is removed.")
     else:
         _remove(argument, runs_dir, yes)
 

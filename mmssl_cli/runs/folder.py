@@ -229,7 +229,10 @@ class RunFolder:
         """Read the checkpoint onto the CPU, as weights only, so that no code in the file is run."""
         import torch
 
-        with self._reading(STATE, "the run cannot be resumed from it") as path, warnings.catch_warnings():
+        with (
+            self._reading(STATE, "the run cannot be resumed from it; train it again") as path,
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # PyTorch warns of what the error says
             state: dict[str, Any] = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
             if not isinstance(state, dict):
@@ -247,6 +250,15 @@ class RunFolder:
             with suppress(OSError):
                 os.truncate(path, size)
             raise write_problem(path, problem) from problem
+
+    def failure(self) -> str:
+        """Return why training ended, as the last line of log.jsonl has it; empty where it did not fail."""
+        try:
+            lines = (self.path / LOG).read_text(encoding="utf-8").splitlines()
+            last = json.loads(lines[-1]) if lines else {}
+        except (OSError, ValueError):
+            return ""
+        return str(last.get("problem", "")) if isinstance(last, dict) and last.get("event") == "failed" else ""
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the run for a ``with`` block, so that no other process writes it.

@@ -33,7 +33,7 @@ class RunSummary:
         seconds: time in those epochs; None where unknown.
         validation: metrics of the best epoch so far.
         test: metrics of the best epoch, once the run is over.
-        problem: why a damaged run cannot be read.
+        problem: why a damaged run cannot be read, or why an interrupted one failed.
         note: the text of `mmssl runs note`.
         settings: content of config.toml.
         data: start of the digest of the data set that it was trained on.
@@ -114,6 +114,8 @@ def _progress(run: RunFolder, select_on: str) -> dict[str, Any]:
             "test": result["test"],
         }
     progress: dict[str, Any] = {"status": RUNNING if running else INTERRUPTED}
+    if not running:
+        progress["problem"] = run.failure()
     if (run.path / METRICS).exists():
         epochs = run.read_metrics()
         progress |= {"epochs": len(epochs), "seconds": float(epochs["seconds"].sum())}

@@ -32,7 +32,7 @@ def restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> TrainStat
         raise CheckpointError(str(problem)) from problem
     except (KeyError, TypeError, ValueError, RuntimeError) as problem:
         raise CheckpointError(
-            f"{run.path / STATE} does not fit the run's settings; it cannot be resumed from it."
+            f"{run.path / STATE} does not fit the run's settings; it cannot be resumed from it; train it again."
         ) from problem
 
 

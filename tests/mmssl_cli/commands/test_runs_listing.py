@@ -69,6 +69,15 @@ def test_runs_on_two_preparations_of_a_data_set_are_told_apart(cli: Cli, run: Ru
     assert f"{run.id}: preparation of the data " in cli("runs").words
 
 
+def test_why_a_run_failed_is_listed(cli: Cli, run: RunFolder) -> None:
+    run.append_log({"event": "failed", "problem": "name 'x' is not defined"})
+    assert f"{run.id} failed: name 'x' is not defined" in cli("runs").words
+    run.append_log({"event": "start"})
+    assert "failed" not in cli("runs").out
+    (run.path / "log.jsonl").write_text("{")
+    assert "failed" not in cli("runs").out
+
+
 def test_runs_show_the_metrics_that_selected_them(cli: Cli, run: RunFolder) -> None:
     _finished(run)
     config = 'model = "mf"\ndataset = "shop"\nselect-on = "ndcg@5"\nks = [5]\n' + PROVENANCE
