@@ -47,6 +47,8 @@ def test_one_run_is_shown_annotated_and_removed(trained: Cli) -> None:
     shown = trained("runs", "show", run["id"])
     assert all(word in shown.words for word in ("first try", "layers", "manifest-digest", "validation recall@5"))
     assert json.loads(trained("runs", "show", run["id"], "--json").out)["note"] == "first try\x1b[2J"
+    assert trained("runs", "note", run["id"], "").out == f"The note of {run['id']} is removed.\n"
+    assert trained("runs", "note", run["id"], "first try\x1b[2J").code == 0
     assert "first try" in trained("runs").out
 
     asked = trained("runs", "rm", run["id"])
