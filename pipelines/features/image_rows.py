@@ -15,7 +15,7 @@ from pipelines.features.chunks import Encoder, chunk_key
 from pipelines.features.image import PixelEncoder
 from pipelines.features.model_folders import locate_model
 from pipelines.features.pictures import picture_problem
-from pipelines.features.rows import EncodedRows, Made
+from pipelines.features.rows import EncodedRows, Made, nothing
 from pipelines.io.step_cache import WorkFolder
 from pipelines.recipe import Recipe
 
@@ -69,7 +69,7 @@ class ImageRows(EncodedRows):
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Made:
         addresses = [image for image in items["image"] if _is_address(image)]
         fetched = fetch_pictures(addresses, self.recipe, work) if addresses else {}
-        found = [fetched.get(image, as_path(image) or "no picture") for image in items["image"]]
+        found = [fetched.get(image, as_path(image)) for image in items["image"]]
         paths = [path if isinstance(path, Path) else None for path in found]
         hashes = known_hashes(paths, work)
         readable = [path.absolute() if path and known else None for path, known in zip(paths, hashes, strict=True)]
@@ -77,7 +77,9 @@ class ImageRows(EncodedRows):
 
         def why(row: int) -> str:
             path = found[row]
-            return f"{path}: {picture_problem(path)}" if isinstance(path, Path) else str(path)
+            if path is None:
+                return nothing(items, row, "picture")
+            return f"{path}: {picture_problem(path)}" if isinstance(path, Path) else path
 
         return features, why
 

@@ -37,7 +37,7 @@ from pipelines.tables.interaction_reader import Part, gather
 from pipelines.tables.item_records import wanted_records
 from pipelines.tables.table_file import ColumnFile
 from pipelines.tables.time_units import in_one_unit
-from pipelines.text import pluralize
+from pipelines.text import pluralize, some
 
 _ID_COLUMNS = ("id", "item_id")
 _MEDIA = ("image", "audio", "video")
@@ -189,7 +189,7 @@ class Table(RawSource):
         table = self.table
         media: dict[str, dict[str, str | None]] = {kind: {} for kind in _MEDIA[1:] if getattr(table, kind)}
         rows = self._rows(self.paths["items"], item_ids, malformed, media) if "items" in self.paths else {}
-        items = described(item_ids, rows)
+        items = described(item_ids, rows, malformed)
         for kind, files in media.items():
             items[kind] = pd.Series([files.get(name) for name in item_ids], dtype=object)
         if table.image is None and table.images is not None:
@@ -217,9 +217,10 @@ class Table(RawSource):
         known = set(items["image"].dropna())
         files = [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
         left = [name for name in files if str(folder / name) not in known]
-        some = ", ".join([*left[:3], *(["..."] if len(left) > 3 else [])])
         return (
-            [f"not used: {len(left):,} of {len(files):,} files of {folder}: of no item kept ({some})"] if left else []
+            [f"not used: {len(left):,} of {len(files):,} files of {folder}: of no item kept ({some(left)})"]
+            if left
+            else []
         )
 
     def _all_items(self) -> list[str]:

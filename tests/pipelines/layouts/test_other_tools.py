@@ -152,6 +152,7 @@ def test_recbole_items_and_features(shop: Path) -> None:
     assert items["title"].tolist() == ['Big "jar', None, "Tea cup"]
     assert items["text"].tolist() == ['Big "jar', None, "Tea cup kitchen blue"]
     assert items["image"].tolist() == [None, None, "https://x.org/1.png"]
+    assert items["recorded"].tolist() == [True, False, True]
     vector: Features = recbole.read_features(paths, ["B2", "B7", "B1"], MalformedRecords(Path()))["vector"]
     assert vector.present.tolist() == [False, False, True]
     assert vector.values.tolist() == np.array([[0, 0, 0], [0, 0, 0], [0.5, -1, 2e-3]], np.float32).tolist()
