@@ -24,7 +24,7 @@ from pipelines.io.reporter import Reporter
 from pipelines.io.step_cache import StepResult, WorkFolder, key_of
 from pipelines.prepared.dataset import PreparedDataset
 from pipelines.prepared.manifest import RECORDS
-from pipelines.recipe import PrepOptions, Recipe, resolve
+from pipelines.recipe import PrepOptions, Recipe, check_encoders, resolve
 from pipelines.text import pluralize, some
 
 Row = tuple[str | None, str | None, str | None]
@@ -141,6 +141,7 @@ class RawSource(ABC):
         recipe = resolve(name, request.entry, request.options, request.data_dir / "raw" / name)
         source = cls(recipe, work.reporter)
         source.check()
+        check_encoders(recipe, request.options)
         paths = source.paths
         features = FeatureBuilder(recipe, work, paths.get("image-features"), source.ingredients, source.item_order)
         features.load()
