@@ -276,8 +276,8 @@ def _read_vectors(
             values = np.zeros((len(item_ids), len(words)), dtype=dtype)
         if len(words) != values.shape[1]:
             raise InputError(
-                f"{path}, record {record:,} has {len(words)} numbers in {column}; expected {values.shape[1]} as in the "
-                "first."
+                f"{path}, {malformed.unit} {record:,} has {len(words)} numbers in {column}; expected "
+                f"{values.shape[1]} as in the first."
             )
         try:
             numbers = pa.array(words).cast(pa.int32() if dtype == "int32" else pa.float32())

@@ -183,13 +183,13 @@ def test_recbole_with_the_split_in_three_files(shop: Path) -> None:
     [
         ("shop.inter", "user\titem\na\tb\n", "has no field user_id and no item_id, only user, item; expected"),
         ("shop.inter", "user_id:token\trating:float\na\t1\n", "has no field item_id, only user_id, rating"),
-        ("shop.inter", "user_id:token\titem_id:token\na\n", "1 of 1 lines of .*shop.inter are malformed"),
+        ("shop.inter", "user_id:token\titem_id:token\na\n", "1 of 1 lines of .*shop.inter is malformed"),
         ("other.inter", RECBOLE, "has interactions of other and shop"),
         ("shop.item", "name:token_seq\nx\n", "has no field item_id:token, only name:token_seq"),
         (
             "shop.item",
             "item_id:token\tv:float_seq\nB1\t1 2\nB2\t1\n",
-            "record 3 has 1 numbers in v:float_seq; exp",
+            "line 3 has 1 numbers in v:float_seq; exp",
         ),
         ("shop.item", "item_id:token\tv:float_seq\nB1\t1 two\n", "has in v:float_seq what is no number"),
         ("shop.item", "item_id:token\tv:float_seq\nB1\t\nB2\t\n", "has no numbers in v:float_seq for any of the 2"),
