@@ -149,8 +149,10 @@ def describe(manifest: Manifest) -> list[str]:
         f"{counts.test:,} test)"
     ]
     for name, modality in manifest.modalities.items():
-        what = "tokens an item" if modality.dtype == "int32" else f"dimensions, {modality.dtype}"
-        lines.append(f"{name}: {modality.dim} {what}, {modality.present:,} of {counts.items:,} items")
+        tokens = modality.dtype == "int32"
+        what = pluralize(modality.dim, "token" if tokens else "dimension")
+        kind = " an item" if tokens else f", {modality.dtype}"
+        lines.append(f"{name}: {what}{kind}, {modality.present:,} of {counts.items:,} items")
     return lines if manifest.modalities else [*lines, "no item features: for collaborative models only"]
 
 
