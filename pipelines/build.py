@@ -16,6 +16,7 @@ import pandas as pd
 from pipelines.download.fetch import fetch
 from pipelines.entries import DatasetEntry, TableOptions
 from pipelines.features.build import FeatureBuilder
+from pipelines.features.rows import RECORDED
 from pipelines.features.vector_rows import ItemOrder
 from pipelines.interactions import split_interactions
 from pipelines.io.raw import MalformedRecords, RawInteractions
@@ -23,12 +24,15 @@ from pipelines.io.reporter import Reporter
 from pipelines.io.step_cache import StepResult, WorkFolder, key_of
 from pipelines.prepared.dataset import PreparedDataset
 from pipelines.prepared.manifest import RECORDS
-from pipelines.recipe import PrepOptions, Recipe, resolve
+from pipelines.recipe import PrepOptions, Recipe, check_encoders, resolve
+from pipelines.text import pluralize, some
 
 Row = tuple[str | None, str | None, str | None]
 """Title, text and image (a path or an address) of an item, as far as they are known."""
 
 
+UNUSED = "an item without interactions that are kept, or one described before"
+"""The reason why a record of an item is left out, where the two are not told apart."""
 VECTOR_OPTIONS = ("vectors", "dtype", "max_absent")
 """The options that concern the files of --features."""
 
@@ -137,6 +141,7 @@ class RawSource(ABC):
         recipe = resolve(name, request.entry, request.options, request.data_dir / "raw" / name)
         source = cls(recipe, work.reporter)
         source.check()
+        check_encoders(recipe, request.options)
         paths = source.paths
         features = FeatureBuilder(recipe, work, paths.get("image-features"), source.ingredients, source.item_order)
         features.load()
@@ -260,10 +265,27 @@ def hashes_by_name(paths: Mapping[str, Path], work: WorkFolder) -> dict[str, str
     }
 
 
-def described(item_ids: Sequence[str], rows: Mapping[str, Row]) -> pd.DataFrame:
-    """Return columns id, title, text and image of the given items, in their order, from the known rows."""
+def described(
+    item_ids: Sequence[str], rows: Mapping[str, Row], malformed: MalformedRecords | None = None
+) -> pd.DataFrame:
+    """Return columns id, title, text and image of the given items, in their order, from the known rows.
+
+    Args:
+        rows: item id -> its row, also of other items; none at all where there is no table of items.
+        malformed: of the table of items; receives the records that are not used, and the items without one.
+    """
     known = [(item, *rows.get(item, (None, None, None))) for item in item_ids]
-    return pd.DataFrame(known, columns=["id", "title", "text", "image"], dtype=object)
+    items = pd.DataFrame(known, columns=["id", "title", "text", "image"], dtype=object)
+    if rows:
+        items[RECORDED] = items["id"].isin(rows.keys())
+    if rows and malformed is not None:
+        lacking = items["id"][~items[RECORDED]].tolist()
+        used = len(items) - len(lacking)
+        malformed.leave_out(UNUSED, max(0, malformed.read - sum(malformed.reasons.values()) - used))
+        if lacking:
+            count = f"{pluralize(len(lacking), 'item')} of the interactions {'has' if len(lacking) == 1 else 'have'}"
+            malformed.note(f"{malformed.path.name}: {count} no record here ({some(lacking)})")
+    return items
 
 
 def known_columns(items: pd.DataFrame) -> dict[str, pd.Series]:

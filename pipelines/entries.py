@@ -103,7 +103,9 @@ class TableOptions(Entry):
     min_rating: float | None = option("Least rating that counts as an interaction.")
     text: tuple[str, ...] | None = option("Columns of the items that make their text: title,brand.", metavar="COLUMNS")
     image: str | None = option("Column of the picture's path or address.", flag="--image-column", metavar="NAME")
-    images: Path | None = option("Folder of the pictures, else named by item id.", metavar="DIR")
+    images: Path | None = option(
+        "Folder of the pictures, named by item id unless --image-column is given.", metavar="DIR"
+    )
     audio: str | None = option("Column of the path of an audio file.", flag="--audio-column", metavar="NAME")
     video: str | None = option("Column of the path of a video.", flag="--video-column", metavar="NAME")
     encoding: str | None = option("Encoding of both tables, else found out: cp1252, utf-16, ...", metavar="NAME")

@@ -30,7 +30,8 @@ class Step:
     interactions: int
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.users:,} users, {self.items:,} items, {self.interactions:,} interactions"
+        counts = {"user": self.users, "item": self.items, "interaction": self.interactions}
+        return f"{self.name}: {', '.join(pluralize(number, what) for what, number in counts.items())}"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pipelines.prepared.manifest import RECORDS, Manifest, check_files, check_na
 from pipelines.recipe import PrepOptions
 from pipelines.sources import load_source
 from pipelines.sources.amazon_releases import entry_of
+from pipelines.text import pluralize
 from pipelines.version import created_by
 
 if TYPE_CHECKING:
@@ -143,19 +144,23 @@ def describe(manifest: Manifest) -> list[str]:
     """Return the counts of a data set and its modalities, a line each."""
     counts = manifest.counts
     lines = [
-        f"{counts.users:,} users, {counts.items:,} items, {counts.interactions:,} interactions "
-        f"({counts.train:,} train, {counts.validation:,} validation, {counts.test:,} test)"
+        f"{pluralize(counts.users, 'user')}, {pluralize(counts.items, 'item')}, "
+        f"{pluralize(counts.interactions, 'interaction')} ({counts.train:,} train, {counts.validation:,} validation, "
+        f"{counts.test:,} test)"
     ]
     for name, modality in manifest.modalities.items():
-        what = "tokens an item" if modality.dtype == "int32" else f"dimensions, {modality.dtype}"
-        lines.append(f"{name}: {modality.dim} {what}, {modality.present:,} of {counts.items:,} items")
+        tokens = modality.dtype == "int32"
+        what = pluralize(modality.dim, "token" if tokens else "dimension")
+        kind = " an item" if tokens else f", {modality.dtype}"
+        lines.append(f"{name}: {what}{kind}, {modality.present:,} of {counts.items:,} items")
     return lines if manifest.modalities else [*lines, "no item features: for collaborative models only"]
 
 
 def _idle_users(dataset: PreparedDataset) -> list[str]:
     """Return a line on users without any interaction, such as a number far above the others brings in."""
     idle = len(dataset.users) - dataset.interactions["user"].nunique()
-    return [f"{idle:,} of {len(dataset.users):,} users have no interaction in any split"] if idle else []
+    have = "has" if idle == 1 else "have"
+    return [f"{idle:,} of {pluralize(len(dataset.users), 'user')} {have} no interaction in any split"] if idle else []
 
 
 def _split_of(dataset: PreparedDataset, manifest: Manifest) -> list[str]:

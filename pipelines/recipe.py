@@ -39,6 +39,14 @@ MODALITY_OF = {
     "video": "video",
     "ingredients": "ingredients",
 }
+_CONTENTS = {
+    "text": ("texts", "--text COLUMNS"),
+    "image": ("pictures", "--images DIR or --image-column NAME"),
+    "audio": ("audio files", "--audio-column NAME"),
+    "video": ("videos", "--video-column NAME"),
+}
+"""Kind of input -> its name, and the flags that name it in tables of one's own."""
+_WITH_TABLES = ("table", "movielens")
 #: Encoders that do not work chunk by chunk.
 _QUICK = ("tfidf", "published", "sample")
 _CHOICES = {"dtype": get_args(DType), "cold_users": get_args(ColdUsers), "release": get_args(Release)}
@@ -242,7 +250,10 @@ def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path)
     if merged["split"] not in SPLITTERS:
         raise UsageError(f"There is no split {merged['split']!r}: {nearest(merged['split'], SPLITTERS)}")
     features = _features(name, entry, table, options)
-    return Recipe(name=name, entry=entry, table=table, features=features, **merged)
+    recipe = Recipe(name=name, entry=entry, table=table, features=features, **merged)
+    if entry.source != "table":  # names of columns are checked first
+        check_encoders(recipe, options)
+    return recipe
 
 
 def _features(name: str, entry: DatasetEntry, table: TableOptions, options: PrepOptions) -> dict[str, FeatureEntry]:
@@ -255,11 +266,7 @@ def _features(name: str, entry: DatasetEntry, table: TableOptions, options: Prep
                 has = nearest(modality, known) if known else "it has none."
                 raise UsageError(f"Data set {name!r} has no modality {modality!r} for --modalities: {has}")
         known = {modality: known[modality] for modality in options.modalities}
-    inputs = {feature.input for feature in known.values()}
     encoders = {kind: getattr(options, f"{kind}_encoder") for kind in ("text", "image", "audio", "video")}
-    for kind, encoder in encoders.items():
-        if encoder is not None and kind not in inputs:
-            raise UsageError(f"--{kind}-encoder is not applicable: data set {name!r} makes no features of {kind}.")
     made = {
         modality: FeatureEntry(
             input=feature.input,
@@ -271,9 +278,34 @@ def _features(name: str, entry: DatasetEntry, table: TableOptions, options: Prep
         raise UsageError(
             f"--engine is not applicable: data set {name!r} has no texts or pictures to encode chunk by chunk."
         )
-    if options.image_weights is not None and "image" not in inputs:
-        raise UsageError(f"--image-weights is not applicable: data set {name!r} makes no features of images.")
     return made
+
+
+def check_encoders(recipe: Recipe, options: PrepOptions) -> None:
+    """Refuse an encoder, or weights, without anything to encode.
+
+    Raises:
+        UsageError: one is given; the sentence says what it lacks.
+    """
+    inputs = {feature.input for feature in recipe.features.values()}
+    flags = {f"{kind}_encoder": kind for kind in _CONTENTS} | {"image_weights": "image"}
+    for name, kind in flags.items():
+        if getattr(options, name) is not None and kind not in inputs:
+            raise UsageError(f"{flag_of(name)} has nothing to encode: {_lack(recipe, options, kind)}")
+
+
+def _lack(recipe: Recipe, options: PrepOptions, kind: str) -> str:
+    what, flags = _CONTENTS[kind]
+    modalities = {name for name, one in recipe.entry.features.items() if one.input == kind} or {MODALITY_OF[kind]}
+    replaced = modalities & recipe.vectors.keys()
+    if replaced:
+        return f"--features gives the vectors of {replaced.pop()}."
+    has = recipe.entry.features or _features_of(recipe.table)
+    if options.modalities is not None and modalities & has.keys():
+        return f"--modalities leaves out {' and '.join(sorted(modalities))}."
+    if recipe.entry.source in _WITH_TABLES:
+        return f"name the {what} of the items with {flags}."
+    return f"data set {recipe.name!r} has no {what}."
 
 
 def _features_of(table: TableOptions) -> dict[str, FeatureEntry]:

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from textwrap import shorten
+
+TABLE = "CSV, TSV, JSON lines or parquet"
+"""The kinds of tables that are read."""
+
 
 def pluralize(number: int, what: str) -> str:
     """Return a number with its noun: ``1 epoch``, ``1,200 epochs``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def shortened(problem: object, most: int = 200) -> str:
+    """Return the words of a message, cut between two of them, without the full stop."""
+    return shorten(str(problem).strip().rstrip("."), most, placeholder=" ...")
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names: ``a, b, c, ...``."""
+    return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])

@@ -24,6 +24,7 @@ from mmssl_cli.commands.options import (
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.verbosity import verbosity
 from pipelines.catalog import ENVIRONMENT
+from pipelines.entries import TableOptions
 from pipelines.errors import UsageError
 from pipelines.recipe import PrepOptions, flag_of, panel_of
 
@@ -113,7 +114,16 @@ def _name(name: str | None, options: PrepOptions, data_dir: Path) -> str:
             return str(name)
         if named or AMAZON not in load_catalog().entries:
             return data_set_name(options.release, options.category)
-    return chosen_dataset(name, data_dir)
+    try:
+        return chosen_dataset(name, data_dir)
+    except UsageError as problem:
+        tables = [flag_of(field) for field in TableOptions.model_fields if getattr(options, field) is not None]
+        if not tables:
+            raise
+        raise UsageError(
+            f"{tables[0]} needs --interactions FILE, the table of your interactions, unless NAME is a known data set "
+            "(`mmssl datasets --available` lists them)."
+        ) from problem
 
 
 def _prepare(name: str, options: PrepOptions, data_dir: Path, force: bool) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipelines.errors import InputError
 from pipelines.io.files import atomic_folder
+from pipelines.text import TABLE
 
 MOST_FILES = 10_000
 MOST_BYTES = 8 * 2**30
@@ -42,8 +43,8 @@ def extract_zip(archive: Path, folder: Path, *, most_files: int = MOST_FILES, mo
     except _DAMAGE as problem:
         if not _begins_as_zip(archive):
             raise InputError(
-                f"{archive} is no zip; expected a folder, or one packed as zip. A table (CSV, TSV or parquet) goes to "
-                "--interactions."
+                f"{archive} is no zip; expected a folder, or one packed as zip. A table ({TABLE}) goes "
+                "to --interactions."
             ) from problem
         raise _damaged(archive, problem) from problem
     with opened, atomic_folder(folder) as place:

@@ -11,6 +11,8 @@ import numpy as np
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
+from pipelines.text import shortened
+
 LARGEST_RATE = 768_000
 """Samples a second, above any recording."""
 _WHOLE = 2**31
@@ -36,7 +38,7 @@ def load_audio(path: Path, rate: int, seconds: float) -> np.ndarray:
     except FileNotFoundError as problem:
         raise AudioError("there is no such file") from problem
     except Exception as problem:  # the decoders fail in many ways
-        reason = " ".join(str(problem).split())[:100].rstrip(".")
+        reason = shortened(problem, 100)
         raise AudioError(f"it is damaged ({reason or type(problem).__name__})") from problem
     if not samples.size:
         raise AudioError("it has no samples")

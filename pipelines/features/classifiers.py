@@ -16,6 +16,7 @@ from torchvision.models import get_model
 
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.files import read_problem, sha256_of
+from pipelines.text import shortened
 
 _SAFE = ".safetensors"
 _OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var))")
@@ -153,10 +154,11 @@ def _download(name: str, url: str, offline: bool) -> Path:
         except (OSError, RuntimeError, EOFError) as failed:  # network and disk; a wrong hash is a RuntimeError
             problem = failed
     if not path.is_file():
+        why = "are not downloaded with --offline" if offline else f"cannot be downloaded ({shortened(problem)})"
         raise InputError(
-            f"The weights of {name} are not on this machine and cannot be downloaded from {url} "
-            f"({problem or 'offline'}); download them where there is a network and give the file with "
-            "--image-weights PATH."
+            f"The weights of {name} are not on this machine and {why}; download them from {url} where there is a "
+            "network, and give the file with --image-weights FILE, or take --image-encoder pixels, which needs no "
+            "weights."
         ) from problem
     if not sha256_of(path).startswith(_hash_prefix(url)):
         raise InputError(f"{path} is not the file of {url}, or is damaged; remove it and run the same command again.")

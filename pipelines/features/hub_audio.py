@@ -16,6 +16,7 @@ from pipelines.features.audio_files import AudioError, load_audio
 from pipelines.features.chunks import Encoded
 from pipelines.features.device import NetworkEncoder
 from pipelines.features.model_folders import check_safe, locate_model
+from pipelines.text import shortened
 
 LONGEST = 30.0
 """Seconds of a file that are heard, unless the model hears fewer."""
@@ -139,7 +140,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
 
 
 def _refusal(folder: Path, problem: Exception) -> InputError:
-    reason = " ".join(str(problem).split())[:300].rstrip(".")
+    reason = shortened(problem, 300)
     return InputError(
         f"{folder} cannot be loaded as a model of audio ({reason}); expected a folder with config.json, "
         "preprocessor_config.json and weights, such as CLAP or wav2vec 2.0."

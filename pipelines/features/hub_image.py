@@ -15,6 +15,7 @@ from pipelines.features.cnn_image import CNNEncoder
 from pipelines.features.model_folders import ModelFolder, check_safe, locate_model
 from pipelines.io.files import read_problem
 from pipelines.io.parsing import parse_json
+from pipelines.text import shortened
 
 _PIXELS = "pixel_values"
 
@@ -70,7 +71,7 @@ def _load(found: ModelFolder) -> tuple[str, nn.Module, Callable[[Image.Image], T
     except MmsslError:
         raise
     except Exception as problem:  # configuration, preprocessing and weights each fail in their own ways
-        reason = " ".join(str(problem).split())[:300].rstrip(".")
+        reason = shortened(problem, 300)
         raise InputError(
             f"{folder} cannot be loaded as a model of pictures ({reason}); expected a folder with config.json, "
             "preprocessor_config.json and weights, or as SentenceTransformer.save writes it."

@@ -15,9 +15,11 @@ from pipelines.features.chunks import Encoder, chunk_key
 from pipelines.features.image import PixelEncoder
 from pipelines.features.model_folders import locate_model
 from pipelines.features.pictures import picture_problem
-from pipelines.features.rows import EncodedRows, Made
+from pipelines.features.rows import EncodedRows, Made, nothing
+from pipelines.io.files import no_file
 from pipelines.io.step_cache import WorkFolder
 from pipelines.recipe import Recipe
+from pipelines.text import pluralize
 
 
 class ImageRows(EncodedRows):
@@ -59,7 +61,7 @@ class ImageRows(EncodedRows):
             return
         check_classifier(self.name.partition(":")[0])
         if weights is not None and not weights.is_file():
-            raise InputError(f"There is no file {weights}; --image-weights expects a state dict.")
+            raise InputError(f"{no_file(weights)}; --image-weights expects a state dict.")
 
     def contents(self, items: pd.DataFrame, work: WorkFolder) -> str:
         folder = self.recipe.raw_dir / "images"
@@ -69,7 +71,7 @@ class ImageRows(EncodedRows):
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Made:
         addresses = [image for image in items["image"] if _is_address(image)]
         fetched = fetch_pictures(addresses, self.recipe, work) if addresses else {}
-        found = [fetched.get(image, as_path(image) or "no picture") for image in items["image"]]
+        found = [fetched.get(image, as_path(image)) for image in items["image"]]
         paths = [path if isinstance(path, Path) else None for path in found]
         hashes = known_hashes(paths, work)
         readable = [path.absolute() if path and known else None for path, known in zip(paths, hashes, strict=True)]
@@ -77,7 +79,9 @@ class ImageRows(EncodedRows):
 
         def why(row: int) -> str:
             path = found[row]
-            return f"{path}: {picture_problem(path)}" if isinstance(path, Path) else str(path)
+            if path is None:
+                return nothing(items, row, "picture")
+            return f"{path}: {picture_problem(path)}" if isinstance(path, Path) else path
 
         return features, why
 
@@ -103,7 +107,7 @@ def fetch_pictures(addresses: list[str], recipe: Recipe, work: WorkFolder) -> Ma
     Raises:
         InputError: some could not be fetched for a passing reason, and the recipe is not offline.
     """
-    work.reporter.line(f"Fetching {len(addresses):,} pictures")
+    work.reporter.line(f"Fetching {pluralize(len(addresses), 'picture')}")
 
     def show(done: int, total: int) -> None:
         work.reporter.bar("Fetching pictures", done, total, "items")

@@ -15,7 +15,7 @@ from pipelines.errors import UsageError
 from pipelines.features.chunks import Encoder, chunk_key
 from pipelines.features.image_rows import as_path, known_hashes
 from pipelines.features.model_folders import locate_model
-from pipelines.features.rows import EncodedRows, Made
+from pipelines.features.rows import EncodedRows, Made, nothing
 from pipelines.io.step_cache import WorkFolder
 
 
@@ -40,7 +40,7 @@ class MediaRows(EncodedRows):
 
         def why(row: int) -> str:
             path = paths[row]
-            return f"{path}: {self._problem(path)}" if path is not None else "no file"
+            return f"{path}: {self._problem(path)}" if path is not None else nothing(items, row, "file")
 
         return features, why
 

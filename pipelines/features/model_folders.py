@@ -11,9 +11,13 @@ from pipelines.errors import InputError
 from pipelines.io.files import sha256_of
 from pipelines.io.parsing import parse_json
 from pipelines.recipe import DEFAULT_ENCODERS
+from pipelines.text import shortened
 
 _EXAMPLES = {**DEFAULT_ENCODERS, "image": "openai/clip-vit-base-patch32"}
-_WITHOUT_MODEL = {"text": ", or take tfidf, which needs no model", "image": ", or take pixels, which needs no model"}
+_WITHOUT_MODEL = {
+    "text": ", or take --text-encoder tfidf, which needs no model",
+    "image": ", or take --image-encoder pixels, which needs no model",
+}
 _READ = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLED = "pytorch_model*.bin"
 _OURS = "sentence_transformers."
@@ -63,6 +67,8 @@ def locate_model(model: str, kind: str, offline: bool) -> ModelFolder:
 
 def _download(name: str, revision: str | None, kind: str, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     def fetch(wanted: list[str], unwanted: list[str]) -> Path:
         return Path(
@@ -80,11 +86,13 @@ def _download(name: str, revision: str | None, kind: str, offline: bool) -> Path
             ["onnx/*", "openvino/*", *(_PICKLED if part == "." else f"{part}/{_PICKLED}" for part in safe)],
         )
     except Exception as problem:  # network, HTTP, cache and name problems share no class
-        reason = " ".join(str(problem).split())[:200].rstrip(".")
+        why = f"cannot be downloaded from https://huggingface.co/{name} ({shortened(problem)})"
+        if (offline or HF_HUB_OFFLINE) and isinstance(problem, LocalEntryNotFoundError):
+            why = f"is not downloaded with {'--offline' if offline else 'HF_HUB_OFFLINE=1'}"
         raise InputError(
-            f"The {kind} model {name} is not on this machine and cannot be downloaded from "
-            f"https://huggingface.co/{name} ({reason}); download it where there is a network, for instance with "
-            f"`hf download {name}`, and give its folder with --{kind}-encoder FOLDER{_WITHOUT_MODEL.get(kind, '')}."
+            f"The {kind} model {name} is not on this machine and {why}; download it where there is a network, for "
+            f"instance with `hf download {name}`, and give its folder with --{kind}-encoder FOLDER"
+            f"{_WITHOUT_MODEL.get(kind, '')}."
         ) from problem
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipelines.text import shortened
+
 LARGEST_FILE = 32 * 2**20
 """Bytes: a photograph of a camera has a third of that."""
 MOST_PIXELS = 64_000_000
@@ -53,7 +55,7 @@ def load_picture(path: Path) -> Image.Image:
     except Exception as problem:  # the decoders of these formats fail in many ways
         if isinstance(problem, OSError) and problem.strerror:
             raise PictureError(f"it cannot be read ({problem.strerror})") from problem
-        reason = " ".join(str(problem).split())[:100].rstrip(".")
+        reason = shortened(problem, 100)
         raise PictureError(f"it is damaged ({reason or type(problem).__name__})") from problem
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipelines.features.chunks import row_writer
 from pipelines.features.ingredients import encode_ingredients
-from pipelines.features.rows import Made, Rows
+from pipelines.features.rows import Made, Rows, nothing
 from pipelines.features.vectors import DIM, VectorCounts, read_vectors, vectors_identity
 from pipelines.io.files import atomic_folder, remove_leftovers, sha256_of
 from pipelines.io.step_cache import WorkFolder, key_of, read_record, write_record
@@ -82,4 +82,5 @@ class IngredientRows(Rows):
 
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Made:
         ids = items["id"].tolist()
-        return encode_ingredients(self.ingredients(ids), ids, seed=self.recipe.seed), lambda _: "no ingredients"
+        made = encode_ingredients(self.ingredients(ids), ids, seed=self.recipe.seed)
+        return made, lambda row: nothing(items, row, "ingredients")

@@ -20,6 +20,14 @@ from pipelines.recipe import Recipe
 
 Made = tuple[Features, Callable[[int], str]]
 """Features, and row -> the reason why its item has no content."""
+RECORDED = "recorded"
+"""Column of the items, where known: whether the table of items has a record of the item."""
+
+
+def nothing(items: pd.DataFrame, row: int, what: str) -> str:
+    """Say that an item has no ``what``, and whether the table of items has a record of it at all."""
+    recorded = RECORDED not in items or bool(items[RECORDED].iloc[row])
+    return f"no {what}" if recorded else f"no {what}, nor any record in the table of items"
 
 
 class Rows(ABC):

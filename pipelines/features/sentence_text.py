@@ -12,6 +12,7 @@ from pipelines.errors import InputError
 from pipelines.features.chunks import Encoded
 from pipelines.features.device import NetworkEncoder
 from pipelines.features.model_folders import check_safe, locate_model
+from pipelines.text import shortened
 
 
 class SentenceEncoder(NetworkEncoder):
@@ -90,7 +91,7 @@ class SentenceEncoder(NetworkEncoder):
                 str(self._folder), device=self._device, trust_remote_code=False, local_files_only=True
             )
         except Exception as problem:  # configuration, tokenizer and weights each fail in their own ways
-            reason = " ".join(str(problem).split())[:300]
+            reason = shortened(problem, 300)
             raise InputError(
                 f"{self._folder} cannot be loaded as a sentence-transformers model ({reason}); expected a folder as "
                 "SentenceTransformer.save writes it."

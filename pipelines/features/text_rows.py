@@ -14,11 +14,13 @@ import pandas as pd
 from pipelines.errors import UsageError
 from pipelines.features.chunks import Encoder, chunk_key
 from pipelines.features.model_folders import locate_model
-from pipelines.features.rows import EncodedRows, Made, Rows
+from pipelines.features.rows import EncodedRows, Made, Rows, nothing
 from pipelines.features.text import encode_text
 from pipelines.io.step_cache import WorkFolder
 from pipelines.prepared.dataset import Features
 from pipelines.recipe import DEFAULT_ENCODERS
+
+_SHOWN = 40
 
 
 class TfidfRows(Rows):
@@ -31,8 +33,14 @@ class TfidfRows(Rows):
         return chunk_key({}, _texts(items))
 
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Made:
-        made = encode_text(_texts(items), dim=self.settings()["dim"], seed=self.recipe.seed)
-        return Features(made.values.astype(self.recipe.dtype), made.present, self.settings()), lambda _: "no text"
+        texts = _texts(items)
+        made = encode_text(texts, dim=self.settings()["dim"], seed=self.recipe.seed)
+
+        def why(row: int) -> str:
+            text = texts[row]
+            return nothing(items, row, "text") if text is None else f"no word that TF-IDF counts in {text[:_SHOWN]!r}"
+
+        return Features(made.values.astype(self.recipe.dtype), made.present, self.settings()), why
 
 
 class TextRows(EncodedRows):
@@ -59,7 +67,8 @@ class TextRows(EncodedRows):
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Made:
         texts = _texts(items)
         key = chunk_key(self.settings(), texts)
-        return self._encode(modality, texts, key, work, longest_first(texts)), lambda _: "no text"
+        made = self._encode(modality, texts, key, work, longest_first(texts))
+        return made, lambda row: nothing(items, row, "text")
 
 
 def longest_first(texts: Sequence[str | None]) -> np.ndarray:

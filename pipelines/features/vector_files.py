@@ -15,7 +15,7 @@ import pyarrow as pa
 from safetensors import safe_open
 
 from pipelines.errors import InputError, MmsslError, UsageError, nearest
-from pipelines.io.files import read_problem
+from pipelines.io.files import no_file, read_problem
 from pipelines.io.parquet import MOST_PACKED
 from pipelines.io.raw import MalformedRecords
 from pipelines.prepared.storage import MAPPED_BYTES, check_unpacked, unwarned
@@ -47,7 +47,7 @@ def locate_vectors(place: str) -> tuple[Path, str | None]:
         path = Path(":".join(parts[:end])).expanduser()
         if path.is_file():
             return path, ":".join(parts[end:]) or None
-    raise InputError(f"There is no file {place}; --features expects MODALITY=FILE, or MODALITY=FILE:KEY.")
+    raise InputError(f"{no_file(Path(place))}; --features expects MODALITY=FILE, or MODALITY=FILE:KEY.")
 
 
 def read_item_vectors(path: Path, key: str | None, item_column: str | None = None) -> ItemVectors:
@@ -227,14 +227,14 @@ def _read_table(path: Path, column: str | None, item_column: str | None) -> Item
             if lists:
                 shown = ", ".join(columns)
                 raise UsageError(f"{path} has the columns {shown}; name one: --features MODALITY={path}:{lists[0]}.")
-        has, values = _rows(path, [batch.columns[name] for name in columns], columns, batch.records)
+        has, values = _rows(path, [batch.columns[name] for name in columns], columns, batch.records, strict.unit)
         blocks.append(values)
         if ids is not None:
             names = as_text(batch.columns[item], item, path).to_pylist()
             ids += [(names[row] or "").strip() for row in np.flatnonzero(has)]
         elif not has.all():
             record = int(batch.records[int(np.argmin(has))])
-            raise InputError(f"{path} has no vector in record {record:,}, nor item ids; leave no row empty.")
+            raise InputError(f"{path} has no vector in {strict.unit} {record:,}, nor item ids; leave no row empty.")
     strict.check(file.records)
     widths = sorted({block.shape[1] for block in blocks if len(block)})
     if len(widths) != 1:
@@ -251,7 +251,7 @@ def _is_record(names: Sequence[str]) -> bool:
 
 
 def _rows(
-    path: Path, cells: Sequence[pa.Array], names: Sequence[str], records: np.ndarray
+    path: Path, cells: Sequence[pa.Array], names: Sequence[str], records: np.ndarray, unit: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Presence, bool [n], and the values of the rows that are present, [present, dim]."""
     if len(cells) > 1:
@@ -272,7 +272,7 @@ def _rows(
         odd = int(np.argmax(lengths != lengths[0])) if lengths[0] else 0
         record = int(records[np.flatnonzero(has)[odd]])
         raise InputError(
-            f"{path}, record {record:,} has {lengths[odd]} numbers in {names[0]}; expected {lengths[0] or 'some'}, as "
+            f"{path}, {unit} {record:,} has {lengths[odd]} numbers in {names[0]}; expected {lengths[0] or 'some'}, as "
             "in the first."
         )
     flat = column.flatten()

@@ -16,6 +16,7 @@ from pipelines.io.step_cache import WorkFolder, key_of
 from pipelines.prepared.dataset import Features, filled_rows
 from pipelines.recipe import Recipe
 from pipelines.tables.ids import are_whole_numbers
+from pipelines.text import pluralize, some
 
 ItemOrder = Callable[[], list[str]]
 """Returns the ids in the order of the table of items, empty where there is none."""
@@ -115,13 +116,14 @@ class VectorFileRows(Rows):
                 f"{next(iter(row_of), '')!r}, those of the items like {next(iter(sorted(wanted)), '')!r}."
             )
         by = "by item id" if self._about["keyed"] else "in the order of the items"
-        line = f"{modality}: {len(names):,} rows of {self._path.name} {by}, {found:,} of {len(rows):,} items found"
+        count = pluralize(len(names), "row")
+        line = f"{modality}: {count} of {self._path.name} {by}, {found:,} of {len(rows):,} items found"
         surplus = [name for name in row_of if name not in wanted]
         if surplus:
-            some = ", ".join([*surplus[:3], *(["..."] if len(surplus) > 3 else [])])
-            line += f"; {len(surplus):,} rows of other items left out ({some})"
+            line += f"; {pluralize(len(surplus), 'row')} of other items left out ({some(surplus)})"
         if len(row_of) < len(names):
-            line += f"; {len(names) - len(row_of):,} rows with no id or a repeated one, of which the first counts"
+            unused = pluralize(len(names) - len(row_of), "row")
+            line += f"; {unused} with no id or a repeated one, of which the first counts"
         self._work.reporter.line(line)
         self._counts = MalformedRecords(self._path, read=len(names))
         self._counts.leave_out("a row of no item that is kept", len(surplus))

@@ -13,6 +13,7 @@ from PIL import Image
 from pipelines.features.chunks import Encoded
 from pipelines.features.hub_image import HubImageEncoder
 from pipelines.features.pictures import LARGEST_RATIO, MOST_PIXELS
+from pipelines.text import shortened
 
 FRAMES = 8
 """Frames taken of a video."""
@@ -85,7 +86,7 @@ def load_frames(path: Path) -> list[Image.Image]:
     except FileNotFoundError as problem:
         raise VideoError("there is no such file") from problem
     except Exception as problem:  # each codec fails in its own ways
-        reason = " ".join(str(problem).split())[:100].rstrip(".")
+        reason = shortened(problem, 100)
         raise VideoError(f"it is damaged ({reason or type(problem).__name__})") from problem
 
 

@@ -134,6 +134,16 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def no_file(path: Path) -> str:
+    """Return the beginning of a sentence on a path that should be a file and is none."""
+    return f"{path} is a folder, not a file" if path.is_dir() else f"There is no file {path}"
+
+
+def no_folder(path: Path) -> str:
+    """Return the beginning of a sentence on a path that should be a folder and is none."""
+    return f"{path} is a file, not a folder" if path.is_file() else f"There is no folder {path}"
+
+
 def read_problem(path: Path, problem: OSError) -> InputError:
     """Return the sentence for a failed read of ``path``."""
     if isinstance(problem, FileNotFoundError):

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem
+from pipelines.text import pluralize
 
 LONGEST_ID = 200
 LONGEST_LINE = 16 * 2**20
@@ -51,6 +52,7 @@ class MalformedRecords:
     notes: other observations on the file, a sentence each.
     others: the same of other files that were read with this one.
     flags: column -> the flag that names it.
+    unit: what the file has: lines, or rows without numbers of lines, as parquet.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class MalformedRecords:
     notes: list[str] = field(default_factory=list)
     others: list[MalformedRecords] = field(default_factory=list)
     flags: Mapping[str, str] = field(default_factory=dict)
+    unit: str = "line"
 
     def of(self, path: Path, limit: float | None = None) -> MalformedRecords:
         """Return the counts of another file that is read with this one."""
@@ -81,7 +84,7 @@ class MalformedRecords:
         self.count += lines
         self.leave_out(kind, lines)
         if len(self.shown) < _SHOWN:
-            self.shown.append(f"line {line:,}: {reason}")
+            self.shown.append(f"{self.unit} {line:,}: {reason}")
 
     def leave_out(self, kind: str, lines: int = 1) -> None:
         """Count valid lines that are left out."""
@@ -106,8 +109,9 @@ class MalformedRecords:
             column = max(self.reasons, key=lambda reason: self.reasons[reason], default="").partition(": ")[0]
             if column in self.flags:
                 way_out = f"Check the file, name another column with {self.flags[column]}, or raise --max-malformed."
+            verb = "is" if self.count == 1 else "are"
             raise InputError(
-                f"{self.count:,} of {lines:,} lines of {self.path} are malformed ({'; '.join(self.shown)}); "
+                f"{self.count:,} of {lines:,} {self.unit}s of {self.path} {verb} malformed ({'; '.join(self.shown)}); "
                 f"at most {self.limit:.0%} are tolerated. {way_out}"
             )
 
@@ -126,7 +130,7 @@ class MalformedRecords:
         """Summarize the malformed lines in a sentence; empty if there are none."""
         if not self.count:
             return ""
-        return f"{self.path.name}: {self.count:,} malformed lines left out ({'; '.join(self.shown)})"
+        return f"{self.path.name}: {pluralize(self.count, f'malformed {self.unit}')} left out ({'; '.join(self.shown)})"
 
 
 def check_id(text: str) -> str:

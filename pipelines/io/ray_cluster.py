@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines.errors import InputError, UsageError
 from pipelines.io.files import sha256_of, write_bytes, write_problem
+from pipelines.text import shortened
 from pipelines.version import created_by
 
 #: Bytes of Ray's store of objects where it is started here; what passes through it is small.
@@ -64,7 +65,7 @@ def joined(address: str | None) -> Iterator[Any]:
             else:
                 ray.init("local", include_dashboard=False, object_store_memory=_STORE, **quiet)
     except Exception as problem:  # Ray has no class for this
-        reason = " ".join(str(problem).split())[:300].rstrip(".")
+        reason = shortened(problem, 300)
         raise InputError(
             f"There is no Ray cluster to be reached at {wanted} ({reason}); start one with `ray start --head`, or give "
             "the address of one with --address."

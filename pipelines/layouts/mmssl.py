@@ -25,7 +25,7 @@ import pandas as pd
 from pipelines.build import VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
 from pipelines.entries import MODALITIES, ColdUsers
 from pipelines.errors import InputError
-from pipelines.io.files import read_problem, sha256_of
+from pipelines.io.files import no_folder, read_problem, sha256_of
 from pipelines.io.parsing import parse_json
 from pipelines.io.raw import MalformedRecords
 from pipelines.layouts.notes import NOTES_FILE, FeatureNote
@@ -121,7 +121,7 @@ def raw_files(folder: Path) -> list[Path]:
         InputError: the folder or one of its three splits is missing.
     """
     if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}; --from expects one with {', '.join(SPLIT_FILES.values())}.")
+        raise InputError(f"{no_folder(folder)}; --from expects one with {', '.join(SPLIT_FILES.values())}.")
     splits = [folder / name for name in SPLIT_FILES.values()]
     missing = [path.name for path in splits if not path.is_file()]
     if missing:

@@ -18,14 +18,13 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.build import Plan, Request, described
+from pipelines.build import Plan, Request, Row, described
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id
 from pipelines.layouts.importing import plan_import
@@ -202,9 +201,8 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
     Raises:
         InputError: the file is damaged, or has too many malformed records.
     """
-    table = described(item_ids, {})
     if "items" not in paths:
-        return table
+        return described(item_ids, {})
     file = ColumnFile(paths["items"])
     fields = _fields(file)
     if ITEM not in fields:
@@ -214,17 +212,15 @@ def read_items(paths: Mapping[str, Path], item_ids: Sequence[str], malformed: Ma
     worded = [column for column, kind in fields.values() if kind == "token_seq" and column not in (title, image)]
     texts = [fields["text"][0]] if "text" in fields else [*([title] if title else []), *worded]
     columns = [column for column in dict.fromkeys([title, image, *texts]) if column is not None]
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, Row] = {}
     for _, name, cells in wanted_records(
         file, fields[ITEM][0], columns, dict(zip(item_ids, item_ids, strict=True)), malformed
     ):
         known = {column: " ".join(cell_texts(cell)) for column, cell in cells.items()}
         text = " ".join(known[column] for column in texts if known[column])
         picture = known_image(known.get(image or ""), file.path.parent)
-        rows[name] = {"title": known.get(title or ""), "text": text, "image": picture}
-    for column in ("title", "text", "image"):
-        table[column] = pd.Series([rows.get(name, {}).get(column) or None for name in item_ids], dtype=object)
-    return table
+        rows[name] = known.get(title or "") or None, text or None, picture or None
+    return described(item_ids, rows, malformed)
 
 
 def read_features(
@@ -280,8 +276,8 @@ def _read_vectors(
             values = np.zeros((len(item_ids), len(words)), dtype=dtype)
         if len(words) != values.shape[1]:
             raise InputError(
-                f"{path}, record {record:,} has {len(words)} numbers in {column}; expected {values.shape[1]} as in the "
-                "first."
+                f"{path}, {malformed.unit} {record:,} has {len(words)} numbers in {column}; expected "
+                f"{values.shape[1]} as in the first."
             )
         try:
             numbers = pa.array(words).cast(pa.int32() if dtype == "int32" else pa.float32())

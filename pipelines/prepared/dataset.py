@@ -112,9 +112,10 @@ def check_cold_users(interactions: pd.DataFrame, ids: pd.Series) -> None:
     if not len(everyone):
         return
     each = ", ".join(f"{len(users):,} in {split}" for split, users in cold.items())
+    those = f"{pluralize(len(everyone), 'user')} {'has' if len(everyone) == 1 else 'have'}"
     raise InputError(
-        f"{len(everyone):,} users have validation or test interactions but none in training ({each}; first "
-        f"ids {first(ids.iloc[everyone])}); prepare with --cold-users keep to evaluate them all the same, or "
+        f"{those} validation or test interactions but none in training ({each}; first ids "
+        f"{first(ids.iloc[everyone])}); prepare with --cold-users keep to evaluate them all the same, or "
         "--cold-users drop to leave their held-out interactions out."
     )
 
@@ -213,9 +214,10 @@ def _check_repeated(dataset: PreparedDataset) -> None:
     splits = list(dict.fromkeys(pair["split"]))
     user, item = dataset.users["id"].iloc[row["user"]], dataset.items["id"].iloc[row["item"]]
     where = f"in {' and '.join(splits)}" if len(splits) > 1 else f"{len(pair)} times in {splits[0]}"
+    those = f"{pluralize(len(later), 'interaction')} {'is' if len(later) == 1 else 'are'}"
     raise InputError(
-        f"{len(later):,} interactions are repeated, the first one of user {user} with item {item}, {where}; "
-        "list each pair of user and item once, in one split."
+        f"{those} repeated, the first one of user {user} with item {item}, {where}; list each pair of user and item "
+        "once, in one split."
     )
 
 

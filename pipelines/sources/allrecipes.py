@@ -102,7 +102,7 @@ class Allrecipes(RawSource):
                 clean_text([name, names, _directions(cells["cooking_directions"])]),
                 image,
             )
-        return described(item_ids, rows)
+        return described(item_ids, rows, malformed)
 
     def ingredients(self, item_ids: list[str]) -> list[list[str]]:
         """Read the names of the ingredients of each recipe; empty where none are known."""

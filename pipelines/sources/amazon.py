@@ -115,7 +115,7 @@ class Amazon(RawSource):
                 f"{path} describes none of the {len(wanted):,} items; give the metadata of the same category and "
                 "release."
             )
-        return described(item_ids, rows)
+        return described(item_ids, rows, malformed)
 
 
 def _reviews(path: Path, malformed: MalformedRecords, rated: bool) -> Iterator[Rated]:

@@ -96,7 +96,7 @@ class MicroLens(RawSource):
             if not titles:
                 raise InputError(f"{self.paths['items']} has no title of any of the {len(item_ids):,} items.")
             rows = {name: (title, title, None) for name, title in titles.items()}
-        items, covers = described(item_ids, rows), _first(self.recipe.raw_dir, _COVERS)
+        items, covers = described(item_ids, rows, malformed), _first(self.recipe.raw_dir, _COVERS)
         if covers is not None:
             items["image"] = pd.Series(pictures_named(covers, item_ids), dtype=object)
         return items

@@ -96,15 +96,14 @@ class MovieLens(Table):
         films = _films(self.paths, set(item_ids), malformed)
         if not films:
             raise InputError(f"{self.paths['metadata']} describes none of the {len(item_ids):,} films.")
-        table = MalformedRecords(self.paths.get("items", malformed.path), malformed.limit)
-        added = super().items(item_ids, table)
-        for sentence in table.sentences():
-            malformed.note(sentence)
+        added = super().items(item_ids, malformed.of(self.paths.get("items", malformed.path)))
         rows: dict[str, Row] = {}
         for name, text, image in zip(item_ids, added["text"], added["image"], strict=True):
+            if name not in films and not text and not image:
+                continue
             title, genres = films.get(name, ("", ""))
             rows[name] = clean_text([title]), clean_text([title, genres, *([text] if text else [])]), image
-        return described(item_ids, rows)
+        return described(item_ids, rows, malformed)
 
     def settings(self) -> dict[str, Any]:
         """The least rating, and the columns of the table beside the files."""

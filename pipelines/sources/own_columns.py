@@ -89,6 +89,7 @@ def _not_found(file: ColumnFile, role: str, candidates: list[str]) -> InputError
             f"{file.path} has several columns that could be {_MEANING[role]}: {', '.join(candidates)}; name one: add "
             f"{flag_of(role)} {candidates[0]}"
         )
+    file.refuse_prose()
     return InputError(
         f"{file.path} has no column that is usually {_MEANING[role]}, only {file.shown_names()}; name the one: add "
         f"{flag_of(role)} NAME"

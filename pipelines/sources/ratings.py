@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from pipelines.interactions import collect
 from pipelines.io.raw import MalformedRecords, RawInteractions
+from pipelines.text import pluralize
 
 Rated = tuple[str, str, int, float]
 """User, item, time and rating."""
@@ -28,5 +29,5 @@ def collect_rated(
     raw = collect({"ratings": rated_high()})
     if low:
         malformed.leave_out(f"a rating below {least:g}", low)
-        on_progress(f"{low:,} interactions with a rating below {least:g} left out")
+        on_progress(f"{pluralize(low, 'interaction')} with a rating below {least:g} left out")
     return raw

@@ -26,6 +26,7 @@ from pipelines.entries import TableOptions
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
 from pipelines.features.vector_files import refuse_vectors_as_words
+from pipelines.io.files import no_file, no_folder
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
 from pipelines.recipe import PrepOptions, flag_of
@@ -37,7 +38,7 @@ from pipelines.tables.interaction_reader import Part, gather
 from pipelines.tables.item_records import wanted_records
 from pipelines.tables.table_file import ColumnFile
 from pipelines.tables.time_units import in_one_unit
-from pipelines.text import pluralize
+from pipelines.text import TABLE, pluralize, some
 
 _ID_COLUMNS = ("id", "item_id")
 _MEDIA = ("image", "audio", "video")
@@ -79,9 +80,9 @@ class Table(RawSource):
         paths = {role: path for role, path in given.items() if path is not None}
         for role, path in paths.items():
             if not path.is_file():
-                raise InputError(f"There is no file {path}; --{role} expects a table: CSV, TSV or parquet.")
+                raise InputError(f"{no_file(path)}; --{role} expects a table: {TABLE}.")
         if table.images is not None and not table.images.is_dir():
-            raise InputError(f"There is no folder {table.images}; --images expects one with pictures.")
+            raise InputError(f"{no_folder(table.images)}; --images expects one with pictures.")
         return paths
 
     def check(self) -> None:
@@ -189,7 +190,7 @@ class Table(RawSource):
         table = self.table
         media: dict[str, dict[str, str | None]] = {kind: {} for kind in _MEDIA[1:] if getattr(table, kind)}
         rows = self._rows(self.paths["items"], item_ids, malformed, media) if "items" in self.paths else {}
-        items = described(item_ids, rows)
+        items = described(item_ids, rows, malformed)
         for kind, files in media.items():
             items[kind] = pd.Series([files.get(name) for name in item_ids], dtype=object)
         if table.image is None and table.images is not None:
@@ -217,9 +218,10 @@ class Table(RawSource):
         known = set(items["image"].dropna())
         files = [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
         left = [name for name in files if str(folder / name) not in known]
-        some = ", ".join([*left[:3], *(["..."] if len(left) > 3 else [])])
         return (
-            [f"not used: {len(left):,} of {len(files):,} files of {folder}: of no item kept ({some})"] if left else []
+            [f"not used: {len(left):,} of {len(files):,} files of {folder}: of no item kept ({some(left)})"]
+            if left
+            else []
         )
 
     def _all_items(self) -> list[str]:

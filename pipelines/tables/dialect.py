@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pipelines.errors import InputError
 from pipelines.tables.column_names import seem_values, usual_columns
+from pipelines.tables.encodings import BROKEN
+from pipelines.text import TABLE
 
 SEPARATORS = ("\t", ",", ";", "|", "::")
 SPACE = " "
@@ -51,10 +53,7 @@ def find_dialect(path: Path, block: bytes, names: Sequence[str] | None = None) -
         expected = "a record" if names else "the names of columns"
         raise InputError(f"{path} is empty or begins with an empty line; expected {expected}.")
     if "\0" in text:
-        raise InputError(
-            f"{path} is neither parquet nor text in UTF-8; expected a table. If it is text, name its encoding, "
-            "such as --encoding utf-16-le."
-        )
+        raise _no_text(path)
     separators = (*SEPARATORS, SPACE) if names or _ATOMIC.fullmatch(text) else SEPARATORS
     if names is not None:
         return _without_header(path, separators, text, lines, list(names))
@@ -62,8 +61,17 @@ def find_dialect(path: Path, block: bytes, names: Sequence[str] | None = None) -
     found = [name.strip() for name in _cells(text, best)]
     if not found:
         raise InputError(f"{path} does not begin with the names of its columns.")
+    if len(found) == 1 and BROKEN in text:
+        raise _no_text(path)
     rows = [[cell.strip() for cell in _cells(line, best)] for line in lines if line]
     return Dialect(best, found, min(len(header) + 1, len(block)), seem_values(found, rows))
+
+
+def _no_text(path: Path) -> InputError:
+    return InputError(
+        f"{path} is neither parquet nor text in UTF-8; expected a table: {TABLE}. If it is text, name its encoding, "
+        "such as --encoding utf-16-le."
+    )
 
 
 def _without_header(path: Path, separators: Sequence[str], text: str, lines: list[str], names: list[str]) -> Dialect:

@@ -18,6 +18,7 @@ from pipelines.tables.column_types import as_numbers, as_text, cell_texts
 from pipelines.tables.ids import IdColumn
 from pipelines.tables.table_file import ColumnFile
 from pipelines.tables.times import TimeColumn
+from pipelines.text import pluralize
 
 _EXPECTED = {"rating": "no number", "split": "none of 0 (train), 1 (validation, valid, val) and 2 (test)"}
 _SPLITS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "test": 2}
@@ -78,7 +79,7 @@ def gather(
         if reader.low:
             of_part.leave_out(f"a rating below {part.min_rating:g}", reader.low)
     if low:
-        on_progress(f"{low:,} interactions with a rating below {parts[0].min_rating:g} left out")
+        on_progress(f"{pluralize(low, 'interaction')} with a rating below {parts[0].min_rating:g} left out")
     if not any(len(columns["user"]) for columns in rows):
         raise InputError(f"{parts[0].path} holds no interactions{' that count' if low else ''}.")
     whole = {name: np.concatenate([columns.pop(name) for columns in rows]) for name in list(rows[0])}

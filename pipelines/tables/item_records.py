@@ -9,6 +9,7 @@ from pipelines.io.raw import MalformedRecords
 from pipelines.tables.column_types import as_text
 from pipelines.tables.ids import id_of
 from pipelines.tables.table_file import ColumnFile
+from pipelines.text import pluralize
 
 
 def wanted_records(
@@ -54,5 +55,5 @@ def wanted_records(
     if repeated:
         malformed.leave_out("another record of the same item", repeated)
         malformed.note(
-            f"{file.path.name}: {repeated:,} more records of items described before; the first of each counts"
+            f"{file.path.name}: {pluralize(repeated, 'more record')} of items described before; the first counts"
         )

@@ -36,9 +36,10 @@ class ParquetTable:
             raise InputError(f"{path} cannot be read as parquet: it is damaged or truncated.") from problem
 
     def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
-        """Stream ``columns``; the first record has the number 2, as below a header."""
+        """Stream ``columns``; the number of a record is that of its row, from 1."""
+        malformed.unit = "row"
         for batch in parquet_batches(self._path, _ROWS, columns):
-            numbers = np.arange(self.records, self.records + len(batch)) + 2
+            numbers = np.arange(self.records, self.records + len(batch)) + 1
             self.records += len(batch)
             cells = {column: _texts(batch.column(column)) for column in columns}
             yield without_broken(Batch(numbers, cells), malformed)

@@ -19,8 +19,22 @@ from pipelines.tables.encodings import text_blocks
 from pipelines.tables.json_lines import JsonLines
 from pipelines.tables.parquet_table import ParquetTable
 from pipelines.tables.text_table import TextTable
+from pipelines.text import TABLE
 
 _PARQUET = b"PAR1"
+_OTHERS = {
+    b"\x89PNG": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+    b"GIF8": "a picture (GIF)",
+    b"RIFF": "a picture, sound or film (RIFF)",
+    b"PK\x03\x04": "a zip, as spreadsheets are",
+    b"%PDF": "a document (PDF)",
+    b"SQLite": "a database (SQLite)",
+    b"\x93NUMPY": "an array (NumPy)",
+}
+"""Beginning of a file that is no table -> what it is."""
+_PROSE = re.compile(r"\S+( \S+)+ \S+[.!?]|\S+( \S+){5,}")
+_MOST_SHOWN = 60
 _JSON_LIST = re.compile(rb"\[\s*([{\]]|$)")
 _START = 1000
 _SHOWN = 20
@@ -86,9 +100,22 @@ class ColumnFile:
         """
         if column in self.names:
             return
+        self.refuse_prose()
         hint = nearest(column, [_printable(name) for name in self.names])
         way_out = f" Name the column with {flag}." if flag else ""
         raise InputError(f"{self.path} has no column {column!r}, only {self.shown_names()}: {hint}{way_out}")
+
+    def refuse_prose(self) -> None:
+        """Refuse a file, a column of which is missing, if its first line reads like prose.
+
+        Raises:
+            InputError: it does.
+        """
+        if any(map(_PROSE.fullmatch, self.names)):
+            raise InputError(
+                f"{self.path} begins with {', '.join(self.names)[:_MOST_SHOWN]!r}, which reads like prose, not like "
+                f"the names of columns; expected a table: {TABLE}."
+            )
 
     def shown_names(self) -> str:
         """Return the names of the columns, the first of many, as a phrase."""
@@ -103,17 +130,21 @@ def _printable(name: str) -> str:
 def _open(path: Path, encoding: str | None, columns: Sequence[str] | None) -> TextTable | JsonLines | ParquetTable:
     try:
         with path.open("rb") as file:
-            if file.read(len(_PARQUET)) == _PARQUET:
+            start = file.read(max(map(len, _OTHERS)))
+            if start.startswith(_PARQUET):
                 if columns is not None:
                     raise _named(path)
                 return ParquetTable(path)
     except OSError as problem:
         raise read_problem(path, problem) from problem
+    for beginning, what in _OTHERS.items():
+        if start.startswith(beginning):
+            raise InputError(f"{path} is {what}, no table; expected {TABLE}.")
     block = next(text_blocks(path, encoding), b"")
-    start = block[:_START].lstrip()
-    if _JSON_LIST.match(start):
+    head = block[:_START].lstrip()
+    if _JSON_LIST.match(head):
         raise InputError(f"{path} is a JSON list; expected JSON lines: one object a line, with no list around them.")
-    if not start.startswith(b"{"):
+    if not head.startswith(b"{"):
         return TextTable(path, encoding, block, columns)
     if columns is not None:
         raise _named(path)

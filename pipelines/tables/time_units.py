@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.text import pluralize
+
 _UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
 _FIRST, _LAST = 100_000_000, 4_200_000_000
 """Range of plausible times in seconds, from 1973 to 2103; the ranges of the units do not overlap."""
@@ -58,5 +60,5 @@ def _strange(times: np.ndarray, second: int) -> list[str]:
     """Describe unlikely times; ``second`` is the length of a second in their unit."""
     early = int((times < _DAY * second).sum())
     late = int((times > (int(time.time()) + _DAY) * second).sum())
-    said = [f"{early:,} times lie before 1970-01-02"] if early else []
-    return [*said, f"{late:,} times lie in the future"] if late else said
+    found = {"before 1970-01-02": early, "in the future": late}
+    return [f"{pluralize(n, 'time')} {'lies' if n == 1 else 'lie'} {where}" for where, n in found.items() if n]

@@ -56,12 +56,21 @@ def test_one_file_and_one_line_make_a_source(program: Path, tmp_path: Path) -> N
     ]
     reviews += [{"user_id": "u0", "business_id": "b99", "stars": 1, "date": "2018-07-07 22:09:11"}]
     businesses = [{"business_id": f"b{n}", "name": title(n), "categories": "Food, Bars"} for n in range(1, ITEMS)]
+    businesses += [{**businesses[0], "business_id": "b99"}, businesses[0]]
     for name, records in (("review", reviews), ("business", businesses)):
         lines = "".join(json.dumps(record) + "\n" for record in records)
         (folder / f"yelp_academic_dataset_{name}.json").write_text(lines, encoding="utf-8")
     _follow("The table", tmp_path, program)
     manifest = verify_prepared(tmp_path / "data" / "yelp")
     assert manifest.settings["source"] == "yelp" and len(manifest.sources) == 2
+    reviewed, described = (
+        manifest.settings["records"][f"yelp_academic_dataset_{name}.json"] for name in ("review", "business")
+    )
+    assert reviewed == {"read": len(reviews), "left_out": {"a rating below 4": 1}}
+    assert described["left_out"] == {"an item without interactions that are kept, or one described before": 2}
+    assert described["notes"] == [
+        "yelp_academic_dataset_business.json: 1 item of the interactions has no record here (b0)"
+    ]
     data = read_prepared(tmp_path / "data" / "yelp")
     assert len(data.interactions) == len(pairs()) and data.interactions["timestamp"].min() > 1_530_000_000
     texts = dict(zip(data.items["id"], data.items["text"], strict=True))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.entries import SPLITTERS
 from pipelines.errors import InputError, UsageError
-from pipelines.interactions import SplitInteractions, core_mask, split_interactions
+from pipelines.interactions import SplitInteractions, Step, core_mask, split_interactions
 from pipelines.io.raw import RawInteractions
 from pipelines.layouts.mmssl import read_published
 from pipelines.prepared import read_prepared, write_prepared
@@ -324,3 +324,7 @@ def test_the_real_amazon_baby_is_its_own_core_and_its_split_has_the_published_si
     each = result.interactions.groupby(["user", "split"], observed=False).size().unstack()
     published = data.interactions.groupby(["user", "split"]).size().unstack(fill_value=0)
     assert (each[list(SPLITS)].to_numpy() == published[list(SPLITS)].to_numpy()).all()
+
+
+def test_one_of_a_kind_is_said_in_the_singular() -> None:
+    assert str(Step("read", 1, 2, 1)) == "read: 1 user, 2 items, 1 interaction"

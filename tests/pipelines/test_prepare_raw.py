@@ -407,7 +407,10 @@ def test_real_weights_from_raw_files_to_a_trained_model(cli: Cli, tmp_path: Path
         (["toys", "--modalities", "sound"], "has no modality 'sound'"),
         (["toys", "--max-absent", "2"], "--max-absent is 2.0; expected a share"),
         (["toys", "--dtype", "float64"], "--dtype 'float64' is unknown"),
-        (["toys", "--modalities", "visual", "--text-encoder", "tfidf"], "--text-encoder is not applicable"),
+        (
+            ["toys", "--modalities", "visual", "--text-encoder", "tfidf"],
+            "--text-encoder has nothing to encode: --modalities leav",
+        ),
         (["mine", "--interactions", "clicks.csv", "--text", "title"], "--items FILE"),
         (["mine"], "There is no data set 'mine'"),
     ],

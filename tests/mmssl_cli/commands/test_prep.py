@@ -130,7 +130,7 @@ def test_check_reads_every_file(cli: Cli, tmp_path: Path, small_shop: None) -> N
 def test_users_without_training_are_refused_kept_or_dropped(cli: Cli, tmp_path: Path, raw: Path) -> None:
     answer = cli("prep", "own", "--from", raw)
     assert answer.code == 1
-    assert "1 users have validation or test interactions but none in training" in answer.words
+    assert "1 user has validation or test interactions but none in training" in answer.words
     assert "--cold-users keep" in answer.words
     assert not (tmp_path / "data").exists()
     answer = cli("prep", "own", "--from", raw, "--cold-users", "keep")
@@ -158,6 +158,8 @@ def test_quiet_says_only_the_result(cli: Cli, small_shop: None) -> None:
     [
         (["tiktik"], "There is no data set 'tiktik': did you mean tiktok?"),
         (["tiktok"], "tiktok is prepared from files"),
+        (["mine", "--items", "items.csv"], "--items needs --interactions FILE, the table of your interactions"),
+        (["mine", "--user-column", "who"], "--user-column needs --interactions FILE, the table of your interactions"),
         (["demo", "--from", "raw"], "--from is not applicable: demo is generated"),
         (["demo", "--cold-users", "keep"], "--cold-users is not applicable: demo is generated"),
         (["demo", "--cold-users", "kep"], "--cold-users 'kep' is unknown: did you mean keep?"),
@@ -255,6 +257,28 @@ def shop(tmp_path: Path) -> tuple[str, ...]:
         photo(item).save(tables / "photos" / f"i{item}.png")
     given = ("--interactions", "tables/clicks.csv", "--items", "tables/items.csv", "--images", "tables/photos")
     return ("prep", "shop", *given, "--text", "title", "--text-encoder", "tfidf", "--image-encoder", "pixels")
+
+
+def test_an_encoder_without_anything_to_encode(cli: Cli, shop: tuple[str, ...]) -> None:
+    """A misspelt column is said first: it may be the reason."""
+    bare = [*shop[:6], "--text-encoder", "tfidf", "--image-encoder", "pixels"]
+    for flags, sentence in (
+        (
+            ("--text", "titel"),
+            "no column 'titel', only item, title: did you mean title or item? Name the column with --",
+        ),
+        (
+            ("--text", "title"),
+            "--image-encoder has nothing to encode: name the pictures of the items with --images DIR or --image-column",
+        ),
+        (("--images", "tables/photos"), "--text-encoder has nothing to encode: name the texts of the items with --t"),
+        (
+            ("--text", "title", "--images", "tables/photos", "--modalities", "textual"),
+            "--image-encoder has nothing to encode: --modalities leaves out visual.",
+        ),
+    ):
+        answer = cli(*bare, *flags)
+        assert answer.code and sentence in answer.words
 
 
 def test_a_repeat_with_nothing_to_do_reads_manifests_alone(cli: Cli, tmp_path: Path, shop: tuple[str, ...]) -> None:

@@ -134,7 +134,11 @@ def test_two_entries_of_one_place_are_refused(place: Path, second: str) -> None:
 def test_what_is_no_zip_is_refused(place: Path) -> None:
     whole = packed(FILES, zipfile.ZIP_STORED)
     for content in (b"", b"<html>", b"user,item\na,b\n", b"PAR1"):
-        refused(place, content, r"a\.zip is no zip; expected a folder, .*A table .* goes to --interactions\.$")
+        refused(
+            place,
+            content,
+            r"a\.zip is no zip; expected a folder, .*\(CSV, TSV, JSON lines or parquet\) goes to --inter",
+        )
     for content in (b"PK\x03\x04", whole[:-30], whole[: len(whole) // 2]):
         refused(place, content, r"a\.zip is a damaged zip \(")
     flipped = bytearray(whole)

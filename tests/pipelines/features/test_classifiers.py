@@ -153,7 +153,8 @@ def test_weights_that_cannot_be_downloaded_say_what_to_do(published: Any, troubl
     with pytest.raises(InputError) as caught:
         load_classifier(SMALL, None, offline=trouble == "offline")
     sentence = str(caught.value)
-    assert f"The weights of {SMALL} are not on this machine and cannot be downloaded from" in sentence
+    why = "are not downloaded with --offline" if trouble == "offline" else "cannot be downloaded ("
+    assert f"The weights of {SMALL} are not on this machine and {why}" in sentence
     assert published.version.url in sentence
-    assert "--image-weights PATH" in sentence
+    assert "--image-weights FILE, or take --image-encoder pixels" in sentence
     assert not list(published.cache.rglob("*.pth"))

@@ -142,7 +142,11 @@ def test_columns_of_audio_and_video(cli: Cli, tmp_path: Path, wav2vec2: Path, cl
     for flags, code, sentence in (
         (("--audio-encoder", clip), 1, "has no feature extractor of audio; give a model such as CLAP"),
         (("--audio-encoder", "./nowhere"), 1, "There is no model folder ./nowhere"),
-        (("--video-encoder", clip), 2, "--video-encoder is not applicable"),
+        (
+            ("--video-encoder", clip),
+            2,
+            "--video-encoder has nothing to encode: name the videos of the items with --v",
+        ),
     ):
         wrong = cli(*command, *flags, "--offline")
         assert wrong.code == code and sentence in wrong.words, wrong.words

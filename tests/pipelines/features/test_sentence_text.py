@@ -254,9 +254,9 @@ def test_a_model_that_is_nowhere_says_what_to_download(monkeypatch: pytest.Monke
         SentenceEncoder("all-roberta-large-v1", offline=True)
     sentence = str(caught.value)
     assert "The text model sentence-transformers/all-roberta-large-v1 is not on this machine" in sentence
-    assert "https://huggingface.co/sentence-transformers/all-roberta-large-v1" in sentence
+    assert "is not downloaded with --offline; download it where" in sentence
     assert "hf download sentence-transformers/all-roberta-large-v1" in sentence
-    assert "--text-encoder FOLDER" in sentence
+    assert "--text-encoder FOLDER, or take --text-encoder tfidf, which needs no model." in sentence
     assert "\n" not in sentence
     with pytest.raises(InputError, match="The text model a b/c is not on this machine"):
         SentenceEncoder("a b/c", offline=True)

@@ -130,7 +130,7 @@ def broken(folder: Path, name: str, content: Any) -> Path:
         ("v.pt", {"a": np.zeros(3)}, "never loaded|holds a dict"),
         ("v.pt", b"nothing", "cannot be read"),
         ("v.csv", "item,a,b\nx,1,2\ny,1,word\n", "NaN or infinite values in 1 of 2 rows, first in that of item 'y'"),
-        ("v.itememb", "iid:token\te:float_seq\nx\t1 2\ny\t1\n", "record 3 has 1 numbers in e:float_seq; expected 2"),
+        ("v.itememb", "iid:token\te:float_seq\nx\t1 2\ny\t1\n", "line 3 has 1 numbers in e:float_seq; expected 2"),
         ("v.itememb", "iid:token\te:float_seq\nx\t1 two\n", "what is no number"),
         ("v.txt", "0.5 1.5\n1.5 2.5\n", "has no header: it begins with '0.5 1.5'. Begin it with the names"),
         ("v.csv", "b7,0.5,1.5\nc,1.5,2.5\n", "has no header: it begins with 'b7 0.5 1.5'"),
@@ -205,10 +205,10 @@ def test_vectors_of_a_shop_by_id_and_in_order(cli: Callable[..., Any], shop: Pat
     answer = cli("prep", "shop", *TABLES, *flags)
     assert answer.code == 0, answer.words
     assert (
-        "visual: 3 rows of visual.npz by item id, 2 of 6 items found; 1 rows of other items left out (zz)"
+        "visual: 3 rows of visual.npz by item id, 2 of 6 items found; 1 row of other items left out (zz)"
         in answer.words
     )
-    assert "acoustic: 7 rows of audio.npy in the order of the items, 6 of 6 items found; 1 rows" in answer.words
+    assert "acoustic: 7 rows of audio.npy in the order of the items, 6 of 6 items found; 1 row of" in answer.words
     made = read_prepared(shop / "data/shop")
     assert list(made.items["id"]) == [f"i{number}" for number in range(6)]
     np.testing.assert_array_equal(made.features["acoustic"].values[:, 0], np.arange(1, 7))

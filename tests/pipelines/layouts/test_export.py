@@ -295,7 +295,7 @@ def test_wrong_notes(prepared: Path, tmp_path: Path, layout: str, text: str, sen
         ("timestamps.csv", "user,item,timestamp\n0,0,1\n", "lacks the time of 3 interactions"),
         ("timestamps.csv", "user,item,timestamp\n0,0,1\n0,0,2\n", "gives the time of a pair of user and item twice"),
         ("timestamps.csv", "user,item,timestamp\na,0,1\n", "does not give users and items by their numbers"),
-        ("timestamps.csv", "user,item,timestamp\n0,0,soon\n", "1 of 1 lines of .* are malformed"),
+        ("timestamps.csv", "user,item,timestamp\n0,0,soon\n", "1 of 1 lines of .* is malformed"),
     ],
 )
 def test_tables_beside_the_published_layout(

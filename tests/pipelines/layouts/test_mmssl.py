@@ -113,7 +113,7 @@ def test_items_csv_gives_ids_titles_and_addresses(raw: Path) -> None:
         ("item,asin\n0,a\n2,b\n", "does not number its 2 items 0 to 1"),
         ("item,asin\n0,a\n1,b\n", r"items\.csv has 2 rows, but there are 4 items"),
         ('item,asin\n0,"a\n', "is not CSV"),
-        (b"item,asin\n0,\xff\n", "1 of 1 lines of .* are malformed .line 2: not text in the encoding of the file"),
+        (b"item,asin\n0,\xff\n", "1 of 1 lines of .* is malformed .line 2: not text in the encoding of the file"),
     ],
 )
 def test_wrong_items_csv(raw: Path, text: str | bytes, sentence: str) -> None:
@@ -166,7 +166,7 @@ def test_wrong_json(raw: Path, text: str | bytes, sentence: str) -> None:
         (
             "train",
             TRAIN | {"1": [1, 1]},
-            "1 interactions are repeated, .* user 1 with item 1, 2 times in train",
+            "1 interaction is repeated, .* user 1 with item 1, 2 times in train",
         ),
         ("val", VALIDATION | {"1": [1]}, "user 1 with item 1, in train and validation"),
         ("val", VALIDATION | {"1": [3]}, "user 1 with item 3, in validation and test"),
@@ -187,9 +187,7 @@ def test_wrong_contents_leave_nothing_behind(
 
 def test_users_without_training(raw: Path) -> None:
     (raw / "train.json").write_text(json.dumps(TRAIN | {"1": []}))
-    with pytest.raises(
-        InputError, match=r"1 users have .*0 in validation, 1 in test; first ids 1\).*--cold-users keep"
-    ):
+    with pytest.raises(InputError, match=r"1 user has .*0 in validation, 1 in test; first ids 1\).*--cold-users keep"):
         validate(read_published("own", raw))
     kept = read_published("own", raw, cold="keep")
     validate(kept)

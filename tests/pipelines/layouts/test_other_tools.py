@@ -152,6 +152,7 @@ def test_recbole_items_and_features(shop: Path) -> None:
     assert items["title"].tolist() == ['Big "jar', None, "Tea cup"]
     assert items["text"].tolist() == ['Big "jar', None, "Tea cup kitchen blue"]
     assert items["image"].tolist() == [None, None, "https://x.org/1.png"]
+    assert items["recorded"].tolist() == [True, False, True]
     vector: Features = recbole.read_features(paths, ["B2", "B7", "B1"], MalformedRecords(Path()))["vector"]
     assert vector.present.tolist() == [False, False, True]
     assert vector.values.tolist() == np.array([[0, 0, 0], [0, 0, 0], [0.5, -1, 2e-3]], np.float32).tolist()
@@ -182,13 +183,13 @@ def test_recbole_with_the_split_in_three_files(shop: Path) -> None:
     [
         ("shop.inter", "user\titem\na\tb\n", "has no field user_id and no item_id, only user, item; expected"),
         ("shop.inter", "user_id:token\trating:float\na\t1\n", "has no field item_id, only user_id, rating"),
-        ("shop.inter", "user_id:token\titem_id:token\na\n", "1 of 1 lines of .*shop.inter are malformed"),
+        ("shop.inter", "user_id:token\titem_id:token\na\n", "1 of 1 lines of .*shop.inter is malformed"),
         ("other.inter", RECBOLE, "has interactions of other and shop"),
         ("shop.item", "name:token_seq\nx\n", "has no field item_id:token, only name:token_seq"),
         (
             "shop.item",
             "item_id:token\tv:float_seq\nB1\t1 2\nB2\t1\n",
-            "record 3 has 1 numbers in v:float_seq; exp",
+            "line 3 has 1 numbers in v:float_seq; exp",
         ),
         ("shop.item", "item_id:token\tv:float_seq\nB1\t1 two\n", "has in v:float_seq what is no number"),
         ("shop.item", "item_id:token\tv:float_seq\nB1\t\nB2\t\n", "has no numbers in v:float_seq for any of the 2"),

@@ -49,11 +49,11 @@ def test_good_data_pass() -> None:
         (GOOD[:4], "the test split is empty"),
         (
             [*GOOD, (1, 1, "train")],
-            "1 interactions are repeated, .* user bob with item cup, 2 times in train",
+            "1 interaction is repeated, .* user bob with item cup, 2 times in train",
         ),
         (
             [*GOOD, (0, 3, "test")],
-            "1 interactions are repeated, .* user ann with item jar, in validation and test",
+            "1 interaction is repeated, .* user ann with item jar, in validation and test",
         ),
         (
             [*GOOD, (0, 0, "test"), (1, 1, "test")],
@@ -68,7 +68,7 @@ def test_wrong_interactions(rows: Rows, sentence: str) -> None:
 
 def test_users_without_training_are_refused_unless_they_were_kept_on_purpose() -> None:
     rows = [*GOOD[:2], (2, 1, "test"), *GOOD[3:]]
-    with pytest.raises(InputError, match=r"1 users have .*0 in validation, 1 in test; first ids eve.*--cold-users"):
+    with pytest.raises(InputError, match=r"1 user has .*0 in validation, 1 in test; first ids eve.*--cold-users"):
         validate(dataset(rows))
     validate(dataset(rows, settings={"cold_users": "keep"}))
 

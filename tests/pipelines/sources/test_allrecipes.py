@@ -140,6 +140,7 @@ def test_recipes_have_names_texts_and_pictures(tmp_path: Path) -> None:
         'Preheat a panini grill. It\'s "hot".'
     )
     wings = WINGS["recipe_name"]
+    assert items.pop("recorded").tolist() == [True, False, True, False]
     assert [tuple(row) for row in items.itertuples(index=False)] == [
         (
             "218939",

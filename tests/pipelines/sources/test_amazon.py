@@ -98,8 +98,8 @@ def interactions(path: Path, lines: Sequence[Any], limit: float = 0.0) -> Any:
 
 def items(path: Path, lines: Sequence[Any], ids: Sequence[str], limit: float = 0.0) -> list[tuple[Any, ...]]:
     table = read_items(written(path, lines), ids, MalformedRecords(path, limit))
-    assert list(table.columns) == ["id", "title", "text", "image"]
-    return [tuple(row) for row in table.itertuples(index=False)]
+    assert list(table.columns) == ["id", "title", "text", "image", "recorded"]
+    return [tuple(row) for row in table.drop(columns="recorded").itertuples(index=False)]
 
 
 @pytest.mark.parametrize(

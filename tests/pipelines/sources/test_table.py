@@ -235,7 +235,7 @@ def test_a_cell_that_is_no_time_or_number_is_shown(tmp_path: Path) -> None:
     pq.write_table(pa.table({"user": ["a", "b"], "item": [1, 2], "stars": [None, 4.0]}), path)
     malformed = MalformedRecords(path, limit=0.5)
     read_interactions(path, malformed, rating="stars", min_rating=1)
-    assert malformed.shown == ["line 2: stars: there is no value"]
+    assert malformed.shown == ["row 1: stars: there is no value"]
 
 
 def test_an_open_quote_swallows_nothing(tmp_path: Path) -> None:
@@ -262,6 +262,8 @@ def test_hostile_files_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     read(b"\xff\xfeu\x00s\x00", "has no column 'user', only us")
     read(b"u\x00s\x00", "neither parquet nor text in UTF-8.* --encoding utf-16-le")
     read(b"PAR1 and nothing else", "cannot be read as parquet")
+    read(b"\xfeabc\n\x00\x01\n", "neither parquet nor text in UTF-8; expected a table: CSV, TSV, JSON lines or parquet")
+    read(b"\xff\xd8\xff\xe0\x00\x10JFIF", r"is a picture \(JPEG\), no table; expected CSV, TSV, JSON lines or parq")
     packed = gzip.compress(b"user,item\n" + b"".join(b"%d,%d\n" % (n * 7919, n) for n in range(9000)))
     read(packed[: len(packed) // 2], "cannot be read after record|damaged or cut off")
     read(b"user,item\n" + b"x" * 300 + b",y\n", "the id has 300 characters")
@@ -394,9 +396,10 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     clicks.write_text("user,item\n")
     assert files(clicks) == {"interactions": clicks}
     assert files(clicks, clicks, tmp_path) == {"interactions": clicks, "items": clicks}
-    with pytest.raises(InputError, match="--interactions expects a table"):
+    kinds = "expects a table: CSV, TSV, JSON lines or parquet"
+    with pytest.raises(InputError, match=f"{tmp_path} is a folder, not a file; --interactions {kinds}"):
         files(tmp_path)
     with pytest.raises(InputError, match="--items expects a table"):
         files(clicks, tmp_path / "gone")
-    with pytest.raises(InputError, match="--images expects one with pictures"):
+    with pytest.raises(InputError, match=r"clicks\.csv is a file, not a folder; --images expects one with pictures"):
         files(clicks, None, clicks)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from pipelines.prepared import read_prepared
@@ -60,6 +61,41 @@ def test_the_flag_is_named(cli: Cli, header: tuple[str, ...], flags: tuple[Any, 
     write("clicks.csv", header, [(*pair, 3) for pair in PAIRS])
     answer = cli("prep", "t", "--interactions", "clicks.csv", *flags, *NO_FEATURES)
     assert answer.code and sentence in answer.words
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
+            "odd is a picture (PNG), no table; expected CSV, TSV, JSON lines or parquet",
+        ),
+        (b"PK\x03\x04\x14\x00\x06\x00", "odd is a zip, as spreadsheets are, no table"),
+        (
+            b"hello world, this is prose.\nMore.\n",
+            "odd begins with 'hello world, this is prose.', which reads like prose",
+        ),
+    ],
+)
+def test_what_is_no_table_is_said_to_be_none(cli: Cli, content: bytes, sentence: str) -> None:
+    Path("odd").write_bytes(content)
+    write("clicks.csv", ["user", "item"], PAIRS)
+    for tables in (("--interactions", "odd"), ("--interactions", "clicks.csv", "--items", "odd", "--text", "title")):
+        answer = cli("prep", "t", *tables)
+        assert answer.code == 1 and sentence in answer.words and ".." not in answer.words
+
+
+def test_a_missing_id_is_found_where_it_is_said_to_be(cli: Cli) -> None:
+    """The row of parquet, and the line of a text table, which has a header."""
+    rows = [*PAIRS[:5], ("", "i9"), *PAIRS[5:]]
+    write("clicks.csv", ["user", "item"], rows)
+    Path("clicks.jsonl").write_text("".join(json.dumps({"user": user, "item": item}) + "\n" for user, item in rows))
+    pd.DataFrame(rows, columns=["user", "item"]).to_parquet("clicks.parquet")
+    for name, place in (("clicks.csv", "line 7"), ("clicks.jsonl", "line 6"), ("clicks.parquet", "row 6")):
+        command = ("prep", "t", "--interactions", name, *NO_FEATURES)
+        assert f"1 of 31 {place[:-2]}s of {name} is malformed ({place}: user:" in cli(*command).words
+        told = f"{name}: 1 malformed {place[:-2]} left out ({place}: user: "
+        assert told in cli(*command, "--max-malformed", 0.5).words
 
 
 def test_times_may_be_left_out_and_are_not_guessed(cli: Cli, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_items_with_lists(tmp_path: Path) -> None:
     assert read["text"].tolist() == ['plain {"de": "Tasse"}', "1999", "red mug 4"]
     assert read["image"].tolist() == [None, None, str(tmp_path / "a" / "b.png")]
     assert malformed.reasons == {"another record of the same item": 1}
-    assert malformed.notes == ["items.jsonl: 1 more records of items described before; the first of each counts"]
+    assert malformed.notes == ["items.jsonl: 1 more record of items described before; the first counts"]
 
 
 @pytest.mark.parametrize(

@@ -237,3 +237,20 @@ def test_grown_tables(
     assert (sound - found).total() == malformed.count - sum(user.strip() in MISSING for user, *_ in rows) or any(
         "runs over" in reason for reason in malformed.reasons
     )
+
+
+def test_why_an_item_has_no_text(cli: Callable[..., Answer], tmp_path: Path) -> None:
+    """An empty cell, a text without a word that counts, and no record at all are three reasons."""
+    rows = [f"{user},{item}" for user in range(6) for item in ("lamp", "blank", "short", "ghost")]
+    (tmp_path / "clicks.csv").write_text("\n".join(["user,item", *rows]) + "\n")
+    (tmp_path / "items.csv").write_text("item,title,audio\nlamp,lamp,\nblank,,\nshort,A,\n")
+    flags = ("--items", "items.csv", "--text", "title", "--text-encoder", "tfidf", "--max-absent", 1, "--k-core", 2)
+    answer = cli("prep", "shop", "--interactions", "clicks.csv", *flags)
+    assert answer.code == 0, answer.words
+    assert "items.csv: 1 item of the interactions has no record here (ghost)" in answer.err
+    assert "textual: 1 dimension, float32, 1 of 4 items" in answer.err
+    assert (tmp_path / "data" / ".prep" / "shop" / "absent-textual.log").read_text().splitlines() == [
+        "blank\tno text",
+        "ghost\tno text, nor any record in the table of items",
+        "short\tno word that TF-IDF counts in 'A'",
+    ]

@@ -117,7 +117,7 @@ NOW = 1_600_000_000
             [NOW * 1000, NOW * 1000 + 7, 0],
             [
                 "times are in several units, 1 in seconds and 1 in milliseconds; all were read as milliseconds",
-                "1 times lie before 1970-01-02",
+                "1 time lies before 1970-01-02",
             ],
         ),
         (
@@ -125,8 +125,8 @@ NOW = 1_600_000_000
             [NOW * 10**6, NOW * 10**6 + 1],
             ["times are in several units, 1 in seconds and 1 in nanoseconds; all were read as microseconds"],
         ),
-        ([-NOW, NOW], [-NOW, NOW], ["1 times lie before 1970-01-02"]),
-        ([NOW, 4_100_000_000], [NOW, 4_100_000_000], ["1 times lie in the future"]),
+        ([-NOW, NOW], [-NOW, NOW], ["1 time lies before 1970-01-02"]),
+        ([NOW, 4_100_000_000], [NOW, 4_100_000_000], ["1 time lies in the future"]),
     ],
 )
 def test_units(times: list[int], expected: list[int], said: list[str]) -> None:
