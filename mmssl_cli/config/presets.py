@@ -30,6 +30,8 @@ def parse_toml(path: Path, absent: str) -> dict[str, Any]:
         return parsing.parse_toml(path.read_bytes())
     except FileNotFoundError as problem:
         raise InputError(absent) from problem
+    except IsADirectoryError as problem:
+        raise InputError(f"{path} is a folder; expected a TOML file.") from problem
     except ValueError as problem:
         raise InputError(f"{path} is not valid TOML ({problem}); correct it or leave it out.") from problem
     except OSError as problem:

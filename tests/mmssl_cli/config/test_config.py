@@ -201,7 +201,7 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, error: type[Exception]
 def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no settings file"):
         read_toml(tmp_path / "none.toml")
-    with pytest.raises(InputError, match="Cannot read"):
+    with pytest.raises(InputError, match="is a folder; expected a TOML file"):
         read_toml(tmp_path)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="is not valid TOML"):
