@@ -49,8 +49,8 @@ def evaluate(
     data: Dataset | str | PathLike[str],
     *,
     split: str = "test",
-    ks: Sequence[int] = (10, 20),
-    metrics: Sequence[str] = ("recall", "ndcg"),
+    ks: int | Sequence[int] = (10, 20),
+    metrics: str | Sequence[str] = ("recall", "ndcg"),
 ) -> Metrics:
     """Evaluate a run or scores of your own: for each user all items are ranked but those of training (Sec. 4.1.2).
 
@@ -59,10 +59,10 @@ def evaluate(
             function from user numbers, int64 [n], to their scores [n, I]. -inf leaves an item out.
         data: the data set, or its name or path.
         split: ``test`` or ``validation``.
-        ks: cut-offs K.
-        metrics: of accuracy, ``recall``, ``precision``, ``ndcg``, ``hit``, ``mrr`` and ``map``; of the ranked lists
-            alone, ``coverage``, ``gini``, ``novelty``, ``popularity`` and ``similarity``, which compares the items'
-            features. `docs/guide/evaluation.md` defines them.
+        ks: a cut-off K, or several.
+        metrics: one or several; of accuracy, ``recall``, ``precision``, ``ndcg``, ``hit``, ``mrr`` and ``map``; of
+            the ranked lists alone, ``coverage``, ``gini``, ``novelty``, ``popularity`` and ``similarity``, which
+            compares the items' features. `docs/guide/evaluation.md` defines them.
 
     Returns:
         The mean of each metric over the users with an item in the split; ``per_user`` has the single values. Coverage
@@ -83,7 +83,7 @@ def evaluate(
         >>> mmssl.evaluate(lambda users: popularity[users], data) == mmssl.evaluate(popularity, data)
         True
     """
-    names = checked_metrics([metrics] if isinstance(metrics, str) else metrics)
+    names = checked_metrics(metrics)
     chosen, cutoffs, data = checked_split(split), checked_ks(ks), load_dataset(data)
     if isinstance(scores, Run):
         if scores.settings["dataset"] != data.name:

@@ -16,7 +16,7 @@ from mmssl_cli.api.embeddings import EmbeddingPair, Embeddings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR
-from mmssl_cli.training.ranker import SCHEMA, Candidates, Ranker
+from mmssl_cli.training.ranker import SCHEMA, Candidates, Ranker, listed_ids
 from pipelines.errors import UsageError
 
 
@@ -141,7 +141,7 @@ class Run:
             >>> run.user_rows(["user-0007"])
             [7]
         """
-        return range(len(self.ranker.user_ids)) if users is None else self.ranker.rows_of(_listed(users))
+        return range(len(self.ranker.user_ids)) if users is None else self.ranker.rows_of(listed_ids(users))
 
     def recommend_for(
         self, items: str | Sequence[str], k: int = 20, candidates: Candidates | Sequence[str] = "all"
@@ -167,7 +167,7 @@ class Run:
             >>> run.recommend_for(items=["item-0003", "item-0009"], k=10).shape
             (10, 3)
         """
-        liked = self.ranker.item_rows_of(_listed(items))
+        liked = self.ranker.item_rows_of(listed_ids(items))
         if not liked:
             raise UsageError("recommend_for needs at least one item that the user liked.")
         return self._ranked(*self.ranker.among(candidates).best_for(liked, k))
@@ -223,7 +223,3 @@ def load_run(
     else:
         folder = resolve_run(fspath(run), Path(runs_dir).expanduser())
     return Run(folder, Path(data_dir).expanduser())
-
-
-def _listed(ids: str | Sequence[str]) -> list[str]:
-    return [ids] if isinstance(ids, str) else list(ids)

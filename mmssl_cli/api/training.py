@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from statistics import fmean, stdev
@@ -63,6 +64,7 @@ def train(
     """
     data = load_dataset(data)
     _check_no_dataset(settings)
+    [model] = _names([model])
     allow([model])
     given = {**settings, "model": model, "dataset": data.name}
     [run] = _trained(
@@ -73,7 +75,7 @@ def train(
 
 def compare(
     data: Dataset | str | PathLike[str],
-    models: Sequence[str],
+    models: str | Sequence[str],
     *,
     runs: int = 1,
     jobs: int = 1,
@@ -112,12 +114,11 @@ def compare(
     """
     data = load_dataset(data)
     _check_no_dataset(settings)
-    names = [models] if isinstance(models, str) else list(dict.fromkeys(models))
+    names = _names(models)
     allow(names)
-    if not names or runs < 1:
-        raise UsageError(f"compare needs at least one model and one run of each, not {len(names)} and {runs}.")
-    if jobs < 1:
-        raise UsageError(f"jobs cannot be {jobs}: expected the number of runs at once, at least 1.")
+    for name, number, meaning in (("runs", runs, "runs of each model"), ("jobs", jobs, "runs at once")):
+        if not isinstance(number, Integral) or number < 1:
+            raise UsageError(f"{name} cannot be {number!r}: expected the number of {meaning}, at least 1.")
     for name in names:
         settings_class(known_model(name))
     refuse_idle(names, settings, data.name)
@@ -169,6 +170,17 @@ def _row(model: Configuration) -> dict[str, Any]:
         values = model.test(metric)
         row |= {metric: fmean(values), f"{metric} std": stdev(values) if len(values) > 1 else float("nan")}
     return {**row, "validation": validation(model)}
+
+
+def _names(models: object) -> list[str]:
+    """Return one name of a model or several, each once."""
+    given: list[Any] = list(models) if isinstance(models, Iterable) and not isinstance(models, str) else [models]
+    for name in given:
+        if not isinstance(name, str):
+            raise UsageError(f'A model cannot be {name!r}: expected its name, such as "mf".')
+    if not given:
+        raise UsageError("compare needs at least one model.")
+    return list(dict.fromkeys(given))
 
 
 def _check_no_dataset(settings: dict[str, Any]) -> None:

@@ -40,7 +40,6 @@ def ablate(
 
     Example: mmssl ablate --dataset demo --adversary --runs 5
     """
-    from mmssl_cli.studies.ablation import ablation_section, variant_settings
     from pipelines.prepared.manifest import read_manifest
 
     chosen = _chosen([*listed(variant), *listed(variants)])
@@ -58,6 +57,8 @@ def ablate(
     if adversary:
         _compare_forms(full, options)
         return
+    from mmssl_cli.studies.ablation import ablation_section, variant_settings  # pandas, once the flags are right
+
     plan = {name: variant_settings(full, name) for name in chosen}
     result = carry_out(options.plan(plan.values()), options)
     found = {name: result.configuration(settings) for name, settings in plan.items()}

@@ -72,10 +72,10 @@ def analyze(
 
     Example: mmssl analyze latest --users 200 --no-cost
     """
-    from mmssl_cli.studies.diagnostics.analysis import analyse
+    chosen = _newest(dataset, data_dir, runs_dir) if run == LATEST else _named(run, dataset, runs_dir)
+    from mmssl_cli.studies.diagnostics.analysis import analyse  # PyTorch, once there is a run
     from mmssl_cli.studies.diagnostics.section import analysis_section
 
-    chosen = _newest(dataset, data_dir, runs_dir) if run == LATEST else _named(run, dataset, runs_dir)
     known = _known_cost(chosen.folder)
     analysis = analyse(chosen, data_dir, users, known is None if cost is None else cost, _say)
     if analysis.cost is None and known is not None:

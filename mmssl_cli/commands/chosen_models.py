@@ -36,8 +36,10 @@ def without_idle_content(plan: Mapping[str, _Settings], data_dir: Path) -> dict[
     from pipelines.prepared.manifest import read_manifest
 
     settings = next(iter(plan.values()))
-    has_content = bool(read_manifest(data_dir / settings.dataset).modalities) and settings.modalities != ()
+    content = read_manifest(data_dir / settings.dataset).modalities
+    has_content = bool(content) and settings.modalities != ()
     left_out = [name for name, one in plan.items() if one.needs_content and not has_content]
     if left_out:
-        print(f"Left out, as the data set has no item features: {', '.join(left_out)}", file=sys.stderr)
+        reason = "--modalities none leaves them without" if content else "the data set has no"
+        print(f"Left out, as {reason} item features: {', '.join(left_out)}", file=sys.stderr)
     return {name: one for name, one in plan.items() if name not in left_out}

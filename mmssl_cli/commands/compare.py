@@ -46,9 +46,6 @@ def compare(
 
     Example: mmssl compare --dataset demo --models mf,lightgcn --reference mf --metrics recall,mrr,coverage
     """
-    from mmssl_cli.studies.comparison import comparison_section
-    from mmssl_cli.studies.run_selection import validation
-
     names, are_all = chosen_models([*listed(models), *listed(more)])
     options.check(names)
     plan = {name: options.settings(name) for name in names}
@@ -57,6 +54,9 @@ def compare(
     if reference is not None and (reference := known_model(reference)) not in plan:
         raise UsageError(f"--reference {reference!r} is none of the compared models: {nearest(reference, plan)}")
     result = carry_out(options.plan(plan.values()), options)
+    from mmssl_cli.studies.comparison import comparison_section  # pandas, once there is something to show
+    from mmssl_cli.studies.run_selection import validation
+
     found = {name: one for name, settings in plan.items() if (one := result.configuration(settings)) is not None}
     first = next(iter(plan.values()))
     k = int(first.select_on.partition("@")[2])

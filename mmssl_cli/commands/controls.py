@@ -34,7 +34,6 @@ def controls(
 
     Example: mmssl controls --dataset demo --out results
     """
-    from mmssl_cli.studies.controls import CONTROLS, control_settings, controls_section
     from pipelines.prepared.manifest import read_manifest
 
     names = list(dict.fromkeys([*listed(models), *listed(more)])) or ["mmssl"]
@@ -42,6 +41,8 @@ def controls(
         if not settings_class(name).uses_content and not settings_class(name).needs_content:
             raise UsageError(f"Model {name!r} uses no item features, so that controls of them say nothing of it.")
     options.check(names)
+    from mmssl_cli.studies.controls import CONTROLS, control_settings, controls_section  # pandas, once these are right
+
     plan = {name: control_settings(options.settings(name)) for name in names}
     dataset = options.dataset()
     has_content = read_manifest(options.data_dir / dataset).modalities

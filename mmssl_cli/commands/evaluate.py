@@ -22,6 +22,7 @@ from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import comparison_table, metrics_table, show, warm_cold_tables
 from mmssl_cli.evaluation.splits import checked_ks, checked_metrics, checked_split
 from mmssl_cli.runs.listing import resolve_run
+from mmssl_cli.runs.tables import check_ending
 from mmssl_cli.text import METRICS, modalities_label, pluralize
 from pipelines.errors import UsageError
 
@@ -43,7 +44,9 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="Write the metrics of each user, with their ids, to this parquet file."
+            "--out",
+            metavar="FILE",
+            help="Write the metrics of each user, with their ids, to this .parquet, .csv or .jsonl.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -63,6 +66,8 @@ def evaluate(
     chosen = checked_split(split)
     cutoffs = None if ks is None else parse_ks(ks)
     names = None if metrics is None else checked_metrics(listed([metrics]))
+    if out is not None:
+        check_ending(out)
     folder = resolve_run(run, runs_dir)
     from mmssl_cli.training.inference import evaluate_run  # PyTorch, once the command line is right
 
@@ -82,7 +87,7 @@ def parse_ks(text: str) -> tuple[int, ...]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) >= 1 for part in parts):
-        raise UsageError(f"ks cannot be {text!r}: expected cut-offs of at least 1, such as 10,20,50.")
+        raise UsageError(f"--ks cannot be {text!r}: expected cut-offs of at least 1, such as 10,20,50.")
     return checked_ks([int(part) for part in parts])
 
 

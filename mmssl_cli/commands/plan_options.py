@@ -161,6 +161,7 @@ class PlanOptions:
         dataset = self.dataset()
         if model is None:
             settings = merge_settings({**self.given, **more, "dataset": dataset}, self.file_of())
+            self.check_folder([settings.model])
         else:
             settings = merge_for(model, {**self.given, **more}, dataset, self.file_of(model))
         if prepared:
@@ -181,15 +182,20 @@ class PlanOptions:
             InputError: the file cannot be read.
         """
         dataset, preset = self.dataset(), self.named.get("preset")
-        if self.folder is not None:
-            refuse_idle(models, self.given, dataset)
-            self._check_folder(self.folder, models, dataset)
-        else:
-            refuse_idle(models, self.given, dataset, self.config)
+        refuse_idle(models, self.given, dataset, None if self.folder is not None else self.config)
+        self.check_folder(models)
         if preset is not None and (left := [name for name in models if not has_preset(preset, name, dataset)]):
             warn(f"No preset {preset} for {', '.join(left)}: their shipped settings or defaults are used.")
 
-    def _check_folder(self, folder: Path, models: Sequence[str], dataset: str) -> None:
+    def check_folder(self, models: Sequence[str]) -> None:
+        """Refuse a folder of --config without settings for any of the models; name the models that it lacks.
+
+        Raises:
+            UsageError: it has none.
+        """
+        if (folder := self.folder) is None:
+            return
+        dataset = self.dataset()
         left = [name for name in models if self.file_of(name) is None]
         if len(left) == len(models):
             raise UsageError(

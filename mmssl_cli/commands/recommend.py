@@ -25,11 +25,13 @@ from mmssl_cli.console.verbosity import Verbosity, verbosity
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.runs.tables import check_ending
 from mmssl_cli.text import first_of, pluralize
-from pipelines.errors import UsageError, nearest
+from pipelines.errors import InputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from mmssl_cli.training.ranker import Ranker
 
+#: Endings of the tables that --items reads; any other file has an id a line.
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 SEARCHES = ("exact", "faiss", "hnsw")
 
 
@@ -58,7 +60,8 @@ def recommend(
         typer.Option(
             "--items",
             metavar="FILE",
-            help="Rank the items of this file alone: an id a line, or a .csv or .parquet with a column item or id.",
+            help=f"Rank the items of this file alone: an id a line, or {', '.join(TABLES[:-1])} or {TABLES[-1]} with a "
+            "column of them, such as item or id.",
         ),
     ] = None,
     search: Annotated[
@@ -103,21 +106,17 @@ def recommend(
         check_ending(out)
     folder = resolve_run(run, runs_dir)
     from mmssl_cli.api.runs import Run  # PyTorch, once the command line is right
-    from pipelines.tables.id_list import read_ids
 
     chosen = Run(folder, data_dir)
     ranker = chosen.ranker.among(cast(Any, candidates))
     if items is not None:
-        ranker = ranker.among(read_ids(items, ("item", "id")))
+        ranker = _among(items, ranker)
     if search != "exact":
         ranker = ranker.through(search)
     liked = _liked(like, ranker)
     rows = [] if liked else chosen.user_rows(user)
     say_if_unfinished(folder)
-    if ranker.candidates is not None and top > ranker.num_candidates:
-        if verbosity() is not Verbosity.QUIET:
-            warn(f"--top is {top}, but there are only {pluralize(ranker.num_candidates, 'candidate')}.")
-        top = ranker.num_candidates
+    top = _fitting(top, ranker)
     if search != "exact":
         say(f"--search {search}: finds {ranker.recall(rows, top):.1%} of the exact {top} best items of a user")
     if out is not None:
@@ -130,6 +129,44 @@ def recommend(
         print(json_text(answers))
     else:
         _show(answers)
+
+
+def _among(file: Path, ranker: Ranker) -> Ranker:
+    """Return the ranker of the items in the file of --items alone.
+
+    Raises:
+        InputError: the file cannot be read, or has no column of items.
+        UsageError: there is no item of an id.
+    """
+    from pipelines.tables.column_names import usual_columns
+    from pipelines.tables.id_list import read_ids
+    from pipelines.tables.table_file import ColumnFile
+
+    if file.is_dir():
+        raise InputError(f"--items {file} is a folder: expected a file with an id a line, or {', '.join(TABLES)}.")
+    usual = usual_columns("item", ColumnFile(file).names) if file.suffix.lower() in TABLES else []
+    ids = read_ids(file, tuple(dict.fromkeys(("item", *usual, "id"))))
+    try:
+        return ranker.among(ids)
+    except UsageError as problem:
+        raise UsageError(f"--items {file}: {problem}") from problem
+
+
+def _fitting(top: int, ranker: Ranker) -> int:
+    """Return --top, or with a warning the number of candidates that are fewer.
+
+    Raises:
+        UsageError: it is above the number of all items.
+    """
+    there = ranker.num_candidates
+    if top <= there:
+        return top
+    if ranker.candidates is None:
+        raise UsageError(f"--top is {top}, but the data set has {pluralize(there, 'item')}; choose at most {there}.")
+    if verbosity() is not Verbosity.QUIET:
+        verb = "is" if there == 1 else "are"
+        warn(f"--top is {top}, but there {verb} only {pluralize(there, 'candidate')}.")
+    return there
 
 
 def _liked(like: list[str] | None, ranker: Ranker) -> list[int]:

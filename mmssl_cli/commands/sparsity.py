@@ -56,13 +56,14 @@ def sparsity(
 
     Example: mmssl sparsity --dataset demo --buckets 0,4,6,100 --metric recall@20 --out results
     """
-    from mmssl_cli.evaluation.sparsity import parse_buckets
+    wanted = _metric(metric)
+    names = list(dict.fromkeys([*listed(runs_of), *listed(models)]))
+    plan = _settings(names, options)
+    from mmssl_cli.evaluation.sparsity import parse_buckets  # PyTorch, once the models are right
     from mmssl_cli.reporting.document import Section
     from mmssl_cli.studies.sparsity import section as study
 
-    wanted, edges = _metric(metric), None if buckets is None else parse_buckets(buckets)
-    names = list(dict.fromkeys([*listed(runs_of), *listed(models)]))
-    plan = _settings(names, options)
+    edges = None if buckets is None else parse_buckets(buckets)
     study.check_before_training(plan, options.data_dir, wanted, edges)
     result = carry_out(options.plan(plan), options)
     found = [configuration for settings in plan if (configuration := result.configuration(settings)) is not None]

@@ -74,6 +74,8 @@ def sweep(
     lines = lines_of(reference, parse(param or (), reference), grid=grid)
     metric = _measured(metric or reference.select_on, reference)
     rivals = _lines_of_baseline(baseline, lines, options, grid)
+    if baseline is not None:
+        options.check_folder([reference.model, known_model(baseline)])
     options.settings()  # check the data set once the values are valid
     plan = runs_of(lines, options.runs)
     plan |= {f"{baseline}: {name}": run for name, run in runs_of(rivals, options.runs).items()}

@@ -68,6 +68,8 @@ def train(
     """
     if resume is not None and (options.runs > 1 or continued):
         raise UsageError("--resume continues one run; leave out --runs and --continue.")
+    if resume is not None and options.folder is not None:
+        raise UsageError(f"--config {options.folder} is a folder, and --resume keeps the run's settings; leave it out.")
     if options.jobs > 1 or options.target.engine != "local":
         if resume is not None or distributed:
             raise UsageError("--jobs and --engine train runs in parallel; leave out --resume and --distributed.")

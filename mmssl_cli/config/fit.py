@@ -58,6 +58,11 @@ def check_content(settings: TrainSettings, dataset: str, used: Collection[str]) 
     Raises:
         UsageError: it has none.
     """
+    if settings.needs_content and settings.modalities == ():
+        raise UsageError(
+            f"Model {settings.model!r} works on the items' content, and --modalities none leaves it without; leave the "
+            "flag out, or choose a collaborative model such as lightgcn."
+        )
     if settings.needs_content and not used:
         raise UsageError(
             f"Model {settings.model!r} works on the items' content, and data set {dataset!r} has no modality here; "

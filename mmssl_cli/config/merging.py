@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from mmssl_cli.config.classes import SETTINGS, settings_class
 from mmssl_cli.config.presets import check_preset, has_preset, preset_settings, read_toml, shipped_settings
 from mmssl_cli.config.registry import known_model
-from mmssl_cli.config.train import RESUMABLE, TrainSettings
+from mmssl_cli.config.train import RESUMABLE, FittedSettings, TrainSettings
+from mmssl_cli.text import first_of
 from pipelines.errors import UsageError, nearest
 
 #: Type of a validation error -> the expected value, filled in from the context of the error.
@@ -51,10 +52,11 @@ def merge_settings(
     model = known_model(given.get("model", from_file.get("model", "mmssl")))
     dataset = given.get("dataset", from_file.get("dataset", default_dataset))
     settings_class(model)
+    other = str(from_file.get("model", model))
     for key in from_file:
-        _check_key(key, model, f"in {config}")
+        _check_key(key, model, f" (in {config}{f', which is for {other}' if known_model(other) != model else ''})")
     for key in given:
-        _check_key(key, model, "among the flags")
+        _check_key(key, model)
     beneath: Mapping[str, Any] = {}
     if isinstance(dataset, str):
         if (preset := given.get("preset", from_file.get("preset"))) is not None:
@@ -108,7 +110,8 @@ def refuse_idle(models: Sequence[str], flags: Mapping[str, Any], dataset: str, c
         if not any(key in settings_class(model).model_fields for model in models):
             names = [field.replace("_", "-") for model in models for field in settings_class(model).model_fields]
             shown = key.replace("_", "-")
-            raise UsageError(f"None of {', '.join(models)} has a setting {shown!r}: {nearest(shown, set(names))}")
+            reason = f"{why}." if (why := _why_lacking(key, models)) else f": {nearest(shown, set(names))}"
+            raise UsageError(f"None of {', '.join(models)} has a setting {shown!r}{reason}")
 
 
 def build_settings(values: Mapping[str, Any]) -> TrainSettings:
@@ -119,7 +122,7 @@ def build_settings(values: Mapping[str, Any]) -> TrainSettings:
     """
     model = values.get("model", "mmssl")
     for key in values:
-        _check_key(key, model, "in the settings")
+        _check_key(key, model, " (in the settings)")
     try:
         return settings_class(model)(**values)
     except ValidationError as problem:
@@ -148,16 +151,23 @@ def resume_overrides(saved: TrainSettings, given: Mapping[str, Any], run_id: str
     return {name: new for name, (_, new) in changed.items()}
 
 
-def _check_key(key: str, model: str, where: str) -> None:
+def _check_key(key: str, model: str, where: str = "") -> None:
     fields = settings_class(model).model_fields
     if key in fields:
         return
     names = [field.replace("_", "-") for field in fields]
     shown = key.replace("_", "-")
+    if reason := _why_lacking(key, [model]):
+        raise UsageError(f"Model {model!r} has no setting {shown!r}{where}{reason}.")
+    raise UsageError(f"There is no setting {shown!r}{where}: {nearest(shown, names)}")
+
+
+def _why_lacking(key: str, models: Sequence[str]) -> str:
+    """Return why none of the models has a setting that others have; empty if no model has it."""
+    if key in TrainSettings.model_fields and all(issubclass(settings_class(one), FittedSettings) for one in models):
+        return f", as {', '.join(models)} {'is' if len(models) == 1 else 'are'} fitted at once, not trained in steps"
     owners = [name for name, cls in SETTINGS.items() if key in cls.model_fields]
-    if owners:
-        raise UsageError(f"Model {model!r} has no setting {shown!r} ({where}); it belongs to {', '.join(owners)}.")
-    raise UsageError(f"There is no setting {shown!r} ({where}): {nearest(shown, names)}")
+    return f"; it belongs to {first_of(owners)}" if owners else ""
 
 
 def _sentence(problem: ValidationError) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import InputError, UsageError, nearest
+from pipelines.errors import InputError, UsageError
 from pipelines.io import parsing
 
 #: Presets by name: what the paper prints, the authors' public program, a search, the defaults, all that helps.
@@ -30,6 +30,8 @@ def parse_toml(path: Path, absent: str) -> dict[str, Any]:
         return parsing.parse_toml(path.read_bytes())
     except FileNotFoundError as problem:
         raise InputError(absent) from problem
+    except IsADirectoryError as problem:
+        raise InputError(f"{path} is a folder; expected a TOML file.") from problem
     except ValueError as problem:
         raise InputError(f"{path} is not valid TOML ({problem}); correct it or leave it out.") from problem
     except OSError as problem:
@@ -88,7 +90,7 @@ def check_preset(models: Sequence[str], preset: str, dataset: str) -> None:
         UsageError: there is no such preset, or none of them has it.
     """
     if preset not in PRESETS:
-        raise UsageError(f"preset cannot be {preset!r}: {nearest(str(preset), PRESETS)}")
+        raise UsageError(f"--preset cannot be {preset!r}: expected one of {', '.join(PRESETS)}.")
     if not any(has_preset(preset, model, dataset) for model in models):
         known = [name for name in PRESETS if any(has_preset(name, model, dataset) for model in models)]
         raise UsageError(

@@ -163,7 +163,7 @@ class TrainSettings(BaseModel):
             return None if value == "all" else ()
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+        return (value,) if info.field_name == "ks" and type(value) is int else value
 
     @field_validator("modalities")
     @classmethod

@@ -8,6 +8,7 @@ afterwards: the lower item index comes first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from numbers import Integral
 from typing import TypeAlias
 
 import torch
@@ -138,7 +139,9 @@ def _rows_at_once(rows: int, bytes_of_row: int, device: torch.device) -> int:
 
 
 def _check_k(k: int, num_items: int) -> None:
-    if not 1 <= k <= num_items:
+    if not isinstance(k, Integral) or k < 1:
+        raise UsageError(f"K is {k!r}: expected a whole number from 1 to {num_items}, the number of items.")
+    if k > num_items:
         raise UsageError(f"K is {k}, but the data set has {num_items} items; choose a K from 1 to {num_items}.")
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,8 @@ def compare_over_seeds(first: np.ndarray, second: np.ndarray) -> PairedTest:
     Raises:
         ValueError: the arrays differ in length, are shorter than 2 or hold NaN.
     """
+    from scipy import stats  # takes half a second to import
+
     differences = _differences(first, second)
     pairs, mean = len(differences), float(differences.mean())
     reach = float(stats.t.ppf(0.975, pairs - 1) * differences.std(ddof=1) / np.sqrt(pairs))
@@ -92,12 +93,16 @@ def has_spread(first: np.ndarray, second: np.ndarray) -> bool:
 def _t_p(differences: np.ndarray) -> float:
     if np.ptp(differences) == 0:  # no spread, so no t: alike, or shifted by a constant
         return 1.0 if differences[0] == 0 else 0.0
+    from scipy import stats
+
     return float(stats.ttest_1samp(differences, 0).pvalue)
 
 
 def _wilcoxon_p(differences: np.ndarray) -> float:
     if not differences.any():
         return 1.0
+    from scipy import stats
+
     # Most users have the same hits under both models: their zeros count for both signs alike (Pratt, 1959).
     return float(stats.wilcoxon(differences, zero_method="zsplit", method="approx").pvalue)
 

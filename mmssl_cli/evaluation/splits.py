@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Literal
 
@@ -25,26 +25,29 @@ def checked_split(name: str) -> Split:
     raise UsageError(f"There is no split {name!r} to evaluate on: {nearest(str(name), _SPLITS)}")
 
 
-def checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
-    """Return cut-offs in ascending order, each once.
+def checked_ks(ks: int | Iterable[int]) -> tuple[int, ...]:
+    """Return one cut-off or several in ascending order, each once.
 
     Raises:
         UsageError: there is none, or one is not a whole number of at least 1.
     """
-    if not ks or not all(isinstance(k, Integral) and k >= 1 for k in ks):
-        raise UsageError(f"ks cannot be {','.join(map(str, ks))!r}: expected cut-offs of at least 1, such as 10,20,50.")
-    return tuple(sorted({int(k) for k in ks}))
+    given = list(ks) if isinstance(ks, Iterable) and not isinstance(ks, str) else [ks]
+    if not given or not all(isinstance(k, Integral) and k >= 1 for k in given):
+        shown = ",".join(map(str, given))
+        raise UsageError(f"ks cannot be {shown!r}: expected cut-offs of at least 1, such as 10,20,50.")
+    return tuple(sorted({int(k) for k in given}))
 
 
-def checked_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names of metrics, each once, in their order.
+def checked_metrics(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Return one name of a metric or several, each once, in their order.
 
     Raises:
         UsageError: there is none, or an unknown one.
     """
-    for name in names:
-        if name not in METRICS:
+    given = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    for name in given:
+        if name not in tuple(METRICS):
             raise UsageError(f"There is no metric {name!r}: {nearest(str(name), METRICS)}")
-    if not names:
+    if not given:
         raise UsageError(f"metrics cannot be empty: expected one or more of {', '.join(METRICS)}.")
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(given))

@@ -20,7 +20,7 @@ from mmssl_cli.evaluation.splits import Split
 from mmssl_cli.evaluation.warm_cold import WarmCold
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import FinishedRun
-from mmssl_cli.runs.tables import row_groups
+from mmssl_cli.runs.tables import records
 from mmssl_cli.text import ACCURACY
 from mmssl_cli.training.loading import load_model, modalities_of
 from pipelines.prepared.storage import read_table
@@ -88,10 +88,11 @@ def evaluate_run(
 
     Args:
         ks: cut-offs; None for those of the run.
-        out: parquet file for the metrics of each user.
+        out: .parquet, .csv or .jsonl for the metrics of each user.
         metrics: their names; None for those of the run.
 
     Raises:
+        UsageError: ``out`` has another ending.
         InputError: the run has no model yet, it or its data set is damaged, or the file cannot be written.
     """
     model, data, settings = load_model(run.path, data_dir)
@@ -130,5 +131,5 @@ def _per_user_file(
         named = rows.assign(id=ids.to_numpy()[rows["user"]])
         add(pa.Table.from_pandas(named, schema, preserve_index=False).replace_schema_metadata())
 
-    with row_groups(out, schema) as add:
+    with records(out, schema) as add:
         yield add_named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -92,14 +92,15 @@ class Ranker:
         Raises:
             UsageError: there is no such choice, no such item, or the model does not rank cold items by content.
         """
-        if candidates == "all":
-            return self
         if not isinstance(candidates, str):
-            if not candidates:
+            ids = listed_ids(() if candidates is None else candidates)
+            if not ids:
                 raise UsageError("There are no candidates: expected the id of at least one item.")
             named = torch.zeros_like(self.cold)
-            named[self.item_rows_of(candidates)] = True
+            named[self.item_rows_of(ids)] = True
             return self._of(named, "named")
+        if candidates == "all":
+            return self
         if candidates not in get_args(Candidates):
             raise UsageError(f"There are no candidates {candidates!r}: {nearest(candidates, get_args(Candidates))}")
         chosen = self.cold if candidates == "cold" else ~self.cold
@@ -289,6 +290,19 @@ class Ranker:
                 pa.array(scores[place, rank].astype(np.float32)),
             ]
             yield pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def listed_ids(ids: object) -> list[str]:
+    """Return one id or several as a list.
+
+    Raises:
+        UsageError: there is no id.
+    """
+    if isinstance(ids, str):
+        return [ids]
+    if not isinstance(ids, Iterable):
+        raise UsageError(f"Ids cannot be {ids!r}: expected the original id of a user or item, or a list of several.")
+    return list(ids)
 
 
 def _rows(known: pd.Series, ids: Sequence[str], what: str) -> list[int]:

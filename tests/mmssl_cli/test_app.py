@@ -19,6 +19,7 @@ from tests.conftest import ROOT, Answer
 
 Run = Callable[..., Answer]
 HEAVY = ("torch", "pandas", "pyarrow", "sklearn", "scipy", "numpy", "matplotlib", "pydantic")
+SLOW = ("torch", "pandas", "scipy", "matplotlib")
 
 
 def _fail_with(monkeypatch: pytest.MonkeyPatch, problem: BaseException) -> None:
@@ -44,6 +45,32 @@ def test_help_lists_every_command_without_importing_anything_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "0 []"
     for command in COMMANDS:
         assert f" {command} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "--models", "nope"),
+        ("compare", "--models", "mf", "--dry-run"),
+        ("plugin", "--models", "nope"),
+        ("ablate", "--variant", "nope"),
+        ("controls", "--models", "nope"),
+        ("sparsity", "--models", "nope"),
+        ("embeddings", "nope", "--out", "vectors"),
+        ("analyze", "nope"),
+    ],
+)
+def test_an_error_or_a_dry_run_waits_for_nothing_heavy(words: tuple[str, ...], demo: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from mmssl_cli.app import main\n"
+        f"try: main({list(words)!r})\n"
+        f"except SystemExit as end: print(end.code, sorted(set(sys.modules) & set({SLOW!r})))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MMSSL_DATA_DIR": str(demo.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == f"{0 if '--dry-run' in words else 2} []"
 
 
 def test_a_light_command_looks_for_no_plugins_of_pydantic() -> None:

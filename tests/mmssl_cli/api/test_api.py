@@ -198,6 +198,14 @@ def test_compare_in_two_processes_has_the_numbers_of_one(
     assert mmssl.compare(data, ["mf", "pop"], jobs=2, runs_dir=tmp_path / "two", **settings).equals(at_once)
 
 
+def test_one_cut_off_metric_or_id_stands_for_a_list_of_it(data: mmssl.Dataset, run: mmssl.Run, tmp_path: Path) -> None:
+    found = mmssl.evaluate(run, data, ks=20, metrics="recall")
+    assert found == mmssl.evaluate(run, data, ks=np.array([20]), metrics=["recall"])
+    assert mmssl.train("mf", data, epochs=1, ks=20, device="cpu", runs_dir=tmp_path).settings["ks"] == (20,)
+    named = run.recommend("user-0007", candidates=np.array(["item-0003", "item-0009"]))
+    assert named.equals(run.recommend("user-0007", candidates=["item-0003", "item-0009"]))
+
+
 def test_it_is_quiet_unless_told_otherwise(
     data: mmssl.Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,7 +254,24 @@ def test_it_is_quiet_unless_told_otherwise(
         (lambda data, run: run.recommend("user-0007", candidates=[]), "Usage", "expected the id of at least one item"),
         (lambda data, run: run.recommend_for("item-0003", candidates=["x"]), "Usage", "There is no item 'x'"),
         (lambda data, run: run.similar_items("item-3"), "Usage", "There is no item 'item-3'"),
-        (lambda data, run: run.similar_items("item-0003", k=0), "Usage", "K is 0"),
+        (
+            lambda data, run: run.similar_items("item-0003", k=0),
+            "Usage",
+            "K is 0: expected a whole number",
+        ),
+        (lambda data, run: run.recommend("user-0007", k="3"), "Usage", "K is '3': expected a whole number"),
+        (lambda data, run: run.recommend(5), "Usage", "Ids cannot be 5: expected the original id of a user or item"),
+        (lambda data, run: run.recommend(candidates=5), "Usage", "Ids cannot be 5"),
+        (lambda data, run: run.recommend_for(5), "Usage", "Ids cannot be 5"),
+        (lambda data, run: mmssl.evaluate(run, data, ks=2.5), "Usage", "ks cannot be '2.5': expected cut-offs"),
+        (lambda data, run: mmssl.evaluate(run, data, metrics=5), "Usage", "There is no metric 5: choose from"),
+        (lambda data, run: mmssl.train(5, data), "Usage", "A model cannot be 5: expected its name"),
+        (lambda data, run: mmssl.compare(data, 5), "Usage", "A model cannot be 5: expected its name"),
+        (
+            lambda data, run: mmssl.compare(data, ["mf"], runs="2"),
+            "Usage",
+            "runs cannot be '2': expected the",
+        ),
     ],
 )
 def test_wrong_input_raises_the_sentence_of_the_command_line(

@@ -99,7 +99,7 @@ def test_all_models_are_those_the_data_have_enough_for(compare: Cli) -> None:
     bare = compare("--models", "all", "--modalities", "none", "--dry-run", "--json")
     without = {run["run"].split()[0] for run in json.loads(bare.out)["runs"]}
     assert {"mmssl", "mf", "lightgcn"} <= without and "vbpr" not in without
-    assert "Left out, as the data set has no item features: " in bare.err and "vbpr" in bare.err
+    assert "Left out, as --modalities none leaves them without item features: " in bare.err and "vbpr" in bare.err
 
 
 @pytest.mark.parametrize(

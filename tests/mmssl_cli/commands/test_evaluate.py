@@ -53,6 +53,15 @@ def test_evaluate_shows_a_table_and_writes_each_users_metrics(cli: Cli, run: Run
     assert table["recall@2"].tolist() == [1.0, 0.0]
 
 
+def test_evaluate_writes_csv_and_json_lines(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
+    for file in ("users.csv", "users.jsonl"):
+        assert cli("evaluate", "latest", "--ks", "2", "--metrics", "recall", "--out", file).code == 0
+
+    assert (tmp_path / "users.csv").read_text() == "user,id,train_degree,recall@2\n0,ann,1,1.0\n1,bob,2,0.0\n"
+    parsed = [json.loads(line) for line in (tmp_path / "users.jsonl").read_text().splitlines()]
+    assert parsed[0] == {"user": 0, "id": "ann", "train_degree": 1, "recall@2": 1.0}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -60,7 +69,8 @@ def test_evaluate_shows_a_table_and_writes_each_users_metrics(cli: Cli, run: Run
         (["--ks", "ten"], 2, "ks cannot be 'ten': expected cut-offs of at least 1, such as 10,20,50."),
         (["--ks", "0"], 2, "ks cannot be '0'"),
         (["--ks", "7"], 2, "K is 7, but the data set has 6 items; choose a K from 1 to 6."),
-        (["--out", "data"], 1, "Cannot write data"),
+        (["--out", "data"], 2, "--out cannot be 'data': expected a file that ends in .parquet, .csv or .jsonl."),
+        (["--out", "data/shop/manifest.json/users.csv"], 1, "Cannot write data/shop/manifest.json/users.csv"),
     ],
 )
 def test_evaluate_answers_wrong_input_with_a_sentence(

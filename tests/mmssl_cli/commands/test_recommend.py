@@ -83,6 +83,7 @@ def _ids(answer: Answer) -> list[str]:
         ("few", "i5\r\n\n  i0 \ni2\ni5\n"),
         ("few.txt", "\ufeffi5\ni0\ni2"),
         ("few.csv", "rank;item;id\n1;i5;x\n2;i0;x\n3;i2;x\n"),
+        ("few.tsv", "id\titemId\n1\ti5\n2\ti0\n3\ti2\n"),
         ("few.jsonl", '{"id": "i5"}\n{"id": "i2"}\n{"id": "i0"}\n'),
     ],
 )
@@ -111,6 +112,9 @@ def test_recommend_to_a_new_user(cli: Cli, run: RunFolder, tmp_path: Path) -> No
 
     (tmp_path / "few").write_text("i4\ni5\n")
     assert _ids(cli("recommend", "latest", "--like", "i0", "--items", "few", "--top", "1", "--json")) == ["i4"]
+    (tmp_path / "one").write_text("i4\n")
+    answer = cli("recommend", "latest", "--like", "i0", "--items", "one")
+    assert "--top is 20, but there is only 1 candidate." in answer.err
     assert cli("recommend", "latest", "--like", "i0", "--top", "2", "--out", "new.csv").out == (
         "new.csv: 2 recommendations for a new user\n"
     )
@@ -122,7 +126,7 @@ def test_recommend_to_a_new_user(cli: Cli, run: RunFolder, tmp_path: Path) -> No
     [
         ("empty.txt", b"\n \n", "empty.txt holds no ids."),
         ("picture.txt", b"\x89PNG\r\n\x00\x00", "picture.txt is not text; expected an id a line"),
-        ("few.csv", b"product,price\ni1,2\n", "few.csv has no column item or id, only product, price; expected one"),
+        ("few.csv", b"price,brand\n2,i1\n", "few.csv has no column item or id, only price, brand; expected one"),
         ("few.parquet", b"PAR1 no", "few.parquet cannot be read as parquet"),
         ("cut.jsonl", b'{"id": "i1"}\n{"id": ', "cut.jsonl has malformed records: line 2"),
     ],
@@ -143,16 +147,30 @@ def test_a_bad_file_of_items_is_refused(
         (["--like", "i1", "--user", "ann"], 2, "Give either --user ID"),
         (["--like", "i1,i9,i8"], 2, "There is no item 'i9' (nor 1 other that was given): there are 6 items"),
         (["--like", "i1", "--items", "none.txt"], 1, "none.txt"),
-        (["--like", "i1", "--items", "data/shop/manifest.json"], 2, "There is no item '{'"),
+        (["--like", "i1", "--items", "none.csv"], 1, "none.csv"),
+        (
+            ["--like", "i1", "--items", "data"],
+            1,
+            "--items data is a folder: expected a file with an id a line, or .csv",
+        ),
+        (
+            ["--like", "i1", "--items", "data/shop/manifest.json"],
+            2,
+            "--items data/shop/manifest.json: There is no item '{'",
+        ),
         (["--like", "i1", "--items", "data/shop/users.parquet"], 2, "There is no item 'ann' (nor 2 others"),
         (["--like", "i1", "--items", "data/shop/interactions.parquet"], 2, "There is no item '0'"),
-        (["--like", "i1", "--top", "7"], 2, "K is 7, but the data set has 6 items"),
+        (["--like", "i1", "--top", "7"], 2, "--top is 7, but the data set has 6 items; choose at most 6."),
         (["--all", "--user", "ann"], 2, "Give either --user ID"),
         (["--all"], 2, "--all needs a file to write to: add --out recs.parquet."),
         (["--all", "--out", "recs.parquet", "--json"], 2, "choose one"),
         (["--user", "anne"], 2, "There is no user 'anne': did you mean ann?"),
         (["--user", "17"], 2, "there are 3 users, such as ann, bob, eve."),
-        (["--all", "--out", "recs.parquet", "--top", "7"], 2, "K is 7, but the data set has 6 items"),
+        (
+            ["--all", "--out", "recs.parquet", "--top", "7"],
+            2,
+            "--top is 7, but the data set has 6 items; choose at most 6.",
+        ),
         (
             ["--all", "--out", "data/shop/manifest.json/r.csv", "--top", "2"],
             1,

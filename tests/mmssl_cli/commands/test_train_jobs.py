@@ -39,9 +39,9 @@ def test_a_seed_that_fails_is_named_and_the_others_are_shown(cli: Cli, tmp_path:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        (("--model", "vbpr", "--modalities", "none"), "and --modalities none leaves it without; leave the flag out"),
         (("--ks", "5,999"), "K is 999, but data set 'toy' has only"),
         (("--modalities", "smell"), "Data set 'toy' has no modality 'smell'"),
-        (("--model", "vbpr", "--modalities", "none"), "Model 'vbpr' works on the items' content"),
         (("--model", "mmssl", "--variant", "w/o-CL", "--modalities", "none"), "Variant 'w/o-CL' changes a part"),
     ],
 )

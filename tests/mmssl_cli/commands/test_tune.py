@@ -210,15 +210,32 @@ def test_a_folder_without_settings_for_any_of_the_models_is_refused(tune: Cli, c
     answer = cli("compare", "--models", "mf,pop", "--dataset", "toy", "--config", "found")
     assert answer.code == 2 and "--config found has no settings for mf, pop on toy" in answer.words
     assert "mf-toy.toml" in answer.words and not Path("runs").exists()
+    Path("found/pop-toy.toml").write_text('model = "pop"\n')
+    flags = ("--model", "mf", "--dataset", "toy", "--config", "found")
+    for command in ("train", "train --runs 2 --jobs 2", "sweep --param d=8"):
+        answer = cli(*command.split(), *flags)
+        assert answer.code == 2 and "--config found has no settings for mf on toy: expected" in answer.words
+    answer = cli("train", "--resume", "x", "--config", "found")
+    assert answer.code == 2 and "--config found is a folder, and --resume keeps the run's settings" in answer.words
+    assert not Path("runs").exists()
     refused = cli("tune", "mf", "--dataset", "toy", "--config", "found")
     assert refused.code == 2 and "--config found is a folder" in refused.words
+
+
+def test_a_baseline_without_settings_in_the_folder_is_named(tune: Cli, cli: Cli) -> None:
+    Path("found").mkdir()
+    Path("found/lightgcn-toy.toml").write_text('model = "lightgcn"\n')
+    flags = ("--model", "lightgcn", "--dataset", "toy", "--ks", 5, "--select-on", "recall@5", "--config", "found")
+    answer = cli("sweep", *flags, "--param", "d=8", "--baseline", "mf", "--dry-run")
+    assert answer.code == 0 and "No settings in found for mf: shipped settings or defaults are used." in answer.words
 
 
 def test_all_models_are_those_with_ranges_that_can_do_without_content(tune: Cli, cli: Cli) -> None:
     flags = [part for pair in SMALL.items() for part in pair]
     answer = cli("tune", "all", *flags, "--modalities", "none", "--select-on", "recall@5", "--minutes", 0)
     assert answer.code == 1 and "No trial of mf was begun within the minutes given" in answer.words
-    assert "of pop" not in answer.words and "Left out, as the data set has no item features: vbpr" in answer.words
+    assert "of pop" not in answer.words
+    assert "Left out, as --modalities none leaves them without item features: vbpr" in answer.words
     assert cli("tune", "pop", "--dataset", "toy").code == 2
 
 

@@ -81,7 +81,9 @@ def test_a_preset_that_is_not_there_is_refused_in_a_sentence(shipped: Path) -> N
     _write(shipped / "paper" / "mf.toml", "epochs = 1\n")
     with pytest.raises(UsageError, match=r"no preset 'best' of mf on demo; --preset can be paper, tuned, none\."):
         merge_settings({"model": "mf", "preset": "best"})
-    with pytest.raises(UsageError, match="preset cannot be 'papper': did you mean paper"):
+    with pytest.raises(
+        UsageError, match="--preset cannot be 'papper': expected one of paper, released, tuned, none, best"
+    ):
         merge_settings({"model": "mf", "preset": "papper"})
 
 
@@ -189,19 +191,40 @@ def test_a_wrong_value_is_named_with_what_is_right(values: dict[str, Any], expec
         ("batch-size = 1\nbatch_size = 2", InputError, "has a setting twice"),
         ("dataset = 3", UsageError, "dataset cannot be 3"),
         ('model = "mf"\nheads = 2', UsageError, "Model 'mf' has no setting 'heads'"),
+        (
+            'model = "ease"\nepochs = 2',
+            UsageError,
+            "Model 'ease' has no setting 'epochs' (in {file}), as ease is fitted at once, not trained in steps.",
+        ),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, text: str, error: type[Exception], expected: str) -> None:
     file = _write(tmp_path / "my.toml", text)
     with pytest.raises(error) as raised:
         merge_settings({}, file)
-    assert expected in str(raised.value)
+    assert expected.replace("{file}", str(file)) in str(raised.value)
+
+
+def test_a_setting_that_a_model_lacks_comes_with_the_reason(tmp_path: Path) -> None:
+    file = _write(tmp_path / "my.toml", 'model = "mf"\nepochs = 2\n')
+    with pytest.raises(UsageError, match=r"\(in .*my\.toml, which is for mf\), as ease is fitted at once"):
+        merge_settings({"model": "ease"}, file)
+    with pytest.raises(
+        UsageError, match="'pop' has no setting 'epochs', as pop is fitted at once, not trained in steps"
+    ):
+        merge_settings({"model": "pop", "epochs": 2})
+    with pytest.raises(UsageError, match="None of pop, ease has a setting 'epochs', as pop, ease are fitted at once"):
+        refuse_idle(["pop", "ease"], {"epochs": 2}, "demo")
+    with pytest.raises(UsageError, match=r"'mf' has no setting 'layers'; it belongs to [\w, -]+ and \d+ more\.$"):
+        merge_settings({"model": "mf", "layers": 2})
+    with pytest.raises(UsageError, match=r"^There is no setting 'epoch': did you mean epochs"):
+        merge_settings({"epoch": 2})
 
 
 def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no settings file"):
         read_toml(tmp_path / "none.toml")
-    with pytest.raises(InputError, match="Cannot read"):
+    with pytest.raises(InputError, match="is a folder; expected a TOML file"):
         read_toml(tmp_path)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="is not valid TOML"):

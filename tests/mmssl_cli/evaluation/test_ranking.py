@@ -95,9 +95,15 @@ def test_half_precision_embeddings_are_scored_in_single_precision() -> None:
     assert rank_topk(users, items, torch.tensor([0]), 2).tolist() == [[1, 0]]
 
 
-@pytest.mark.parametrize("k", [0, 4])
-def test_k_beyond_the_items_is_refused(k: int) -> None:
-    with pytest.raises(UsageError, match=rf"K is {k}, but the data set has 3 items; choose a K from 1 to 3"):
+@pytest.mark.parametrize(
+    ("k", "sentence"),
+    [
+        (0, "K is 0: expected a whole number from 1 to 3, the number of items"),
+        (4, "K is 4, but the data set has 3 items; choose a K from 1 to 3"),
+    ],
+)
+def test_k_beyond_the_items_is_refused(k: int, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
         rank_topk(torch.ones(2, 2), torch.ones(3, 2), torch.tensor([0]), k)
 
 
