@@ -100,7 +100,7 @@ def _basis(selection: RunSelection) -> list[str]:
             ids = first_of([one.runs[0].id for one in selection.rivals], 3)
             text.append(f"Other settings of {OURS} were trained too; --reference takes one of them: {ids}.")
     if selection.baselines:
-        text.append(f"Of each baseline stand {RULE}.")
+        text.append(f"For each baseline: {RULE}.")
     return text
 
 

@@ -36,8 +36,10 @@ def processor_time(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     if not known:
         return ()
     unknown = len(runs) - len(known)
-    text = f"{pluralize(len(known), 'run')} took {sum(known) / 60:,.1f} processor minutes in all"
-    return (f"{text}; {pluralize(unknown, 'earlier run')} did not record them." if unknown else f"{text}.",)
+    minutes = sum(known) / 60
+    time = f"{minutes:,.1f} minutes" if minutes >= 1 else f"{60 * minutes:.1f} seconds"
+    text = f"{pluralize(len(known), 'run')} took {time} of processor time in all"
+    return (f"{text}; {pluralize(unknown, 'earlier run')} did not record it." if unknown else f"{text}.",)
 
 
 def _settings(dataset: str, shown: Sequence[Configuration]) -> Table:
@@ -69,7 +71,7 @@ def unusual(configuration: Configuration) -> str:
 def settings_sentence(configuration: Configuration) -> str:
     """Return a sentence on the settings that differ from the model's defaults."""
     named = unusual(configuration)
-    return f"Settings beside the defaults: {named}." if named else "All settings are the defaults."
+    return f"Settings that differ from the defaults: {named}." if named else "All settings are the defaults."
 
 
 def _shown(value: Any) -> str:

@@ -27,7 +27,7 @@ def test_processor_time_is_shown_and_summed_where_it_was_recorded(models: list[C
     costs = section.tables[-1]
     at = costs.columns.index("Processor minutes")
     assert [row[at].text for row in costs.rows] == ["-", "2.0 ± 1.4"]  # 3 and 1 minutes
-    assert section.text[-1] == "2 runs took 4.0 processor minutes in all; 1 earlier run did not record them."
+    assert section.text[-1] == "2 runs took 4.0 minutes of processor time in all; 1 earlier run did not record it."
 
 
 def test_tests_are_left_out_where_there_is_nothing_to_test_against(models: list[Configuration]) -> None:
