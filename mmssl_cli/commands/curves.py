@@ -62,14 +62,15 @@ def curves(
 
     Example: mmssl curves latest --metric ndcg@20
     """
-    from mmssl_cli.studies.curves.section import curves_section
-    from mmssl_cli.studies.curves.traces import Trace, curves_of, curves_of_models
-
     if run and dataset is not None:
         raise UsageError("--dataset chooses among all runs; leave it out, or name no run.")
     metrics = list(dict.fromkeys(metric or (DEFAULT_METRIC, companion(DEFAULT_METRIC))))
+    folders = [resolve_run(name, runs_dir) for name in run or ()]
+    from mmssl_cli.studies.curves.section import curves_section  # pandas, once there are runs
+    from mmssl_cli.studies.curves.traces import Trace, curves_of, curves_of_models
+
     if run:
-        section = curves_section(curves_of(Trace.read(resolve_run(name, runs_dir)) for name in run), metrics)
+        section = curves_section(curves_of(map(Trace.read, folders)), metrics)
     else:
         name = chosen_dataset(dataset, data_dir)
         found, problems = finished_runs(runs_dir, name)

@@ -11,6 +11,7 @@ import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR, DataDir, RunsDir, listed, place_flags
 from mmssl_cli.console.lines import say, warn
+from mmssl_cli.studies.run_selection import select_runs
 from mmssl_cli.text import pluralize
 
 DEFAULT_OUT = Path("report")
@@ -43,13 +44,13 @@ def report(
 
     Example: mmssl report --dataset tiktok --out report
     """
-    from mmssl_cli.commands.datasets import list_datasets
+    selection, problems = select_runs(listed([*(names or ()), *(dataset or ())]), reference, runs_dir, data_dir)
+    from mmssl_cli.commands.datasets import list_datasets  # pandas and PyTorch, once there are runs
     from mmssl_cli.console.sections import section_values
     from mmssl_cli.reporting.writing import write_report
     from mmssl_cli.studies.dataset_report import Places
-    from mmssl_cli.studies.report import build_report, select_runs
+    from mmssl_cli.studies.report import build_report
 
-    selection, problems = select_runs(listed([*(names or ()), *(dataset or ())]), reference, runs_dir, data_dir)
     whole = build_report(
         selection,
         list_datasets(data_dir),

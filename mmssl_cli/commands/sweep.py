@@ -66,7 +66,6 @@ def sweep(
     from mmssl_cli.runs.results import configuration_of
     from mmssl_cli.studies.run_selection import configurations_on_same_data
     from mmssl_cli.studies.sweep.points import lines_of, parse, runs_of
-    from mmssl_cli.studies.sweep.section import sweep_section
 
     if grid and not param:
         raise UsageError("--grid tries every combination of the values that --param gives; give at least two of them.")
@@ -85,6 +84,8 @@ def sweep(
         points = {configuration_of(point.settings): point.settings for one in rivals for point in one.points}
         others = [found for one in points.values() if (found := result.configuration(one)) is not None]
     places = place_flags(options.data_dir, options.runs_dir)
+    from mmssl_cli.studies.sweep.section import sweep_section  # pandas, once there is something to show
+
     section = sweep_section(lines, result.configuration, others, metric, problems=problems, places=places)
     result.present(section, options)
 

@@ -11,8 +11,16 @@ from typing import Any
 
 from mmssl_cli.config import TrainSettings, merge_settings
 from mmssl_cli.runs.data_match import check_same_data
-from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations, finished_runs
-from pipelines.errors import InputError, UsageError
+from mmssl_cli.runs.listing import list_runs, resolve_run
+from mmssl_cli.runs.results import (
+    Configuration,
+    FinishedRun,
+    configuration_of,
+    configurations,
+    finished_runs,
+    unfinished_runs,
+)
+from pipelines.errors import InputError, UsageError, nearest
 from pipelines.prepared.manifest import MANIFEST, read_manifest
 
 OURS = "mmssl"
@@ -64,6 +72,38 @@ class RunSelection:
         """The representative of each other full MMSSL, such as of a preset, by rising validation score."""
         label = self.reference.label if self.reference is not None else None
         return best_of_each_model([one for one in self.configurations if is_full(one.settings) and one.label != label])
+
+
+def select_runs(
+    datasets: Sequence[str], reference: str | None, runs_dir: Path, data_dir: Path
+) -> tuple[list[RunSelection], list[str]]:
+    """Return the finished runs on each data set, sorted by role, and a sentence per damaged or unfinished run.
+
+    Args:
+        datasets: by default all that have finished runs.
+        reference: run of the full MMSSL to build the tables of its data set around.
+
+    Raises:
+        UsageError: no finished run on a data set, or the reference is on none of them.
+    """
+    known = sorted({run.dataset for run in list_runs(runs_dir) if run.test})
+    if not known:
+        raise UsageError(f"{runs_dir} holds no finished runs to report on; `mmssl train` makes one.")
+    for name in datasets:
+        if name not in known:
+            raise UsageError(f"There is no finished run on data set {name!r} in {runs_dir}: {nearest(name, known)}")
+    names = list(datasets) or known
+    chosen = resolve_run(reference, runs_dir) if reference is not None else None
+    on = chosen.settings().dataset if chosen is not None else None
+    if chosen is not None and on not in names:
+        raise UsageError(f"Run {chosen.id} is on data set {on!r}, not on {', '.join(names)}.")
+    selection, problems = [], []
+    for name in names:
+        runs, damaged = finished_runs(runs_dir, name)
+        problems += [*damaged, *unfinished_runs(runs_dir, name)]
+        mine = chosen.id if chosen is not None and on == name else None
+        selection.append(gather(runs, name, content=prepared_content(data_dir, name), reference=mine))
+    return selection, problems
 
 
 def gather(

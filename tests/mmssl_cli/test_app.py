@@ -58,6 +58,9 @@ def test_help_lists_every_command_without_importing_anything_heavy() -> None:
         ("sparsity", "--models", "nope"),
         ("embeddings", "nope", "--out", "vectors"),
         ("analyze", "nope"),
+        ("curves", "nope"),
+        ("report", "--dataset", "nope"),
+        ("sweep", "--param", "nope=1"),
     ],
 )
 def test_an_error_or_a_dry_run_waits_for_nothing_heavy(words: tuple[str, ...], demo: Path, tmp_path: Path) -> None:
