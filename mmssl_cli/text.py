@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,11 @@ DEFAULT_KS = (10, 20, 50)
 #: Folders of the prepared data sets and of the runs.
 DEFAULT_DATA_DIR = Path("data")
 DEFAULT_RUNS_DIR = Path("runs")
+
+
+def as_list(given: Any) -> list[Any]:
+    """Return several values as a list, and one value, such as a word, as a list of it."""
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
 
 
 def first_of(names: Sequence[str], most: int = 5) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from textwrap import shorten
 
 TABLE = "CSV, TSV, JSON lines or parquet"
+TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
 """The kinds of tables that are read."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -25,7 +25,7 @@ from mmssl_cli.runs.data_match import check_settings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import Configuration, FinishedRun, configurations
 from mmssl_cli.studies.run_selection import validation
-from mmssl_cli.text import DEFAULT_RUNS_DIR
+from mmssl_cli.text import DEFAULT_RUNS_DIR, as_list
 from mmssl_cli.training.inference import measured
 from pipelines.errors import MmsslError, UsageError
 
@@ -174,7 +174,7 @@ def _row(model: Configuration) -> dict[str, Any]:
 
 def _names(models: object) -> list[str]:
     """Return one name of a model or several, each once."""
-    given: list[Any] = list(models) if isinstance(models, Iterable) and not isinstance(models, str) else [models]
+    given = as_list(models)
     for name in given:
         if not isinstance(name, str):
             raise UsageError(f'A model cannot be {name!r}: expected its name, such as "mf".')

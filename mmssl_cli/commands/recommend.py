@@ -26,12 +26,11 @@ from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.runs.tables import check_ending
 from mmssl_cli.text import first_of, pluralize
 from pipelines.errors import InputError, UsageError, nearest
+from pipelines.text import TABLE_ENDINGS
 
 if TYPE_CHECKING:
     from mmssl_cli.training.ranker import Ranker
 
-#: Endings of the tables that --items reads; any other file has an id a line.
-TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 SEARCHES = ("exact", "faiss", "hnsw")
 
 
@@ -60,8 +59,8 @@ def recommend(
         typer.Option(
             "--items",
             metavar="FILE",
-            help=f"Rank the items of this file alone: an id a line, or {', '.join(TABLES[:-1])} or {TABLES[-1]} with a "
-            "column of them, such as item or id.",
+            help="Rank the items of this file alone: an id a line, or "
+            f"{', '.join(TABLE_ENDINGS[:-1])} or {TABLE_ENDINGS[-1]} with a column of them, such as item or id.",
         ),
     ] = None,
     search: Annotated[
@@ -138,14 +137,13 @@ def _among(file: Path, ranker: Ranker) -> Ranker:
         InputError: the file cannot be read, or has no column of items.
         UsageError: there is no item of an id.
     """
-    from pipelines.tables.column_names import usual_columns
     from pipelines.tables.id_list import read_ids
-    from pipelines.tables.table_file import ColumnFile
 
     if file.is_dir():
-        raise InputError(f"--items {file} is a folder: expected a file with an id a line, or {', '.join(TABLES)}.")
-    usual = usual_columns("item", ColumnFile(file).names) if file.suffix.lower() in TABLES else []
-    ids = read_ids(file, tuple(dict.fromkeys(("item", *usual, "id"))))
+        raise InputError(
+            f"--items {file} is a folder: expected a file with an id a line, or {', '.join(TABLE_ENDINGS)}."
+        )
+    ids = read_ids(file, "item")
     try:
         return ranker.among(ids)
     except UsageError as problem:

@@ -116,7 +116,8 @@ def _act(action: str, argument: str | None, text: str | None, runs_dir: Path, *,
     elif action == "note":
         run = resolve_run(argument, runs_dir)
         write_note(run.path, str(text).strip())
-        say(f"{run.id}: {read_note(run.path)}" if read_note(run.path) else f"The note of {run.id} is removed.")
+        note = read_note(run.path)
+        say(f"{run.id}: {note}" if note else f"The note of {run.id} is removed.")
     else:
         _remove(argument, runs_dir, yes)
 

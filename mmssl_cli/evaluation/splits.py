@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from numbers import Integral
 from typing import Literal
 
-from mmssl_cli.text import METRICS
+from mmssl_cli.text import METRICS, as_list
 from pipelines.errors import UsageError, nearest
 
 Split = Literal["validation", "test"]
@@ -31,7 +31,7 @@ def checked_ks(ks: int | Iterable[int]) -> tuple[int, ...]:
     Raises:
         UsageError: there is none, or one is not a whole number of at least 1.
     """
-    given = list(ks) if isinstance(ks, Iterable) and not isinstance(ks, str) else [ks]
+    given: list[int] = as_list(ks)
     if not given or not all(isinstance(k, Integral) and k >= 1 for k in given):
         shown = ",".join(map(str, given))
         raise UsageError(f"ks cannot be {shown!r}: expected cut-offs of at least 1, such as 10,20,50.")
@@ -44,7 +44,7 @@ def checked_metrics(names: str | Iterable[str]) -> tuple[str, ...]:
     Raises:
         UsageError: there is none, or an unknown one.
     """
-    given = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    given = as_list(names)
     for name in given:
         if name not in tuple(METRICS):
             raise UsageError(f"There is no metric {name!r}: {nearest(str(name), METRICS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -93,12 +94,16 @@ def summarize(path: Path) -> RunSummary:
         started = _timestamp(provenance.get("started"), started)
         keys = ("model", "variant", "dataset", "select_on")
         known.update({key: str(config.get(key, "")) for key in keys}, label=model_label(config))
-        digest = provenance.get("content_digest") or provenance.get("manifest_digest") or ""
-        known.update(settings=config, note=read_note(path), data=str(digest)[:12])
+        known.update(settings=config, note=read_note(path), data=data_digest(provenance)[:12])
         seed = config["seed"] if isinstance(config.get("seed"), int) else None
         return RunSummary(run.id, path, started=started, seed=seed, **known, **_progress(run, known["select_on"]))
     except InputError as problem:
         return RunSummary(run.id, path, DAMAGED, started, problem=str(problem), **known)
+
+
+def data_digest(provenance: Mapping[str, Any]) -> str:
+    """Return the digest of the data that a run was trained on, from its provenance; of earlier runs the manifest's."""
+    return str(provenance.get("content_digest") or provenance.get("manifest_digest") or "")
 
 
 def _progress(run: RunFolder, select_on: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmssl_cli.config import TrainSettings, merge_settings
 from mmssl_cli.runs.data_match import check_same_data
-from mmssl_cli.runs.listing import list_runs, resolve_run
+from mmssl_cli.runs.listing import data_digest, list_runs, resolve_run
 from mmssl_cli.runs.results import (
     Configuration,
     FinishedRun,
@@ -148,10 +148,10 @@ def of_one_preparation(
         content: digest of the data set as it is prepared now; None, or a digest without runs, takes the preparation
             with the most runs.
     """
-    trained_on = Counter(_content(run) for run in runs)
+    trained_on = Counter(data_digest(run.provenance) for run in runs)
     chosen = content if content in trained_on else next((most for most, _ in trained_on.most_common(1)), "")
-    kept = [run for run in runs if _content(run) == chosen]
-    others = [run.id for run in runs if _content(run) != chosen]
+    kept = [run for run in runs if data_digest(run.provenance) == chosen]
+    others = [run.id for run in runs if data_digest(run.provenance) != chosen]
     said = []
     if kept and content not in (None, chosen):
         said.append(f"All runs were trained on another preparation of {kept[0].settings.dataset} than the one at hand.")
@@ -210,10 +210,6 @@ def differences(first: Configuration, second: Configuration) -> dict[str, tuple[
     """Return the settings in which two configurations differ: name -> (first's value, second's value)."""
     a, b = dict(configuration_of(first.settings)), dict(configuration_of(second.settings))
     return {name: (a.get(name), b.get(name)) for name in {**a, **b} if a.get(name) != b.get(name)}
-
-
-def _content(run: FinishedRun) -> str:
-    return str(run.provenance.get("content_digest") or run.provenance.get("manifest_digest"))
 
 
 def is_full(settings: TrainSettings) -> bool:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords
+from pipelines.tables.column_names import usual_columns
 from pipelines.tables.column_types import as_text
 from pipelines.tables.encodings import BROKEN, text_blocks
 from pipelines.tables.table_file import ColumnFile
+from pipelines.text import TABLE_ENDINGS
 
-_TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 
-
-def read_ids(path: Path, columns: Sequence[str]) -> list[str]:
+def read_ids(path: Path, role: str) -> list[str]:
     """Return the ids in a file, in its order, repeated ones once.
 
     Args:
-        path: .csv, .tsv, .jsonl or .parquet with one of ``columns``; any other file is text with an id a line.
-        columns: the first of them that the table has is read.
+        path: .csv, .tsv, .jsonl or .parquet; any other file is text with an id a line.
+        role: user or item. In a table the column of that name is read, else one that usually holds the role, else id.
 
     Raises:
-        InputError: the file cannot be read, has none of the columns, or holds no id.
+        InputError: the file cannot be read, has no such column, or holds no id.
     """
-    cells = _column(path, columns) if path.suffix.lower() in _TABLES else _lines(path)
+    cells = _column(path, role) if path.suffix.lower() in TABLE_ENDINGS else _lines(path)
     ids = [text for text in dict.fromkeys(cells) if text]
     if not ids:
         raise InputError(f"{path} holds no ids.")
@@ -34,12 +33,15 @@ def read_ids(path: Path, columns: Sequence[str]) -> list[str]:
 def _lines(path: Path) -> list[str]:
     text = b"".join(text_blocks(path)).decode()
     if BROKEN in text or "\0" in text:
-        raise InputError(f"{path} is not text; expected an id a line, or a file that ends in {', '.join(_TABLES)}.")
+        raise InputError(
+            f"{path} is not text; expected an id a line, or a file that ends in {', '.join(TABLE_ENDINGS)}."
+        )
     return [line.strip() for line in text.split("\n")]
 
 
-def _column(path: Path, columns: Sequence[str]) -> list[str]:
+def _column(path: Path, role: str) -> list[str]:
     file = ColumnFile(path)
+    columns = list(dict.fromkeys((role, *usual_columns(role, file.names), "id")))
     column = next((name for name in columns if name in file.names), None)
     if column is None:
         raise InputError(
