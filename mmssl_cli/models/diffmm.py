@@ -15,11 +15,12 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import EmbeddingRecommender, ranking_terms
 from mmssl_cli.models.content import ContentProjections
-from mmssl_cli.models.diffusion import Denoiser, Schedule
+from mmssl_cli.models.diffusion import Denoiser, Schedule, restoration_errors
 from mmssl_cli.models.dropout import dropout
 from mmssl_cli.models.losses import info_nce
 from mmssl_cli.models.optimizers import Adam
 from mmssl_cli.models.rows import take
+from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.sparse.products import SparseMatrix
 
 Sides = tuple[Tensor, Tensor]  # users [U, d] and items [I, d]
@@ -140,21 +141,24 @@ class DiffMM(EmbeddingRecommender):
             features = dict(zip(self.denoisers, self._features(), strict=True))
         items = self.items.detach()
         for users in torch.randperm(self.num_users, device=items.device).split(self.settings.batch_size):
-            rows = self._rows(users)
-            wanted = rows @ items
-            losses = [self._diffusion_loss(of, rows, features[name], wanted) for name, of in self.denoisers.items()]
+            rows = self.train_items.select(users)
+            losses = [self._diffusion_loss(of, rows, features[name], items) for name, of in self.denoisers.items()]
             self.adversary_optimizer.zero_grad()
             torch.stack(losses).sum().backward()
             self.adversary_optimizer.step()
 
-    def _diffusion_loss(self, denoiser: nn.Module, rows: Tensor, content: Tensor, wanted: Tensor) -> Tensor:
-        """The loss of restoring rows [n, I] at random steps, and of the distance of content [n, d] to ``wanted``."""
-        schedule = self.schedule
-        steps = torch.randint(schedule.steps, (len(rows),), device=rows.device)
-        signal, noise = schedule.signal[steps].unsqueeze(1), schedule.noise[steps].unsqueeze(1)
-        restored = denoiser(signal * rows + noise * torch.randn_like(rows), steps)
-        errors = (restored - rows).square().mean(dim=1)
-        signals = (restored @ content - wanted).square().mean()
+    def _diffusion_loss(self, denoiser: nn.Module, rows: CSR, content: Tensor, items: Tensor) -> Tensor:
+        """The loss of restoring 0/1 rows [n, I] at random steps, and of the distance of content [I, d] to ``items``."""
+        assert isinstance(denoiser, Denoiser)
+        schedule, out, each = self.schedule, denoiser.out, rows.row_of_each()
+        steps = torch.randint(schedule.steps, (rows.num_rows,), device=items.device)
+        noisy = torch.randn(rows.num_rows, self.num_items, device=items.device)
+        noisy *= schedule.noise[steps].unsqueeze(1)
+        noisy[each, rows.indices] += schedule.signal[steps][each]
+        hidden = denoiser(noisy, steps)
+        errors = restoration_errors(hidden, out, rows) / self.num_items
+        restored = hidden @ (out.weight.T @ content) + out.bias @ content
+        signals = (restored - embedding_bag(rows.indices, items, rows.indptr[:-1], mode="sum")).square().mean()
         return (schedule.weights[steps] * errors).mean() + self.settings.signal_weight * signals
 
     @torch.no_grad()
@@ -167,13 +171,6 @@ class DiffMM(EmbeddingRecommender):
                 hidden = embedding_bag(chosen.indices, weights, chosen.indptr[:-1], mode="sum")
                 restored = denoiser.denoised(hidden, self.schedule, passes)
                 found[users] = torch.topk(restored, found.shape[1], dim=1).indices
-
-    def _rows(self, users: Tensor) -> Tensor:
-        """Return the training rows of users, int64 [n], as a 0/1 array [n, I]."""
-        chosen = self.train_items.select(users)
-        rows = torch.zeros(len(users), self.num_items, device=users.device)
-        rows[chosen.row_of_each(), chosen.indices] = 1
-        return rows
 
     def _graphs(self) -> list[LoopedGraph]:
         return self.thinned if self.training and self.thinned is not None else self._whole_graphs()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
 
 from mmssl_cli.models.dropout import dropout
+from mmssl_cli.sparse.csr import CSR
 
 #: Variance of the noise of the first step, whatever the schedule.
 FIRST_BETA = 1e-4
@@ -57,10 +60,8 @@ class Denoiser(nn.Module):
                 nn.init.normal_(layer.bias, std=1e-3)
 
     def forward(self, rows: Tensor, steps: Tensor) -> Tensor:
-        """Return denoised rows [n, I] of noisy ones at ``steps``, int64 [n]."""
-        hidden = self.from_items(dropout(rows, self.share, self.training)) + self.of_time(steps)
-        out: Tensor = self.out(torch.tanh(hidden))
-        return out
+        """Return the hidden layer [n, hidden] of noisy rows [n, I] at ``steps``, int64 [n]; ``out`` denoises it."""
+        return torch.tanh(self.from_items(dropout(rows, self.share, self.training)) + self.of_time(steps))
 
     def of_time(self, steps: Tensor) -> Tensor:
         """Return the steps' part of the hidden layer, [n, hidden]."""
@@ -94,3 +95,41 @@ class Denoiser(nn.Module):
     def passes(self) -> Tensor:
         """Return W V, the way from the hidden layer to itself through a row, [hidden, hidden]."""
         return self.from_items.weight @ self.out.weight
+
+
+def restoration_errors(hidden: Tensor, out: nn.Linear, rows: CSR) -> Tensor:
+    """Return the squared distances [n] of ``out(hidden)``, of [n, hidden], from 0/1 ``rows``, without making rows.
+
+    With V and b of ``out``: h V^T V h + 2 h V^T b + b^T b - 2 (h V^T + b) r + r^T r, products with a matrix as wide
+    as the hidden layer, and sums over the few entries of r, in place of n x I numbers forwards and backwards.
+    """
+    errors: Tensor = _RestorationErrors.apply(hidden, out.weight, out.bias, rows)
+    return errors
+
+
+class _RestorationErrors(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, rows: CSR) -> Tensor:
+        of_rows = embedding_bag(rows.indices, weight, rows.indptr[:-1], mode="sum")
+        constant = bias @ weight - of_rows
+        slopes = hidden @ (weight.T @ weight) + constant
+        own = bias.square().sum() + rows.degrees() - 2 * _sums(bias[rows.indices], rows)
+        ctx.rows = rows
+        ctx.save_for_backward(hidden, weight, bias, slopes)
+        return (hidden * (slopes + constant)).sum(dim=1) + own
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        hidden, weight, bias, slopes = ctx.saved_tensors
+        rows, twice = ctx.rows, 2 * gradients[0]
+        scaled = twice.unsqueeze(1) * hidden
+        total, of_each = scaled.sum(dim=0), rows.row_of_each()
+        of_weight = (weight @ (hidden.T @ scaled)).addr_(bias, total)
+        of_weight.index_add_(0, rows.indices, scaled[of_each], alpha=-1)
+        of_bias = (weight @ total).add_(bias * twice.sum()).index_add_(0, rows.indices, twice[of_each], alpha=-1)
+        return twice.unsqueeze(1) * slopes, of_weight, of_bias, None
+
+
+def _sums(values: Tensor, rows: CSR) -> Tensor:
+    """Return the sum of each row's ``values`` [entries], [n]."""
+    return values.new_zeros(rows.num_rows).index_add_(0, rows.row_of_each(), values)

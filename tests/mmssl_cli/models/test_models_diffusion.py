@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mmssl_cli.models.diffmm import LoopedGraph
-from mmssl_cli.models.diffusion import Denoiser, Schedule
+from mmssl_cli.models.diffusion import Denoiser, Schedule, restoration_errors
+from mmssl_cli.sparse.csr import CSR
 from tests.helpers.model_cases import array, dense, toy_batch, toy_data, unit
 from tests.helpers.structure_cases import bpr, built, content
 
@@ -65,20 +66,34 @@ def test_reverse_steps_in_the_hidden_layer_are_those_of_rows() -> None:
     np.testing.assert_allclose(found, rows, atol=1e-5)
     noisy, steps = torch.from_numpy(start).float(), torch.tensor([0, 2, 3])
     expected = [denoise(denoiser, start[n : n + 1], int(step))[0] for n, step in enumerate(steps)]
-    np.testing.assert_allclose(array(denoiser.eval()(noisy, steps)), expected, atol=1e-5)
+    np.testing.assert_allclose(array(denoiser.out(denoiser.eval()(noisy, steps))), expected, atol=1e-5)
     assert (denoiser.train()(noisy, steps) != denoiser(noisy, steps)).any()  # dropout
+
+
+def test_restoration_errors_and_their_gradients_are_those_of_whole_rows() -> None:
+    torch.manual_seed(0)
+    out = torch.nn.Linear(6, 9).double()
+    hidden = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
+    rows = CSR.from_pairs([(0, 3), (0, 8), (2, 0), (2, 3), (2, 4), (3, 8)], 4)  # the second row is empty
+    weights, inputs = torch.tensor([0.5, 2.0, 1.5, -1.0], dtype=torch.float64), [hidden, out.weight, out.bias]
+    found = restoration_errors(hidden, out, rows)
+    whole = torch.zeros(4, 9, dtype=torch.float64)
+    whole[rows.row_of_each(), rows.indices] = 1
+    expected = (out(hidden) - whole).square().sum(dim=1)
+    torch.testing.assert_close(found, expected)
+    gradients = (torch.autograd.grad((weights * of).sum(), inputs) for of in (found, expected))
+    torch.testing.assert_close(*gradients)
 
 
 def test_diffmm_trains_denoisers_and_keeps_the_best_items(monkeypatch: pytest.MonkeyPatch) -> None:
     data = toy_data()
     model = diffmm(denoiser_dropout=0.0, signal_weight=0.3, lr=0.05)
     monkeypatch.setattr("torch.randint", lambda high, size, device: torch.arange(size[0]) % high)
-    monkeypatch.setattr("torch.randn_like", lambda rows: torch.linspace(-1, 1, rows.numel()).view_as(rows))
+    monkeypatch.setattr("torch.randn", lambda n, items, device: torch.linspace(-1, 1, n * items).view(n, items))
     _, total = noise_schedule(4, 0.5, 1e-4, 0.02)
     ratio = total / (1 - total)
     denoiser, users = model.denoisers["text"], torch.tensor([4, 0, 7, 1, 2])
     rows, items = dense(data.train, 9)[users], array(model.items)
-    np.testing.assert_array_equal(model._rows(users), rows)
     projected = array(model._features()[1])
     noise, losses = np.linspace(-1, 1, rows.size).reshape(rows.shape), []
     for number, row in enumerate(rows):
@@ -88,8 +103,8 @@ def test_diffmm_trains_denoisers_and_keeps_the_best_items(monkeypatch: pytest.Mo
         weight = ratio[step - 1] - ratio[step] if step else 1
         signal = np.mean((restored @ projected - row @ items) ** 2)
         losses.append(weight * np.mean((restored - row) ** 2) + 0.3 * signal)
-    wanted = model._rows(users) @ model.items.detach()
-    found = model._diffusion_loss(denoiser, model._rows(users), model._features()[1].detach(), wanted)
+    content, chosen = model._features()[1].detach(), data.train.select(users)
+    found = model._diffusion_loss(denoiser, chosen, content, model.items.detach())
     assert found.item() == pytest.approx(np.mean(losses), rel=1e-4)
 
     before = denoiser.out.weight.detach().clone()
