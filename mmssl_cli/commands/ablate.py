@@ -10,6 +10,7 @@ from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import VARIANTS, TrainSettings
+from mmssl_cli.config.forms import variant_settings
 from pipelines.errors import UsageError, nearest
 
 
@@ -57,12 +58,12 @@ def ablate(
     if adversary:
         _compare_forms(full, options)
         return
-    from mmssl_cli.studies.ablation import ablation_section, variant_settings  # pandas, once the flags are right
-
     plan = {name: variant_settings(full, name) for name in chosen}
     result = carry_out(options.plan(plan.values()), options)
     found = {name: result.configuration(settings) for name, settings in plan.items()}
     kept = {name: ours for name, ours in found.items() if ours is not None}
+    from mmssl_cli.studies.ablation import ablation_section  # pandas, once there is something to show
+
     section = ablation_section(plan["full"], kept, options.metrics_of(full))
     result.present(section, options)
 

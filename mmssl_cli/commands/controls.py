@@ -11,6 +11,7 @@ from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import settings_class
 from mmssl_cli.config.fit import check_content
+from mmssl_cli.config.forms import CONTROLS, control_settings
 from pipelines.errors import UsageError
 
 
@@ -41,8 +42,6 @@ def controls(
         if not settings_class(name).uses_content and not settings_class(name).needs_content:
             raise UsageError(f"Model {name!r} uses no item features, so that controls of them say nothing of it.")
     options.check(names)
-    from mmssl_cli.studies.controls import CONTROLS, control_settings, controls_section  # pandas, once these are right
-
     plan = {name: control_settings(options.settings(name)) for name in names}
     dataset = options.dataset()
     has_content = read_manifest(options.data_dir / dataset).modalities
@@ -60,5 +59,7 @@ def controls(
     }
     real = next(iter(plan.values()))["real"]
     kept = {name: kinds for name, kinds in found.items() if kinds}
+    from mmssl_cli.studies.controls import controls_section  # pandas, once there is something to show
+
     section = controls_section(dataset, kept, real.select_on, options.metrics_of(real))
     result.present(section, options)

@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mmssl_cli.config import VARIANTS, TrainSettings, build_settings
+from mmssl_cli.config import VARIANTS, TrainSettings
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, with_marks, word
 from mmssl_cli.reporting.published import ABLATION_SOURCE, published_ablation
 from mmssl_cli.reporting.style import colour, figure
@@ -23,11 +23,6 @@ WITHOUT: dict[str, str] = {
     "w/o-GT": "no Gumbel transform",
     "r/p-GAE": "a graph auto-encoder in place of the adversary",
 }
-
-
-def variant_settings(settings: TrainSettings, variant: str) -> TrainSettings:
-    """Return the same settings with another variant."""
-    return build_settings({**settings.model_dump(), "variant": variant})
 
 
 def ablation_section(

@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mmssl_cli.config import TrainSettings, build_settings
+from mmssl_cli.config.forms import CONTROLS, control_settings
 from mmssl_cli.reporting.document import Plot, Section, Table, mean_of, with_marks, word
 from mmssl_cli.reporting.style import colour, figure
 from mmssl_cli.runs.results import Configuration, configuration_of
@@ -16,13 +16,6 @@ from mmssl_cli.studies.paired_tests import corrected, tests_table
 from mmssl_cli.studies.run_selection import best_of_each_model
 from mmssl_cli.text import ACCURACY, companion, dashed, metric_label
 
-#: Kind of features -> the settings that make it; the first is the data set's own.
-CONTROLS: dict[str, dict[str, object]] = {
-    "real": {},
-    "shuffled": {"feature_control": "shuffled"},
-    "noise": {"feature_control": "noise"},
-    "none": {"modalities": ()},
-}
 _NOTE = (
     "Features: the data set's own (real), those of other items (shuffled), noise of the same means and deviations "
     "(noise), or none, where a model can do without; all else is the same. Mean ± sample standard deviation over the "
@@ -31,12 +24,6 @@ _NOTE = (
 
 #: Kind of features -> finished runs, of a model.
 Found = Mapping[str, Configuration]
-
-
-def control_settings(real: TrainSettings) -> dict[str, TrainSettings]:
-    """Return the settings of each kind of features; without ``none`` for a model that needs features."""
-    kinds = {kind: more for kind, more in CONTROLS.items() if kind != "none" or not real.needs_content}
-    return {kind: build_settings({**real.model_dump(), **more}) for kind, more in kinds.items()}
 
 
 def found_controls(configurations: Sequence[Configuration]) -> dict[str, Found]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmssl_cli.config import build_settings
-from mmssl_cli.studies.controls import control_settings
+from mmssl_cli.config.forms import control_settings
 from tests.conftest import Answer
 from tests.helpers.model_cases import write_toy
 from tests.helpers.written_runs import write_run

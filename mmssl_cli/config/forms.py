@@ -1,0 +1,25 @@
+"""Settings of what a study compares: variants of MMSSL, and controls of the features."""
+
+from __future__ import annotations
+
+from mmssl_cli.config.merging import build_settings
+from mmssl_cli.config.train import TrainSettings
+
+#: Kind of features -> the settings that make it; the first is the data set's own.
+CONTROLS: dict[str, dict[str, object]] = {
+    "real": {},
+    "shuffled": {"feature_control": "shuffled"},
+    "noise": {"feature_control": "noise"},
+    "none": {"modalities": ()},
+}
+
+
+def variant_settings(settings: TrainSettings, variant: str) -> TrainSettings:
+    """Return the same settings with another variant."""
+    return build_settings({**settings.model_dump(), "variant": variant})
+
+
+def control_settings(real: TrainSettings) -> dict[str, TrainSettings]:
+    """Return the settings of each kind of features; without ``none`` for a model that needs features."""
+    kinds = {kind: more for kind, more in CONTROLS.items() if kind != "none" or not real.needs_content}
+    return {kind: build_settings({**real.model_dump(), **more}) for kind, more in kinds.items()}
