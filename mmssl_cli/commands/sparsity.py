@@ -59,16 +59,18 @@ def sparsity(
     wanted = _metric(metric)
     names = list(dict.fromkeys([*listed(runs_of), *listed(models)]))
     plan = _settings(names, options)
-    from mmssl_cli.evaluation.sparsity import parse_buckets  # PyTorch, once the models are right
-    from mmssl_cli.reporting.document import Section
-    from mmssl_cli.studies.sparsity import section as study
+    from mmssl_cli.evaluation.sparsity import parse_buckets  # NumPy, once the models are right
+    from mmssl_cli.studies.sparsity.checks import check_before_training
 
     edges = None if buckets is None else parse_buckets(buckets)
-    study.check_before_training(plan, options.data_dir, wanted, edges)
+    check_before_training(plan, options.data_dir, wanted, edges)
     result = carry_out(options.plan(plan), options)
+    from mmssl_cli.reporting.document import Section  # PyTorch and pandas, once there is something to show
+    from mmssl_cli.studies.sparsity.section import sparsity as section_of
+
     found = [configuration for settings in plan if (configuration := result.configuration(settings)) is not None]
     if found:
-        section = study.sparsity(found, options.data_dir, metric=wanted, buckets=edges)
+        section = section_of(found, options.data_dir, metric=wanted, buckets=edges)
     else:
         section = Section(
             "sparsity", f"Sparse users and items of {plan[0].dataset}", ("No run of this plan succeeded.",)

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmssl_cli.config import TrainSettings
 from mmssl_cli.evaluation.significance import compare_over_users, holm
 from mmssl_cli.evaluation.sparsity import Buckets, default_buckets
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, p_value, percent, with_marks, word
@@ -20,8 +19,7 @@ from mmssl_cli.studies.run_selection import is_full
 from mmssl_cli.studies.sparsity.figures import Spread, draw_user_buckets
 from mmssl_cli.studies.sparsity.items import item_side
 from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label, pluralize
-from pipelines.errors import InputError, UsageError
-from pipelines.prepared import read_prepared
+from pipelines.errors import InputError
 
 PUBLISHED_REFERENCE = "MMSSL"
 
@@ -62,31 +60,6 @@ def sparsity(
         (*tables, *items.tables),
         (*plots, *items.plots),
     )
-
-
-def check_before_training(plan: Sequence[TrainSettings], data_dir: Path, metric: str, buckets: Buckets | None) -> None:
-    """Refuse what could not be shown after the training.
-
-    Args:
-        plan: settings of the models, all on one data set.
-
-    Raises:
-        UsageError: a model would not measure the metric.
-        InputError: no test user is in the buckets.
-    """
-    name, _, cut = metric.partition("@")
-    k = int(cut)
-    for settings in plan:
-        if name not in settings.all_metrics:
-            raise UsageError(f"{metric} is not measured by default: add --metrics {name}.")
-        if k not in settings.all_ks:
-            ks = ",".join(map(str, settings.all_ks))
-            wanted = ",".join(map(str, sorted({*settings.ks, k})))
-            raise UsageError(f"{metric} is not measured: the cut-offs of {settings.model} are {ks}; add --ks {wanted}.")
-    if buckets is not None:
-        data = read_prepared(data_dir / plan[0].dataset, modalities=())
-        degrees = np.bincount(data.pairs("train")[:, 0], minlength=data.num_users)
-        buckets.check_not_empty(degrees[np.unique(data.pairs("test")[:, 0])], plan[0].dataset)
 
 
 def reference_of(configurations: Sequence[Configuration]) -> Configuration:
