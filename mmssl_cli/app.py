@@ -18,15 +18,16 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mmssl_cli.commands.options import accepts_verbosity
-from mmssl_cli.console.errors import explain
+from mmssl_cli.console.errors import OWN_MODULES, explain
 from mmssl_cli.console.lines import printable, write_in_ascii_where_needed
 from mmssl_cli.console.verbosity import Verbosity, choose_verbosity, verbosity
+from pipelines.errors import MmsslError
 from pipelines.version import __version__
 
 # name -> (module and function, summary for `mmssl --help`)
 COMMANDS: dict[str, tuple[str, str]] = {
     "prep": ("mmssl_cli.commands.prep:prep", "Prepare a data set: raw files to one checked folder."),
-    "export": ("mmssl_cli.commands.export:export", "Write a data set in the layout of MMRec or RecBole."),
+    "export": ("mmssl_cli.commands.export:export", "Write a data set in the layout of another program."),
     "datasets": (
         "mmssl_cli.commands.datasets:datasets",
         "List the data sets, prepared or not, with their sizes.",
@@ -113,7 +114,15 @@ class LazyGroup(TyperGroup):
         try:
             code = super().main(args, standalone_mode=False, **extra)
             sys.stdout.flush()
+        except SystemExit as problem:
+            if not OWN_MODULES:  # typer's own, after it printed a completion script
+                raise
+            _fail(RuntimeError(f"sys.exit({problem.code!r}) was called"))
         except Exception as problem:
+            # An import that is interrupted can end in an error of another kind.
+            if _interrupted and not isinstance(problem, MmsslError):
+                print("Interrupted.", file=sys.stderr)
+                sys.exit(130)
             _fail(problem)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -124,6 +133,15 @@ class LazyGroup(TyperGroup):
         except KeyboardInterrupt:
             print("Interrupted.", file=sys.stderr)
             raise typer.Exit(130) from None
+
+
+#: The signals that interrupted the process, once there are any.
+_interrupted: list[int] = []
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    _interrupted.append(number)
+    signal.default_int_handler(number, frame)
 
 
 def _fail(problem: Exception) -> NoReturn:
@@ -186,9 +204,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # Pydantic reads the metadata of every installed package to look for plugins, at the first class with fields.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # SIGTERM, from a job scheduler or `kill`, is treated as Ctrl-C.
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number, default in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) == default:
+            signal.signal(number, _interrupt)
     if not sys.warnoptions:  # of NumPy, about numbers of which an error says more
         warnings.simplefilter("ignore", RuntimeWarning)
-    app(args=arguments, prog_name="mmssl")
+    try:
+        app(args=arguments, prog_name="mmssl")
+    except KeyboardInterrupt:  # while the program ends
+        sys.exit(130)
     raise AssertionError("the command line ends the process")  # pragma: no cover

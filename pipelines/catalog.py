@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipelines.entries import DatasetEntry, Entry, FeatureEntry, FileEntry, PaperNumbers, TableOptions
-from pipelines.errors import InputError, UsageError, nearest
+from pipelines.errors import InputError, UsageError, in_words, nearest
 from pipelines.io.files import read_problem
 from pipelines.io.parsing import parse_toml
 from pipelines.prepared.manifest import MANIFEST, check_name
@@ -109,9 +109,7 @@ def _reason(error: ErrorDetails) -> str:
     if error["type"] == "string_pattern_mismatch":
         form = _FORMS[str(place[2] if place[0] == "files" else place[0])]
         return f"{error['input'][:100]!r} is not {form}"
-    if error["type"] == "tuple_type":
-        return "expected a list: [...]"
-    return error["msg"]
+    return in_words(error)
 
 
 def _underscored(table: Any) -> Any:

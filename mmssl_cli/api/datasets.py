@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mmssl_cli.console.preparation import prep_reporter
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import DEFAULT_DATA_DIR
 from pipelines.catalog import resolve_dataset
-from pipelines.errors import UsageError, nearest
+from pipelines.errors import UsageError, in_words, nearest
 from pipelines.prepare import prepare as run_pipeline
 from pipelines.prepared.manifest import Manifest, read_manifest
 from pipelines.prepared.storage import read_table
@@ -39,6 +39,9 @@ class Dataset:
     """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
 
     @property
     def name(self) -> str:
@@ -111,6 +114,8 @@ def load_dataset(
     """
     if isinstance(name, Dataset):
         return name
+    if not isinstance(name, str | PathLike) or not fspath(name):
+        raise UsageError(f"A data set cannot be {name!r}: expected its name or path.")
     if isinstance(name, PathLike) or len(Path(name).parts) > 1:
         found = Dataset(Path(name).expanduser().absolute())
     else:
@@ -167,8 +172,9 @@ def _options(given: dict[str, Any]) -> PrepOptions:
         return PrepOptions(**{fields[name]: value for name, value in given.items() if value is not False})
     except ValidationError as problem:
         error = problem.errors()[0]
-        message = error["msg"][0].lower() + error["msg"][1:]
-        raise UsageError(f"{flag_of(str(error['loc'][0]))} cannot be {error['input']!r}: {message}.") from problem
+        value, plain = error["input"], str | int | float | list | tuple | dict
+        shown = repr(value) if isinstance(value, plain) else f"a {type(value).__name__}"
+        raise UsageError(f"{flag_of(str(error['loc'][0]))} cannot be {shown}: {in_words(error)}") from problem
 
 
 def _keyword(field: str) -> str:

@@ -106,18 +106,46 @@ def evaluate(
 def _function_of(scores: Scores, num_users: int, num_items: int) -> Callable[[Tensor], Tensor]:
     if callable(scores):
         return lambda users: _tensor(scores(users.numpy()))
-    shape = tuple(getattr(scores, "shape", ()))
+    matrix = scores if isinstance(scores, Tensor) else _array(scores)
+    shape = tuple(matrix.shape)
     if shape != (num_users, num_items):
         raise InputError(
             f"The scores have the shape {list(shape)}; expected a row a user and a column an item, "
             f"{[num_users, num_items]}."
         )
-    if isinstance(scores, Tensor):
-        return lambda users: _tensor(scores[users.to(scores.device)])
-    return lambda users: _tensor(scores[users.numpy()])
+    if isinstance(matrix, Tensor):
+        return lambda users: _tensor(matrix[users.to(matrix.device)])
+    return lambda users: _tensor(matrix[users.numpy()])
 
 
 def _tensor(scores: Any) -> Tensor:
-    """Return scores as a new tensor on the CPU, which the ranking may overwrite."""
-    values = scores.detach().cpu() if isinstance(scores, Tensor) else torch.from_numpy(np.array(scores))
+    """Return scores as a new tensor on the CPU, which the ranking may overwrite.
+
+    Raises:
+        InputError: they are no real numbers.
+    """
+    values = scores.detach().cpu() if isinstance(scores, Tensor) else torch.from_numpy(_array(scores).copy())
+    if values.is_complex():
+        raise InputError(f"The scores are of the type {values.dtype}; expected real numbers.")
     return values.clone() if values.is_floating_point() else values.float()
+
+
+def _array(scores: Any) -> np.ndarray:
+    """Return scores as an array of numbers.
+
+    Raises:
+        InputError: they are none, or a table, whose rows may be in another order.
+    """
+    kind = type(scores).__name__
+    if isinstance(scores, pd.DataFrame):
+        raise InputError(
+            "The scores are a DataFrame; give its to_numpy(), with rows and columns in the order of user_ids and "
+            "item_ids of the data set."
+        )
+    try:
+        values = np.asarray(scores)
+    except ValueError as problem:
+        raise InputError(f"The scores are no array: {problem}.") from problem
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"The scores are a {kind} of {values.dtype}; expected an array of real numbers.")
+    return values

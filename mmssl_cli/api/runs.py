@@ -218,6 +218,8 @@ def load_run(
         >>> mmssl.load_run("latest").settings["dataset"]
         'demo'
     """
+    if not isinstance(run, str | PathLike):
+        raise UsageError(f"A run cannot be {run!r}: expected its path or id, or latest.")
     if isinstance(run, Path):
         folder = RunFolder.open(run.expanduser())
     else:

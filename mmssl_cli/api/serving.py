@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.api.runs import Run
@@ -53,9 +52,10 @@ def make_app(run: Run) -> FastAPI:
     def similar(item: str, k: int = 20) -> dict[str, Any]:
         most = checked(k)
         try:
-            found = run.similar_items(item, most)
+            [row] = ranker.item_rows_of([item])
+            found = ranker.named(*ranker.most_similar(row, most))
         except UsageError as problem:
             raise HTTPException(404, str(problem)) from problem
-        return {"item": item, "items": json.loads(found[["item", "score"]].to_json(orient="records"))}
+        return {"item": item, "items": found}
 
     return app

@@ -63,7 +63,7 @@ def train(
         2
     """
     data = load_dataset(data)
-    _check_no_dataset(settings)
+    _check_arguments(settings)
     [model] = _names([model])
     allow([model])
     given = {**settings, "model": model, "dataset": data.name}
@@ -99,8 +99,9 @@ def compare(
 
     Returns:
         A row a model, best on validation first: ``model``, ``seeds`` (their number), the mean of each test metric
-        (``recall@20``) and its sample standard deviation over the seeds (``recall@20 std``; NaN for one seed), and
-        ``validation``, the mean of the validation metric that selected the epochs.
+        (``recall@20``; those of ``metrics`` alone where it is given) and its sample standard deviation over the seeds
+        (``recall@20 std``; NaN for one seed), and ``validation``, the mean of the validation metric that selected the
+        epochs.
 
     Raises:
         UsageError: an unknown model, a setting that no model has, a value out of its range, or runs or jobs below 1.
@@ -113,7 +114,7 @@ def compare(
         ['model', 'seeds', 'recall@20', 'recall@20 std']
     """
     data = load_dataset(data)
-    _check_no_dataset(settings)
+    _check_arguments(settings)
     names = _names(models)
     allow(names)
     for name, number, meaning in (("runs", runs, "runs of each model"), ("jobs", jobs, "runs at once")):
@@ -131,7 +132,7 @@ def compare(
     trained = zip(finished, by_seed, strict=True)
     finished = [measured(run, wanted.all_metrics, data.data_dir) for run, wanted in trained]
     ranked = sorted(configurations(finished), key=validation, reverse=True)
-    return pd.DataFrame([_row(each) for each in ranked])
+    return pd.DataFrame([_row(each, as_list(settings.get("metrics", ()))) for each in ranked])
 
 
 def _trained(
@@ -164,9 +165,11 @@ def _trained_at_once(
     return [one.run for one in outcomes if one.run is not None]
 
 
-def _row(model: Configuration) -> dict[str, Any]:
+def _row(model: Configuration, metrics: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"model": model.label, "seeds": len(model.seeds)}
     for metric in model.runs[0].test:
+        if metrics and metric.partition("@")[0] not in metrics:
+            continue
         values = model.test(metric)
         row |= {metric: fmean(values), f"{metric} std": stdev(values) if len(values) > 1 else float("nan")}
     return {**row, "validation": validation(model)}
@@ -183,6 +186,7 @@ def _names(models: object) -> list[str]:
     return list(dict.fromkeys(given))
 
 
-def _check_no_dataset(settings: dict[str, Any]) -> None:
-    if "dataset" in settings:
-        raise UsageError("The data set is the argument data; leave out dataset.")
+def _check_arguments(settings: dict[str, Any]) -> None:
+    for name, what in (("dataset", "data set is the argument data"), ("model", "models are the argument models")):
+        if name in settings:
+            raise UsageError(f"The {what}; leave out {name}.")

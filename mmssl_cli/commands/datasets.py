@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir
+from pipelines.text import pluralize
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,8 +104,8 @@ def _show_one(name: str, data_dir: Path, available: bool, as_json: bool) -> None
 def _count_lines(record: dict[str, Any]) -> list[str]:
     """Return the findings of ``interaction_counts`` as sentences."""
     lines = [
-        f"Cold items in {split} (without a training interaction): {cold['items']:,} with {cold['interactions']:,} "
-        f"interactions, {cold['share']:.1%} of the split."
+        f"Cold items in {split} (without a training interaction): {cold['items']:,} with "
+        f"{pluralize(cold['interactions'], 'interaction')}, {cold['share']:.1%} of the split."
         for split, cold in record["cold"].items()
     ]
     words = {"users": "most active", "items": "most popular"}

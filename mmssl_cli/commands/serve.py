@@ -48,11 +48,15 @@ def serve(
     say_if_unfinished(folder)
     if not _is_loopback(host):
         warn(f"Everybody who reaches {host}:{port} can ask for recommendations; there is no login.")
-    say(f"Serving run {folder.id} on http://{host}:{port}: /recommend/USER?k=20, /similar/ITEM?k=20. Ctrl-C ends it.")
+    config = uvicorn.Config(app, host=host, port=port, log_level="critical")
     try:
-        uvicorn.run(app, host=host, port=port, log_level="warning")
-    except SystemExit as problem:  # uvicorn has said why
+        socket = config.bind_socket()
+    except (SystemExit, OSError) as problem:
         raise InputError(f"Cannot listen on {host}:{port}; choose another --port or --host.") from problem
+    say(f"Serving run {folder.id} on http://{host}:{port}: /recommend/USER?k=20, /similar/ITEM?k=20. Ctrl-C ends it.")
+    config.log_level = "warning"
+    config.configure_logging()
+    uvicorn.Server(config).run(sockets=[socket])
 
 
 def _is_loopback(host: str) -> bool:

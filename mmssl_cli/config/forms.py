@@ -1,9 +1,9 @@
-"""Settings of what a study compares: variants of MMSSL, and controls of the features."""
+"""Settings of what a study compares: variants of MMSSL, controls of the features, values of hyperparameters."""
 
 from __future__ import annotations
 
 from mmssl_cli.config.merging import build_settings
-from mmssl_cli.config.train import TrainSettings
+from mmssl_cli.config.train import RUNTIME_FIELDS, TrainSettings
 
 #: Kind of features -> the settings that make it; the first is the data set's own.
 CONTROLS: dict[str, dict[str, object]] = {
@@ -11,6 +11,17 @@ CONTROLS: dict[str, dict[str, object]] = {
     "shuffled": {"feature_control": "shuffled"},
     "noise": {"feature_control": "noise"},
     "none": {"modalities": ()},
+}
+#: Settings that are not hyperparameters, with the reason or the flag that varies them.
+ELSEWHERE: dict[str, str] = {
+    "model": "give it as --model",
+    "dataset": "give it as --dataset",
+    "seed": "--runs N trains N seeds of every value",
+    "preset": "give it as --preset",
+    **dict.fromkeys(("item_epochs", *RUNTIME_FIELDS), "it does not change what is computed"),
+    "metrics": "it only says what is shown; give it as --metrics",
+    "ks": "it only says what is measured; give it as --ks",
+    "select_on": "it only says what selects the epoch; give it as --select-on",
 }
 
 

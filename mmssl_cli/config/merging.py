@@ -14,21 +14,9 @@ from mmssl_cli.config.presets import check_preset, has_preset, preset_settings, 
 from mmssl_cli.config.registry import known_model
 from mmssl_cli.config.train import RESUMABLE, FittedSettings, TrainSettings
 from mmssl_cli.text import first_of
-from pipelines.errors import UsageError, nearest
+from pipelines.errors import UsageError, in_words, nearest
 
 #: Type of a validation error -> the expected value, filled in from the context of the error.
-_EXPECTED = {
-    **dict.fromkeys(("int_parsing", "int_parsing_size", "int_type", "int_from_float"), "a whole number"),
-    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
-    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
-    "finite_number": "a finite number",
-    "string_type": "text",
-    "tuple_type": "a list",
-    "greater_than": "a number above {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "a number below {lt}",
-    "less_than_equal": "at most {le}",
-}
 #: Usual word for a choice that has another name here -> that name.
 _MEANT = {"gpu": "cuda", "metal": "mps"}
 
@@ -159,6 +147,8 @@ def _check_key(key: str, model: str, where: str = "") -> None:
     shown = key.replace("_", "-")
     if reason := _why_lacking(key, [model]):
         raise UsageError(f"Model {model!r} has no setting {shown!r}{where}{reason}.")
+    if shown in names:  # of Python, where a keyword cannot have dashes
+        raise UsageError(f"There is no setting {key!r}{where}: write {shown.replace('-', '_')}.")
     raise UsageError(f"There is no setting {shown!r}{where}: {nearest(shown, names)}")
 
 
@@ -173,24 +163,16 @@ def _why_lacking(key: str, models: Sequence[str]) -> str:
 def _sentence(problem: ValidationError) -> str:
     first = problem.errors()[0]
     flag = flag_of(".".join(str(part) for part in first["loc"][:1]))
-    message = _in_words(first["type"], first.get("ctx", {})) or first["msg"].removeprefix("Value error, ")
-    given = ",".join(map(str, first["input"])) if isinstance(first["input"], tuple | list) else first["input"]
+    given = first["input"]
     if first["type"] == "literal_error":
-        choices = [choice.strip().strip("'") for choice in first["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        meant = _MEANT.get(str(given).casefold(), str(given))
-        return f"{flag} cannot be {given!r}: {nearest(meant, choices)}"
-    return f"{flag} cannot be {given!r}: {message[0].lower()}{message[1:]}{'' if message.endswith('?') else '.'}"
+        first["input"] = _MEANT.get(str(given).casefold(), given)
+    shown = repr(",".join(map(str, given)) if isinstance(given, tuple | list) else given)
+    return f"{flag} cannot be {shown}: {in_words(first)}"
 
 
 def flag_of(name: str) -> str:
     """Return the flag of a setting."""
     return f"--{name.replace('_', '-')}"
-
-
-def _in_words(kind: str, context: Mapping[str, Any]) -> str | None:
-    """Return plain words for a type of pydantic's errors, None where its own message is plain."""
-    words = _EXPECTED.get(kind)
-    return f"expected {words.format(**context)}" if words else None
 
 
 def settings_to_toml(settings: TrainSettings, provenance: Mapping[str, Any] | None = None) -> str:

@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 from inspect import get_annotations, isclass
 from pathlib import Path
 from pkgutil import resolve_name
+from traceback import extract_tb
 from typing import Any, Literal, cast
 
 from pydantic import Field, create_model
@@ -70,9 +71,16 @@ def own_class(model: str) -> type[Any]:
 def _reason(problem: Exception, module: str) -> str:
     if isinstance(problem, ModuleNotFoundError) and problem.name and module.split(".")[:1] == [problem.name]:
         return f"there is no module {problem.name!r} in {Path.cwd()} or among the installed packages."
-    where = f" ({problem.filename}, line {problem.lineno})" if isinstance(problem, SyntaxError) else ""
+    where = f" ({problem.filename}, line {problem.lineno})" if isinstance(problem, SyntaxError) else _place(problem)
     message = problem.msg if isinstance(problem, SyntaxError) else str(problem)
     return f"{type(problem).__name__}: {message}{where}.".replace("\n", " ")
+
+
+def _place(problem: Exception) -> str:
+    """Say where code outside of the libraries' own import machinery raised an error."""
+    traced = [frame for frame in extract_tb(problem.__traceback__) if not frame.filename.startswith("<")]
+    last = traced[-1] if traced else None
+    return f" ({last.filename}, line {last.lineno})" if last is not None and last.filename != __file__ else ""
 
 
 @lru_cache
@@ -93,6 +101,14 @@ def _settings_of(model: str, cls: type[Any]) -> type[TrainSettings]:
         __doc__=(cls if base in {TrainSettings, FittedSettings} else base).__doc__,
         **{"model": (Literal[model], Field(model, description=TrainSettings.model_fields["model"].description))},
     )
+    if required := [name for name, field in made.model_fields.items() if field.is_required()]:
+        raise UsageError(
+            f"The setting {required[0]!r} of model {model!r} has no default; give it one in {base.__name__}."
+        )
+    try:
+        made()
+    except TypeError as problem:  # such as a bound that does not suit the type
+        raise UsageError(f"The settings class {base.__name__} of model {model!r} is not valid: {problem}.") from problem
     # Its name in its module is that of the class it is made from: pickled, it is made again where it is read.
     made.__reduce__ = lambda self: (_rebuilt, (model, self.model_dump()))
     found: type[TrainSettings] = made

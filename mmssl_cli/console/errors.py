@@ -36,6 +36,12 @@ def explain(problem: Exception) -> tuple[str, int]:
     if sentence := _of_own_model(problem):
         return sentence, 1
     what = f"{type(problem).__name__}: {problem}".rstrip(": ")
+    if OWN_MODULES:
+        own = ", ".join(sorted(OWN_MODULES))
+        return (
+            f"A model of {own} did something that mmssl does not expect, or this is a bug in mmssl ({what}); compare "
+            "it with one of `mmssl models --template FILE`, or run the command with -v for the traceback."
+        ), 1
     return f"This is a bug in mmssl ({what}); run the command with -v and report what it prints.", 1
 
 
@@ -66,7 +72,8 @@ def _of_command_line(problem: typer.TyperException) -> tuple[str, int]:
     if type(problem).__name__ == "NoArgsIsHelpError":  # the help has been printed already
         return "", problem.exit_code
     context = getattr(problem, "ctx", None)
-    sentence = problem.format_message()
+    sentence = problem.format_message().replace("Input should be greater than or equal to", "expected at least")
+    sentence = sentence.replace("Input should be less than or equal to", "expected at most")
     if possible := getattr(problem, "possibilities", None):
         sentence = f"{problem.message}; did you mean {' or '.join(sorted(possible))}?"
     advice = f" Try '{context.command_path} --help'." if context is not None else ""

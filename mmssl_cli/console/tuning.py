@@ -90,7 +90,8 @@ class PlainTuneReporter(LineReporter, TuneReporter):
 
     def begin(self, what: str, done: int, trials: int) -> None:
         if done:
-            self.message(f"{what}: {done} of {pluralize(trials, 'trial')} {'is' if done == 1 else 'are'} already done.")
+            of = f"{done} of {pluralize(trials, 'trial')}" if done <= trials else pluralize(done, "trial")
+            self.message(f"{what}: {of} {'is' if done == 1 else 'are'} already done.")
         else:
             self.message(f"{what}: at most {pluralize(trials, 'trial')}.")
         self._task = self._bar.add_task("trials", total=trials, completed=done, note="")

@@ -137,17 +137,18 @@ class Recommender(nn.Module):
         """
         if type(self).score is Recommender.score:
             users, items = self.represent()
-            self._check_shapes(users, items)
+            self._check_shapes("represent", (users, items))
             return partial(ranked_blocks, users, items, candidates=candidates)
         return partial(ranked_scores, self.score, self.num_items, candidates=candidates)
 
-    def _check_shapes(self, users: Tensor, items: Tensor) -> None:
-        found = [list(users.shape), list(items.shape)]
-        d = found[1][-1] if found[1] else 0
-        if found != [[self.num_users, d], [self.num_items, d]]:
+    def _check_shapes(self, method: str, pair: tuple[Tensor, Tensor]) -> None:
+        shapes = [list(getattr(one, "shape", [])) for one in pair] if isinstance(pair, tuple | list) else []
+        d = shapes[-1][-1] if shapes and shapes[-1] else 0
+        if shapes != [[self.num_users, d], [self.num_items, d]]:
+            given = f"arrays of the shapes {' and '.join(map(str, shapes))}" if shapes else f"a {type(pair).__name__}"
             raise UsageError(
-                f"represent() of {type(self).__name__} returned arrays of the shapes {found[0]} and {found[1]}; "
-                f"expected embeddings of users and items, [{self.num_users}, d] and [{self.num_items}, d]."
+                f"{method}() of {type(self).__name__} returned {given}; expected embeddings of users and items, "
+                f"[{self.num_users}, d] and [{self.num_items}, d]."
             )
 
     def begin_epoch(self, epoch: int) -> None:
@@ -201,7 +202,9 @@ class EmbeddingRecommender(Recommender):
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the ranking loss on ``embeddings`` and, where weighted, L2 on ``layer0``."""
-        return ranking_terms(self.settings, *self.embeddings(), batch, self.layer0())
+        final = self.embeddings()
+        self._check_shapes("embeddings", final)
+        return ranking_terms(self.settings, *final, batch, self.layer0())
 
 
 class GraphRecommender(EmbeddingRecommender):

@@ -12,7 +12,7 @@ from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import corrected, tests_table
 from mmssl_cli.studies.provenance import processor_time
 from mmssl_cli.studies.run_selection import validation
-from mmssl_cli.text import ACCURACY, DEFAULT_K, DEFAULT_METRICS, dashed, metric_label, modalities_label
+from mmssl_cli.text import ACCURACY, DEFAULT_K, DEFAULT_METRICS, dashed, metric_label, modalities_label, pluralize
 
 
 def comparison_section(
@@ -97,7 +97,7 @@ def _trained(model: Configuration) -> str:
     """Features and training budget of a model: rows that differ in them are not on equal terms."""
     features = modalities_label(model.runs[0].result.get("modalities"))
     settings = model.settings
-    budget = f"{settings.epochs} epochs, patience {settings.patience}"
+    budget = f"{pluralize(settings.epochs, 'epoch')}, patience {settings.patience}"
     if isinstance(settings, FittedSettings):
         budget = "no training steps"
     return f"{model.label}: {features + ', ' if features else ''}{budget}"

@@ -149,6 +149,11 @@ class TrainingLoop:
                 'names to scalar tensors, such as {"bpr": loss}.'
             )
         total = torch.stack([term.float() for term in terms.values()]).sum()
+        if not total.requires_grad:
+            raise UsageError(
+                f"No loss term of training_step() of {type(self.model).__name__} depends on a weight; expected terms "
+                "that are not detached, of parameters that require gradients."
+            )
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         average_gradients(p for group in self.optimizer.param_groups for p in group["params"])

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from mmssl_cli.config import TrainSettings, build_settings, settings_to_toml
+from mmssl_cli.console.errors import explain
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.distributed.collectives import broadcast, is_rank_zero, world_size
@@ -268,7 +269,7 @@ def _early_end_recorded(run: RunFolder, loop: TrainingLoop, state: TrainState) -
     except (KeyboardInterrupt, Exception) as problem:
         line: dict[str, Any] = {"event": "interrupted"}
         if not isinstance(problem, KeyboardInterrupt):
-            line = {"event": "failed", "problem": str(problem) or type(problem).__name__}
+            line = {"event": "failed", "problem": explain(problem)[0] or type(problem).__name__}
         with suppress(MmsslError):  # a full disk may have no room for this either
             run.append_log({**line, "epoch": len(state.records), "at": _now()})
         raise

@@ -15,7 +15,7 @@ from pipelines.io.raw import MalformedRecords
 from pipelines.io.step_cache import WorkFolder, key_of
 from pipelines.prepared.dataset import Features, filled_rows
 from pipelines.recipe import Recipe
-from pipelines.tables.ids import are_whole_numbers
+from pipelines.tables.ids import written_as
 from pipelines.text import pluralize, some
 
 ItemOrder = Callable[[], list[str]]
@@ -81,14 +81,12 @@ class VectorFileRows(Rows):
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Made:
         order = self.check_count(items)
         found = self._read()
-        names = order if found.ids is None else found.ids
-        if are_whole_numbers(filter(None, names)):
-            names = [name.removesuffix(".0") for name in names]
+        ids = items["id"].tolist()
+        names = written_as(order if found.ids is None else found.ids, set(ids))
         row_of: dict[str, int] = {}
         for row, name in enumerate(names):
             if name:
                 row_of.setdefault(name, row)
-        ids = items["id"].tolist()
         rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
         self._report(modality, names, row_of, set(ids), rows)
         present = rows >= 0

@@ -33,7 +33,7 @@ from pipelines.recipe import PrepOptions, flag_of
 from pipelines.sources.own_columns import find_columns
 from pipelines.tables.column_names import usual_columns
 from pipelines.tables.column_types import as_text, cell_texts
-from pipelines.tables.ids import are_whole_numbers, id_of, without_fractions
+from pipelines.tables.ids import id_of, without_fractions, written_as
 from pipelines.tables.interaction_reader import Part, gather
 from pipelines.tables.item_records import wanted_records
 from pipelines.tables.table_file import ColumnFile
@@ -120,8 +120,7 @@ class Table(RawSource):
         column = _id_column(file, self.table.item)
         batches = file.batches([column], MalformedRecords(path))
         texts = [text or "" for batch in batches for text in as_text(batch.columns[column], column, path).to_pylist()]
-        names = [text.strip() for text in texts]
-        return [name.removesuffix(".0") for name in names] if are_whole_numbers(filter(None, names)) else names
+        return [text.strip() for text in texts]
 
     def settings(self) -> dict[str, Any]:
         """The columns; no path, which would tell of this machine."""
@@ -165,13 +164,13 @@ class Table(RawSource):
         roles = ("user", "item", "time", "rating", "split_column")
         malformed.flags = {getattr(table, role): flag_of(role) for role in roles if getattr(table, role) is not None}
         raw = gather([part], malformed, on_progress, exact=False)
-        users, user_ids = without_fractions(raw.user, raw.user_ids)
-        items, item_ids = without_fractions(raw.item, raw.item_ids)
-        times, said = (None, []) if raw.timestamp is None else in_one_unit(raw.timestamp)
-        for sentence in said:
+        users, user_ids, of_users = without_fractions(raw.user, raw.user_ids, "user")
+        items, item_ids, of_items = without_fractions(raw.item, raw.item_ids, "item")
+        times, of_times = (None, []) if raw.timestamp is None else in_one_unit(raw.timestamp)
+        for sentence in (*of_users, *of_items, *of_times):
             malformed.note(f"{path.name}: {sentence}")
         if self.recipe.k_core == 0 and "items" in self.paths:
-            item_ids = list(dict.fromkeys([*item_ids, *self._all_items()]))
+            item_ids = list(dict.fromkeys([*item_ids, *self._all_items(set(item_ids))]))
         return RawInteractions(users, items, user_ids, item_ids, times, raw.split)
 
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
@@ -224,13 +223,12 @@ class Table(RawSource):
             else []
         )
 
-    def _all_items(self) -> list[str]:
-        """The ids of the table of items, as those of interactions are written."""
+    def _all_items(self, known: set[str]) -> list[str]:
+        """The ids of the table of items, as the ``known`` ones of interactions are written."""
         path, encoding = self.paths["items"], self.table.encoding
         file = ColumnFile(path, encoding)
         item = _id_column(file, self.table.item)
-        ids = list(_ids(path, item, encoding))
-        return [name.removesuffix(".0") for name in ids] if are_whole_numbers(ids) else ids
+        return written_as(_ids(path, item, encoding), known)
 
     def _rows(
         self,
@@ -244,9 +242,7 @@ class Table(RawSource):
         file, text, image, folder = ColumnFile(path, table.encoding), table.text or (), table.image, table.images
         item = _id_column(file, table.item)
         self._require(file, item)
-        name_of = {name: name for name in item_ids}
-        if are_whole_numbers(_ids(path, item, table.encoding)):
-            name_of = {f"{name}.0": name for name in item_ids} | name_of
+        name_of = {f"{name}.0": name for name in item_ids if name.isdigit()} | {name: name for name in item_ids}
         files = {kind: str(getattr(table, kind)) for kind in media}
         columns = list(dict.fromkeys([*text, *([image] if image else []), *files.values()]))
         rows: dict[str, Row] = {}

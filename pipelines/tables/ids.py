@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.io.raw import check_id
+from pipelines.text import pluralize
 
 MISSING = frozenset({"", "nan", "NaN", "NULL", "null", "None", "NA", "<NA>"})
 """Words that mean a missing id."""
@@ -94,10 +95,27 @@ class IdColumn:
         return renumbered[codes], [name for name, is_used in zip(self._codes, occurs.tolist(), strict=True) if is_used]
 
 
-def without_fractions(codes: np.ndarray, ids: Sequence[str]) -> tuple[np.ndarray, Sequence[str]]:
-    """Replace 12.0 by 12 if all ids are whole numbers: return codes, int32 [n], and the id of each code."""
+def without_fractions(codes: np.ndarray, ids: Sequence[str], what: str) -> tuple[np.ndarray, Sequence[str], list[str]]:
+    """Replace 12.0 by 12 if all ids are whole numbers.
+
+    Returns:
+        Codes, int32 [n], the id of each code, and sentences about ids of ``what`` (user or item) that were replaced.
+    """
     if not are_whole_numbers(ids):
-        return codes, ids
+        return codes, ids, []
     code_of: dict[str, int] = {}
     merged = [code_of.setdefault(name.removesuffix(".0"), len(code_of)) for name in ids]
-    return np.array(merged, dtype=np.int32)[codes], list(code_of)
+    example = next(name for name in ids if name.endswith(".0"))
+    said = [f"{what} ids such as {example} are read as whole numbers, {example.removesuffix('.0')}"]
+    if len(code_of) < len(ids):
+        said.append(f"{pluralize(len(ids) - len(code_of), f'{what} id')} with .0 and without it count as the same")
+    return np.array(merged, dtype=np.int32)[codes], list(code_of), said
+
+
+def written_as(names: Iterable[str], known: Container[str]) -> list[str]:
+    """Return ids as ``known`` ones are written: 12.0 as 12 where that is known, or where all are whole numbers."""
+    names = list(names)
+    whole = are_whole_numbers(filter(None, names))
+    plain = [name.removesuffix(".0") for name in names]
+    pairs = zip(names, plain, strict=True)
+    return [short if name not in known and (whole or short in known) else name for name, short in pairs]

@@ -59,9 +59,10 @@ class Outcome:
 
     def spent(self, budget: Budget) -> str:
         """Return a sentence on what the search took, beside the limits."""
+        limit = f" (at most {budget.trials})" if len(self.found) <= budget.trials else ""
         trials = (
-            f"{pluralize(len(self.found), 'trial')} (at most {budget.trials}) in {minutes_text(self.minutes)} "
-            f"processor minutes (at most {budget.minutes:g})"
+            f"{pluralize(len(self.found), 'trial')}{limit} in {minutes_text(self.minutes)} processor minutes (at most "
+            f"{budget.minutes:g})"
         )
         if budget.seeds == 1:
             return f"{trials}."

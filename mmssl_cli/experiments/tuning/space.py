@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mmssl_cli.config import build_settings, settings_class
+from mmssl_cli.config.forms import ELSEWHERE
 from mmssl_cli.config.merging import flag_of
 from mmssl_cli.config.presets import parse_toml
 from pipelines.errors import InputError, UsageError, nearest
 
+_ELSEWHERE = ELSEWHERE | {
+    "model": "name the models in the command",
+    "seed": "--seeds N trains the best trials with N seeds",
+}
 RANGES = Path(__file__).parents[2] / "presets" / "ranges"
 
 
@@ -115,15 +120,25 @@ def _checked(raw: Mapping[str, Any], model: str, path: Path) -> Space:
         if key == "starts":
             continue
         name = key.replace("-", "_")
+        if name in _ELSEWHERE:
+            raise UsageError(f"{path} has a range for {key!r}, which cannot be searched: {_ELSEWHERE[name]}.")
         if name not in fields:
-            known = [field.replace("_", "-") for field in fields]
-            raise UsageError(f"{path} has a range for {key!r}, which is no setting of {model}: {nearest(key, known)}")
+            raise _unknown(key, given, model, path)
         space[name] = _range(given, key, path)
         for value in _examples(space[name]):
             _check(model, name, value, path)
     if not space:
         raise InputError(f"{path} holds no range; expected lines such as lr = [1e-4, 1e-3].")
     return space
+
+
+def _unknown(key: str, given: Any, model: str, path: Path) -> UsageError:
+    if isinstance(given, list) and all(isinstance(one, dict) for one in given):
+        return UsageError(f"{path} has tables [[{key}]]; settings to try first are tables [[starts]].")
+    if isinstance(given, dict) and not {"low", "high"} & given.keys():
+        return UsageError(f"{path} has a table [{key}]; write its ranges without a heading.")
+    known = [name.replace("_", "-") for name in settings_class(model).model_fields if name not in _ELSEWHERE]
+    return UsageError(f"{path} has a range for {key!r}, which is no setting of {model}: {nearest(key, known)}")
 
 
 def _range(given: Any, key: str, path: Path) -> Choices | Span:

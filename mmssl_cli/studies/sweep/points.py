@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from mmssl_cli.config import RUNTIME_FIELDS, TrainSettings, build_settings, settings_class
+from mmssl_cli.config import TrainSettings, build_settings, settings_class
+from mmssl_cli.config.forms import ELSEWHERE
 from mmssl_cli.experiments.plan import over_seeds
 from mmssl_cli.studies.run_selection import is_number
 from pipelines.errors import UsageError, nearest
@@ -38,17 +39,6 @@ SYMBOLS = {
 }
 _PLAIN = str.maketrans({"₁": "1", "₂": "2", "₃": "3", "₄": "4", "′": "'", "λ": "lambda", "τ": "tau", "_": ""})
 _ALIASES = {symbol.casefold().translate(_PLAIN): name for name, symbol in SYMBOLS.items()}
-#: Settings that are not hyperparameters, with the reason or the flag that varies them.
-_ELSEWHERE = {
-    "model": "give it as --model",
-    "dataset": "give it as --dataset",
-    "seed": "--runs N trains N seeds of every value",
-    "preset": "give it as --preset",
-    **dict.fromkeys(RUNTIME_FIELDS, "it does not change what is computed"),
-    "metrics": "it only says what is shown; give it as --metrics",
-    "ks": "it only says what is measured; give it as --ks",
-    "select_on": "it only says what selects the epoch; give it as --select-on",
-}
 
 
 @dataclass(frozen=True)
@@ -83,10 +73,10 @@ def parameter_named(text: str, model: str) -> str:
     name = text.strip().replace("-", "_")
     if name not in fields:
         name = _ALIASES.get(name.casefold().translate(_PLAIN), name)
-    if name in _ELSEWHERE:
-        raise UsageError(f"{shown_name(name)} cannot be swept: {_ELSEWHERE[name]}.")
+    if name in ELSEWHERE:
+        raise UsageError(f"{shown_name(name)} cannot be swept: {ELSEWHERE[name]}.")
     if name not in fields:
-        known = [shown_name(field) for field in fields if field not in _ELSEWHERE]
+        known = [shown_name(field) for field in fields if field not in ELSEWHERE]
         raise UsageError(f"Model {model!r} has no setting {text.strip()!r} to sweep: {nearest(text.strip(), known)}")
     return name
 

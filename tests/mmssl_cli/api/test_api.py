@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 
 import mmssl_cli as mmssl
@@ -238,6 +240,17 @@ def test_it_is_quiet_unless_told_otherwise(
         (lambda data, run: mmssl.train("mf", data, epoch=1), "Usage", "There is no setting 'epoch'"),
         (lambda data, run: mmssl.train("mf", data, epochs=0), "Usage", "epochs cannot be 0"),
         (lambda data, run: mmssl.train("mf", data, dataset="demo"), "Usage", "leave out dataset"),
+        (lambda data, run: mmssl.compare(data, ["mf"], model="mf"), "Usage", "leave out model"),
+        (lambda data, run: mmssl.train("mf", data, **{"l2-weight": 1}), "Usage", "'l2-weight': write l2_weight"),
+        (lambda data, run: mmssl.evaluate(pd.DataFrame(np.ones((600, 400))), data), "Input", "give its to_numpy"),
+        (lambda data, run: mmssl.evaluate(sp.csr_matrix((600, 400)), data), "Input", "a csr_matrix of object"),
+        (lambda data, run: mmssl.evaluate(lambda users: None, data), "Input", "a NoneType of object"),
+        (lambda data, run: mmssl.evaluate(np.ones((600, 400), complex), data), "Input", "expected an array of real"),
+        (lambda data, run: mmssl.load_dataset(""), "Usage", "A data set cannot be ''"),
+        (lambda data, run: mmssl.load_dataset(3), "Usage", "A data set cannot be 3"),
+        (lambda data, run: mmssl.load_run(3), "Usage", "A run cannot be 3"),
+        (lambda data, run: run.recommend([["user-0007"]]), "Usage", "Ids cannot be .*user-0007"),
+        (lambda data, run: mmssl.prepare("x", interactions=pd.DataFrame()), "Usage", "a DataFrame: expected the path"),
         (lambda data, run: mmssl.compare(data, ["mf"], layers=1), "Usage", "None of mf has a setting 'layers'"),
         (lambda data, run: mmssl.compare(data, []), "Usage", "at least one model"),
         (lambda data, run: mmssl.compare(data, ["mf"], jobs=0), "Usage", "jobs cannot be 0"),
@@ -247,7 +260,11 @@ def test_it_is_quiet_unless_told_otherwise(
         (lambda data, run: mmssl.load_dataset("tiktok"), "Input", "Data set 'tiktok' is not prepared in data; run"),
         (lambda data, run: mmssl.load_dataset(Path("nosuch")), "Input", "nosuch"),
         (lambda data, run: mmssl.prepare("demo", k_cor=2), "Usage", "There is no option 'k_cor' of prepare: did you"),
-        (lambda data, run: mmssl.prepare("demo", k_core="x"), "Usage", "--k-core cannot be 'x'"),
+        (
+            lambda data, run: mmssl.prepare("demo", k_core="x"),
+            "Usage",
+            "--k-core cannot be 'x': expected a whole number",
+        ),
         (lambda data, run: run.recommend("user-7"), "Usage", "There is no user 'user-7'"),
         (lambda data, run: run.recommend_for([]), "Usage", "at least one item"),
         (lambda data, run: run.recommend("user-0007", candidates="hot"), "Usage", "There are no candidates 'hot'"),

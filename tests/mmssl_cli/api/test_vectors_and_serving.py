@@ -149,7 +149,16 @@ def test_served_answers_are_those_of_the_run(server: httpx2.Client, run: mmssl.R
     np.testing.assert_allclose([item["score"] for item in answer.json()["items"]], expected["score"], rtol=1e-6)
     similar = server.get("/similar/item-0003", params={"k": 4}).json()["items"]
     assert [item["item"] for item in similar] == run.similar_items("item-0003", k=4)["item"].tolist()
+    assert similar[0].keys() == answer.json()["items"][0].keys()
     assert len(server.get("/recommend/user-0007").json()["items"]) == 20
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_served(cli: Callable[..., Answer], run: mmssl.Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        answer = cli("serve", str(run.path), "--port", str(port), "--data-dir", str(run.data_dir))
+    assert (answer.code, answer.out) == (1, "")
+    assert f"Cannot listen on 127.0.0.1:{port}; choose another --port or --host." in answer.words
 
 
 @pytest.mark.parametrize(

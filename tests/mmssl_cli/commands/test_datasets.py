@@ -92,7 +92,7 @@ SHOP = "[datasets.x]\ntitle = 'X'\nsource = 'demo'\n"
         ("default = 3", "should hold default = NAME"),
         ("datasets = 3", "should hold default = NAME"),
         ("[datasets]\nx = 3", r"\[datasets\.x\] is wrong"),
-        ("[datasets.x]\ntitle = 'X'", r"\[datasets\.x\] source: Field required"),
+        ("[datasets.x]\ntitle = 'X'", r"\[datasets\.x\] source: it is missing, and has no default"),
         ("[datasets.x]\ntitle = 'X'\nsource = 'tabel'", r"source: there is no source 'tabel': did you mean table"),
         ("[datasets.x]\ntitle = 'X'\nsource = 'demo'\nsede = 3", "sede: unknown key"),
         (

@@ -58,7 +58,8 @@ def test_every_example_works(cli: Callable[..., Answer], tmp_path: Path, monkeyp
     monkeypatch.setattr(demo, "generate_shop", lambda seed: generate(seed, num_users=40, num_items=60))
     monkeypatch.setattr("mmssl_cli.runs.figures.plot_curves", lambda *given, **named: None)
     monkeypatch.setattr("mmssl_cli.config.presets.SHIPPED", tmp_path / "shipped")
-    monkeypatch.setattr("uvicorn.run", lambda *given, **named: None)  # it would serve for ever
+    monkeypatch.setattr("uvicorn.Config.bind_socket", lambda config: None)
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)  # it would serve for ever
     for dataset in ("demo", "tiktok"):
         (tmp_path / "shipped" / dataset).mkdir(parents=True)
         for model in SETTINGS:

@@ -77,6 +77,9 @@ def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     path = list(sys.path)
     modules = set(sys.modules)
     monkeypatch.setenv(own_names.VARIABLE, "")
+    monkeypatch.setattr("mmssl_cli.console.errors.OWN_MODULES", own := set[str]())
+    monkeypatch.setattr("mmssl_cli.config.own_models.OWN_MODULES", own)
+    monkeypatch.setattr("mmssl_cli.app.OWN_MODULES", own)
     yield
     sys.path[:] = path
     for name in set(sys.modules) - modules:
@@ -141,6 +144,7 @@ def test_a_model_as_a_newcomer_writes_it_and_one_that_is_trained(cli: Cli, demo:
 
 
 HEAD = "import torch\nfrom torch import nn\nfrom mmssl_cli.models.base import Recommender\nclass M(Recommender):\n"
+EMBEDDINGS = HEAD.replace("Recommender", "EmbeddingRecommender")
 FIT = "    def fit(self, data):\n        self.w = torch.ones(self.num_items)\n"
 WRONG = {
     "no such module": ("my_typo:M", "", "there is no module 'my_typo'"),
@@ -208,6 +212,54 @@ WRONG = {
         "        self.train = data.train\n" + FIT + "    def score(self, users): ...\n",
         "sets the attribute 'train', which hides the method train() of its class",
     ),
+    "other arguments": (
+        "my_model:M",
+        HEAD + "    def __init__(self):\n        pass\n" + FIT + "    def score(self, users): ...\n",
+        "takes other arguments than __init__(self, data, settings)",
+    ),
+    "a loss of no weight": (
+        "my_model:M",
+        EMBEDDINGS + "    def training_step(self, batch):\n        return {'bpr': self.users.detach().sum()}\n",
+        "No loss term of training_step() of M depends on a weight",
+    ),
+    "embeddings of another width": (
+        "my_model:M",
+        EMBEDDINGS + "    def embeddings(self):\n        return self.users, self.items[:, :3]\n",
+        "embeddings() of M returned arrays of the shapes [600, 64] and [400, 3]; expected",
+    ),
+    "one array of embeddings": (
+        "my_model:M",
+        EMBEDDINGS + "    def embeddings(self):\n        return self.users\n",
+        "embeddings() of M returned a Parameter; expected embeddings of users and items, [600, d] and [400, d]",
+    ),
+    "a setting without a default": (
+        "my_model:M",
+        "from mmssl_cli.config import TrainSettings\nclass S(TrainSettings):\n    own: int\n"
+        + EMBEDDINGS
+        + "    settings: S\n",
+        "The setting 'own' of model 'my_model:M' has no default; give it one in S",
+    ),
+    "a setting of another type": (
+        "my_model:M",
+        "from mmssl_cli.config import TrainSettings\nclass S(TrainSettings):\n    lr: str = 'x'\n"
+        + EMBEDDINGS
+        + "    settings: S\n",
+        "my_model",
+    ),
+    "no super().__init__": (
+        "my_model:M",
+        HEAD
+        + "    def __init__(self, data, settings):\n        self.n = 3\n"
+        + FIT
+        + "    def score(self, users): ...\n",
+        "A model of my_model did something that mmssl does not expect",
+    ),
+    "an end of the program": (
+        "my_model:M",
+        HEAD + "    def fit(self, data):\n        raise SystemExit(0)\n    def score(self, users): ...\n",
+        "sys.exit(0) was called",
+    ),
+    "an error of its import": ("my_model:M", "import torch\n1 / 0\n", "my_model.py, line 2)"),
     "no settings": ("my_model:M", HEAD + "    settings: int\n" + FIT, "is no settings class"),
 }
 
@@ -219,8 +271,26 @@ def test_mistakes_end_in_a_sentence(cli: Cli, demo: Path, case: str) -> None:
     answer = cli("train", "--model", model, "--data-dir", demo.parent)
     assert answer.code in {1, 2}
     assert sentence in answer.words.replace("'[dim]'", "")
-    assert "bug in mmssl" not in answer.words
+    assert "This is a bug in mmssl" not in answer.words
     assert "Traceback" not in answer.err
+
+
+def test_an_interrupt_that_ends_in_another_error_is_an_interrupt(demo: Path, tmp_path: Path) -> None:
+    code = """
+    def fit(self, data):
+        import os, signal
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("half-done") from None
+    def score(self, users): ...
+"""
+    (tmp_path / "my_model.py").write_text(HEAD + code)
+    command = [sys.executable, "-m", "mmssl_cli", "train", "--model", "my_model:M", "--data-dir", str(demo.parent)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 130
+    assert ended.stderr.endswith("Interrupted.\n")
 
 
 def test_a_run_does_not_import_what_its_config_names(cli: Cli, demo: Path) -> None:

@@ -83,21 +83,24 @@ def test_bytes_that_are_no_utf8_spoil_only_the_record_they_are_in(tmp_path: Path
 
 
 def test_whole_numbers_that_pandas_wrote_with_a_fraction(tmp_path: Path) -> None:
-    """In either table, of both, or neither; ids that only happen to end so are left alone."""
+    """In either table, of both, or neither; said, and matched with known ids where others are no numbers."""
     clicks, items = tmp_path / "clicks.csv", tmp_path / "items.csv"
     for users, ids, kept in (
         (["7.0", "08.0"], ["12.0", "3.0"], [("7", "12"), ("08", "3")]),
         (["7.0", "x"], ["12", "3"], [("7.0", "12"), ("x", "3")]),
     ):
         clicks.write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in zip(users, ids, strict=True)))
-        raw = read_interactions(clicks, MalformedRecords(clicks))
+        found = MalformedRecords(clicks)
+        raw = read_interactions(clicks, found)
         assert lines_of(raw) == kept
+        said = ["clicks.csv: user ids such as 7.0 are read as whole numbers, 7"] if users[1] != "x" else []
+        assert found.notes[: len(said)] == said
         for written in ("id,title\n3,c\n12,l\n", "id,title\n,\n3.0,c\n12.0,l\n"):
             items.write_text(written)
             table = read_items(items, raw.item_ids, MalformedRecords(items, 0.5), text=["title"])
             assert table["title"].tolist() == ["l", "c"]
     items.write_text("id,title\n12.0,l\n3.0,c\nx,other\n")
-    assert read_items(items, ["3", "x"], MalformedRecords(items), text=["title"])["title"].tolist() == [None, "other"]
+    assert read_items(items, ["3", "x"], MalformedRecords(items), text=["title"])["title"].tolist() == ["c", "other"]
     items.write_text("id,title\n12.0,l\n3.0,c\n")
     assert read_items(items, ["3.0", "x"], MalformedRecords(items), text=["title"])["title"].tolist() == ["c", None]
 
