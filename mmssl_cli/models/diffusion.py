@@ -124,8 +124,9 @@ class _RestorationErrors(torch.autograd.Function):
         rows, twice = ctx.rows, 2 * gradients[0]
         scaled = twice.unsqueeze(1) * hidden
         total, of_each = scaled.sum(dim=0), rows.row_of_each()
+        of_items = CSR.from_pairs(torch.stack([rows.indices, of_each], dim=1), len(weight))
         of_weight = (weight @ (hidden.T @ scaled)).addr_(bias, total)
-        of_weight.index_add_(0, rows.indices, scaled[of_each], alpha=-1)
+        of_weight -= embedding_bag(of_items.indices, scaled, of_items.indptr[:-1], mode="sum")
         of_bias = (weight @ total).add_(bias * twice.sum()).index_add_(0, rows.indices, twice[of_each], alpha=-1)
         return twice.unsqueeze(1) * slopes, of_weight, of_bias, None
 
