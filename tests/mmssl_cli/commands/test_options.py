@@ -34,7 +34,7 @@ def test_ray_that_is_not_installed_is_named(
         (("--engine", "rai"), "There is no engine 'rai': did you mean ray?"),
         (("--address", "auto"), "--address applies only with --engine ray."),
         (("--gpus-per-run", 0.5), "--gpus-per-run applies only with --engine ray."),
-        (("--engine", "ray", "--gpus-per-run", 2), "should be less than or equal to 1"),
+        (("--engine", "ray", "--gpus-per-run", 2), "expected at most 1"),
     ],
 )
 def test_flags_that_fit_no_engine_are_refused(
