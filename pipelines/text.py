@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from textwrap import shorten
 
 TABLE = "CSV, TSV, JSON lines or parquet"
-TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
 """The kinds of tables that are read."""
+TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
 def pluralize(number: int, what: str) -> str:

@@ -124,10 +124,11 @@ def _tensor(scores: Any) -> Tensor:
     Raises:
         InputError: they are no real numbers.
     """
-    values = scores.detach().cpu() if isinstance(scores, Tensor) else torch.from_numpy(_array(scores).copy())
+    is_tensor = isinstance(scores, Tensor)
+    values = scores.detach().cpu().clone() if is_tensor else torch.from_numpy(_array(scores).copy())
     if values.is_complex():
         raise InputError(f"The scores are of the type {values.dtype}; expected real numbers.")
-    return values.clone() if values.is_floating_point() else values.float()
+    return values if values.is_floating_point() else values.float()
 
 
 def _array(scores: Any) -> np.ndarray:

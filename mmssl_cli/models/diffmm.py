@@ -142,23 +142,24 @@ class DiffMM(EmbeddingRecommender):
         items = self.items.detach()
         for users in torch.randperm(self.num_users, device=items.device).split(self.settings.batch_size):
             rows = self.train_items.select(users)
-            losses = [self._diffusion_loss(of, rows, features[name], items) for name, of in self.denoisers.items()]
+            wanted = embedding_bag(rows.indices, items, rows.indptr[:-1], mode="sum")
+            losses = [self._diffusion_loss(of, rows, features[name], wanted) for name, of in self.denoisers.items()]
             self.adversary_optimizer.zero_grad()
             torch.stack(losses).sum().backward()
             self.adversary_optimizer.step()
 
-    def _diffusion_loss(self, denoiser: nn.Module, rows: CSR, content: Tensor, items: Tensor) -> Tensor:
-        """The loss of restoring 0/1 rows [n, I] at random steps, and of the distance of content [I, d] to ``items``."""
+    def _diffusion_loss(self, denoiser: nn.Module, rows: CSR, content: Tensor, wanted: Tensor) -> Tensor:
+        """Return the loss of 0/1 rows [n, I] restored at random steps, and of their content from ``wanted`` [n, d]."""
         assert isinstance(denoiser, Denoiser)
         schedule, out, each = self.schedule, denoiser.out, rows.row_of_each()
-        steps = torch.randint(schedule.steps, (rows.num_rows,), device=items.device)
-        noisy = torch.randn(rows.num_rows, self.num_items, device=items.device)
+        steps = torch.randint(schedule.steps, (rows.num_rows,), device=wanted.device)
+        noisy = torch.randn(rows.num_rows, self.num_items, device=wanted.device)
         noisy *= schedule.noise[steps].unsqueeze(1)
         noisy[each, rows.indices] += schedule.signal[steps][each]
         hidden = denoiser(noisy, steps)
         errors = restoration_errors(hidden, out, rows) / self.num_items
         restored = hidden @ (out.weight.T @ content) + out.bias @ content
-        signals = (restored - embedding_bag(rows.indices, items, rows.indptr[:-1], mode="sum")).square().mean()
+        signals = (restored - wanted).square().mean()
         return (schedule.weights[steps] * errors).mean() + self.settings.signal_weight * signals
 
     @torch.no_grad()

@@ -23,13 +23,12 @@ def build_model(data: InteractionData, settings: TrainSettings) -> Recommender:
     check_content(settings, data.name, data.features)
     cls = model_class(settings.model)
     _check_methods(settings.model, cls)
-    if "__init__" in vars(cls):
-        try:
-            inspect.signature(cls).bind(data, settings)
-        except TypeError as problem:
-            raise UsageError(
-                f"Model {settings.model!r} takes other arguments than __init__(self, data, settings)."
-            ) from problem
+    try:
+        inspect.signature(cls).bind(data, settings)
+    except TypeError as problem:
+        raise UsageError(
+            f"Model {settings.model!r} takes other arguments than __init__(self, data, settings)."
+        ) from problem
     model = cls(data, settings)
     for name in vars(model):
         if callable(getattr(cls, name, None)):

@@ -82,13 +82,14 @@ class VectorFileRows(Rows):
         order = self.check_count(items)
         found = self._read()
         ids = items["id"].tolist()
-        names = written_as(order if found.ids is None else found.ids, set(ids))
+        known = set(ids)
+        names = written_as(order if found.ids is None else found.ids, known)
         row_of: dict[str, int] = {}
         for row, name in enumerate(names):
             if name:
                 row_of.setdefault(name, row)
         rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
-        self._report(modality, names, row_of, set(ids), rows)
+        self._report(modality, names, row_of, known, rows)
         present = rows >= 0
         values = np.zeros((len(ids), self._about["dim"]), dtype=self.recipe.dtype)
         with np.errstate(over="ignore"):  # refused in a sentence

@@ -1,4 +1,4 @@
-"""What `mmssl sparsity` refuses before it trains."""
+"""Checks of `mmssl sparsity` before the training."""
 
 from __future__ import annotations
 
