@@ -15,6 +15,7 @@ from mmssl_cli.commands.chosen_models import chosen_models, without_idle_content
 from mmssl_cli.commands.options import ensure_prepared, listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.config import FittedSettings, TrainSettings, merge_for, merge_settings
+from mmssl_cli.config.presets import shipped_settings
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tuning import make_tune_reporter, print_searches, print_trials
 from mmssl_cli.console.verbosity import verbosity
@@ -72,8 +73,8 @@ def tune(
     """Search a model's settings: proposals by TPE, unpromising trials pruned, the best written as a TOML file.
 
     A setting given as a flag or in --config is fixed; the others with a range are searched, and the rest have the
-    model's defaults, but for a patience of 20 epochs or more. The defaults and the published settings are tried first.
-    A trial may be ended early from epoch 30 on, once its curve rises no more. The search ends with --trials or
+    model's defaults, but for a patience of 20 epochs or more. The defaults, the published settings and those shipped
+    for the data set are tried first (of the latter none with --preset or --config). A trial may be ended early from epoch 30 on, once its curve rises no more. The search ends with --trials or
     --minutes, whichever comes first; then its best trials are trained with further seeds. All are evaluated on
     validation, never on test. The same command resumes an interrupted search, and extends it with more --trials.
     Several models have the same budget each; `mmssl compare --config DIR` then trains them with what was found.
@@ -186,9 +187,11 @@ def _search(base: TrainSettings, options: PlanOptions, ranges: Path | None, seed
 
     space = read_space(ranges, base.model) if ranges is not None else shipped_space(base.model)
     starts = read_starts(ranges, base.model) if ranges is not None else shipped_starts(base.model)
+    if options.config is None and "preset" not in options.named:
+        starts = [*starts, shipped_settings(base.dataset, base.model)]
     if "patience" not in options.named:
         base = base.model_copy(update={"patience": max(base.patience, PATIENCE)})
     content = data_identity(base, options.data_dir)["content_digest"]
     free = without(space, options.named)
-    open_starts = tuple({name: value for name, value in start.items() if name in free} for start in starts)
-    return Search(base, free, content, seed, open_starts)
+    searched = [{name: value for name, value in start.items() if name in free} for start in starts]
+    return Search(base, free, content, seed, tuple(start for start in searched if start))

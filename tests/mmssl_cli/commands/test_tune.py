@@ -18,6 +18,7 @@ import pytest
 
 from mmssl_cli.commands.tune import PATIENCE
 from mmssl_cli.config import SETTINGS, FittedSettings, build_settings, merge_settings
+from mmssl_cli.config.presets import shipped_settings
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.experiments.tuning.search import _Rising
 from mmssl_cli.experiments.tuning.space import RANGES, Choices, Span, read_starts, shipped_space, shipped_starts
@@ -152,6 +153,18 @@ def test_published_settings_are_tried_after_the_defaults(tune: Cli) -> None:
     )
     assert tune("--trials", 2).code == 0
     assert [(float(row["lr"]), float(row["l2_weight"])) for row in trials()] == [(0.001, 0.0), (0.05, 1e-4)]
+
+
+def test_settings_shipped_for_the_data_set_are_tried_too_unless_a_preset_is_named(cli: Cli, tmp_path: Path) -> None:
+    write_toy(tmp_path / "data").joinpath("toy").rename(tmp_path / "data" / "tiktok")
+    Path("ranges.toml").write_text("lr = { low = 1e-3, high = 1e-1, log = true }\nl2-weight = [0.0, 1e-4]\n")
+    shipped = shipped_settings("tiktok", "mf")
+    flags = [part for pair in {**SMALL, "--dataset": "tiktok", "--trials": 2}.items() for part in pair]
+    for preset, second in ([], (shipped["lr"], shipped["l2_weight"])), (["--preset", "none"], None):
+        answer = cli("tune", "mf", *flags, *SEARCH, *preset, "--out", "".join(preset) or "tuning", "--json")
+        assert answer.code == 0, answer.err
+        drawn = [(trial["drawn"]["lr"], trial["drawn"]["l2_weight"]) for trial in json.loads(answer.out)["trials"]]
+        assert drawn[0] == (0.001, 0.0) and (drawn[1] == second) == (not preset)
 
 
 def test_the_best_mean_over_seeds_wins(tune: Cli, cli: Cli) -> None:
