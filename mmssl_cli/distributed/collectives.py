@@ -27,7 +27,7 @@ def world_size() -> int:
 
 
 def is_rank_zero() -> bool:
-    """Return True in the process that evaluates, writes and reports."""
+    """Return True in the process that writes and reports."""
     return not dist.is_initialized() or dist.get_rank() == 0
 
 

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from mmssl_cli.distributed.collectives import all_gather, is_rank_zero, world_size
 from pipelines.errors import MmsslError, UsageError
 
-#: Longest wait for the other processes, mostly while rank 0 evaluates; one that died is noticed at once.
+#: Longest wait for the other processes, mostly while rank 0 fits a model or writes; one that died is noticed at once.
 PATIENCE = timedelta(hours=2)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.data.catalog import catalog_of
-from mmssl_cli.distributed.collectives import broadcast
+from mmssl_cli.distributed.collectives import broadcast, broadcast_tensors
 from mmssl_cli.distributed.process_group import ReportedByRankZero
 from mmssl_cli.evaluation.items import evaluate_items
 from mmssl_cli.evaluation.metrics import evaluate_ranking
@@ -23,6 +23,7 @@ from mmssl_cli.evaluation.ranking import UnrankableError
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.text import ACCURACY
 from mmssl_cli.training.loop import DivergedError, TrainingLoop
+from mmssl_cli.training.shared_ranking import shared_ranking
 
 
 @dataclass
@@ -83,7 +84,7 @@ def run_epochs(
         record: dict[str, Any] = {"epoch": number, **loop.run_epoch()}
         best = False
         with loop.averaged_weights():
-            if loop.epoch % settings.evaluate_every == 0 or loop.epoch == settings.epochs:
+            if _is_validated(loop):
                 metrics = _validate(loop)
                 record.update({f"validation/{name}": value for name, value in metrics.items()})
                 best = metrics[settings.select_on] > state.best_score
@@ -100,7 +101,7 @@ def run_epochs(
 
 
 def follow_epochs(loop: TrainingLoop) -> None:
-    """Train along with rank 0, which alone validates, until it ends the training.
+    """Train and rank along with rank 0 until it ends the training, the test of the best epoch included.
 
     Raises:
         ReportedByRankZero: the training diverged.
@@ -109,8 +110,17 @@ def follow_epochs(loop: TrainingLoop) -> None:
     try:
         while broadcast(True):
             loop.run_epoch()
+            if _is_validated(loop) and not loop.model.has_fit():
+                with loop.averaged_weights():
+                    _validate(loop)
     except DivergedError as problem:
         raise ReportedByRankZero(str(problem)) from problem
+    if not loop.model.has_fit():
+        evaluate_on_test(loop)
+
+
+def _is_validated(loop: TrainingLoop) -> bool:
+    return loop.epoch % loop.settings.evaluate_every == 0 or loop.epoch == loop.settings.epochs
 
 
 def _validate(loop: TrainingLoop) -> dict[str, float]:
@@ -133,6 +143,15 @@ def count_items(loop: TrainingLoop, state: TrainState) -> None:
     state.item_epochs += 1
 
 
+def evaluate_on_test(
+    loop: TrainingLoop, on_ranked: Callable[[Tensor, Tensor], object] | None = None
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Evaluate the weights of rank 0's model on test, as ``evaluate_model`` does."""
+    if not loop.model.has_fit():
+        broadcast_tensors(loop.model.state_dict().values())
+    return evaluate_model(loop, "test", on_ranked)
+
+
 @torch.no_grad()
 def evaluate_model(
     loop: TrainingLoop,
@@ -141,7 +160,8 @@ def evaluate_model(
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Return the metrics of the model with its present weights, and a table of them by user.
 
-    On validation, which is ranked after each epoch, only those of accuracy.
+    On validation, which is ranked after each epoch, only those of accuracy. Several processes share the users out; a
+    fitted model is that of rank 0, which ranks for all.
 
     Args:
         on_ranked: as of :func:`mmssl_cli.evaluation.metrics.evaluate`.
@@ -151,6 +171,8 @@ def evaluate_model(
     metrics = settings.all_metrics if split == "test" else [name for name in settings.all_metrics if name in ACCURACY]
     catalog = catalog_of(data, metrics)
     ranking, relevant = loop.model.ranking(), getattr(data, split)
+    if not loop.model.has_fit():
+        ranking = shared_ranking(ranking)
     return evaluate_ranking(
         ranking, data.train, relevant, settings.all_ks, on_ranked=on_ranked, metrics=metrics, catalog=catalog
     )

@@ -27,7 +27,7 @@ from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.text import pluralize
 from mmssl_cli.training.checkpoint import restore
 from mmssl_cli.training.device import device_name, environment, keep_freed_memory, peak_memory, reset_peak_memory
-from mmssl_cli.training.epochs import TrainState, count_items, evaluate_model, follow_epochs, run_epochs
+from mmssl_cli.training.epochs import TrainState, count_items, evaluate_on_test, follow_epochs, run_epochs
 from mmssl_cli.training.fitting import FittingLoop
 from mmssl_cli.training.loading import load_data, load_weights, modalities_of
 from mmssl_cli.training.loop import DivergedError, TrainingLoop, pick_device
@@ -234,7 +234,7 @@ def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: i
     settings = loop.settings
     load_weights(run, loop.model)
     warm_cold = WarmCold(loop.data.train, loop.data.test, settings.all_ks, settings.all_metrics)
-    test, per_user = evaluate_model(loop, "test", warm_cold.add)
+    test, per_user = evaluate_on_test(loop, warm_cold.add)
     seconds = [record["seconds"] for record in state.records]
     result = {
         **_summary("finished" if len(seconds) >= settings.epochs else "stopped", loop, state, test),

@@ -6,7 +6,7 @@ that share it out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,16 @@ from torch import Tensor
 from mmssl_cli.config import build_settings
 from mmssl_cli.distributed.collectives import all_gather, all_reduce_mean, average_gradients, local_slice
 from mmssl_cli.distributed.process_group import check_same, fail_together
+from mmssl_cli.evaluation.ranking import ranked_blocks
 from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
 from mmssl_cli.models.mmssl import generator
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.registry import MODELS, model_class
+from mmssl_cli.training import shared_ranking as sharing
 from mmssl_cli.training.device import device_name
+from mmssl_cli.training.epochs import evaluate_model, evaluate_on_test
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import make_loop
 from pipelines.errors import MmsslError
@@ -109,6 +112,42 @@ def _neighbours() -> Answer:
     return {"neighbours": found.double()}
 
 
+def _ranking() -> Answer:
+    """The lists and scores of users, a row without enough items among them, and for how many this process ranked."""
+    data, ranked = toy_data(users=21, items=12), []
+    random = torch.Generator().manual_seed(2)
+    ranking = partial(ranked_blocks, torch.randn(21, 4, generator=random), torch.randn(12, 4, generator=random))
+
+    def counted(users: Tensor, *rest: Any) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        ranked.append(len(users))
+        yield from ranking(users, *rest)
+
+    found: Answer = {}
+    with mock.patch.object(sharing, "GATHERED_USERS", 8):  # chunks of 8, 8 and 5 users, and of one alone
+        for name, users in ("all", torch.arange(21)), ("one", torch.tensor([20])):
+            blocks = list(sharing.shared_ranking(counted)(users, 12, data.train))
+            rows, items, scores = map(torch.cat, zip(*blocks, strict=True))
+            assert torch.equal(rows, users)
+            found |= {f"items of {name}": items.double(), f"scores of {name}": scores.nan_to_num(neginf=-9.0)}
+    parts = [local_slice(count) for count in (8, 8, 5, 1)] if dist.is_initialized() else [slice(21), slice(1)]
+    assert ranked == [part.stop - (part.start or 0) for part in parts]
+    return found
+
+
+def _evaluation() -> Answer:
+    """Metrics on validation of a trained model, and on test with the weights of rank 0."""
+    settings = {"model": "lightgcn", "embedding_dim": 8, "batch_size": 9, "seed": 5}
+    loop = make_loop(build_settings({**settings, "ks": (3, 5), "select_on": "ndcg@3"}), toy_data(), CPU)
+    loop.run_epoch()
+    validation, _ = evaluate_model(loop, "validation")
+    with torch.no_grad():
+        for parameter in loop.model.parameters():
+            parameter += dist.get_rank() if dist.is_initialized() else 0
+    means, table = evaluate_on_test(loop)
+    columns = {name: torch.tensor(table[name].tolist()) for name in table}
+    return columns | {f"mean {name}": torch.tensor(value) for name, value in (validation | means).items()}
+
+
 def _training(**settings: Any) -> Answer:
     """The losses of each epoch and the weights at the end."""
     common: dict[str, Any] = {"embedding_dim": 8, "batch_size": 9, "lr": 0.005, "seed": 5}
@@ -137,6 +176,8 @@ CASES: dict[str, Callable[[], Answer]] = {
     "discriminator, w/o-GT": partial(_discriminator, variant="w/o-GT", gradient_penalty=0.0),
     "generator": _generator,
     "neighbours": _neighbours,
+    "ranking": _ranking,
+    "evaluation": _evaluation,
     **{
         model: partial(_training, model=model)
         for model in MODELS

@@ -62,6 +62,8 @@ def _assert_same(one: RunFolder, other: RunFolder, tolerance: float) -> None:
     columns = [name for name in one.read_metrics() if "discriminator" not in name]
     tables = [numbers(run.read_metrics()[columns]) for run in (one, other)]
     pd.testing.assert_frame_equal(*tables, check_exact=False, rtol=1e-3, atol=tolerance)
+    tests = [run.read_result()["test"] for run in (one, other)]
+    assert tests[0] == pytest.approx(tests[1], abs=max(tolerance, 1e-3))
     weights = [run.load_model() for run in (one, other)]
     for name, value in weights[0].items():
         if not name.startswith("adversary"):  # it brings rounding to the third digit within an epoch, also alone
