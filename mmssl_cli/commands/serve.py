@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from typing import Annotated
 
 import typer
@@ -48,15 +49,13 @@ def serve(
     say_if_unfinished(folder)
     if not _is_loopback(host):
         warn(f"Everybody who reaches {host}:{port} can ask for recommendations; there is no login.")
-    config = uvicorn.Config(app, host=host, port=port, log_level="critical")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket = config.bind_socket()
-    except (SystemExit, OSError) as problem:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as problem:
         raise InputError(f"Cannot listen on {host}:{port}; choose another --port or --host.") from problem
     say(f"Serving run {folder.id} on http://{host}:{port}: /recommend/USER?k=20, /similar/ITEM?k=20. Ctrl-C ends it.")
-    config.log_level = "warning"
-    config.configure_logging()
-    uvicorn.Server(config).run(sockets=[socket])
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from pipelines.errors import InputError
+from pipelines.errors import InputError, in_words
 from pipelines.io.files import read_problem
 from pipelines.layouts.writing import write_table
 from pipelines.prepared.dataset import Features, filled_rows
@@ -60,7 +60,7 @@ def read_notes(folder: Path) -> dict[str, FeatureNote]:
     except ValidationError as problem:
         error = problem.errors()[0]
         where = ".".join(str(part) for part in error["loc"]) or "its top"
-        raise InputError(f"{path} is damaged at {where} ({error['msg']}); export again, or remove it.") from None
+        raise InputError(f"{path} is damaged at {where} ({in_words(error).rstrip('.')}); export again, or remove it.") from None
     for name, note in notes.items():
         missing = [file for file in (name, note.vocabulary) if file is not None and not (folder / file).is_file()]
         if missing:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from pipelines.errors import InputError, UsageError
+from pipelines.errors import InputError, UsageError, in_words
 from pipelines.io.files import read_problem, sha256_of
 
 FORMAT: Literal["mmssl-prepared"] = "mmssl-prepared"
@@ -174,7 +174,7 @@ def _what_is_wrong(problem: ValidationError) -> str:
         return f"has format version {error.get('input')!r}, and this program reads version {VERSION}"
     if where == "format":
         return f"is not of the format {FORMAT!r}"
-    return f"is damaged at {where or 'its top'} ({error['msg']})"
+    return f"is damaged at {where or 'its top'} ({in_words(error).rstrip('.')})"
 
 
 def _check_inside(path: Path, name: str) -> None:
