@@ -60,7 +60,8 @@ def read_notes(folder: Path) -> dict[str, FeatureNote]:
     except ValidationError as problem:
         error = problem.errors()[0]
         where = ".".join(str(part) for part in error["loc"]) or "its top"
-        raise InputError(f"{path} is damaged at {where} ({in_words(error).rstrip('.')}); export again, or remove it.") from None
+        reason = in_words(error).rstrip(".")
+        raise InputError(f"{path} is damaged at {where} ({reason}); export again, or remove it.") from None
     for name, note in notes.items():
         missing = [file for file in (name, note.vocabulary) if file is not None and not (folder / file).is_file()]
         if missing:
