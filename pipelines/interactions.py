@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -41,14 +41,22 @@ class SplitInteractions:
     users, items: columns user (item), int32, 0, 1, ... in ascending order of the original id, and id.
     interactions: columns user, item (int32), split (a categorical of SPLITS) and, where known, timestamp (int64);
         sorted by user, then item; each pair once.
+    moved: split -> its pairs that are in another split too, and were left out of this one.
     """
 
     users: pd.DataFrame
     items: pd.DataFrame
     interactions: pd.DataFrame
     steps: list[Step]
+    moved: Mapping[str, int] = field(default_factory=dict)
 
-    def cold_items(self) -> str:
+    def remarks(self) -> list[str]:
+        """Return sentences on pairs in several splits, and on items without a training interaction."""
+        counts = [f"{count:,} of {split}" for split, count in self.moved.items() if count]
+        moved = f"pairs in two splits, kept in one: {', '.join(counts)} left out" if counts else ""
+        return [sentence for sentence in (moved, self._cold_items()) if sentence]
+
+    def _cold_items(self) -> str:
         """Return a sentence on the items without a training interaction, for each held-out split; empty without any."""
         table = self.interactions
         trained = table.loc[table["split"] == SPLITS[TRAIN], "item"].unique()
@@ -142,7 +150,7 @@ def split_interactions(
     user, item = _ranks(user_order)[raw.user], _ranks(item_order)[raw.item]
     rows = _Rows(user, item, raw.timestamp, raw.split if split == "given" else None)
     steps = [rows.step("read")]
-    rows = _fold(rows)
+    rows, moved = _fold(rows)
     steps.append(rows.step("repeats folded"))
     if k_core > 1:
         before, rows = rows, rows.kept(core_mask(rows.user, rows.item, k_core))
@@ -169,7 +177,7 @@ def split_interactions(
     }
     if rows.timestamp is not None:
         columns["timestamp"] = rows.timestamp
-    return SplitInteractions(users, items, pd.DataFrame(columns, copy=False), steps)
+    return SplitInteractions(users, items, pd.DataFrame(columns, copy=False), steps, moved)
 
 
 def _check_settings(raw: RawInteractions, k_core: int, split: str, seed: int) -> None:
@@ -202,21 +210,25 @@ def _ranks(order: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _fold(rows: _Rows) -> _Rows:
-    """Each pair once, sorted by user, then item."""
+def _fold(rows: _Rows) -> tuple[_Rows, dict[str, int]]:
+    """Each pair once, sorted by user, then item; and split -> its pairs that are kept in another split."""
     order = stable_order(rows.item)
     order = order[stable_order(rows.user[order])]
     user, item = rows.user[order], rows.item[order]
     starts = np.flatnonzero(np.concatenate([[True], (user[1:] != user[:-1]) | (item[1:] != item[:-1])]))
     timestamp, split = (None if column is None else column[order] for column in (rows.timestamp, rows.split))
+    given, moved = split, {}
     if timestamp is not None:
         earliest = np.minimum.reduceat(timestamp, starts)
         if split is not None:
             late = timestamp > np.repeat(earliest, np.diff(starts, append=len(order)))
             split = np.where(late, np.int8(len(SPLITS)), split)
         timestamp = earliest
-    split = None if split is None else np.minimum.reduceat(split, starts)
-    return _Rows(user[starts], item[starts], timestamp, split)
+    if split is not None and given is not None:
+        split = np.minimum.reduceat(split, starts)
+        for number, name in enumerate(SPLITS):
+            moved[name] = int((np.logical_or.reduceat(given == number, starts) & (split != number)).sum())
+    return _Rows(user[starts], item[starts], timestamp, split), moved
 
 
 def core_mask(user: np.ndarray, item: np.ndarray, k: int) -> np.ndarray:

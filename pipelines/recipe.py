@@ -111,7 +111,7 @@ class FeatureOptions(Entry):
     modalities: tuple[str, ...] | None = option("Modalities to make, or none; all by default.", metavar="NAMES")
     vectors: dict[str, str] | None = option(
         "Vectors of your own, by item id or in the order of the items: .npy, .npz, .safetensors, .pt, .itememb, a "
-        "table:COLUMN. Repeatable.",
+        "table:COLUMN, a folder of ITEM.npy. Repeatable.",
         flag="--features",
         metavar="MODALITY=FILE",
     )

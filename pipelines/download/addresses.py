@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
-_HOST = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]+", re.ASCII)
+_HOST = re.compile(r"[0-9a-z_-]+(\.[0-9a-z_-]+)*\.?|[0-9a-f.]*:[0-9a-f:.]*", re.ASCII)
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 

@@ -1,4 +1,6 @@
-"""Item vectors made elsewhere: npy, npz, safetensors, pt, tables (parquet, CSV, JSON lines, RecBole's .itememb)."""
+"""Item vectors made elsewhere: npy, npz, safetensors, pt, tables (parquet, CSV, JSON lines, RecBole's .itememb), and a
+folder with a file <item>.npy for each item, as Ducho writes.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +41,13 @@ class ItemVectors:
 def locate_vectors(place: str) -> tuple[Path, str | None]:
     """Split ``FILE`` or ``FILE:KEY`` into the file and the key of an array, or the name of a column.
 
+    A folder is one with files ``<item>.npy``, and has no key.
+
     Raises:
         InputError: there is no such file.
     """
+    if Path(place).expanduser().is_dir():
+        return Path(place).expanduser(), None
     parts = place.split(":")
     for end in range(len(parts), 0, -1):
         path = Path(":".join(parts[:end])).expanduser()
@@ -50,8 +56,20 @@ def locate_vectors(place: str) -> tuple[Path, str | None]:
     raise InputError(f"{no_file(Path(place))}; --features expects MODALITY=FILE, or MODALITY=FILE:KEY.")
 
 
+def files_of(path: Path) -> list[Path]:
+    """Return the files that hold vectors: the file itself, or those of a folder, a file an item.
+
+    Raises:
+        InputError: the folder has no .npy.
+    """
+    files = [path] if path.is_file() else sorted(path.glob("*.npy"))
+    if not files:
+        raise InputError(f"{path} is a folder without .npy; --features expects a file, or a folder of <item>.npy.")
+    return files
+
+
 def read_item_vectors(path: Path, key: str | None, item_column: str | None = None) -> ItemVectors:
-    """Read all rows of a file: by its suffix .npy, .npz, .safetensors, .pt or .pth, else a table.
+    """Read all rows of a file: by its suffix .npy, .npz, .safetensors, .pt or .pth, else a table; or of a folder.
 
     Args:
         key: the array of an npz or a safetensors file, or the column of a table.
@@ -64,7 +82,9 @@ def read_item_vectors(path: Path, key: str | None, item_column: str | None = Non
     suffix = path.suffix.lower()
     if suffix in (".npy", ".pt", ".pth") and key is not None:
         raise UsageError(f"{path} has no parts to name, but --features asks for {key!r}; leave out :{key}.")
-    if suffix == ".npy":
+    if path.is_dir():
+        found = _read_folder(path)
+    elif suffix == ".npy":
         found = ItemVectors(_load_npy(path), None)
     elif suffix == ".npz":
         found = _read_npz(path, key)
@@ -107,6 +127,16 @@ def _load_npy(path: Path) -> np.ndarray:
         raise read_problem(path, problem) from problem
     except Exception as problem:  # headers fail in many ways
         raise _unreadable(path, "an npy file of numbers", problem) from problem
+
+
+def _read_folder(path: Path) -> ItemVectors:
+    files = files_of(path)
+    rows = [_load_npy(file) for file in files]
+    for file, row in zip(files, rows, strict=True):
+        if row.size != max(row.shape, default=0) or row.size != rows[0].size:
+            expected = f"{rows[0].size:,} numbers, as in {files[0].name}" if row is not rows[0] else "one vector"
+            raise InputError(f"{file} holds an array of shape {row.shape}; expected {expected}.")
+    return ItemVectors(np.stack([row.reshape(-1) for row in rows]), [file.stem for file in files])
 
 
 def _read_npz(path: Path, key: str | None) -> ItemVectors:

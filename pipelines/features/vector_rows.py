@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipelines.errors import InputError
 from pipelines.features.rows import Made, Rows
-from pipelines.features.vector_files import ItemVectors, locate_vectors, read_item_vectors
+from pipelines.features.vector_files import ItemVectors, files_of, locate_vectors, read_item_vectors
 from pipelines.io.raw import MalformedRecords
 from pipelines.io.step_cache import WorkFolder, key_of
 from pipelines.prepared.dataset import Features, filled_rows
@@ -38,7 +38,9 @@ class VectorFileRows(Rows):
         self._work = work
         self._path, self._key = locate_vectors(place)
         self._counts = MalformedRecords(self._path)
-        self._sha256 = work.sha256(self._path)
+        files = files_of(self._path)
+        hashes = {file.name: digest for file, digest in work.hashes(files).items()}
+        self._sha256 = key_of(hashes) if self._path.is_dir() else hashes[self._path.name]
         name, key = f"vectors {place}", key_of(self._sha256, recipe.table.item)
         about = work.recall(name, key)
         if about is None:
@@ -114,7 +116,7 @@ class VectorFileRows(Rows):
                 f"{self._path} has vectors of none of the {len(rows):,} items: its ids are like "
                 f"{next(iter(row_of), '')!r}, those of the items like {next(iter(sorted(wanted)), '')!r}."
             )
-        by = "by item id" if self._about["keyed"] else "in the order of the items"
+        by = "by item id" if self._about["keyed"] else f"in the order of the items ({some(names)})"
         count = pluralize(len(names), "row")
         line = f"{modality}: {count} of {self._path.name} {by}, {found:,} of {len(rows):,} items found"
         surplus = [name for name in row_of if name not in wanted]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pipelines.build import Plan, Request, hashes_by_name, known_columns
 from pipelines.entries import DatasetEntry, FeatureEntry
-from pipelines.errors import InputError
+from pipelines.errors import InputError, UsageError
 from pipelines.features.build import FeatureBuilder
 from pipelines.interactions import split_interactions
 from pipelines.io.raw import MalformedRecords, RawInteractions
@@ -22,7 +23,7 @@ from pipelines.recipe import MODALITY_OF, resolve
 
 _OPTIONS = (
     *("source", "k_core", "split", "seed", "max_malformed", "text_encoder", "image_encoder", "image_weights"),
-    *("vectors", "dtype", "max_absent", "offline", "engine", "address"),
+    *("vectors", "dtype", "max_absent", "offline", "engine", "address", "min_rating"),
 )
 
 
@@ -31,10 +32,12 @@ def plan_import(
     request: Request,
     layout: str,
     paths: Mapping[str, Path],
-    read_interactions: Callable[[Mapping[str, Path], MalformedRecords], RawInteractions],
+    read_interactions: Callable[[Mapping[str, Path], MalformedRecords, float | None], RawInteractions],
     read_items: Callable[[Mapping[str, Path], Sequence[str], MalformedRecords], pd.DataFrame],
     read_features: Callable[[Mapping[str, Path], Sequence[str], MalformedRecords], dict[str, Features]],
     read_order: Callable[[Mapping[str, Path], RawInteractions], list[str]],
+    *,
+    fixes_split: bool,
 ) -> Plan:
     """Plan to read a folder; a split that it fixes is kept, with every user and item.
 
@@ -42,7 +45,9 @@ def plan_import(
 
     Args:
         paths: role -> file; the role ``items`` describes items.
+        read_interactions: also receives the least rating that counts, where one is given.
         read_order: returns the ids in the order of the table of items, empty where there is none.
+        fixes_split: whether the files say which interactions are for training, validation and test.
 
     Raises:
         UsageError: an option that does not apply.
@@ -60,28 +65,27 @@ def plan_import(
     features = FeatureBuilder(recipe, request.work)
     settings = {
         "source": layout,
-        "k_core": options.k_core,  # None and None where the files fix the split
-        "split": options.split,
+        "k_core": None if fixes_split else recipe.k_core,
+        "split": None if fixes_split else recipe.split,
         "seed": recipe.seed,
         "encoders": made,
         "dtype": recipe.dtype,
         "cold_users": "keep",
         **features.given_settings(),
+        **({} if options.min_rating is None else {"min_rating": options.min_rating}),
     }
     sources = hashes_by_name(paths, request.work)
+    if fixes_split and (options.split is not None or options.k_core is not None):
+        raise InputError(f"{folder} fixes the split of its interactions; leave out --split and --k-core.")
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
         features.load()
         report(f"Reading {', '.join(sources)} in {folder}, of {layout}'s layout")
         malformed = MalformedRecords(next(iter(paths.values())), recipe.max_malformed)
-        raw = read_interactions(paths, malformed)
-        if raw.split is None:
-            split = split_interactions(raw, k_core=recipe.k_core, split=recipe.split, seed=recipe.seed)
-        elif options.split is None and options.k_core is None:
-            split = split_interactions(raw, k_core=0, split="given")
-        else:
-            raise InputError(f"{folder} fixes the split of its interactions; leave out --split and --k-core.")
-        for line in (*map(str, split.steps), *filter(None, [split.cold_items()])):
+        raw = read_interactions(paths, malformed, options.min_rating)
+        how: dict[str, Any] = {"k_core": recipe.k_core, "split": recipe.split, "seed": recipe.seed}
+        split = split_interactions(raw, **({"k_core": 0, "split": "given"} if fixes_split else how))
+        for line in (*map(str, split.steps), *split.remarks()):
             report(line)
         ids = split.items["id"].tolist()
         of_items = MalformedRecords(paths.get("items", malformed.path), recipe.max_malformed)
@@ -106,3 +110,16 @@ def plan_import(
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
     return Plan(settings, sources, build)
+
+
+def rating_column(path: Path, columns: Mapping[str, str], min_rating: float | None) -> str | None:
+    """Return the column of the field ``rating``; None where no least rating is given.
+
+    Raises:
+        UsageError: one is given, and the file has no such field.
+    """
+    if min_rating is None:
+        return None
+    if "rating" not in columns:
+        raise UsageError(f"--min-rating needs a field rating, and {path} has {', '.join(columns)}; leave it out.")
+    return columns["rating"]

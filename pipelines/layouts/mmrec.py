@@ -1,7 +1,7 @@
 """The layout of MMRec.
 
     <name>.inter        tab-separated: userID, itemID; optionally timestamp, and x_label: 0 (train), 1 (validation)
-                        or 2 (test); other columns, such as rating, are ignored
+                        or 2 (test); rating, for --min-rating; other columns are ignored
     <kind>_feat.npy     [items, dim], a row an item: image_feat.npy, text_feat.npy, ...
     u_id_mapping.csv    optional, with tabs or commas: user_id (the original id), userID
     i_id_mapping.csv    optional, likewise: asin, itemID
@@ -21,7 +21,7 @@ import pandas as pd
 from pipelines.build import Plan, Request, described
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords, RawInteractions
-from pipelines.layouts.importing import plan_import
+from pipelines.layouts.importing import plan_import, rating_column
 from pipelines.layouts.notes import NOTES_FILE, FeatureNote
 from pipelines.layouts.numbered_ids import (
     DETAILS,
@@ -54,7 +54,9 @@ def recognises(folder: Path) -> bool:
 def plan(folder: Path, request: Request) -> Plan:
     """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
     readers = (read_interactions, read_items, read_features, lambda _, raw: list(raw.item_ids))
-    return plan_import(folder, request, "mmrec", files(folder), *readers)
+    paths = files(folder)
+    fixes_split = LABEL in ColumnFile(paths["interactions"]).names
+    return plan_import(folder, request, "mmrec", paths, *readers, fixes_split=fixes_split)
 
 
 def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
@@ -100,7 +102,9 @@ def files(folder: Path) -> dict[str, Path]:
     return {"interactions": found[0], **there, **{path.name: path for path in feature_paths(folder)}}
 
 
-def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) -> RawInteractions:
+def read_interactions(
+    paths: Mapping[str, Path], malformed: MalformedRecords, min_rating: float | None = None
+) -> RawInteractions:
     """Read the interactions. All ids of the mappings are known, seen or not.
 
     Raises:
@@ -113,6 +117,8 @@ def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) ->
         USER,
         ITEM,
         time=TIME if TIME in names else None,
+        rating=rating_column(path, {name: name for name in names}, min_rating),
+        min_rating=min_rating,
         split_column=LABEL if LABEL in names else None,
     )
     raw = gather([part], malformed)

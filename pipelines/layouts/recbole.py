@@ -1,7 +1,7 @@
 """The atomic files of RecBole: fields with tabs (or single spaces) between, the type of each in the header, such as
 ``user_id:token``; a field without a type is a token.
 
-<name>.inter            user_id, item_id; optionally timestamp; or, with the split fixed,
+<name>.inter            user_id, item_id; optionally timestamp, and rating, for --min-rating; or, with the split fixed,
 <name>.train.inter, <name>.valid.inter, <name>.test.inter (or part1, part2 and part3)
 <name>.item             optional: item_id; title (or name), other fields of token_seq as text, image; fields of
                         float_seq are features, each a modality of its name
@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from pipelines.build import Plan, Request, Row, described
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id
-from pipelines.layouts.importing import plan_import
+from pipelines.layouts.importing import plan_import, rating_column
 from pipelines.layouts.notes import NOTES_FILE, FeatureNote, note_of, noted, read_notes
 from pipelines.layouts.numbered_ids import known_image
 from pipelines.layouts.writing import write_settings, write_table
@@ -55,7 +55,8 @@ def recognises(folder: Path) -> bool:
 def plan(folder: Path, request: Request) -> Plan:
     """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
     readers = (read_interactions, read_items, read_features, lambda paths, _: list(_listed(paths.get("items"), ITEM)))
-    return plan_import(folder, request, "recbole", files(folder), *readers)
+    paths = files(folder)
+    return plan_import(folder, request, "recbole", paths, *readers, fixes_split="interactions" not in paths)
 
 
 def write(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote]:
@@ -147,7 +148,9 @@ def _fields(file: ColumnFile) -> dict[str, tuple[str, str]]:
     return {field: (column, kind or "token") for column, field, kind in split}
 
 
-def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) -> RawInteractions:
+def read_interactions(
+    paths: Mapping[str, Path], malformed: MalformedRecords, min_rating: float | None = None
+) -> RawInteractions:
     """Read the interactions. All users and items of the other files are known, seen or not.
 
     Raises:
@@ -167,9 +170,16 @@ def read_interactions(paths: Mapping[str, Path], malformed: MalformedRecords) ->
                 f"{paths[role]} has no field {' and no '.join(missing)}, only {', '.join(fields)}"
                 f"; expected a header such as {USER}:token, {ITEM}:token, {TIME}:float with tabs between."
             )
+        histories = [field for field, (_, kind) in fields.items() if kind == "token_seq" and field.startswith(ITEM)]
+        if histories:
+            raise InputError(
+                f"{paths[role]} has {histories[0]}:token_seq, the histories of a sequential benchmark, which are not "
+                f"read; expected one interaction a line, {USER}:token and {ITEM}:token."
+            )
         split = SPLITS.index(role) if role in SPLITS else None
         time = fields[TIME][0] if TIME in fields else None
-        parts.append(Part(paths[role], fields[USER][0], fields[ITEM][0], time, split=split))
+        rating = rating_column(paths[role], {field: column for field, (column, _) in fields.items()}, min_rating)
+        parts.append(Part(paths[role], fields[USER][0], fields[ITEM][0], time, rating, min_rating, split))
     if len({part.time is None for part in parts}) > 1:
         raise InputError(f"Only some of {', '.join(part.path.name for part in parts)} have the field {TIME}.")
     raw = gather(parts, malformed)

@@ -146,7 +146,7 @@ def check_files(folder: Path, manifest: Manifest, names: Iterable[str] | None = 
     Raises:
         InputError: a file is not listed, is missing, or has another size or content.
     """
-    again = f"prepare {manifest.name} again with `mmssl prep`"
+    again = f"prepare {folder.name} again with `mmssl prep`"
     for name in manifest.files if names is None else names:
         path = folder / name
         entry = manifest.files.get(name)

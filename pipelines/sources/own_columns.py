@@ -64,6 +64,8 @@ def find_columns(path: Path, table: TableOptions, split: str) -> tuple[TableOpti
                     f"{flag_of(role)} {candidates[0]}"
                 )
             found[role] = candidates[0] if len(candidates) == 1 else None
+    if split != "given" and (labels := usual_columns("split_column", file.names)):
+        notes.append(f"{path.name}: the column {labels[0]} is not used; --split given keeps the split that it says")
     taken = [f"{name} is {_MEANING[role]}" for role, name in found.items() if name not in (None, role)]
     taken += ["time is the time"] if found.get("time") == "time" else []
     notes += [f"{path.name}: found by their usual names: {', '.join(taken)}"] if taken and table.columns is None else []

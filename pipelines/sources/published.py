@@ -29,6 +29,10 @@ class Published:
     def plan(cls, request: Request) -> Plan:
         """Plan to read the folder as its layout says; see :class:`pipelines.build.Source`."""
         if request.options.source is None:
+            if request.options.interactions is not None:
+                raise UsageError(
+                    f"--interactions is not applicable: give {request.name} as a folder or zip, with --from."
+                )
             raise UsageError(
                 f"{request.name} is prepared from files: give the folder or zip that holds train.json, val.json and "
                 f"test.json (user -> list of items) as `mmssl prep {request.name} --from PLACE`."

@@ -13,7 +13,8 @@ _USUAL = {
     "rating": "rating ratings overall stars score",
     "split_column": "split splitlabel xlabel",
 }
-_IGNORED = re.compile(r"[\s_-]+")
+# White space, _ and -, and the type that RecBole adds to a name.
+_IGNORED = re.compile(r"[\s_-]+|:(token|float)(_seq)?$")
 _LIKE_EPOCH = 1e8
 _ORDER = ("user", "item", "rating", "time")
 # i27 and user 3; Amazon's B00ABC1234 (or an ISBN) and A1B2C3.
@@ -22,7 +23,9 @@ _LIKE_USER = re.compile(r"u(ser)?[\W_]*\d|A[0-9A-Z]", re.IGNORECASE)
 
 
 def usual_columns(role: str, names: Iterable[str]) -> list[str]:
-    """Return the columns that usually hold a role: user, item, time, rating or split_column; case, _ and - ignored."""
+    """Return the columns that usually hold a role: user, item, time, rating or split_column; case, _, - and a type
+    such as :token ignored.
+    """
     usual = _USUAL[role].split()
     return [name for name in names if _IGNORED.sub("", name).casefold() in usual]
 

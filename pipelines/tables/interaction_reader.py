@@ -81,7 +81,8 @@ def gather(
     if low:
         on_progress(f"{pluralize(low, 'interaction')} with a rating below {parts[0].min_rating:g} left out")
     if not any(len(columns["user"]) for columns in rows):
-        raise InputError(f"{parts[0].path} holds no interactions{' that count' if low else ''}.")
+        rated = f" with a rating of {parts[0].min_rating:g} or more; choose a lower --min-rating" if low else ""
+        raise InputError(f"{parts[0].path} holds no interactions{rated}.")
     whole = {name: np.concatenate([columns.pop(name) for columns in rows]) for name in list(rows[0])}
     user, user_ids = users.used(whole["user"])
     item, item_ids = items.used(whole["item"])

@@ -216,10 +216,10 @@ def test_a_fifth_of_the_items_is_cold_and_the_rest_is_split_by_ratio() -> None:
     sizes = warm.groupby("user")["split"].value_counts().unstack()
     assert (sizes[list(SPLITS)].to_numpy() == [20, 2, 2]).all()  # 24 of the 30 items: 8:1:1
     assert result.steps[-1].name == "users unseen in training dropped" and result.steps[-1].interactions == 1200
-    assert result.cold_items() == (
+    assert result.remarks() == [
         "cold items (without a training interaction): 120 interactions with 3 items in validation, "
         "120 interactions with 3 items in test"
-    )
+    ]
     again, other = (split_interactions(raw_of(grid(), split=False), split="cold-items", seed=seed) for seed in (1, 2))
     assert again.interactions.equals(result.interactions) and not other.interactions.equals(result.interactions)
 

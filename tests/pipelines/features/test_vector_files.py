@@ -208,7 +208,10 @@ def test_vectors_of_a_shop_by_id_and_in_order(cli: Callable[..., Any], shop: Pat
         "visual: 3 rows of visual.npz by item id, 2 of 6 items found; 1 row of other items left out (zz)"
         in answer.words
     )
-    assert "acoustic: 7 rows of audio.npy in the order of the items, 6 of 6 items found; 1 row of" in answer.words
+    assert (
+        "acoustic: 7 rows of audio.npy in the order of the items (i3, i9, i0, ...), 6 of 6 items found; 1 row of"
+        in answer.words
+    )
     made = read_prepared(shop / "data/shop")
     assert list(made.items["id"]) == [f"i{number}" for number in range(6)]
     np.testing.assert_array_equal(made.features["acoustic"].values[:, 0], np.arange(1, 7))
@@ -224,6 +227,30 @@ def test_vectors_of_a_shop_by_id_and_in_order(cli: Callable[..., Any], shop: Pat
     np.savez(shop / "visual.npz", ids=["i1"], v=np.array([[7.0]]))
     assert cli("prep", "shop", *TABLES, *flags).code == 0
     assert read_prepared(shop / "data/shop").features["visual"].values[:, 0].tolist() == [0, 7, 0, 0, 0, 0]
+
+
+def test_a_folder_with_a_vector_an_item_as_ducho_writes(cli: Callable[..., Any], shop: Path) -> None:
+    folder = shop / "visual"
+    folder.mkdir()
+    for number in (0, 2, 7):
+        np.save(folder / f"i{number}.npy", np.array([[number + 1.0, 0.5]], dtype=np.float32))
+    flags = ("--features", "visual=visual")
+    answer = cli("prep", "shop", *TABLES, *flags)
+    assert answer.code == 0, answer.words
+    assert "visual: 3 rows of visual by item id, 2 of 6 items found; 1 row of other items left out (i7)" in answer.words
+    made = read_prepared(shop / "data/shop").features["visual"]
+    assert made.values.tolist() == [[1, 0.5], [0, 0], [3, 0.5], [0, 0], [0, 0], [0, 0]]
+    assert made.present.tolist() == [True, False, True, False, False, False]
+    assert "unchanged" in cli("prep", "shop", *TABLES, *flags).words
+    np.save(folder / "i1.npy", np.array([9.0, 9.0], dtype=np.float32))
+    assert cli("prep", "shop", *TABLES, *flags).code == 0
+    assert read_prepared(shop / "data/shop").features["visual"].values[1].tolist() == [9, 9]
+    np.save(folder / "i3.npy", np.ones((2, 2), dtype=np.float32))
+    refused = cli("prep", "shop", *TABLES, *flags)
+    assert refused.code == 1 and "i3.npy holds an array of shape (2, 2); expected 2 numbers" in refused.words
+    (shop / "empty").mkdir()
+    refused = cli("prep", "shop", *TABLES, "--features", "visual=empty")
+    assert refused.code == 1 and "empty is a folder without .npy; --features expects a file" in refused.words
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from pipelines.interactions import split_interactions
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.layouts import mmrec, recbole
 from pipelines.prepared.dataset import Features
+from pipelines.prepared.manifest import read_manifest
+from tests.conftest import Answer
 
 MMREC = """userID\titemID\trating\ttimestamp\tx_label
 0\t1\t5.0\t1393545600\t0
@@ -226,3 +229,74 @@ def test_any_bytes_are_read_or_refused(shop: Path, noise: bytes, place: int) -> 
         )
     except InputError as problem:
         assert str(problem).endswith(".")
+
+
+def inter(folder: Path, rows: Iterable[tuple[object, ...]], name: str = "shop.inter") -> Path:
+    """Write interactions in RecBole's layout, with ratings from 1 to 5."""
+    folder.mkdir(exist_ok=True)
+    lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float", *("\t".join(map(str, row)) for row in rows)]
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def grid(users: int = 8, items: int = 6) -> list[tuple[object, ...]]:
+    return [(f"u{u}", f"i{i}", 1 + (u + i) % 5, 978300760 + u + i) for u in range(users) for i in range(items)]
+
+
+def test_a_split_that_is_drawn_is_said_and_recorded(cli: Callable[..., Answer], tmp_path: Path) -> None:
+    answer = cli("prep", "shop", "--from", inter(tmp_path / "raw", grid()), "--seed", 3)
+    assert answer.code == 0, answer.words
+    assert "split: ratio, seed 3; it is random though times are given" in answer.words
+    settings = read_manifest(Path("data/shop")).settings
+    assert (settings["split"], settings["k_core"], settings["seed"]) == ("ratio", 5, 3)
+
+
+@pytest.mark.parametrize("layout", ["recbole", "mmrec"])
+def test_ratings_below_a_threshold_do_not_count(cli: Callable[..., Answer], tmp_path: Path, layout: str) -> None:
+    folder = inter(tmp_path / "raw", grid())
+    if layout == "mmrec":
+        lines = [f"{str(user)[1:]}\t{str(item)[1:]}\t{rating}" for user, item, rating, _ in grid()]
+        (folder / "shop.inter").write_text("\n".join(["userID\titemID\trating", *lines]))
+    answer = cli("prep", "shop", "--from", folder, "--min-rating", 4, "--k-core", 1)
+    assert answer.code == 0, answer.words
+    kept = sum(int(str(row[2])) >= 4 for row in grid())
+    manifest = read_manifest(Path("data/shop"))
+    assert manifest.counts.interactions == kept and manifest.settings["min_rating"] == 4
+    assert f"shop.inter 48 {48 - kept} a rating below 4 ({48 - kept})" in answer.words
+    (folder / "shop.inter").write_text((folder / "shop.inter").read_text().replace("rating", "stars"))
+    refused = cli("prep", "shop", "--from", folder, "--min-rating", 4)
+    assert refused.code == 2 and "--min-rating needs a field rating" in refused.words
+
+
+def test_pairs_in_two_splits_are_said(cli: Callable[..., Answer], tmp_path: Path) -> None:
+    rows = grid()
+    parts = {"train": rows[:30], "valid": rows[30:40] + rows[:2], "test": rows[40:] + rows[1:4] + rows[30:31]}
+    for part, of in parts.items():
+        inter(tmp_path / "raw", of, f"shop.{part}.inter")
+    answer = cli("prep", "shop", "--from", tmp_path / "raw")
+    assert answer.code == 0, answer.words
+    assert "pairs in two splits, kept in one: 2 of validation, 4 of test left out" in answer.words
+    counts = read_manifest(Path("data/shop")).counts
+    assert (counts.train, counts.validation, counts.test) == (30, 10, 8)
+
+
+def test_histories_of_a_sequential_benchmark_are_refused(cli: Callable[..., Answer], tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/s.inter").write_text("user_id:token\titem_id_list:token_seq\titem_id:token\na\tx y\tz\n")
+    answer = cli("prep", "shop", "--from", tmp_path / "raw")
+    assert answer.code == 1 and "has item_id_list:token_seq, the histories of a sequential benchmark" in answer.words
+
+
+def test_columns_with_the_types_of_recbole_are_known_by_their_names(cli: Callable[..., Answer], tmp_path: Path) -> None:
+    file = inter(tmp_path / "raw", grid()) / "shop.inter"
+    answer = cli("prep", "shop", "--interactions", file, "--min-rating", 2, "--k-core", 1, "--split", "temporal")
+    assert answer.code == 0, answer.words
+    assert read_manifest(Path("data/shop")).counts.interactions == sum(int(str(row[2])) >= 2 for row in grid())
+
+
+def test_a_column_of_splits_that_is_not_used_is_said(cli: Callable[..., Answer], tmp_path: Path) -> None:
+    rows = [f"{user},{item},train" for user, item, *_ in grid()]
+    (tmp_path / "clicks.csv").write_text("\n".join(["user,item,split", *rows]))
+    answer = cli("prep", "shop", "--interactions", tmp_path / "clicks.csv", "--k-core", 1)
+    assert answer.code == 0, answer.words
+    assert "clicks.csv: the column split is not used; --split given keeps the split that it says" in answer.words

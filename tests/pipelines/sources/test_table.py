@@ -195,7 +195,7 @@ def test_ratings_below_the_threshold_do_not_count(tmp_path: Path) -> None:
     assert malformed.shown == ["line 5: stars: 'bad' is no number", "line 6: stars: there is no value"]
     with pytest.raises(UsageError, match="go together"):
         read_interactions(path, malformed, rating="stars")
-    with pytest.raises(InputError, match="holds no interactions that count"):
+    with pytest.raises(InputError, match="no interactions with a rating of 6 or more; choose a lower --min-rating"):
         read_interactions(path, MalformedRecords(path, limit=0.5), rating="stars", min_rating=6)
 
 
