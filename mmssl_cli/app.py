@@ -10,6 +10,7 @@ import inspect
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -144,6 +145,14 @@ def _interrupt(number: int, frame: Any) -> None:
     signal.default_int_handler(number, frame)
 
 
+def _again_if_swallowed(problem: sys.UnraisableHookArgs) -> None:
+    """Interrupt again where an interrupt was raised in a finaliser, which swallows it; report other errors as usual."""
+    if isinstance(problem.exc_value, KeyboardInterrupt):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()  # at once it would end this hook alone
+    else:
+        sys.__unraisablehook__(problem)
+
+
 def _fail(problem: Exception) -> NoReturn:
     """Print the sentence of an error on standard error and end with its exit code."""
     if verbosity() is Verbosity.VERBOSE and not isinstance(problem, typer.TyperException):
@@ -207,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for number, default in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
         if signal.getsignal(number) == default:
             signal.signal(number, _interrupt)
+    sys.unraisablehook = _again_if_swallowed
     if not sys.warnoptions:  # of NumPy, about numbers of which an error says more
         warnings.simplefilter("ignore", RuntimeWarning)
     try:

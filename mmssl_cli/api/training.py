@@ -99,7 +99,7 @@ def compare(
 
     Returns:
         A row a model, best on validation first: ``model``, ``seeds`` (their number), the mean of each test metric
-        (``recall@20``; those of ``metrics`` alone where it is given) and its sample standard deviation over the seeds
+        (``recall@20``; those of ``metrics``, and of ``select_on``) and its sample standard deviation over the seeds
         (``recall@20 std``; NaN for one seed), and ``validation``, the mean of the validation metric that selected the
         epochs.
 
@@ -132,7 +132,8 @@ def compare(
     trained = zip(finished, by_seed, strict=True)
     finished = [measured(run, wanted.all_metrics, data.data_dir) for run, wanted in trained]
     ranked = sorted(configurations(finished), key=validation, reverse=True)
-    return pd.DataFrame([_row(each, as_list(settings.get("metrics", ()))) for each in ranked])
+    shown = plans[0][0].all_metrics
+    return pd.DataFrame([_row(each, shown) for each in ranked])
 
 
 def _trained(
@@ -168,7 +169,7 @@ def _trained_at_once(
 def _row(model: Configuration, metrics: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"model": model.label, "seeds": len(model.seeds)}
     for metric in model.runs[0].test:
-        if metrics and metric.partition("@")[0] not in metrics:
+        if metric.partition("@")[0] not in metrics:
             continue
         values = model.test(metric)
         row |= {metric: fmean(values), f"{metric} std": stdev(values) if len(values) > 1 else float("nan")}

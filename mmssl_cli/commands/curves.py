@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,11 +22,7 @@ from mmssl_cli.console.sections import present_section
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.runs.results import finished_runs
 from mmssl_cli.studies.run_selection import RULE, of_one_preparation, prepared_content
-from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 def curves(
@@ -47,7 +43,7 @@ def curves(
             "--metric",
             metavar="METRIC",
             help="Validation metric to draw; may be repeated. The table shows the first. By default recall@20 and "
-            "ndcg@20.",
+            "ndcg@20, or those of --select-on where a run has no such metric.",
         ),
     ] = None,
     out: Out = None,
@@ -64,13 +60,13 @@ def curves(
     """
     if run and dataset is not None:
         raise UsageError("--dataset chooses among all runs; leave it out, or name no run.")
-    metrics = list(dict.fromkeys(metric or (DEFAULT_METRIC, companion(DEFAULT_METRIC))))
     folders = [resolve_run(name, runs_dir) for name in run or ()]
     from mmssl_cli.studies.curves.section import curves_section  # pandas, once there are runs
-    from mmssl_cli.studies.curves.traces import Trace, curves_of, curves_of_models
+    from mmssl_cli.studies.curves.traces import Trace, curves_of, curves_of_models, default_metrics
 
     if run:
-        section = curves_section(curves_of(map(Trace.read, folders)), metrics)
+        traces = [Trace.read(folder) for folder in folders]
+        section = curves_section(curves_of(traces), metric or default_metrics(traces))
     else:
         name = chosen_dataset(dataset, data_dir)
         found, problems = finished_runs(runs_dir, name)
@@ -80,6 +76,7 @@ def curves(
             command = f"mmssl train --dataset {name}{place_flags(data_dir, runs_dir)}"
             raise UsageError(f"There is no finished run on {name} to draw in {runs_dir}; `{command}` makes one.")
         found, _, left_out = of_one_preparation(found, prepared_content(data_dir, name))
+        metrics = metric or default_metrics(found)
         section = curves_section(curves_of_models(found, metrics), metrics)
         section = replace(section, text=(f"Of each model and variant: {RULE}.", *left_out, *section.text))
     present_section(section, out, as_json)

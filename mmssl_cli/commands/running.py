@@ -63,7 +63,8 @@ class PlanResult:
             InputError: the files cannot be written.
             typer.Exit: a run failed (1).
         """
-        present_section(section, options.out, options.as_json)
+        if options.as_json or any(outcome.run for outcome in self.outcomes.values()):
+            present_section(section, options.out, options.as_json)
         self.raise_failures()
 
 

@@ -22,7 +22,7 @@ from mmssl_cli.console.verbosity import Verbosity, verbosity
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import DAMAGED, FINISHED, STATUSES, STOPPED, RunSummary, list_runs, resolve_run, summarize
 from mmssl_cli.runs.notes import read_note, write_note
-from mmssl_cli.text import companion, metric_label, shown_value
+from mmssl_cli.text import companion, metric_label, pluralize, shown_value
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.files import write_problem
 
@@ -79,7 +79,10 @@ def runs(
     table, console = _table(found), Console()
     unbounded = console.options.update(width=10_000)
     narrow = console.is_terminal and console.measure(table, options=unbounded).maximum > console.width
-    show(_narrow_table(found) if narrow and verbosity() is not Verbosity.VERBOSE else table, wrap=narrow)
+    if narrow and verbosity() is not Verbosity.VERBOSE:
+        _show_narrow(found, console.width)
+    else:
+        show(table, wrap=narrow)
     for line in _differences(found):
         say(line)
     for one in found:
@@ -92,6 +95,8 @@ def runs(
 def _is_like(run: RunSummary, wanted: dict[str, str | None]) -> bool:
     statuses = (STOPPED, FINISHED) if run.status == STOPPED else (run.status,)
     found: dict[str, tuple[str, ...]] = {"dataset": (run.dataset,), "model": (run.model,), "status": statuses}
+    if run.status == DAMAGED:  # what its damaged settings do not say, nobody knows
+        found = {name: values if any(values) else (wanted[name] or "",) for name, values in found.items()}
     return all(value is None or value.casefold() in map(str.casefold, found[name]) for name, value in wanted.items())
 
 
@@ -185,18 +190,27 @@ def _value(value: Any) -> str:
     return "default" if value is None else shown_value(tuple(value) if isinstance(value, list) else value)
 
 
-def _narrow_table(found: Sequence[RunSummary]) -> Table:
-    """Return the columns that fit 80 characters; the id of a run names its data set, model, variant and seed."""
-    table = new_table()
-    table.padding = (0, 2, 0, 0)
-    table.add_column("Run", overflow="fold")
-    for name in ("Status", "Epochs", "Metric", "Valid", "Test"):
-        table.add_column(name, justify="left" if name in ("Status", "Metric") else "right", no_wrap=True)
+def _show_narrow(found: Sequence[RunSummary], width: int) -> None:
+    """Show what fits 80 characters, on fewer two lines a run; its id names its data set, model, variant and seed."""
+    names = ("Status", "Epochs", "Metric", "Valid", "Test")
+    rows = []
     for run in found:
         metric = run.select_on
         scores = (mean_and_deviation([of[metric]] if metric in of else []) for of in (run.validation, run.test))
-        table.add_row(*(Text(text) for text in (run.id, run.status, str(run.epochs), metric, *scores)))
-    return table
+        rows.append((run.status, str(run.epochs), metric, *scores))
+    if width < 80:
+        for run, (status, epochs, metric, *both) in zip(found, rows, strict=True):
+            print(run.id)
+            print(f"  {status}, {pluralize(int(epochs), 'epoch')}, {metric} {' / '.join(both)}")
+        return
+    table = new_table()
+    table.padding = (0, 2, 0, 0)
+    table.add_column("Run", overflow="fold")
+    for name in names:
+        table.add_column(name, justify="left" if name in ("Status", "Metric") else "right", no_wrap=True)
+    for run, row in zip(found, rows, strict=True):
+        table.add_row(*(Text(text) for text in (run.id, *row)))
+    show(table, wrap=True)
 
 
 def _plain(run: RunSummary) -> dict[str, Any]:

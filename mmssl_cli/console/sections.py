@@ -78,7 +78,5 @@ def _row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for column, cell in zip(columns, row, strict=True):
         words = None if cell.text in ("", "-") else cell.text
-        values[column] = words if cell.value is None else cell.value
-        if cell.deviation is not None:
-            values[f"{column} deviation"] = cell.deviation
+        values |= cell.numbers(column) or {column: words}
     return values

@@ -26,12 +26,21 @@ class Cell:
         value: the unrounded number behind the text, for CSV and parquet; None for words.
         deviation: sample standard deviation of a mean over seeds.
         mark: best of its column (bold) or second (underlined).
+        bounds: the ends of an interval, in place of a value.
     """
 
     text: str
     value: float | None = None
     deviation: float | None = None
     mark: Mark = ""
+    bounds: tuple[float, float] | None = None
+
+    def numbers(self, column: str) -> dict[str, float]:
+        """Return the numbers behind the text by the names that they have in files, given that of the column."""
+        if self.bounds is not None:
+            return {f"{column} low": self.bounds[0], f"{column} high": self.bounds[1]}
+        named = {column: self.value, f"{column} deviation": self.deviation}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,12 @@ def mean_of(values: Sequence[float], form: str = ".4f") -> Cell:
     return Cell(f"{mean:{form}} ± {deviation:{form}}", mean, deviation)
 
 
+def p_equals(value: float | None) -> str:
+    """Return a p-value after its sign: ``= 0.14``, ``< 1e-300``."""
+    text = p_value(value).text
+    return text if text.startswith("<") else f"= {text}"
+
+
 def p_value(value: float | None) -> Cell:
     """Return a p-value to two digits: ``0.14``, ``3e-13``; ``-`` without a test."""
     if value is None or value != value:
@@ -166,7 +181,9 @@ def p_value(value: float | None) -> Cell:
 
 def interval(low: float | None, high: float | None) -> Cell:
     """Return the ends of an interval, ``-0.0012 to 0.0047``; ``-`` for None."""
-    return Cell("-") if low is None or high is None else Cell(f"{low:.4f} to {high:.4f}")
+    if low is None or high is None:
+        return Cell("-")
+    return Cell(f"{low:.4f} to {high:.4f}", bounds=(float(low), float(high)))
 
 
 def percent(value: float | None) -> Cell:
@@ -179,13 +196,13 @@ def percent(value: float | None) -> Cell:
 def with_marks(rows: Sequence[Sequence[Cell]], columns: Sequence[int]) -> tuple[tuple[Cell, ...], ...]:
     """Mark the largest value of each of ``columns`` as best, and the next distinct one as second.
 
-    A column with fewer than two values gets no marks.
+    A column with fewer than two values, or with equal ones alone, gets no marks.
     """
     marked = [list(row) for row in rows]
     for column in columns:
         numbered = [(row, value) for row in marked if (value := row[column].value) is not None]
         values = sorted({value for _, value in numbered}, reverse=True)
         marks: dict[float, Mark] = dict(zip(values, ("best", "second"), strict=False))
-        for row, value in numbered if len(numbered) > 1 else ():
+        for row, value in numbered if len(values) > 1 else ():
             row[column] = replace(row[column], mark=marks.get(value, ""))
     return tuple(map(tuple, marked))

@@ -8,37 +8,32 @@ import numbers
 
 import pandas as pd
 
-from mmssl_cli.reporting.document import Cell, Table
+from mmssl_cli.reporting.document import Table
 from mmssl_cli.reporting.plain import one_line
 
 
 def table(shown: Table) -> str:
-    """Return a table as CSV, numbers with all their digits and missing ones empty.
-
-    A column with deviations is followed by ``<column> deviation``.
-    """
-    deviating = {at for row in shown.rows for at, cell in enumerate(row) if cell.deviation is not None}
-    head: list[str] = []
-    for at, name in enumerate(shown.columns):
-        head += [harmless(name), harmless(f"{name} deviation")] if at in deviating else [harmless(name)]
-    lines = [head]
-    for row in shown.rows:
-        line: list[str] = []
-        for at, cell in enumerate(row):
-            line += [_field(cell), _number(cell.deviation)] if at in deviating else [_field(cell)]
-        lines.append(line)
+    """Return a table as CSV, numbers with all their digits and missing ones empty, with the columns of ``columns``."""
+    found = columns(shown)
+    lines = [[harmless(name) for name in found]]
+    lines += [["" if value == "-" else _plain(value) for value in row] for row in found.itertuples(index=False)]
     return _written(lines)
 
 
 def columns(shown: Table) -> pd.DataFrame:
-    """Return a table as a data frame, deviations included: floats for columns with numbers, words for the others."""
+    """Return a table as a data frame: floats for columns with numbers, words for the others.
+
+    A column with deviations is followed by ``<column> deviation``; one of intervals is ``<column> low`` and ``<column>
+    high``.
+    """
     found: dict[str, list[object]] = {}
     for at, name in enumerate(shown.columns):
         cells = [row[at] for row in shown.rows]
-        numeric = any(cell.value is not None for cell in cells)
-        found[name] = [cell.value if numeric else cell.text for cell in cells]
-        if any(cell.deviation is not None for cell in cells):
-            found[f"{name} deviation"] = [cell.deviation for cell in cells]
+        names = list(dict.fromkeys(key for cell in cells for key in cell.numbers(name)))
+        if names:
+            found |= {key: [cell.numbers(name).get(key) for cell in cells] for key in names}
+        else:
+            found[name] = [cell.text for cell in cells]
     return pd.DataFrame(found)
 
 
@@ -53,12 +48,6 @@ def harmless(text: str) -> str:
     """Put an apostrophe before a leading ``= + - @``, so that no spreadsheet takes the words for a formula."""
     text = one_line(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
-
-
-def _field(cell: Cell) -> str:
-    if cell.value is not None:
-        return _number(cell.value)
-    return "" if cell.text == "-" else harmless(cell.text)
 
 
 def _number(value: float | None) -> str:

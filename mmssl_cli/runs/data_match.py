@@ -7,6 +7,7 @@ from pathlib import Path
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.config.fit import check_fit
 from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.runs.listing import data_digest
 from pipelines.errors import InputError
 from pipelines.prepared.manifest import read_manifest
 
@@ -45,6 +46,6 @@ def check_same_data(run: RunFolder, settings: TrainSettings, data_dir: Path) -> 
     if not any(trained_on.get(key) == digest for key, digest in found.items()):
         raise InputError(
             f"Run {run.id} was trained on another preparation of data set {settings.dataset!r} than the one in "
-            f"{data_dir} (manifest {str(trained_on.get('manifest_digest'))[:12]}, not "
-            f"{found['manifest_digest'][:12]}); prepare that one again, or start a new run."
+            f"{data_dir} ({data_digest(trained_on)[:12]} in `mmssl runs show`, not {found['content_digest'][:12]}); "
+            "prepare that one again, or start a new run."
         )

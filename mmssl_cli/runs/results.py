@@ -168,7 +168,8 @@ def finished_runs(runs_dir: Path, dataset: str | None = None) -> tuple[list[Fini
                 raise InputError(summary.problem)
             found.append(FinishedRun.read(RunFolder.open(summary.path)))
         except InputError as problem:
-            problems.append(f"Run {summary.id} is left out: {problem}")
+            named = str(problem).startswith(f"Run {summary.id} ")
+            problems.append(f"{problem} It is left out." if named else f"Run {summary.id} is left out: {problem}")
     return found, problems
 
 

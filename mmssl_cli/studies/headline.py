@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmssl_cli.reporting.document import mean_of, p_value, percent
+from mmssl_cli.reporting.document import mean_of, p_equals, p_value, percent
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import corrected, on_common_seeds
 from mmssl_cli.studies.run_selection import validation
@@ -39,7 +39,7 @@ def headline(dataset: str, models: Sequence[Configuration], metric: str) -> str:
     count = f", corrected for {len(rivals)} comparisons" if len(rivals) > 1 else ""
     text = (
         f"{start}: test {shown} {scores[0]} against {scores[1]} of the next, {rivals[0].label}, "
-        f"{percent(lead.relative).text} (p = {p_value(users).text} over users, {over_seeds}{count})."
+        f"{percent(lead.relative).text} (p {p_equals(users)} over users, {over_seeds}{count})."
     )
     sentences = (text, _verdict(lead.relative, lead.is_clear), _seeds_left_out(pair[0], measured[:2]))
     return " ".join(filter(None, sentences))

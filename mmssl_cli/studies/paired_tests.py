@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from mmssl_cli.evaluation.significance import compare_over_seeds, compare_over_users, has_spread, holm
-from mmssl_cli.reporting.document import Cell, Table, interval, p_value, percent, word
+from mmssl_cli.reporting.document import Cell, Table, interval, p_equals, p_value, percent, word
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.text import OF_ALL_LISTS, metric_label
 
@@ -63,7 +63,7 @@ class Difference:
         A difference that is not clear is said to be such.
         """
         plain = (self.over_users, self.over_seeds) == (self.holm_users, self.holm_seeds)
-        over_users = f"{'p' if plain else 'corrected p'} = {p_value(self.holm_users).text} over users"
+        over_users = f"{'p' if plain else 'corrected p'} {p_equals(self.holm_users)} over users"
         over_seeds = (
             f"{p_value(self.holm_seeds).text} over seeds"
             if self.holm_seeds is not None

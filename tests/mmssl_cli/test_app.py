@@ -193,6 +193,26 @@ def test_an_interrupt_ends_with_a_line_and_code_130(cli: Run, monkeypatch: pytes
     assert (answer.code, answer.err) == (130, "Interrupted.\n")
 
 
+def test_an_interrupt_in_a_finaliser_is_not_swallowed() -> None:
+    script = (
+        "import os, signal, sys, weakref\n"
+        "from mmssl_cli import app\n"
+        "class Thing: pass\n"
+        "def called():\n"
+        "    thing = Thing()\n"
+        "    weakref.finalize(thing, lambda: os.kill(os.getpid(), signal.SIGTERM) or [0] * 10**6)\n"
+        "    del thing\n"
+        "    import time\n"
+        "    time.sleep(60)\n"
+        "app.LazyCommand.load = lambda self: called()\n"
+        "app.main(['models'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
 def test_a_sentence_with_brackets_is_printed_as_it_is(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     _fail_with(monkeypatch, InputError("Expected [users, dim], got [bold]."))
     assert cli("models").err == "Error: Expected [users, dim], got [bold].\n"

@@ -13,6 +13,7 @@ from mmssl_cli.runs.folder import METRICS, RunFolder
 from mmssl_cli.runs.listing import DAMAGED, summarize
 from mmssl_cli.runs.results import Configuration, FinishedRun, configuration_of, configurations
 from mmssl_cli.studies.run_selection import best_of_each_model
+from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import InputError, UsageError
 
 #: Fraction of its best score at which a run counts as near it.
@@ -136,6 +137,15 @@ def curves_of(traces: Iterable[Trace]) -> list[Curve]:
     folded = [tuple(group[seed] for seed in sorted(group)) for group in groups.values()]
     labels = _distinct_labels([group[0].settings for group in folded])
     return [Curve(label, group) for label, group in zip(labels, folded, strict=True)]
+
+
+def default_metrics(runs: Sequence[Trace | FinishedRun]) -> list[str]:
+    """Return recall@20 and ndcg@20; where no run measured them, those of the first run's ``select_on``."""
+    usual = [DEFAULT_METRIC, companion(DEFAULT_METRIC)]
+    if not runs or any(f"validation/{DEFAULT_METRIC}" in run.metrics for run in runs):
+        return usual
+    selecting = runs[0].settings.select_on
+    return list(dict.fromkeys((selecting, companion(selecting))))
 
 
 def curves_of_models(runs: Sequence[FinishedRun], metrics: Sequence[str]) -> list[Curve]:

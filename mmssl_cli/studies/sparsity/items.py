@@ -114,9 +114,9 @@ def _table(models: Sequence[_Model], dataset: str, k: int) -> Table:
         with_marks(rows, (2, 3)),  # more of the long tail, or more items, is not better in itself
         notes=(
             f"The long tail is the {100 * TAIL_SHARE:.0f} % of all items with the lowest training degrees: "
-            f"{int(tail.sum()):,} of {pluralize(len(tail), 'item')}, each with at most "
-            f"{pluralize(highest, 'training interaction')}. It has {100 * share_of(first.relevant, tail):.1f} % of the "
-            "test interactions.",
+            f"{int(tail.sum()):,} of {pluralize(len(tail), 'item')}, with up to "
+            f"{pluralize(highest, 'training interaction')} (of items with as many, the first in the data set). It has "
+            f"{100 * share_of(first.relevant, tail):.1f} % of the test interactions.",
             f"Tail in first {k}: share of long-tail items in the lists. Recall@{k} of tail and of the rest: share of "
             f"the test interactions with such items that the first {k} find. Items recommended: share of all items "
             "that are in at least one list.",

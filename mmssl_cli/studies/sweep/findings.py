@@ -113,5 +113,5 @@ def _of_the_paper(line: Line, known: Sequence[Measured]) -> list[str]:
     best = PAPER_BEST[parameter]
     tried = {each.point.values[0] for each in known}
     untried = [shown_value(value) for value in best if value not in tried]
-    not_here = f", of which {' and '.join(untried)} was not tried here" if untried else ""
+    not_here = f"; {' and '.join(untried)} {'was' if len(untried) == 1 else 'were'} not tried here" if untried else ""
     return [f"The paper finds {' or '.join(map(shown_value, best))} best (Sec. 4.4){not_here}."]

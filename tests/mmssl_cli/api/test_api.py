@@ -185,6 +185,9 @@ def test_compare_has_mean_deviation_and_reuses_runs(data: mmssl.Dataset, tmp_pat
     assert row["recall@20 std"] == pytest.approx(np.std(tests, ddof=1))
     assert mmssl.compare(data, ["mf", "lightgcn"], runs=2, **settings).equals(table)
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
+    mmssl.compare(data, ["mf", "lightgcn"], runs=1, metrics=("recall", "mrr"), **settings)
+    again = mmssl.compare(data, ["mf", "lightgcn"], runs=2, **settings)  # whatever else earlier runs measured
+    assert again.columns.tolist() == table.columns.tolist() and not again.isna().any(axis=None)
 
 
 @pytest.mark.slow

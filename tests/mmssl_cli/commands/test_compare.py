@@ -53,6 +53,7 @@ def test_models_are_compared_and_one_that_fails_does_not_stop_the_rest(compare: 
     assert stands == {"lightgcn": "missing", "mf": "finished", "ngcf": "missing"}
     mishap = compare("--models", "mf,lightgcn", "--lr", "1e30")
     assert mishap.code == 1 and "failed" in mishap.err and "log.jsonl" in mishap.err
+    assert not mishap.out  # no heading without results
 
 
 @pytest.mark.usefixtures("inline_runs")

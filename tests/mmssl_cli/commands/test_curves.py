@@ -229,6 +229,19 @@ def test_runs_that_did_not_measure_a_metric_are_not_drawn(cli: Callable[..., Ans
     assert both.code == 2 and "No finished run on demo measured all of recall@20, ndcg@20" in both.words
 
 
+def test_runs_of_other_cut_offs_are_drawn_by_the_metric_that_selected_them(
+    cli: Callable[..., Answer], tmp_path: Path
+) -> None:
+    settings = {"model": "mf", "ks": (5, 10), "select_on": "recall@10"}
+    folder = write_run(tmp_path / "runs", settings=settings, scores=[0.2, 0.1], test=0.1)
+    metrics = folder.read_metrics()
+    folder.write_metrics(metrics.rename(columns={name: name.replace("@20", "@10") for name in metrics}))
+    for named in ([], [folder.id]):
+        answer = cli("curves", *named, *([] if named else ["--dataset", "demo"]), "--json")
+        assert answer.code == 0, answer.err
+        assert "Best validation Recall@10" in json.loads(answer.out)["tables"][0]["rows"][0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
 from mmssl_cli.runs.folder import RunFolder
 from tests.conftest import Answer
 from tests.helpers.known_run import PROVENANCE
@@ -51,6 +53,27 @@ def test_runs_that_stopped_early_are_finished_too(cli: Cli, run: RunFolder) -> N
         assert [one["id"] for one in json.loads(cli("runs", "--status", status, "--json").out)] == found
     refused = cli("runs", "--status", "finishd")
     assert refused.code == 2 and "--status cannot be 'finishd': did you mean finished" in refused.words
+
+
+def test_damaged_runs_are_listed_whatever_their_data_set(cli: Cli, run: RunFolder) -> None:
+    _finished(run)
+    RunFolder.create(run.path.parent, "torn", "model =")
+    for flags in (["--dataset", "shop"], ["--model", "lightgcn"], ["--dataset", "shop", "--status", "damaged"]):
+        found = [one["id"] for one in json.loads(cli("runs", *flags, "--json").out)]
+        assert "torn" in found and (run.id in found) == ("--status" not in flags)
+
+
+@pytest.mark.parametrize("columns", [50, 80, 300])
+def test_the_id_of_a_run_is_on_one_line_however_narrow_the_terminal(
+    cli: Cli, run: RunFolder, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    _finished(run)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    lines = cli("runs").out.splitlines()
+    assert sum(run.id in line for line in lines) == 1
+    scores = next(line for line in lines if "0.2500" in line)
+    assert ("recall@20 0.2500 / 0.2000" in scores) == (columns == 50)
 
 
 def test_runs_that_are_not_there_are_said_beside_those_that_are(cli: Cli, run: RunFolder) -> None:

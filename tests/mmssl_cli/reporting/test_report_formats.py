@@ -24,6 +24,7 @@ from mmssl_cli.reporting.document import (
     Report,
     Section,
     Table,
+    interval,
     mean_of,
     number,
     percent,
@@ -94,8 +95,8 @@ def test_a_column_is_marked_where_at_least_two_rows_have_a_value() -> None:
         ["", "", "best", ""],
         ["", "", "second", ""],
     ]
-    same = with_marks([[number(0.1)], [number(0.1)]], (0,))
-    assert [row[0].mark for row in same] == ["best", "best"]
+    same = with_marks([[number(0.1), number(0.0)], [number(0.1), number(0.0)], [number(0.05), number(0.0)]], (0, 1))
+    assert [[cell.mark for cell in row] for row in same] == [["best", ""], ["best", ""], ["second", ""]]
 
 
 def test_a_percentage_is_not_broken_over_lines() -> None:
@@ -293,6 +294,14 @@ def test_csv_has_whole_numbers_deviations_and_no_marks() -> None:
     )
     table = Table("t", "T", ("Model", "Recall@20", "Users"), rows)
     assert tabular.table(table) == (f"Model,Recall@20,Recall@20 deviation,Users\na,{third!r},0.1,7046\nb,0.5,,\n")
+
+
+def test_an_interval_is_two_numbers_in_files() -> None:
+    rows = ((word("a"), interval(-0.01149, 0.0087)), (word("b"), interval(None, None)))
+    table = Table("t", "T", ("Model", "95 % interval"), rows)
+    assert rows[0][1].text == "-0.0115 to 0.0087"
+    assert tabular.table(table) == "Model,95 % interval low,95 % interval high\na,-0.01149,0.0087\nb,,\n"
+    assert tabular.columns(table)["95 % interval high"].tolist()[0] == 0.0087
 
 
 @given(st.lists(st.tuples(TEXTS, st.none() | st.floats(allow_nan=False)), min_size=1, max_size=4))

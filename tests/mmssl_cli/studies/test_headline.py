@@ -23,7 +23,7 @@ def test_the_lead_is_measured_on_the_seeds_that_both_have(tmp_path: Path) -> Non
     text = headline("demo", read(tmp_path)[1], "recall@20")
     assert text.startswith(
         "On demo bm3 is the best of 2 models on validation: test Recall@20 0.3150 ± 0.0212 against 0.2050 ± 0.0071 of "
-        "the next, mf, +53.7\N{NO-BREAK SPACE}% (p = "
+        "the next, mf, +53.7\N{NO-BREAK SPACE}% (p < 1e-300 over users, "
     )
     assert text.endswith("Compared on seeds 1, 2, which all have; mf lacks 3.")
 
