@@ -191,7 +191,7 @@ def test_the_item_table_and_its_groups_are_recomputed_from_the_stored_items(
     row = _rows(section.tables[2])["mmssl"]
     assert row[0].value == pytest.approx(np.mean(shares))
     assert row[1].value == pytest.approx(np.mean(recalls))
-    assert "24 of 30 items, each with at most 529 training interactions" in section.tables[2].notes[0]
+    assert "24 of 30 items, with up to 529 training interactions" in section.tables[2].notes[0]
 
     groups = section.plots[1].data
     group = groups[(groups["model"] == "mmssl") & (groups["degree from"] == 16)].iloc[0]  # degrees 16 and 25

@@ -21,11 +21,11 @@ def texts_of(tmp_path: Path, parameter: str, scores: dict[int, tuple[float, floa
 def test_the_best_of_the_paper_is_named_and_what_of_it_was_not_tried(tmp_path: Path) -> None:
     scores = {1: (0.2, 0.3), 2: (0.3, 0.2)}
     text = texts_of(tmp_path, "layers", scores, "layers=1,2")
-    assert text.endswith("The paper finds 2 or 3 best (Sec. 4.4), of which 3 was not tried here.")
+    assert text.endswith("The paper finds 2 or 3 best (Sec. 4.4); 3 was not tried here.")
     text = texts_of(tmp_path, "layers", {3: (0.1, 0.1)}, "layers=2,3")
     assert text.endswith("The paper finds 2 or 3 best (Sec. 4.4).")
     text = texts_of(tmp_path, "zeta", {10: (0.2, 0.2), 20: (0.1, 0.1)}, "zeta=10,20")
-    assert text.endswith("The paper finds 100 best (Sec. 4.4), of which 100 was not tried here.")
+    assert text.endswith("The paper finds 100 best (Sec. 4.4); 100 was not tried here.")
     assert "paper" not in texts_of(tmp_path, "zeta", {}, "variant=w/o-CL")
 
 
