@@ -88,13 +88,13 @@ class CleaningOptions(Entry):
 
     panel: ClassVar = "Cleaning and splitting"
 
-    k_core: int | None = option("Least interactions of a user and an item (5).", ge=0)
+    k_core: int | None = option("Least interactions of a user and an item (5).", ge=0, metavar="N")
     split: str | None = option(
         "How interactions are split: 8:1:1 a user at random (ratio), by time, a fifth of the items held out whole "
         "(cold-items), or as --split-column says (given).",
         metavar="|".join(get_args(Split)),
     )
-    seed: int | None = option("Seed of the split, the sampling, the demo (0).", ge=0)
+    seed: int | None = option("Seed of the split, the sampling, the demo (0).", ge=0, metavar="N")
     cold_users: ColdUsers | None = option(
         "With --from: users with held-out interactions but none in training: refuse the data, keep them, or drop "
         "those interactions. By default as datasets.toml says, else refuse.",
