@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.data.catalog import catalog_of
-from mmssl_cli.distributed.collectives import broadcast, broadcast_tensors
+from mmssl_cli.distributed.collectives import broadcast, broadcast_tensors, world_size
 from mmssl_cli.distributed.process_group import ReportedByRankZero
 from mmssl_cli.evaluation.items import evaluate_items
 from mmssl_cli.evaluation.metrics import evaluate_ranking
@@ -147,8 +147,10 @@ def evaluate_on_test(
     loop: TrainingLoop, on_ranked: Callable[[Tensor, Tensor], object] | None = None
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Evaluate the weights of rank 0's model on test, as ``evaluate_model`` does."""
-    if not loop.model.has_fit():
-        broadcast_tensors(loop.model.state_dict().values())
+    if world_size() > 1 and not loop.model.has_fit():
+        state = loop.model.state_dict()
+        broadcast_tensors(state.values())
+        loop.model.load_state_dict(state)  # with its hooks: what was made of other weights is forgotten
     return evaluate_model(loop, "test", on_ranked)
 
 

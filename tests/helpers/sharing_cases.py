@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mmssl_cli.config import build_settings
-from mmssl_cli.distributed.collectives import all_gather, all_reduce_mean, average_gradients, local_slice
+from mmssl_cli.distributed.collectives import all_gather, all_reduce_mean, average_gradients, is_rank_zero, local_slice
 from mmssl_cli.distributed.process_group import check_same, fail_together
 from mmssl_cli.evaluation.ranking import ranked_blocks
 from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
@@ -134,15 +134,21 @@ def _ranking() -> Answer:
     return found
 
 
-def _evaluation() -> Answer:
-    """Metrics on validation of a trained model, and on test with the weights of rank 0."""
-    settings = {"model": "lightgcn", "embedding_dim": 8, "batch_size": 9, "seed": 5}
-    loop = make_loop(build_settings({**settings, "ks": (3, 5), "select_on": "ndcg@3"}), toy_data(), CPU)
+def _evaluation(model: str) -> Answer:
+    """Metrics on validation of a trained model, and on test with the weights of rank 0, those of an earlier epoch."""
+    settings = {"model": model, "embedding_dim": 8, "batch_size": 9, "seed": 5, "ks": (3, 5), "select_on": "ndcg@3"}
+    if model == "mmssl":
+        settings |= {"heads": 2, "graph_topk": 3, "discriminator_hidden": 6}
+    if model == "diffmm":
+        settings |= {"lr": 0.05}
+    loop = make_loop(build_settings(settings), toy_data(), CPU)
     loop.run_epoch()
+    best = {name: value.clone() for name, value in loop.model.state_dict().items()}
+    for _ in range(3):
+        loop.run_epoch()
     validation, _ = evaluate_model(loop, "validation")
-    with torch.no_grad():
-        for parameter in loop.model.parameters():
-            parameter += dist.get_rank() if dist.is_initialized() else 0
+    if is_rank_zero():
+        loop.model.load_state_dict(best)
     means, table = evaluate_on_test(loop)
     columns = {name: torch.tensor(table[name].tolist()) for name in table}
     return columns | {f"mean {name}": torch.tensor(value) for name, value in (validation | means).items()}
@@ -177,7 +183,7 @@ CASES: dict[str, Callable[[], Answer]] = {
     "generator": _generator,
     "neighbours": _neighbours,
     "ranking": _ranking,
-    "evaluation": _evaluation,
+    **{f"evaluation of {model}": partial(_evaluation, model) for model in ("lightgcn", "mmssl", "lattice", "diffmm")},
     **{
         model: partial(_training, model=model)
         for model in MODELS
