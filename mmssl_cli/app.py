@@ -116,7 +116,8 @@ class LazyGroup(TyperGroup):
             code = super().main(args, standalone_mode=False, **extra)
             sys.stdout.flush()
         except SystemExit as problem:
-            if not OWN_MODULES:  # typer's own, after it printed a completion script
+            # typer's own, after it printed a completion script, or rich's, at a closed pipe
+            if not OWN_MODULES or isinstance(problem.__context__, BrokenPipeError):
                 raise
             _fail(RuntimeError(f"sys.exit({problem.code!r}) was called"))
         except Exception as problem:

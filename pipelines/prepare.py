@@ -67,11 +67,11 @@ def prepare(
     entry = _find_entry(name, options, folder.exists())
     key = key_of(created_by(), str(Path.cwd()), options.model_dump(mode="json"), entry.model_dump(mode="json"))
     key = key_of(key, circumstances())
+    known = None if force else _known(folder, work, key)
+    if known is not None:  # without the lock, which needs a folder that can be written
+        return Outcome(folder, known, changed=False)
     with _alone(data_dir, name):
         remove_leftovers(folder)
-        known = None if force else _known(folder, work, key)
-        if known is not None:
-            return Outcome(folder, known, changed=False)
         outcome = _prepare(name, entry, options, folder, work, force)
         given = (
             path for path in (options.source, options.images, entry.table.images, options.raw_dir) if path is not None

@@ -11,6 +11,7 @@ from mmssl_cli.commands.options import DEFAULT_DATA_DIR, DataDir, chosen_dataset
 from mmssl_cli.console.lines import say
 from mmssl_cli.text import pluralize
 from pipelines.layouts import LAYOUTS
+from pipelines.prepared.manifest import has_new_items, read_manifest
 
 
 def export(
@@ -37,3 +38,5 @@ def export(
     folder = out or Path("exports") / layout / name
     files = write(data_dir / name, layout, folder)
     say(f"{folder}: {pluralize(len(files), 'file')} of {name} written")
+    if has_new_items(read_manifest(data_dir / name).settings):
+        say(f"Items without training interactions are new ones in {name}: prepare it again with `--k-core 0`.")

@@ -37,6 +37,7 @@ from mmssl_cli.config import (
     read_toml,
     refuse_idle,
 )
+from mmssl_cli.config.presets import searched_name
 from mmssl_cli.console.lines import warn
 from mmssl_cli.experiments.plan import over_seeds, run_name
 from pipelines.errors import UsageError
@@ -133,7 +134,7 @@ class PlanOptions:
         if self.folder is None:
             return self.config
         name = known_model(model if model is not None else str(self.given.get("model", "mmssl")))
-        file = self.folder / f"{name}-{self.dataset()}.toml"
+        file = self.folder / f"{searched_name(name, self.dataset())}.toml"
         return file if file.is_file() else None
 
     def dataset(self) -> str:
@@ -200,7 +201,7 @@ class PlanOptions:
         if len(left) == len(models):
             raise UsageError(
                 f"--config {folder} has no settings for {', '.join(left)} on {dataset}: expected a file such as "
-                f"{left[0]}-{dataset}.toml, which `mmssl tune` writes."
+                f"{searched_name(left[0], dataset)}.toml, which `mmssl tune` writes."
             )
         if left:
             warn(f"No settings in {folder} for {', '.join(left)}: shipped settings or defaults are used.")

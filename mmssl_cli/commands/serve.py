@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -55,7 +56,8 @@ def serve(
     except OSError as problem:
         raise InputError(f"Cannot listen on {host}:{port}; choose another --port or --host.") from problem
     say(f"Serving run {folder.id} on http://{host}:{port}: /recommend/USER?k=20, /similar/ITEM?k=20. Ctrl-C ends it.")
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it again
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ from mmssl_cli.commands.chosen_models import chosen_models, without_idle_content
 from mmssl_cli.commands.options import ensure_prepared, listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.config import FittedSettings, TrainSettings, merge_for, merge_settings
-from mmssl_cli.config.presets import shipped_settings
+from mmssl_cli.config.presets import searched_name, shipped_settings
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tuning import make_tune_reporter, print_searches, print_trials
 from mmssl_cli.console.verbosity import verbosity
@@ -148,15 +148,16 @@ def _carry_out(search: Search, budget: Budget, out: Path, options: PlanOptions) 
         print_trials(found, what, search.base.select_on)
         print()
         runs = "" if budget.seeds == 1 else f" --runs {budget.seeds}"
+        own = f" --import {search.base.model}" if ":" in search.base.model else ""
         say(
-            f"{outcome.spent(budget)} Written to {outcome.file}; train with it: mmssl train --config "
-            f"{outcome.file}{runs}"
+            f"{outcome.spent(budget)} Written to {outcome.file}; train with it: mmssl{own} train "
+            f"--config {outcome.file}{runs}"
         )
     return outcome
 
 
 def _stem(out: Path, search: Search) -> Path:
-    return out / f"{search.base.model}-{search.base.dataset}"
+    return out / searched_name(search.base.model, search.base.dataset)
 
 
 def _searches(

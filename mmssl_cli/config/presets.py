@@ -104,6 +104,11 @@ def shipped_settings(dataset: str, model: str) -> dict[str, Any]:
     return read_toml(path) if path is not None and path.parent.name == dataset else {}
 
 
+def searched_name(model: str, dataset: str) -> str:
+    """Return the name, without suffix, of the files of a search, without the colon of a model of one's own."""
+    return f"{model.replace(':', '-')}-{dataset}"
+
+
 def sources(path: Path) -> dict[str, str]:
     """Return the source of each value of a preset's file: from its ``[source]`` table, else of its provenance."""
     raw = parse_toml(path, f"There is no settings file {path}.")

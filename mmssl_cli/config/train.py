@@ -128,7 +128,8 @@ class TrainSettings(BaseModel):
     )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32",
-        description="Arithmetic of matrix products: float32, TF32 (on CUDA) or bfloat16.",
+        description="Arithmetic of dense products, such as projections, not of propagation: float32, TF32 (on "
+        "CUDA) or bfloat16.",
     )
 
     def __init_subclass__(cls, **options: Any) -> None:

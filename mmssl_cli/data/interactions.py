@@ -16,7 +16,7 @@ from mmssl_cli.data.controls import control_features
 from mmssl_cli.data.features import placed, scale_features
 from mmssl_cli.sparse.csr import CSR
 from pipelines.prepared import read_prepared
-from pipelines.prepared.manifest import read_manifest
+from pipelines.prepared.manifest import has_new_items, read_manifest
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def load_interactions(
         features=features,
         present=present,
         manifest_digest=manifest.digest,
-        new_items=manifest.settings.get("split") == "cold-items" or manifest.settings.get("k_core") == 0,
+        new_items=has_new_items(manifest.settings),
         folder=folder,
     )
 

@@ -20,6 +20,8 @@ from pipelines.text import shortened
 
 LONGEST = 30.0
 """Seconds of a file that are heard, unless the model hears fewer."""
+#: Of a second: shorter clips are filled with silence, as convolutions need some length.
+SHORTEST = 10
 _NO_AUDIO = "{folder} has no feature extractor of audio; give a model such as CLAP or wav2vec 2.0."
 
 
@@ -84,6 +86,7 @@ class HubAudioEncoder(NetworkEncoder):
                 continue
             if clip is None:
                 continue
+            clip = np.pad(clip, (0, max(0, self._rate // SHORTEST - len(clip))))
             rows, clips = waiting.setdefault(len(clip), ([], []))
             rows.append(row)
             clips.append(clip)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipelines.errors import InputError
 from pipelines.features.chunks import Encoded, Encoder
-from pipelines.features.pictures import picture_problem
+from pipelines.features.pictures import PictureError, load_picture, picture_problem
 from pipelines.prepared.dataset import Features
 
 SIDE = 32
@@ -30,7 +30,7 @@ class PixelEncoder(Encoder):
 
     def identity(self) -> dict[str, Any]:
         """Return all that determines the rows, as JSON values."""
-        return {"name": "pixel-statistics", "side": SIDE, "dim": DIM, "precision": self._precision}
+        return {"name": "pixel-statistics", "version": 2, "side": SIDE, "dim": DIM, "precision": self._precision}
 
     def encode(self, items: Sequence[Path | None]) -> Encoded:
         """Return values [len(items), 77] and presence; a picture that cannot be read is absent."""
@@ -61,10 +61,10 @@ def encode_images(pictures: Sequence[bytes | Path | None]) -> Features:
 def _open(picture: bytes | Path) -> Image.Image:
     name = picture if isinstance(picture, Path) else "a picture"
     try:
-        with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
-            return image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
-        raise InputError(f"Cannot read {name} as a picture: it is damaged or of an unknown kind.") from problem
+        upright = load_picture(picture if isinstance(picture, Path) else BytesIO(picture))
+    except PictureError as problem:
+        raise InputError(f"Cannot read {name} as a picture: {problem}.") from problem
+    return upright.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
 def _statistics(image: Image.Image) -> np.ndarray:

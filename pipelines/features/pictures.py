@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import warnings
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -26,19 +27,16 @@ class PictureError(ValueError):
     """A file that is no picture, or not safe to decode."""
 
 
-def load_picture(path: Path) -> Image.Image:
-    """Read the picture in a file: its first frame, turned as its EXIF data say, RGB, transparency on white.
+def load_picture(path: Path | BytesIO) -> Image.Image:
+    """Read the picture in a file or its bytes: first frame, turned as its EXIF data say, RGB, transparency on white.
 
     Raises:
         PictureError: the file is missing, damaged, too large, or of a kind that is not among JPEG, PNG, WebP, GIF,
             BMP, TIFF and AVIF (others have decoders that are seldom looked after, or run other programs).
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise PictureError("it is not a file")  # reading a device or a pipe might never end
-        if status.st_size > LARGEST_FILE:
-            raise PictureError(f"it has {status.st_size:,} bytes, more than {LARGEST_FILE:,}")
+        if isinstance(path, Path):
+            _check_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd EXIF data and palettes
             with Image.open(path, formats=_kinds()) as image:
@@ -72,6 +70,14 @@ def picture_problem(path: Path) -> str | None:
 def _kinds() -> tuple[str, ...]:
     Image.init()
     return tuple(kind for kind in _KINDS if kind in Image.OPEN)  # AVIF came late, WebP can be left out of a build
+
+
+def _check_file(path: Path) -> None:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise PictureError("it is not a file")  # reading a device or a pipe might never end
+    if status.st_size > LARGEST_FILE:
+        raise PictureError(f"it has {status.st_size:,} bytes, more than {LARGEST_FILE:,}")
 
 
 def _check_size(width: int, height: int) -> None:

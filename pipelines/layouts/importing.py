@@ -65,7 +65,7 @@ def plan_import(
     features = FeatureBuilder(recipe, request.work)
     settings = {
         "source": layout,
-        "k_core": None if fixes_split else recipe.k_core,
+        "k_core": options.k_core if fixes_split else recipe.k_core,
         "split": None if fixes_split else recipe.split,
         "seed": recipe.seed,
         "encoders": made,
@@ -75,8 +75,8 @@ def plan_import(
         **({} if options.min_rating is None else {"min_rating": options.min_rating}),
     }
     sources = hashes_by_name(paths, request.work)
-    if fixes_split and (options.split is not None or options.k_core is not None):
-        raise InputError(f"{folder} fixes the split of its interactions; leave out --split and --k-core.")
+    if fixes_split and (options.split is not None or options.k_core):
+        raise InputError(f"{folder} fixes the split of its interactions; leave out --split and --k-core (but for 0).")
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
         features.load()

@@ -20,7 +20,7 @@ from pipelines.build import VECTOR_OPTIONS, Plan, Request, vectors_alone, with_v
 from pipelines.errors import InputError
 from pipelines.io.files import sha256_of
 from pipelines.io.raw import MalformedRecords, check_id, read_lines
-from pipelines.layouts.mmssl import USERS_FILE, assemble, optional_files, write_tables
+from pipelines.layouts.mmssl import USERS_FILE, assemble, new_items_of, optional_files, write_tables
 from pipelines.layouts.notes import FeatureNote
 from pipelines.layouts.numbered_ids import ITEMS_FILE, read_pictures
 from pipelines.layouts.unused import unused_files
@@ -47,7 +47,7 @@ def recognises(folder: Path) -> bool:
 def plan(folder: Path, request: Request) -> Plan:
     """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
     options, report = request.options, request.report
-    allowed = ["source", "cold_users", "seed", *(VECTOR_OPTIONS if options.vectors else ())]
+    allowed = ["source", "cold_users", "seed", "k_core", *(VECTOR_OPTIONS if options.vectors else ())]
     options.allow(allowed, f"nothing else is drawn or encoded in preparing {folder}.")
     vectors = vectors_alone(request)
     policy, modalities = options.cold_users or request.entry.cold_users, request.entry.modalities
@@ -62,6 +62,7 @@ def plan(folder: Path, request: Request) -> Plan:
         "source": "lightgcn",
         "cold_users": policy,
         "modalities": dict(sorted(modalities.items())),
+        **new_items_of(folder, options),
         **({"seed": seed, "validation": f"1 of {SHARE} training items of each user"} if drawn else {}),
     }
 

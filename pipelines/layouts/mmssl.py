@@ -24,7 +24,7 @@ import pandas as pd
 
 from pipelines.build import VECTOR_OPTIONS, Plan, Request, vectors_alone, with_vectors
 from pipelines.entries import MODALITIES, ColdUsers
-from pipelines.errors import InputError
+from pipelines.errors import InputError, UsageError
 from pipelines.io.files import no_folder, read_problem, sha256_of
 from pipelines.io.parsing import parse_json
 from pipelines.io.raw import MalformedRecords
@@ -45,6 +45,7 @@ from pipelines.layouts.unused import unused_files
 from pipelines.layouts.writing import write_table
 from pipelines.prepared.dataset import PreparedDataset, cold_users
 from pipelines.prepared.manifest import RECORDS
+from pipelines.recipe import PrepOptions
 from pipelines.tables.interaction_reader import Part, gather
 
 SPLIT_FILES = {"train": "train.json", "validation": "val.json", "test": "test.json"}
@@ -60,8 +61,9 @@ def recognises(folder: Path) -> bool:
 def plan(folder: Path, request: Request) -> Plan:
     """Plan to read a folder; see :class:`pipelines.layouts.Layout`."""
     name, options, modalities, report = request.name, request.options, request.entry.modalities, request.report
-    allowed = ["source", "cold_users", *(VECTOR_OPTIONS if options.vectors else ())]
+    allowed = ["source", "cold_users", "k_core", *(VECTOR_OPTIONS if options.vectors else ())]
     options.allow(allowed, f"nothing is drawn or encoded in preparing {folder}.")
+    new_items = new_items_of(folder, options)
     vectors = vectors_alone(request)
     policy = options.cold_users or request.entry.cold_users
     sources = {path.name: sha256_of(path) for path in raw_files(folder)}
@@ -70,6 +72,7 @@ def plan(folder: Path, request: Request) -> Plan:
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
         report(f"Reading {', '.join(sources)} in {folder}")
         dataset = replace(read_published(name, folder, modalities=modalities, cold=policy), sources=sources)
+        dataset = replace(dataset, settings={**dataset.settings, **new_items})
         kept = [f"{len(users):,} in {split}" for split, users in cold_users(dataset.interactions).items() if len(users)]
         if kept and policy == "keep":
             report(f"Kept users without training interactions: {', '.join(kept)}")
@@ -81,7 +84,18 @@ def plan(folder: Path, request: Request) -> Plan:
             report(line)
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
-    return Plan({**_settings(modalities, policy), **vectors.given_settings()}, sources, build)
+    return Plan({**_settings(modalities, policy), **new_items, **vectors.given_settings()}, sources, build)
+
+
+def new_items_of(folder: Path, options: PrepOptions) -> dict[str, Any]:
+    """Return the settings of ``--k-core 0``: items without training interactions are meant as new ones.
+
+    Raises:
+        UsageError: another k-core, of a folder that fixes the split.
+    """
+    if options.k_core:
+        raise UsageError(f"{folder} fixes the split of its interactions: --k-core can be 0, for new items, alone.")
+    return {} if options.k_core is None else {"k_core": 0}
 
 
 def _settings(modalities: Mapping[str, str], cold: ColdUsers) -> dict[str, Any]:

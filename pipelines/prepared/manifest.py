@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -138,6 +138,11 @@ def read_manifest(folder: Path) -> Manifest:
         if needed - manifest.files.keys():
             raise InputError(f"{path} names modality {modality} without its file; run `mmssl prep` again.")
     return manifest
+
+
+def has_new_items(settings: Mapping[str, Any]) -> bool:
+    """Return whether items without training interactions are meant as new ones, from the settings of a manifest."""
+    return settings.get("split") == "cold-items" or settings.get("k_core") == 0
 
 
 def check_files(folder: Path, manifest: Manifest, names: Iterable[str] | None = None, hashes: bool = True) -> None:

@@ -138,7 +138,7 @@ def server(run: mmssl.Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                 time.sleep(0.2)
         yield client
     process.terminate()
-    process.wait(60)
+    assert process.wait(60) == 0  # it ends in no other way
 
 
 def test_served_answers_are_those_of_the_run(server: httpx2.Client, run: mmssl.Run) -> None:

@@ -143,6 +143,41 @@ def test_a_model_as_a_newcomer_writes_it_and_one_that_is_trained(cli: Cli, demo:
     assert "my_bias:Biased" in listed.words
 
 
+def test_settings_found_for_a_model_of_ones_own_train_it(cli: Cli, demo: Path) -> None:
+    place = ("--data-dir", demo.parent)
+    Path("my_bias.py").write_text(TRAINED)
+    Path("ranges.toml").write_text("lr = [0.01, 0.02]\n")
+    name, small = "my_bias:Biased", ("--trials", 2, "--finalists", 1, "--seeds", 1, "--epochs", 1)
+    found = cli("tune", name, "--dataset", "demo", "--ranges", "ranges.toml", *small, *place)
+    assert found.code == 0, found.err
+    assert Path("tuning/my_bias-Biased-demo.toml").is_file()
+    [line] = [line for line in (found.out + found.err).splitlines() if "train with it: mmssl " in line]
+    words = line.partition("train with it: mmssl ")[2].split()
+    assert words[:2] == ["--import", name]
+    _forget("my_bias")
+    assert cli(*words, *place).code == 0
+    _forget("my_bias")
+    assert cli("compare", "--models", name, "--dataset", "demo", "--config", "tuning", *place).code == 0
+
+
+def test_a_closed_pipe_does_not_blame_the_model(cli: Cli, demo: Path) -> None:
+    Path("my_knn.py").write_text(NEWCOMER)
+    assert cli("train", "--model", "my_knn:ItemKNN", "--data-dir", demo.parent).code == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = ["--import", "my_knn:ItemKNN", "evaluate", "latest", "--data-dir", str(demo.parent)]
+    done = subprocess.run(
+        [sys.executable, "-m", "mmssl_cli", *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert "Error" not in done.stderr and "sys.exit" not in done.stderr
+
+
 HEAD = "import torch\nfrom torch import nn\nfrom mmssl_cli.models.base import Recommender\nclass M(Recommender):\n"
 EMBEDDINGS = HEAD.replace("Recommender", "EmbeddingRecommender")
 FIT = "    def fit(self, data):\n        self.w = torch.ones(self.num_items)\n"

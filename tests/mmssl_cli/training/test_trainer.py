@@ -224,8 +224,12 @@ def test_scores_that_overflow_are_divergence_too(train: Train, tmp_path: Path) -
 
 def test_a_data_set_or_setting_that_does_not_fit_leaves_nothing_behind(train: Train, tmp_path: Path) -> None:
     cases: list[tuple[type[MmsslError], str, dict[str, Any]]] = [
-        (UsageError, "K is 26, but data set 'toy' has only 25 items", {"ks": (5, 26)}),
-        (UsageError, "K is 30, but data set 'toy' has only 25 items", {"select_on": "recall@30"}),
+        (
+            UsageError,
+            "has only 25 items; choose smaller --ks, such as --ks 5,10,20.",
+            {"ks": (5, 26)},
+        ),
+        (UsageError, "has only 25 items; choose smaller --ks and --select-on, such as", {"select_on": "recall@30"}),
         (
             UsageError,
             "no modality 'visul' for --modalities: did you mean visual",

@@ -55,6 +55,16 @@ def test_wav2vec2_gives_the_rows_of_transformers(wav2vec2: Path, tmp_path: Path)
     np.testing.assert_allclose(values[:-1], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_clip_too_short_for_a_network_is_filled_with_silence(wav2vec2: Path, tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "short.wav", 3, rate=8_000, seconds=0.02)
+    rate, samples = wavfile.read(path)
+    wavfile.write(tmp_path / "filled.wav", rate, np.pad(samples, (0, 800 - len(samples))))
+    encoder = HubAudioEncoder(str(wav2vec2), device="cpu", batch_size=2)
+    values, present = encoder.encode([path, tmp_path / "filled.wav"])
+    assert present.all()
+    np.testing.assert_array_equal(values[0], values[1])
+
+
 def test_clap_gives_the_rows_of_transformers(clap: Path, tmp_path: Path) -> None:
     import torch
     from transformers import AutoFeatureExtractor, AutoModel

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.features.image import PixelEncoder
 from pipelines.features.pictures import PictureError, load_picture, picture_problem
 from tests.helpers.encoder_cases import damaged, photo
 
@@ -19,6 +20,25 @@ def test_every_damaged_or_dangerous_file_has_its_reason(tmp_path: Path) -> None:
             load_picture(path)
     photo(0).save(tmp_path / "fine.png")
     assert picture_problem(tmp_path / "fine.png") is None
+
+
+def test_pixel_statistics_are_those_of_the_upright_picture_on_white(tmp_path: Path) -> None:
+    upright = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8))
+    upright.paste((240, 20, 20), (0, 0, 30, 40))
+    upright.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    cut_out = upright.copy()
+    cut_out.putalpha(Image.new("L", upright.size, 0))
+    cut_out.save(tmp_path / "clear.png")
+    Image.new("RGB", upright.size, "white").save(tmp_path / "white.png")
+    names = ("upright", "turned", "clear", "white")
+    values, present = PixelEncoder("float32").encode([tmp_path / f"{name}.png" for name in names])
+    assert present.all()
+    np.testing.assert_allclose(values[1], values[0], atol=1e-3)
+    np.testing.assert_allclose(values[2], values[3], atol=1e-3)
+    assert np.linalg.norm(values[0] - values[2]) > 1
 
 
 def test_pictures_of_any_mode_become_upright_rgb(tmp_path: Path) -> None:

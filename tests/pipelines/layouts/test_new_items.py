@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.prepared import PreparedDataset, read_prepared
+from pipelines.prepared.manifest import has_new_items
 
 Cli = Callable[..., Any]
 PAIRS = [(user, item) for user in range(8) for item in range(10)]
@@ -66,6 +67,20 @@ def test_whole_items_are_held_out(cli: Cli, make: Any) -> None:
     assert said in words
     assert dataset.settings["split"] == "cold-items"
     assert json.loads(Path("data/shop/manifest.json").read_text())["settings"]["split"] == "cold-items"
+
+
+@pytest.mark.parametrize("layout", ["mmssl", "lightgcn", "mmrec", "recbole"])
+def test_new_items_stay_new_ones_after_an_export(cli: Cli, layout: str) -> None:
+    before, _ = prepared(cli, own_tables, "--split", "cold-items", "--k-core", 1)
+    said = cli("export", "shop", "--format", layout, "--out", "out")
+    assert said.code == 0 and "are new ones in shop: prepare it again with `--k-core 0`" in said.words
+    answer = cli("prep", "again", "--from", "out", "--k-core", 0)
+    assert answer.code == 0, answer.words
+    after = read_prepared(Path("data/again"))
+    assert has_new_items(after.settings)
+    assert all(np.array_equal(after.pairs(split), before.pairs(split)) for split in ("train", "validation", "test"))
+    refused = cli("prep", "again", "--from", "out", "--k-core", 3)
+    assert refused.code in (1, 2) and "fixes the split of its interactions" in refused.words
 
 
 @pytest.mark.parametrize(
