@@ -195,7 +195,7 @@ def say_if_unfinished(run: RunFolder) -> None:
     """Note on standard error that a run is not finished, so that its model is not its final one."""
     if verbosity() is Verbosity.QUIET:
         return
-    if run.is_locked():
+    if run.is_locked() and run.has_model():
         warn(f"Run {run.id} is still being trained; this is its best model so far.")
-    elif not run.is_over():
-        warn(f"Run {run.id} was interrupted; this is its best model so far.")
+    elif not run.is_over() and run.has_model():
+        warn(f"Run {run.id} {'failed' if run.failure() else 'was interrupted'}; this is its best model so far.")

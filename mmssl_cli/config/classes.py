@@ -47,6 +47,11 @@ def settings_class(model: str) -> type[TrainSettings]:
         UsageError: there is no such model.
     """
     if not isinstance(model, str) or (model not in SETTINGS and not is_own(model)):
+        if ".py" in str(model) or "/" in str(model):
+            raise UsageError(
+                f"There is no model {model!r}: one of your own is given as MODULE:CLASS, such as my_model:MyModel for "
+                "my_model.py in the folder of the command."
+            )
         raise UsageError(f"There is no model {model!r}: {nearest(str(model), tuple(SETTINGS))}")
     return SETTINGS[model]
 

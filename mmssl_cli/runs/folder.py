@@ -201,6 +201,10 @@ class RunFolder:
             (self.path / PER_ITEM).unlink()
         write_bytes(self._kept(MODEL), save(dense_parts(state_dict)))
 
+    def has_model(self) -> bool:
+        """Return whether an epoch was validated, so that there are weights."""
+        return (self.path / MODEL).is_file()
+
     def load_model(self) -> dict[str, Tensor]:
         """Read the weights of the best epoch onto the CPU."""
         from safetensors.torch import load

@@ -328,6 +328,20 @@ def test_an_interrupt_that_ends_in_another_error_is_an_interrupt(demo: Path, tmp
     assert ended.stderr.endswith("Interrupted.\n")
 
 
+def test_a_file_in_place_of_a_module_is_explained(cli: Cli) -> None:
+    for name in ("own/mine.py:M", "mine.py"):
+        answer = cli("train", "--model", name)
+        assert answer.code == 2 and "is given as MODULE:CLASS, such as my_model:MyModel" in answer.words, answer.words
+
+
+def test_a_failed_run_without_weights_is_not_said_to_have_some(cli: Cli, demo: Path) -> None:
+    Path("my_bad.py").write_text(HEAD + "    def fit(self, data):\n        1 / 0\n    def score(self, users): ...\n")
+    place = ("--data-dir", demo.parent)
+    assert cli("train", "--model", "my_bad:M", *place).code == 1
+    answer = cli("--import", "my_bad:M", "evaluate", "latest", *place)
+    assert answer.code == 1 and "best model so far" not in answer.words and "has no model yet" in answer.words
+
+
 def test_a_run_does_not_import_what_its_config_names(cli: Cli, demo: Path) -> None:
     place = ("--data-dir", demo.parent)
     assert cli("train", "--model", "pop", *place).code == 0
