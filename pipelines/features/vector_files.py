@@ -131,7 +131,7 @@ def _load_npy(path: Path) -> np.ndarray:
 
 def _read_folder(path: Path) -> ItemVectors:
     files = files_of(path)
-    rows = [_load_npy(file) for file in files]
+    rows = [np.array(_load_npy(file)) for file in files]  # in memory: a process may map so many files alone
     for file, row in zip(files, rows, strict=True):
         if row.size != max(row.shape, default=0) or row.size != rows[0].size:
             expected = f"{rows[0].size:,} numbers, as in {files[0].name}" if row is not rows[0] else "one vector"
