@@ -60,13 +60,14 @@ def curves(
     """
     if run and dataset is not None:
         raise UsageError("--dataset chooses among all runs; leave it out, or name no run.")
+    named = list(dict.fromkeys(metric or ()))
     folders = [resolve_run(name, runs_dir) for name in run or ()]
     from mmssl_cli.studies.curves.section import curves_section  # pandas, once there are runs
     from mmssl_cli.studies.curves.traces import Trace, curves_of, curves_of_models, default_metrics
 
     if run:
         traces = [Trace.read(folder) for folder in folders]
-        section = curves_section(curves_of(traces), metric or default_metrics(traces))
+        section = curves_section(curves_of(traces), named or default_metrics(traces))
     else:
         name = chosen_dataset(dataset, data_dir)
         found, problems = finished_runs(runs_dir, name)
@@ -76,7 +77,7 @@ def curves(
             command = f"mmssl train --dataset {name}{place_flags(data_dir, runs_dir)}"
             raise UsageError(f"There is no finished run on {name} to draw in {runs_dir}; `{command}` makes one.")
         found, _, left_out = of_one_preparation(found, prepared_content(data_dir, name))
-        metrics = metric or default_metrics(found)
+        metrics = named or default_metrics(found)
         section = curves_section(curves_of_models(found, metrics), metrics)
         section = replace(section, text=(f"Of each model and variant: {RULE}.", *left_out, *section.text))
     present_section(section, out, as_json)

@@ -193,9 +193,9 @@ def ensure_prepared(dataset: str, data_dir: Path) -> None:
 
 def say_if_unfinished(run: RunFolder) -> None:
     """Note on standard error that a run is not finished, so that its model is not its final one."""
-    if verbosity() is Verbosity.QUIET:
+    if verbosity() is Verbosity.QUIET or not run.has_model():
         return
-    if run.is_locked() and run.has_model():
+    if run.is_locked():
         warn(f"Run {run.id} is still being trained; this is its best model so far.")
-    elif not run.is_over() and run.has_model():
+    elif not run.is_over():
         warn(f"Run {run.id} {'failed' if run.failure() else 'was interrupted'}; this is its best model so far.")

@@ -79,10 +79,12 @@ def runs(
     table, console = _table(found), Console()
     unbounded = console.options.update(width=10_000)
     narrow = console.is_terminal and console.measure(table, options=unbounded).maximum > console.width
-    if narrow and verbosity() is not Verbosity.VERBOSE:
-        _show_narrow(found, console.width)
-    else:
+    if not narrow or verbosity() is Verbosity.VERBOSE:
         show(table, wrap=narrow)
+    elif console.width < 80:
+        _show_two_lines_each(found)
+    else:
+        show(_narrow_table(found), wrap=True)
     for line in _differences(found):
         say(line)
     for one in found:
@@ -95,9 +97,9 @@ def runs(
 def _is_like(run: RunSummary, wanted: dict[str, str | None]) -> bool:
     statuses = (STOPPED, FINISHED) if run.status == STOPPED else (run.status,)
     found: dict[str, tuple[str, ...]] = {"dataset": (run.dataset,), "model": (run.model,), "status": statuses}
-    if run.status == DAMAGED:  # what its damaged settings do not say, nobody knows
-        found = {name: values if any(values) else (wanted[name] or "",) for name, values in found.items()}
-    return all(value is None or value.casefold() in map(str.casefold, found[name]) for name, value in wanted.items())
+    unknown = {name for name, values in found.items() if run.status == DAMAGED and not any(values)}
+    asked = {name: value for name, value in wanted.items() if value is not None and name not in unknown}
+    return all(value.casefold() in map(str.casefold, found[name]) for name, value in asked.items())
 
 
 def _none_found(runs_dir: Path, listed: Sequence[RunSummary], wanted: dict[str, str | None]) -> str:
@@ -190,27 +192,29 @@ def _value(value: Any) -> str:
     return "default" if value is None else shown_value(tuple(value) if isinstance(value, list) else value)
 
 
-def _show_narrow(found: Sequence[RunSummary], width: int) -> None:
-    """Show what fits 80 characters, on fewer two lines a run; its id names its data set, model, variant and seed."""
-    names = ("Status", "Epochs", "Metric", "Valid", "Test")
-    rows = []
-    for run in found:
-        metric = run.select_on
-        scores = (mean_and_deviation([of[metric]] if metric in of else []) for of in (run.validation, run.test))
-        rows.append((run.status, str(run.epochs), metric, *scores))
-    if width < 80:
-        for run, (status, epochs, metric, *both) in zip(found, rows, strict=True):
-            print(run.id)
-            print(f"  {status}, {pluralize(int(epochs), 'epoch')}, {metric} {' / '.join(both)}")
-        return
+def _narrow_table(found: Sequence[RunSummary]) -> Table:
+    """Return the columns that fit 80 characters; the id of a run names its data set, model, variant and seed."""
     table = new_table()
     table.padding = (0, 2, 0, 0)
     table.add_column("Run", overflow="fold")
-    for name in names:
+    for name in ("Status", "Epochs", "Metric", "Valid", "Test"):
         table.add_column(name, justify="left" if name in ("Status", "Metric") else "right", no_wrap=True)
-    for run, row in zip(found, rows, strict=True):
-        table.add_row(*(Text(text) for text in (run.id, *row)))
-    show(table, wrap=True)
+    for run in found:
+        table.add_row(*map(Text, (run.id, run.status, str(run.epochs), run.select_on, *_selecting_scores(run))))
+    return table
+
+
+def _show_two_lines_each(found: Sequence[RunSummary]) -> None:
+    """Print the same on a narrower terminal: an id is on a line of its own, to be copied."""
+    for run in found:
+        scores = " / ".join(_selecting_scores(run))
+        print(f"{run.id}\n  {run.status}, {pluralize(run.epochs, 'epoch')}, {run.select_on} {scores}")
+
+
+def _selecting_scores(run: RunSummary) -> list[str]:
+    """Return the metric that selects the model, on validation and on test."""
+    metric = run.select_on
+    return [mean_and_deviation([of[metric]] if metric in of else []) for of in (run.validation, run.test)]
 
 
 def _plain(run: RunSummary) -> dict[str, Any]:

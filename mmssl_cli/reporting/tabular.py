@@ -29,10 +29,11 @@ def columns(shown: Table) -> pd.DataFrame:
     found: dict[str, list[object]] = {}
     for at, name in enumerate(shown.columns):
         cells = [row[at] for row in shown.rows]
-        names = list(dict.fromkeys(key for cell in cells for key in cell.numbers(name)))
-        if names:
-            found |= {key: [cell.numbers(name).get(key) for cell in cells] for key in names}
-        else:
+        numbered = [cell.numbers(name) for cell in cells]
+        keys = dict.fromkeys(key for of_cell in numbered for key in of_cell)
+        for key in keys:
+            found[key] = [of_cell.get(key) for of_cell in numbered]
+        if not keys:
             found[name] = [cell.text for cell in cells]
     return pd.DataFrame(found)
 

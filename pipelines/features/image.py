@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 from pipelines.errors import InputError
 from pipelines.features.chunks import Encoded, Encoder
-from pipelines.features.pictures import PictureError, load_picture, picture_problem
+from pipelines.features.pictures import PictureError, load_picture
 from pipelines.prepared.dataset import Features
 
 SIDE = 32
@@ -34,8 +35,12 @@ class PixelEncoder(Encoder):
 
     def encode(self, items: Sequence[Path | None]) -> Encoded:
         """Return values [len(items), 77] and presence; a picture that cannot be read is absent."""
-        made = encode_images([path if path is not None and picture_problem(path) is None else None for path in items])
-        return made.values.astype(self._precision), made.present
+        values, present = np.zeros((len(items), DIM)), np.zeros(len(items), dtype=bool)
+        for row, path in enumerate(items):
+            with suppress(PictureError):
+                if path is not None:
+                    values[row], present[row] = _statistics(_small(path)), True
+        return _rounded(values).astype(self._precision), present
 
 
 def encode_images(pictures: Sequence[bytes | Path | None]) -> Features:
@@ -53,18 +58,22 @@ def encode_images(pictures: Sequence[bytes | Path | None]) -> Features:
     values = np.zeros((len(pictures), DIM))
     for row, picture in enumerate(pictures):
         if picture is not None:
-            values[row] = _statistics(_open(picture))
+            try:
+                values[row] = _statistics(_small(picture))
+            except PictureError as problem:
+                name = picture if isinstance(picture, Path) else "a picture"
+                raise InputError(f"Cannot read {name} as a picture: {problem}.") from problem
     encoder = {"name": "pixel-statistics", "side": SIDE, "dim": DIM}
-    return Features(np.round(values, 4).astype(np.float32), present, encoder)
+    return Features(_rounded(values), present, encoder)
 
 
-def _open(picture: bytes | Path) -> Image.Image:
-    name = picture if isinstance(picture, Path) else "a picture"
-    try:
-        upright = load_picture(picture if isinstance(picture, Path) else BytesIO(picture))
-    except PictureError as problem:
-        raise InputError(f"Cannot read {name} as a picture: {problem}.") from problem
+def _small(picture: bytes | Path) -> Image.Image:
+    upright = load_picture(picture if isinstance(picture, Path) else BytesIO(picture))
     return upright.resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return np.round(values, 4).astype(np.float32)
 
 
 def _statistics(image: Image.Image) -> np.ndarray:
