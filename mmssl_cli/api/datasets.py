@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from mmssl_cli.api.generated import must_be_generated
+from mmssl_cli.api.paths import path_of
 from mmssl_cli.console.preparation import prep_reporter
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import DEFAULT_DATA_DIR
@@ -119,7 +120,7 @@ def load_dataset(
     if isinstance(name, PathLike) or len(Path(name).parts) > 1:
         found = Dataset(Path(name).expanduser().absolute())
     else:
-        folder = Path(data_dir).expanduser()
+        folder = path_of(data_dir, "data_dir")
         dataset = resolve_dataset(name, folder)
         if must_be_generated(dataset, folder):
             return prepare(dataset, data_dir=folder, verbose=verbose)
@@ -157,7 +158,7 @@ def prepare(
         >>> shop.num_users, shop.num_items
         (9, 9)
     """
-    folder = Path(data_dir).expanduser()
+    folder = path_of(data_dir, "data_dir")
     with prep_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET) as reporter:
         outcome = run_pipeline(name, _options(options), data_dir=folder, force=force, reporter=reporter)
     return Dataset(outcome.folder)

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mmssl_cli.api.embeddings import EmbeddingPair, Embeddings
+from mmssl_cli.api.paths import path_of
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR
@@ -223,5 +224,5 @@ def load_run(
     if isinstance(run, Path):
         folder = RunFolder.open(run.expanduser())
     else:
-        folder = resolve_run(fspath(run), Path(runs_dir).expanduser())
-    return Run(folder, Path(data_dir).expanduser())
+        folder = resolve_run(fspath(run), path_of(runs_dir, "runs_dir"))
+    return Run(folder, path_of(data_dir, "data_dir"))

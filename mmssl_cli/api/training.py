@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mmssl_cli.api.datasets import Dataset, load_dataset
+from mmssl_cli.api.paths import path_of
 from mmssl_cli.api.runs import Run
 from mmssl_cli.config import TrainSettings, known_model, merge_for, merge_settings, refuse_idle, settings_class
 from mmssl_cli.config.own_names import allow
@@ -68,7 +69,11 @@ def train(
     allow([model])
     given = {**settings, "model": model, "dataset": data.name}
     [run] = _trained(
-        [merge_settings(given, Path(config) if config is not None else None)], data, runs_dir, reuse, verbose
+        [merge_settings(given, path_of(config, "config") if config is not None else None)],
+        data,
+        runs_dir,
+        reuse,
+        verbose,
     )
     return Run(run, data.data_dir)
 
@@ -126,7 +131,7 @@ def compare(
     plans = [over_seeds(merge_for(name, settings, data.name), runs) for name in names]
     by_seed = [run for seeded in zip(*plans, strict=True) for run in seeded]
     if jobs > 1:
-        finished = _trained_at_once(by_seed, data, Path(runs_dir).expanduser(), jobs, verbose)
+        finished = _trained_at_once(by_seed, data, path_of(runs_dir, "runs_dir"), jobs, verbose)
     else:
         finished = [FinishedRun.read(run) for run in _trained(by_seed, data, runs_dir, True, verbose)]
     trained = zip(finished, by_seed, strict=True)
@@ -141,7 +146,7 @@ def _trained(
 ) -> list[RunFolder]:
     reporter = make_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET)
     try:
-        results = train_in_process(plan, data.data_dir, Path(runs_dir).expanduser(), reporter, reuse=reuse)
+        results = train_in_process(plan, data.data_dir, path_of(runs_dir, "runs_dir"), reporter, reuse=reuse)
         return [RunFolder.open(result.folder) for result in results]
     finally:
         reporter.close()

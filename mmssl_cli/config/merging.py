@@ -16,7 +16,6 @@ from mmssl_cli.config.train import RESUMABLE, FittedSettings, TrainSettings
 from mmssl_cli.text import first_of
 from pipelines.errors import UsageError, in_words, nearest
 
-#: Type of a validation error -> the expected value, filled in from the context of the error.
 #: Usual word for a choice that has another name here -> that name.
 _MEANT = {"gpu": "cuda", "metal": "mps"}
 
@@ -35,8 +34,14 @@ def merge_settings(
         InputError: the TOML file cannot be read.
         UsageError: an unknown model, setting or preset, or a value out of its range.
     """
-    given = {key: value for key, value in flags.items() if value is not None}
     from_file = read_toml(config) if config else {}
+    return _merged(flags, from_file, config, default_dataset, shipped=shipped and config is None)
+
+
+def _merged(
+    flags: Mapping[str, Any], from_file: Mapping[str, Any], config: Path | None, default_dataset: str, *, shipped: bool
+) -> TrainSettings:
+    given = {key: value for key, value in flags.items() if value is not None}
     model = known_model(given.get("model", from_file.get("model", "mmssl")))
     dataset = given.get("dataset", from_file.get("dataset", default_dataset))
     settings_class(model)
@@ -49,9 +54,10 @@ def merge_settings(
     if isinstance(dataset, str):
         if (preset := given.get("preset", from_file.get("preset"))) is not None:
             beneath = preset_settings(preset, model, dataset)
-        elif shipped and config is None:
+        elif shipped:
             beneath = shipped_settings(dataset, model)
-    return build_settings({**beneath, **from_file, **given, "model": model, "dataset": dataset})
+    merged = {**beneath, **from_file, **given, "model": model, "dataset": dataset}
+    return build_settings(merged, {key: f" (in {config})" for key in from_file if key not in given})
 
 
 def merge_for(
@@ -74,12 +80,19 @@ def merge_for(
     others = {field for cls in SETTINGS.values() for field in cls.model_fields} - set(
         settings_class(model).model_fields
     )
-    given = {**(from_file if applies else {}), **flags}
-    kept = {key: value for key, value in given.items() if key not in others}
-    preset = kept.get("preset")
-    if preset is not None and not has_preset(preset, model, dataset):
-        kept["preset"] = None
-    return merge_settings({**kept, "dataset": dataset, "model": model}, shipped=shipped and not applies)
+    own, kept = (
+        {
+            key: value
+            for key, value in values.items()
+            if key not in others and not _lacks_preset(key, value, model, dataset)
+        }
+        for values in (from_file if applies else {}, flags)
+    )
+    return _merged({**kept, "dataset": dataset, "model": model}, own, config, dataset, shipped=shipped and not applies)
+
+
+def _lacks_preset(key: str, value: Any, model: str, dataset: str) -> bool:
+    return key == "preset" and value is not None and not has_preset(value, model, dataset)
 
 
 def refuse_idle(models: Sequence[str], flags: Mapping[str, Any], dataset: str, config: Path | None = None) -> None:
@@ -102,8 +115,11 @@ def refuse_idle(models: Sequence[str], flags: Mapping[str, Any], dataset: str, c
             raise UsageError(f"None of {', '.join(models)} has a setting {shown!r}{reason}")
 
 
-def build_settings(values: Mapping[str, Any]) -> TrainSettings:
+def build_settings(values: Mapping[str, Any], places: Mapping[str, str] | None = None) -> TrainSettings:
     """Validate a flat mapping (with its ``model``) into the model's settings.
+
+    Args:
+        places: of values that are no flags, where they stand, as errors say it: `` (in best.toml)``.
 
     Raises:
         UsageError: an unknown model or setting, or a value out of its range.
@@ -114,7 +130,7 @@ def build_settings(values: Mapping[str, Any]) -> TrainSettings:
     try:
         return settings_class(model)(**values)
     except ValidationError as problem:
-        raise UsageError(_sentence(problem)) from problem
+        raise UsageError(_sentence(problem, places or {})) from problem
 
 
 def resume_overrides(saved: TrainSettings, given: Mapping[str, Any], run_id: str) -> dict[str, Any]:
@@ -160,14 +176,14 @@ def _why_lacking(key: str, models: Sequence[str]) -> str:
     return f"; it belongs to {first_of(owners)}" if owners else ""
 
 
-def _sentence(problem: ValidationError) -> str:
+def _sentence(problem: ValidationError, places: Mapping[str, str]) -> str:
     first = problem.errors()[0]
-    flag = flag_of(".".join(str(part) for part in first["loc"][:1]))
+    name = ".".join(str(part) for part in first["loc"][:1])
     given = first["input"]
     if first["type"] == "literal_error":
         first["input"] = _MEANT.get(str(given).casefold(), given)
     shown = repr(",".join(map(str, given)) if isinstance(given, tuple | list) else given)
-    return f"{flag} cannot be {shown}: {in_words(first)}"
+    return f"{flag_of(name)}{places.get(name, '')} cannot be {shown}: {in_words(first)}"
 
 
 def flag_of(name: str) -> str:

@@ -80,7 +80,7 @@ class Table(RawSource):
         paths = {role: path for role, path in given.items() if path is not None}
         for role, path in paths.items():
             if not path.is_file():
-                raise InputError(f"{no_file(path)}; --{role} expects a table: {TABLE}.")
+                raise InputError(f"{no_file(path)}; --{role} (in datasets.toml: {role}) expects a table: {TABLE}.")
         if table.images is not None and not table.images.is_dir():
             raise InputError(f"{no_folder(table.images)}; --images expects one with pictures.")
         return paths
@@ -246,10 +246,12 @@ class Table(RawSource):
         files = {kind: str(getattr(table, kind)) for kind in media}
         columns = list(dict.fromkeys([*text, *([image] if image else []), *files.values()]))
         rows: dict[str, Row] = {}
+        outside: list[str] = []
         for _, written, cells in wanted_records(file, item, columns, name_of, malformed, exact=False):
-            picture = None if image is None else _picture(cell_texts(cells[image]), folder or path.parent)
+            picture = None if image is None else _file_named(cell_texts(cells[image]), folder or path.parent, outside)
             for kind, column in files.items():
-                media[kind][name_of[written]] = file_name = _picture(cell_texts(cells[column]), path.parent)
+                texts = cell_texts(cells[column])
+                media[kind][name_of[written]] = file_name = _file_named(texts, path.parent, outside)
                 if file_name and "://" in file_name:
                     raise InputError(
                         f"{path} has the address {file_name[:80]} in {column}; {kind} is not fetched: download the "
@@ -264,6 +266,9 @@ class Table(RawSource):
                 f"{path} describes none of the {len(item_ids):,} items: its ids in {item} are like {known}, those of "
                 f"the interactions like {item_ids[0]!r}. Name the column with the same ids."
             )
+        if outside:
+            shown = some([repr(cell[:80]) for cell in outside])
+            malformed.note(f"{pluralize(len(outside), 'path')} not inside the folder of files, taken as empty: {shown}")
         return rows
 
 
@@ -299,14 +304,18 @@ def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:
     return [by_id.get(name) for name in item_ids]
 
 
-def _picture(texts: list[str], folder: Path) -> str | None:
-    """The picture that a cell names, the first of several; None where there is none, or none inside ``folder``."""
+def _file_named(texts: list[str], folder: Path, outside: list[str]) -> str | None:
+    """The file that a cell names, the first of several, or its address; None where there is none.
+
+    A path that is not inside ``folder`` is none, and is noted in ``outside``.
+    """
     if not texts or texts[0].startswith(("http://", "https://")):
         return texts[0] if texts else None
     path = PurePosixPath(texts[0])
-    if ".." in path.parts or set(texts[0]) & set("\\\ufffd") or not texts[0].isprintable():
-        return None
-    if not path.is_absolute():
+    is_plain = ".." not in path.parts and not set(texts[0]) & set("\\\ufffd") and texts[0].isprintable()
+    if is_plain and not path.is_absolute():
         return str(folder / path)
-    places = (folder.absolute(), folder.resolve())
-    return next((str(folder / path.relative_to(place)) for place in places if path.is_relative_to(place)), None)
+    if is_plain and (place := next(filter(path.is_relative_to, (folder.absolute(), folder.resolve())), None)):
+        return str(folder / path.relative_to(place))
+    outside.append(texts[0])
+    return None

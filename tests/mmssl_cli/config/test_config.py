@@ -189,7 +189,8 @@ def test_a_wrong_value_is_named_with_what_is_right(values: dict[str, Any], expec
         ("grph-topk = 3", UsageError, "There is no setting 'grph-topk' (in "),
         ("[model]\nlr = 1", UsageError, "There is no model"),
         ("batch-size = 1\nbatch_size = 2", InputError, "has a setting twice"),
-        ("dataset = 3", UsageError, "dataset cannot be 3"),
+        ("dataset = 3", UsageError, "--dataset (in {file}) cannot be 3"),
+        ("lr = -1", UsageError, "--lr (in {file}) cannot be -1: expected a number above 0"),
         ('model = "mf"\nheads = 2', UsageError, "Model 'mf' has no setting 'heads'"),
         (
             'model = "ease"\nepochs = 2',
@@ -203,6 +204,17 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, error: type[Exception]
     with pytest.raises(error) as raised:
         merge_settings({}, file)
     assert expected.replace("{file}", str(file)) in str(raised.value)
+
+
+def test_a_wrong_value_of_a_flag_or_a_file_is_named_with_its_place(tmp_path: Path) -> None:
+    file = _write(tmp_path / "my.toml", "epochs = 0")
+    for merged in (lambda given: merge_settings(given, file), lambda given: merge_for("mf", given, "demo", file)):
+        with pytest.raises(UsageError, match=rf"--epochs \(in {file}\) cannot be 0"):
+            merged({})
+        with pytest.raises(UsageError, match="--epochs cannot be -1"):
+            merged({"epochs": -1})
+        with pytest.raises(UsageError, match="--lr cannot be -1"):
+            merged({"epochs": 2, "lr": -1})
 
 
 def test_a_setting_that_a_model_lacks_comes_with_the_reason(tmp_path: Path) -> None:

@@ -359,6 +359,7 @@ def test_a_path_that_leads_out_of_the_folder_is_no_picture(tmp_path: Path, cell:
     malformed = MalformedRecords(path, limit=0.0)
     read = read_items(path, ["B1", "B2"], malformed, image="photo", images=tmp_path)
     assert read["image"].tolist() == [None, str(tmp_path / "fine" / "x.png")] and not malformed.count
+    assert malformed.sentences() == [f"1 path not inside the folder of files, taken as empty: {cell!r}"]
 
 
 def test_an_absolute_path_inside_the_folder_is_one_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,10 +400,10 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     clicks.write_text("user,item\n")
     assert files(clicks) == {"interactions": clicks}
     assert files(clicks, clicks, tmp_path) == {"interactions": clicks, "items": clicks}
-    kinds = "expects a table: CSV, TSV, JSON lines or parquet"
+    kinds = r"\(in datasets.toml: interactions\) expects a table: CSV, TSV, JSON lines or parquet"
     with pytest.raises(InputError, match=f"{tmp_path} is a folder, not a file; --interactions {kinds}"):
         files(tmp_path)
-    with pytest.raises(InputError, match="--items expects a table"):
+    with pytest.raises(InputError, match=r"--items \(in datasets.toml: items\) expects a table"):
         files(clicks, tmp_path / "gone")
     with pytest.raises(InputError, match=r"clicks\.csv is a file, not a folder; --images expects one with pictures"):
         files(clicks, None, clicks)
