@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,7 +16,19 @@ class PopSettings(FittedSettings):
     model: Literal["pop"] = "pop"
 
 
-class ItemKNNSettings(FittedSettings):
+class ItemWeightSettings(FittedSettings):
+    """Settings of the models that add up weights between items."""
+
+    earlier: ClassVar[Mapping[str, Any]] = {"fallback": "none"}
+
+    fallback: Literal["popularity", "none"] = Field(
+        "popularity",
+        description="Order of the items that have no weight from any item of the user, after the others; none is that "
+        "of their numbers.",
+    )
+
+
+class ItemKNNSettings(ItemWeightSettings):
     """Item neighbours: the summed cosine similarity of an item's nearest items that the user has."""
 
     paper = "Deshpande and Karypis, TOIS 2004"
@@ -65,7 +78,7 @@ class GFCFSettings(FittedSettings):
     )
 
 
-class RP3betaSettings(FittedSettings):
+class RP3betaSettings(ItemWeightSettings):
     """RP3beta: random walks of three steps from the user to an item, discounted by the item's popularity."""
 
     paper = "Paudel et al., TiiS 2017"

@@ -98,7 +98,7 @@ class TrainSettings(BaseModel):
         "adamw", description="Optimizer: AdamW, which decouples weight decay, or Adam, which adds it to the gradient."
     )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of the optimizer (lambda_4 of Eq. 13).")
-    l2_weight: float = Field(0.0, ge=0, description="Weight of the squared norm of a batch's own embeddings.")
+    l2_weight: float = Field(0.0, ge=0, description="Weight of half the squared norm of a batch's own embeddings.")
     weight_averaging: float = Field(
         0.0,
         ge=0,

@@ -1,66 +1,47 @@
-"""Paired tests between two models, over users and over seeds."""
+"""Paired comparison of two models over users or seeds: t-test, bootstrap interval, correction for several tests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class PairedTest:
-    """The outcome of a paired comparison; every difference is first minus second.
+def t_test(first: np.ndarray, second: np.ndarray) -> float:
+    """Return p of a two-sided paired t-test: of users, or of seeds, float [n] each, in the same order, n >= 2.
 
-    Attributes:
-        pairs: users or seeds compared.
-        difference: mean of the differences.
-        low, high: bounds of its 95% confidence interval: Student's t over seeds, bootstrap over users.
-        t_p_value: two-sided, paired t-test.
-        wilcoxon_p_value: two-sided, Wilcoxon signed-rank test; NaN where there is none (over seeds).
+    Without any spread of the differences it is 1 if they are 0, else 0.
+
+    Raises:
+        ValueError: the arrays differ in length, are shorter than 2 or hold NaN.
     """
+    differences = _differences(first, second)
+    if np.ptp(differences) == 0:
+        return 1.0 if differences[0] == 0 else 0.0
+    from scipy import stats  # takes half a second to import
 
-    pairs: int
-    difference: float
-    low: float
-    high: float
-    t_p_value: float
-    wilcoxon_p_value: float = float("nan")
+    return float(stats.ttest_1samp(differences, 0).pvalue)
 
 
-def compare_over_users(first: np.ndarray, second: np.ndarray, *, resamples: int = 2000, seed: int = 0) -> PairedTest:
-    """Compare two models on the same users.
+def bootstrap_interval(
+    first: np.ndarray, second: np.ndarray, *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the bounds of the 95% bootstrap interval of the mean difference, first minus second, over users.
 
     Args:
         first: a metric's value for each user under one model, float [n], n >= 2.
         second: the same users, in the same order, under the other.
-        resamples: bootstrap samples for the confidence interval.
+        resamples: number of bootstrap samples.
         seed: of the bootstrap.
 
     Raises:
         ValueError: the arrays differ in length, are shorter than 2 or hold NaN.
     """
-    differences = _differences(first, second)
-    low, high = _bootstrap_interval(differences, resamples, np.random.default_rng(seed))
-    return PairedTest(
-        len(differences), float(differences.mean()), low, high, _t_p(differences), _wilcoxon_p(differences)
-    )
-
-
-def compare_over_seeds(first: np.ndarray, second: np.ndarray) -> PairedTest:
-    """Compare two models by a mean metric of each seed: float [n] and [n], paired by seed, n >= 2.
-
-    No signed-rank test is made: over five seeds its p-value cannot fall below 0.06.
-
-    Raises:
-        ValueError: the arrays differ in length, are shorter than 2 or hold NaN.
-    """
-    from scipy import stats  # takes half a second to import
-
-    differences = _differences(first, second)
-    pairs, mean = len(differences), float(differences.mean())
-    reach = float(stats.t.ppf(0.975, pairs - 1) * differences.std(ddof=1) / np.sqrt(pairs))
-    return PairedTest(pairs, mean, mean - reach, mean + reach, _t_p(differences))
+    # A resample is fixed by how often each distinct difference was drawn, and metrics at K take few values.
+    values, counts = np.unique(_differences(first, second), return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=resamples)
+    low, high = np.quantile(drawn @ values / counts.sum(), [0.025, 0.975])
+    return float(low), float(high)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -88,28 +69,3 @@ def has_spread(first: np.ndarray, second: np.ndarray) -> bool:
     """Return whether the differences of two arrays differ by more than rounding, so that a t-test can be made."""
     size = max(np.abs(first).max(), np.abs(second).max())
     return bool(np.ptp(first - second) > 1e-12 * size)
-
-
-def _t_p(differences: np.ndarray) -> float:
-    if np.ptp(differences) == 0:  # no spread, so no t: alike, or shifted by a constant
-        return 1.0 if differences[0] == 0 else 0.0
-    from scipy import stats
-
-    return float(stats.ttest_1samp(differences, 0).pvalue)
-
-
-def _wilcoxon_p(differences: np.ndarray) -> float:
-    if not differences.any():
-        return 1.0
-    from scipy import stats
-
-    # Most users have the same hits under both models: their zeros count for both signs alike (Pratt, 1959).
-    return float(stats.wilcoxon(differences, zero_method="zsplit", method="approx").pvalue)
-
-
-def _bootstrap_interval(differences: np.ndarray, resamples: int, generator: np.random.Generator) -> tuple[float, float]:
-    # A resample is fixed by how often each distinct difference was drawn, and metrics at K take few values.
-    values, counts = np.unique(differences, return_counts=True)
-    drawn = generator.multinomial(len(differences), counts / len(differences), size=resamples)
-    low, high = np.quantile(drawn @ values / len(differences), [0.025, 0.975])
-    return float(low), float(high)

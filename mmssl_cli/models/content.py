@@ -126,7 +126,8 @@ def projected(layer: nn.Module, raw: Tensor, items: Tensor | None = None) -> Ten
 
 def linear(raw: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return ``raw`` [n, dim] times a weight [d, dim] plus a bias [d]; block by block as ``projected``."""
-    if raw.device == weight.device and raw.dtype == weight.dtype:
+    # Trained rows always: in lower precision the weight may come as a product that is not of their type.
+    if raw.device == weight.device and (raw.dtype == weight.dtype or raw.requires_grad):
         return nn.functional.linear(raw, weight, bias)
     result: Tensor = _LinearOfBlocks.apply(raw, weight, bias, rows_of_block(raw.shape[1]))
     return result
@@ -199,13 +200,18 @@ def nearest_warm_items(data: InteractionData, k: int = 10) -> ItemGraph:
     contents = dense_content(data).items()
     rows = torch.cat([normalize(values, dim=1) * data.present[name].unsqueeze(1) for name, values in contents], dim=1)
     warm, cold = (~data.cold).nonzero().squeeze(1), data.cold.nonzero().squeeze(1)
-    near = warm[cosine_topk(rows[cold], rows[warm], min(k, len(warm)))]
-    pairs = zip(near.split(256), rows[cold].split(256), strict=True)
-    weights = torch.cat([(rows[of] * row.unsqueeze(1)).sum(dim=2) for of, row in pairs]).clamp(min=0)
+    # One more column makes the keys equally long, so that the largest cosines are the largest sums.
+    missing = (len(contents) - rows.square().sum(dim=1, keepdim=True)).clamp(min=0).sqrt()
+    queries, keys = torch.cat([rows, torch.zeros_like(missing)], dim=1), torch.cat([rows, missing], dim=1)
+    found = cosine_topk(queries[cold], keys[warm], min(k, len(warm)))
+    pairs = zip(found.split(256), rows[cold].split(256), strict=True)
+    weights = torch.cat([(rows[warm[of]] * row.unsqueeze(1)).sum(dim=2) for of, row in pairs])
+    weights = weights.masked_fill(found < 0, 0).clamp(min=0)
     weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-    to = torch.cat([warm, cold.repeat_interleave(near.shape[1])])
-    weights = torch.cat([weights.new_ones(len(warm)), weights.reshape(-1)])
-    return ItemGraph.from_edges(to, torch.cat([warm, near.reshape(-1)]), weights, data.num_items)
+    kept = found >= 0
+    to = torch.cat([warm, cold.unsqueeze(1).expand_as(found)[kept]])
+    weights = torch.cat([weights.new_ones(len(warm)), weights[kept]])
+    return ItemGraph.from_edges(to, torch.cat([warm, warm[found[kept]]]), weights, data.num_items)
 
 
 def joined_content(data: InteractionData) -> Tensor:

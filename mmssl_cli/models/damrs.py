@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import partial
 
-import scipy.sparse as sp
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
@@ -121,7 +121,7 @@ def behaviour_graph(data: InteractionData, k: int, least: int) -> Edges:
     matrix = user_item_matrix(data.train, data.num_items)
     of_items, size = matrix.T.tocsr(), rows_at_once(data.num_items)
 
-    def shared(first: int) -> sp.csr_matrix:
+    def shared(first: int) -> np.ndarray:
         block = (of_items[first : first + size] @ matrix).toarray()
         block[range(len(block)), range(first, first + len(block))] = 0
         block[block < least] = 0

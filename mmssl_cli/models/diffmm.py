@@ -13,6 +13,7 @@ from mmssl_cli.config.diffusion import DiffMMSettings
 from mmssl_cli.data.graph import BipartiteGraph, EdgeDropout
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
+from mmssl_cli.distributed.collectives import broadcast_tensors
 from mmssl_cli.models.base import EmbeddingRecommender, ranking_terms
 from mmssl_cli.models.content import ContentProjections
 from mmssl_cli.models.diffusion import Denoiser, Schedule, restoration_errors
@@ -70,6 +71,7 @@ class DiffMM(EmbeddingRecommender):
         if (epoch - 1) % self.settings.graph_refresh == 0:
             self._train_denoisers()
             self._generate()
+            broadcast_tensors([self.generated])  # with other rounding they could be other items elsewhere
             self.forget_graphs()
         self.thinned = [graph.thinned(self.settings.edge_dropout) for graph in self._whole_graphs()]
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from mmssl_cli.config import TrainSettings
+from mmssl_cli.config.fitted import ItemWeightSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.ranking import BLOCK_BYTES
 from mmssl_cli.models.base import Recommender
@@ -19,11 +19,17 @@ from mmssl_cli.sparse.products import sparse_csr
 
 
 class ItemWeights(Recommender):
-    """The score of an item is the sum of its weights from the items of the user: R W, W sparse [I, I]."""
+    """The score of an item is the sum of its weights from the items of the user: R W, W sparse [I, I].
 
+    With ``fallback`` popularity, items whose sum is 0 follow by their number of training interactions, with scores
+    below the smallest weight.
+    """
+
+    settings: ItemWeightSettings
     weights: Tensor  #: sparse CSR [I, I]; row j has the weights from item j
+    popularity: Tensor  #: float32 [I], scores of items without a weight
 
-    def __init__(self, data: InteractionData, settings: TrainSettings) -> None:
+    def __init__(self, data: InteractionData, settings: ItemWeightSettings) -> None:
         super().__init__(data, settings)
         self.train_items = data.train
 
@@ -32,6 +38,10 @@ class ItemWeights(Recommender):
         found = self.item_weights(user_item_matrix(data.train, self.num_items)).tocoo()
         rows, columns, values = (torch.from_numpy(part) for part in (found.row, found.col, found.data))
         self.weights = sparse_csr(rows.long(), columns.long(), values.float(), found.shape)
+        if self.settings.fallback == "popularity":
+            degrees = torch.bincount(data.train.indices, minlength=self.num_items).cpu()
+            least = values.min().item() if len(values) else 1.0
+            self.popularity = (least * degrees / (degrees.max() + 1)).float()
 
     @abstractmethod
     def item_weights(self, matrix: sp.csr_matrix) -> sp.spmatrix:
@@ -42,7 +52,7 @@ class ItemWeights(Recommender):
         return self.score_from_items(self.train_items.select(users))
 
     def score_from_items(self, items: CSR) -> Tensor:
-        """Return R W of users with these items, [n, I]."""
+        """Return R W of users with these items, [n, I], and the fallback's scores in place of zeros."""
         starts, columns, values = self.weights.crow_indices(), self.weights.col_indices(), self.weights.values()
         first, lengths = starts[items.indices], starts.diff()[items.indices]
         before = lengths.cumsum(0) - lengths
@@ -51,7 +61,8 @@ class ItemWeights(Recommender):
         rows = torch.repeat_interleave(items.row_of_each(), lengths)
         scores = values.new_zeros(items.num_rows * self.num_items)
         scores.index_add_(0, rows * self.num_items + columns[entries], values[entries])
-        return scores.view(items.num_rows, self.num_items)
+        scores = scores.view(items.num_rows, self.num_items)
+        return torch.where(scores == 0, self.popularity, scores) if self.settings.fallback == "popularity" else scores
 
 
 def user_item_matrix(train: CSR, num_items: int) -> sp.csr_matrix:

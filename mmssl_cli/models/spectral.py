@@ -19,6 +19,8 @@ from mmssl_cli.data.cache import cached
 from mmssl_cli.data.interactions import InteractionData
 
 USER_EXPONENT = 0.5
+#: Length of a user's scores that counts as none.
+LEAST_LENGTH = 1e-12
 #: Users whose scores are compared at once.
 BLOCK_USERS = 1024
 
@@ -26,7 +28,8 @@ BLOCK_USERS = 1024
 class SpectralFilter(nn.Module):
     """Adds ``spectral_weight`` x the scores of ``low_pass_factors`` to those of a model.
 
-    Both parts are brought to the same scale first: each user's scores over all the items to length 1.
+    Both parts are brought to the same scale first: each user's scores over all the items to length 1. Part of the
+    filter's scale is with the items, so that their rows weigh both parts as those of most users do.
     """
 
     user_factors: Tensor  #: [U, rank]
@@ -43,16 +46,25 @@ class SpectralFilter(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings [U, d] and [I, d] with the filter's columns beside them, [U, d + rank] and [I, d + rank]."""
-        filtered = self.weight * unit_scores(self.user_factors, self.item_factors)
-        joined_users = torch.cat([unit_scores(users, items), filtered], dim=1)
-        return joined_users, torch.cat([items, self.item_factors], dim=1)
+        of_model, of_filter = score_lengths(users, items), score_lengths(self.user_factors, self.item_factors)
+        known = (of_model > LEAST_LENGTH) & (of_filter > LEAST_LENGTH)
+        ratios = (self.weight * of_model / of_filter)[known]
+        # A power of two, so that the products are the same to the bit.
+        scale = torch.exp2(ratios.median().log2().round()).item() if len(ratios) else 1.0
+        filtered = self.weight * unit_scores(self.user_factors, of_filter) / scale
+        joined_users = torch.cat([unit_scores(users, of_model), filtered], dim=1)
+        return joined_users, torch.cat([items, scale * self.item_factors], dim=1)
 
 
-def unit_scores(users: Tensor, items: Tensor) -> Tensor:
-    """Users [U, d] scaled so that each one's scores over all the items have length 1; no users x items array."""
+def score_lengths(users: Tensor, items: Tensor) -> Tensor:
+    """Return the length of each user's scores over all the items, float64 [U, 1]; no users x items array."""
     _, upper = torch.linalg.qr(items.double(), mode="r")
-    lengths = (users.double() @ upper.T).norm(dim=1, keepdim=True)
-    return (users.double() / lengths.clamp(min=1e-12)).to(users.dtype)
+    return (users.double() @ upper.T).norm(dim=1, keepdim=True)
+
+
+def unit_scores(users: Tensor, lengths: Tensor) -> Tensor:
+    """Return users [U, d] divided by the ``score_lengths``, so that their scores have length 1."""
+    return (users.double() / lengths.clamp(min=LEAST_LENGTH)).to(users.dtype)
 
 
 def first_items(users: Tensor, items: Tensor, k: int, folder: Path) -> Tensor:

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
-from mmssl_cli.evaluation.significance import compare_over_seeds, compare_over_users, has_spread, holm
+from mmssl_cli.evaluation.significance import bootstrap_interval, has_spread, holm, t_test
 from mmssl_cli.reporting.document import Cell, Table, interval, p_equals, p_value, percent, word
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.text import OF_ALL_LISTS, metric_label
@@ -92,11 +92,12 @@ def against(first: Configuration, second: Configuration, metric: str) -> Differe
         return Difference()
     base = fmean(theirs)
     relative = fmean(ours) / base - 1 if base else None
-    seeds = compare_over_seeds(ours, theirs).t_p_value if len(ours) > 1 and has_spread(ours, theirs) else None
+    seeds = t_test(ours, theirs) if len(ours) > 1 and has_spread(ours, theirs) else None
     if metric.partition("@")[0] in OF_ALL_LISTS:
         return Difference(relative, over_seeds=seeds, holm_seeds=seeds)
-    users = compare_over_users(*(each.per_user(metric).to_numpy() for each in pair))
-    return Difference(relative, users.low, users.high, users.t_p_value, seeds, users.t_p_value, seeds)
+    by_user = [each.per_user(metric).to_numpy() for each in pair]
+    users = t_test(*by_user)
+    return Difference(relative, *bootstrap_interval(*by_user), users, seeds, users, seeds)
 
 
 def corrected(pairs: Sequence[tuple[Configuration, Configuration]], metric: str) -> list[Difference]:

@@ -42,6 +42,8 @@ class TrainState:
     #: Columns of counts by item, the sum over the validated epochs, and their number, with ``item_epochs``.
     item_counts: dict[str, Tensor] | None = None
     item_epochs: int = 0
+    #: Bytes, the most of any session.
+    peak_memory: int = 0
 
     def is_unfinished(self, settings: TrainSettings) -> bool:
         """Return whether another epoch is due: neither are all done nor has patience ended."""

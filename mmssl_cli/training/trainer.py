@@ -75,7 +75,9 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
 
 
 def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, reporter: Reporter) -> RunResult:
-    """Resume a run from its last checkpoint; on the same device it ends with the numbers of an uninterrupted one.
+    """Resume a run from its last checkpoint; on a CPU it ends with the numbers of an uninterrupted one.
+
+    On a GPU sums may come in another order.
 
     Args:
         overrides: new values of ``epochs``, ``patience`` or ``device``.
@@ -100,6 +102,11 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
                     f"--epochs is {settings.epochs}, but run {run.id} has trained {len(state.records)}; "
                     "give at least as many, or start a new run."
                 )
+            if _ended_early(state, settings):
+                reporter.message(
+                    f"Epoch {len(state.records)} was validated as the last of run {run.id}; a run of {settings.epochs} "
+                    "epochs from the start is not validated there, and can select another epoch."
+                )
         check_same(settings.model_dump(), identity, device)
         if not is_rank_zero():
             return _follow(loop)
@@ -107,6 +114,13 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
         provenance = {**run.read_config()[1], **identity, **environment(device)}
         run.write_config(settings_to_toml(settings, provenance))
         return broadcast(_train(run, loop, state, reporter))
+
+
+def _ended_early(state: TrainState, settings: TrainSettings) -> bool:
+    """Return whether the last epoch was validated for being the last alone, and others follow."""
+    done = len(state.records)
+    is_between = bool(done % settings.evaluate_every) and state.is_unfinished(settings)
+    return is_between and f"validation/{settings.select_on}" in state.records[-1]
 
 
 def fit(
@@ -194,7 +208,9 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
         "first_epoch": len(state.records) + 1,
     }
     is_over = not state.is_unfinished(settings) and (run.path / RESULT).exists()
+    costs = {}
     if is_over:
+        costs = {name: value for name, value in run.read_result().items() if name in ("peak_memory_bytes", "device")}
         more = "--epochs" if len(state.records) >= settings.epochs else "--patience"
         trained = pluralize(len(state.records), "epoch")
         reporter.message(f"Run {run.id} is already finished ({trained}); a larger {more} trains it further.")
@@ -208,6 +224,7 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
 
     def on_epoch(record: dict[str, Any], best: bool) -> bool:
         # The state comes last: cut off before it, the epoch is trained again, to the same model and the same metrics.
+        state.peak_memory = max(state.peak_memory, peak_memory(loop.device))
         run.write_metrics(state.records)
         run.write_state({**loop.state(), "progress": vars(state)})
         run.append_log({"event": "epoch", **record})
@@ -223,14 +240,17 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
         count = partial(count_items, loop, state) if settings.item_epochs else lambda: None
         run_epochs(loop, state, on_epoch, lambda model: run.save_model(model.state_dict()), reporter.batch, count)
         reporter.stage("Evaluating on test")
-        record = _finish(run, loop, state, parameters)
+        record = _finish(run, loop, state, parameters, costs)
     if not is_over:
         reporter.finish(record)
     run.append_log({"event": "finish", "test": record["test"], "at": _now()})
     return RunResult(run.path, record)
 
 
-def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: int) -> dict[str, Any]:
+def _finish(
+    run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: int, costs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Test the selected epoch, and write the result, with the ``costs`` of training where nothing was trained now."""
     settings = loop.settings
     load_weights(run, loop.model)
     warm_cold = WarmCold(loop.data.train, loop.data.test, settings.all_ks, settings.all_metrics)
@@ -241,8 +261,9 @@ def _finish(run: RunFolder, loop: TrainingLoop, state: TrainState, parameters: i
         "parameters": parameters,
         "seconds_per_epoch": sum(seconds) / len(seconds),
         "seconds_to_best": sum(seconds[: state.best_epoch]),
-        "peak_memory_bytes": peak_memory(loop.device),
+        "peak_memory_bytes": max(state.peak_memory, peak_memory(loop.device)),
         "device": device_name(loop.device),
+        **costs,
         **({"warm_cold": found} if (found := warm_cold.result()) else {}),
     }
     run.write_per_user(per_user)

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmssl_cli.evaluation.significance import compare_over_users, holm
+from mmssl_cli.evaluation.significance import holm, t_test
 from mmssl_cli.evaluation.sparsity import Buckets, default_buckets
 from mmssl_cli.reporting.document import Cell, Plot, Section, Table, mean_of, number, p_value, percent, with_marks, word
 from mmssl_cli.reporting.published import published_sparsity
 from mmssl_cli.runs.results import Configuration
+from mmssl_cli.studies.paired_tests import on_common_seeds
 from mmssl_cli.studies.run_selection import is_full
 from mmssl_cli.studies.sparsity.figures import Spread, draw_user_buckets
 from mmssl_cli.studies.sparsity.items import item_side
@@ -148,13 +149,14 @@ class _UserSide:
 
     def improvements(self) -> Table:
         """Build the table of relative improvements of the reference per bucket, with p-values."""
-        ours = self.values(self.reference).mean(0)
         rows: list[tuple[Cell, ...]] = []
         others = [other for other in self.configurations if other is not self.reference]
-        tested = [self.p_values(other) for other in others]
+        pairs = [on_common_seeds(self.reference, other) for other in others]
+        tested = [self.p_values(pair) for pair in pairs]
         holms = iter(holm([p for p_values in tested for p in p_values]))
-        for other, p_values in zip(others, tested, strict=True):
-            gains = map(percent, relative(ours, self.values(other).mean(0)))
+        for other, pair, p_values in zip(others, pairs, tested, strict=True):
+            means = [self.values(one).mean(0) for one in pair] if pair else [np.full(len(self.buckets), np.nan)] * 2
+            gains = map(percent, relative(*means))
             compared = word(f"{self.reference.label} over {other.label}")
             rows.append((compared, word("improvement"), *gains))
             rows.append((compared, word("p"), *map(p_value, p_values)))
@@ -171,20 +173,21 @@ class _UserSide:
             tuple(rows),
             labels=2,
             notes=(
-                "Improvement: difference of the means of a bucket, relative to the second model.",
-                "p: two-sided paired t-test over the users of the bucket, each with the mean over seeds; Holm: "
+                "Improvement: difference of the means of a bucket, relative to the second model, over the seeds that "
+                "both have.",
+                "p: two-sided paired t-test over the users of the bucket, each with the mean over those seeds; Holm: "
                 "corrected for the number of tests in this table.",
             ),
         )
 
-    def p_values(self, other: Configuration) -> list[float | None]:
-        """Return p of the paired test over the users of each bucket; None with fewer than two users."""
-        first, second = (c.per_user(self.metric).to_numpy() for c in (self.reference, other))
+    def p_values(self, pair: tuple[Configuration, Configuration] | None) -> list[float | None]:
+        """Return p of the paired test over the users of each bucket; None with fewer than two users, or no pair."""
+        if pair is None:
+            return [None] * len(self.buckets)
+        first, second = (one.per_user(self.metric).to_numpy() for one in pair)
         place = self.buckets.place(self.degrees)
         chosen = [place == at for at in range(len(self.buckets))]
-        return [
-            compare_over_users(first[users], second[users]).t_p_value if users.sum() > 1 else None for users in chosen
-        ]
+        return [t_test(first[users], second[users]) if users.sum() > 1 else None for users in chosen]
 
     def plot(self) -> Plot:
         """Build Fig. 1a."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_cli.config import build_settings
+from mmssl_cli.config import SETTINGS, FittedSettings, build_settings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.mmssl.adversarial import thin_factors
@@ -192,6 +192,15 @@ def test_bfloat16_trains_close_to_float32(variant: str) -> None:
     assert rounded[1]["loss/bpr"] == pytest.approx(exact[1]["loss/bpr"], rel=0.05)
     assert rounded != exact
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("model", [name for name, kind in SETTINGS.items() if not issubclass(kind, FittedSettings)])
+def test_in_bfloat16_the_same_weights_have_a_gradient(model: str) -> None:
+    reached = []
+    for precision in ("float32", "bfloat16"):
+        trained, _ = _trained(model, toy_data(), epochs=1, precision=precision)
+        reached.append({name for name, p in trained.named_parameters() if p.grad is not None and p.grad.any()})
+    assert reached[0] == reached[1]
 
 
 def test_bfloat16_sees_the_discriminator_move_within_a_step() -> None:

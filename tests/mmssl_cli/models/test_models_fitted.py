@@ -52,7 +52,7 @@ def test_itemknn(neighbours: int, shrinkage: float) -> None:
             if i != j and both:
                 similar[j] = both / (np.sqrt(R[:, i].sum() * R[:, j].sum()) + shrinkage)
         weights[:, i] = _largest(similar, neighbours)
-    found = _scores("itemknn", neighbours=neighbours, shrinkage=shrinkage)
+    found = _scores("itemknn", neighbours=neighbours, shrinkage=shrinkage, fallback="none")
     np.testing.assert_allclose(found, R @ weights, rtol=1e-5, atol=1e-6)
 
 
@@ -68,8 +68,21 @@ def test_rp3beta(neighbours: int, alpha: float, beta: float, monkeypatch: pytest
                 if i != j:
                     walks[i] += (R[:, j].sum() * R[u].sum()) ** -alpha / R[:, i].sum() ** beta
         weights[j] = _largest(walks, neighbours)
-    found = _scores("rp3beta", neighbours=neighbours, alpha=alpha, beta=beta)
+    found = _scores("rp3beta", neighbours=neighbours, alpha=alpha, beta=beta, fallback="none")
     np.testing.assert_allclose(found, R @ weights, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["itemknn", "rp3beta"])
+def test_items_without_a_weight_follow_by_popularity(model: str) -> None:
+    plain, found = (_scores(model, neighbours=2, fallback=fallback) for fallback in ("none", "popularity"))
+    assert (plain == 0).any(axis=1).all()
+    degrees = R.sum(axis=0)
+    for before, scores in zip(plain, found, strict=True):
+        weighted = before > 0
+        np.testing.assert_array_equal(scores[weighted], before[weighted])
+        assert scores[~weighted].max() < before[weighted].min()
+        left = degrees[~weighted]
+        np.testing.assert_allclose(scores[~weighted], left * scores[~weighted].max() / left.max(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [3, 23, 100])

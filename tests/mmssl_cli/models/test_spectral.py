@@ -11,7 +11,7 @@ import torch
 from mmssl_cli.config import GraphSettings, build_settings
 from mmssl_cli.models import spectral
 from mmssl_cli.models.registry import build_model
-from mmssl_cli.models.spectral import low_pass_factors, unit_scores
+from mmssl_cli.models.spectral import low_pass_factors, score_lengths, unit_scores
 from tests.helpers.model_cases import array, dense, toy_data
 
 
@@ -58,7 +58,7 @@ def test_scores_of_unit_length_keep_their_order() -> None:
     random = torch.Generator().manual_seed(0)
     users, items = torch.randn(5, 3, generator=random), torch.randn(20, 3, generator=random)
     users[2] = 0
-    scores = unit_scores(users, items) @ items.T
+    scores = unit_scores(users, score_lengths(users, items)) @ items.T
     expected = users @ items.T
     lengths = expected.norm(dim=1, keepdim=True).clamp(min=1e-12)
     torch.testing.assert_close(scores, expected / lengths)
@@ -79,10 +79,28 @@ def test_the_filter_is_added_to_the_scores_and_not_trained(model: str) -> None:
 
     users, items = plain.represent()
     low_pass = low_pass_factors(data, filter_settings(rank=4))
-    expected = unit_scores(users, items) @ items.T + 0.5 * unit_scores(*low_pass) @ low_pass[1].T
+    parts = [unit_scores(one, score_lengths(one, other)) @ other.T for one, other in ((users, items), low_pass)]
 
     wide_users, wide_items = joined.represent()
-    torch.testing.assert_close(wide_users @ wide_items.T, expected)
+    torch.testing.assert_close(wide_users @ wide_items.T, parts[0] + 0.5 * parts[1])
+
+
+def test_rows_of_items_weigh_the_filter_as_the_users_do() -> None:
+    """By a weight near 0 the similar items are those of the model alone, by a large one those of the filter."""
+    data = toy_data(users=40, items=30)
+    rows = low_pass_factors(data, filter_settings(rank=4))[1]
+    seen = rows.norm(dim=1) > 1e-3  # the others lie in none of the strongest directions
+
+    def cosines(weight: float) -> torch.Tensor:
+        torch.manual_seed(0)
+        settings = {"model": "lightgcn", "embedding_dim": 8, "spectral_weight": weight, "spectral_rank": 4}
+        rows = build_model(data, build_settings(settings)).eval().represent()[1][seen]
+        return torch.nn.functional.normalize(rows, dim=1) @ torch.nn.functional.normalize(rows, dim=1).T
+
+    filtered = torch.nn.functional.normalize(rows[seen], dim=1)
+    torch.testing.assert_close(cosines(1e-5), cosines(0.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(cosines(1e5), filtered @ filtered.T, atol=1e-3, rtol=0)
+    assert (cosines(1.0) - cosines(0.0)).abs().max() > 0.05 and (cosines(1.0) - cosines(1e5)).abs().max() > 0.05
 
 
 def test_the_first_items_by_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:

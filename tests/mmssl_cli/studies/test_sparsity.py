@@ -133,10 +133,19 @@ def test_mmssl_is_compared_with_each_other_model_over_the_users_of_a_bucket(
     gain, p = table.rows[0][2], table.rows[1][2]
     assert gain.value == pytest.approx(ours.mean() / others.mean() - 1)
     assert p.value == pytest.approx(stats.ttest_rel(ours, others).pvalue)
+    alone, mf = (compared[at].runs[0].per_user["recall@20"][inside] for at in (2, 1))  # over the one seed of both
+    assert table.rows[3][2].value == pytest.approx(alone.mean() / mf.mean() - 1)
+    assert table.rows[4][2].value == pytest.approx(stats.ttest_rel(alone, mf).pvalue)
     raw, holm = ([cell.value for row in table.rows[at::3] for cell in row[2:]] for at in (1, 2))
     smallest = raw.index(min(raw))  # of four tests
     assert holm[smallest] == pytest.approx(min(1, 4 * raw[smallest]))
     assert all(high >= low for low, high in zip(raw, holm, strict=True))
+
+
+def test_models_without_a_common_seed_are_not_compared(tmp_path: Path) -> None:
+    runs = configurations(_run(tmp_path / "runs", model, seed) for model, seed in (("mf", 1), ("mmssl", 2)))
+    table = sparsity(runs, tmp_path, buckets=parse_buckets("0,4,101")).tables[1]
+    assert [[cell.text for cell in row[2:]] for row in table.rows] == [["-", "-"]] * 3
 
 
 def test_the_papers_rows_stand_beside_ours_in_its_buckets_only(tmp_path: Path) -> None:

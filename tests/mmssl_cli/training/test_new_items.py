@@ -14,9 +14,10 @@ import torch
 
 import mmssl_cli as mmssl
 from mmssl_cli.config import SETTINGS
-from mmssl_cli.data.interactions import load_interactions
+from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.data.sampling import TripleSampler
 from mmssl_cli.models.content import nearest_warm_items
+from mmssl_cli.sparse.csr import CSR
 from pipelines.prepared import read_prepared
 
 Cli = Callable[..., Any]
@@ -137,3 +138,18 @@ def test_the_mean_of_the_nearest_warm_items(cli: Cli) -> None:
         near = np.argsort(-cosines)[:5]
         expected = np.average(embeddings[near].numpy(), axis=0, weights=np.maximum(cosines[near], 0))
         np.testing.assert_allclose(found[item], expected, atol=1e-5)
+
+
+def test_fewer_near_items_than_asked_for_count_once_and_a_sum_of_cosines_chooses() -> None:
+    """Item 0 is new. Item 1 has one modality, nearer than either of item 2's; the last item is near, the third not."""
+    interactions = CSR.from_pairs([(0, 1), (0, 2), (0, 3), (1, 4)], 2)
+    none = CSR.from_pairs([], 2)
+    visual = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.5, 0.75**0.5], [-1.0, 0.0], [0.6, 0.8]])
+    acoustic = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.5, 0.75**0.5], [-1.0, 0.0], [0.0, 0.0]])
+    features = {"visual": visual, "acoustic": acoustic}
+    present = {"visual": torch.ones(5, dtype=torch.bool), "acoustic": acoustic.any(dim=1)}
+    data = InteractionData("shop", 2, 5, interactions, none, none, features=features, present=present, new_items=True)
+    weights = {k: (nearest_warm_items(data, k=k) @ torch.eye(5))[0] for k in (1, 2, 4)}
+    torch.testing.assert_close(weights[1], torch.tensor([0, 0, 1.0, 0, 0]))
+    torch.testing.assert_close(weights[2], torch.tensor([0, 0.8, 1.0, 0, 0]) / 1.8)
+    torch.testing.assert_close(weights[4], torch.tensor([0, 0.8, 1.0, 0, 0.6]) / 2.4)

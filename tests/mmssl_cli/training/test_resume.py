@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
@@ -102,6 +102,34 @@ def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path: Path, data_dir:
 
     assert resumed.folder == folder
     assert_same_run(folder, whole.folder)
+
+
+def test_the_costs_of_a_run_are_those_of_its_training(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peaks = iter([5, 9, 4, 3, 2, 1])  # bytes, after each epoch and at the end
+    monkeypatch.setattr("mmssl_cli.training.trainer.peak_memory", lambda device: next(peaks))
+    folder = _cut_off(tmp_path, Interrupter(2), epochs=3)
+    assert _resume(folder, data_dir).record["peak_memory_bytes"] == 9
+    monkeypatch.setattr("mmssl_cli.training.trainer.peak_memory", lambda device: 77)
+    monkeypatch.setattr("mmssl_cli.training.trainer.device_name", lambda device: "another")
+    again = _resume(folder, data_dir)
+    assert again.record["peak_memory_bytes"] == 9 and again.record["device"] != "another"
+
+
+def test_a_validation_for_the_end_alone_is_said_where_the_run_goes_on(tmp_path: Path, data_dir: Path) -> None:
+    class Listener(Reporter):
+        said: ClassVar[list[str]] = []
+
+        def message(self, text: str) -> None:
+            self.said.append(text)
+
+    for epochs, expected in ((3, 1), (4, 0)):
+        Listener.said.clear()
+        settings = toy_settings(model="mf", epochs=epochs, evaluate_every=2)
+        folder = train_run(settings, data_dir, tmp_path / str(epochs), reporter=Reporter()).folder
+        resume_run(folder, {"epochs": epochs + 2}, data_dir=data_dir, reporter=Listener())
+        assert sum(f"Epoch {epochs} was validated as the last" in text for text in Listener.said) == expected
 
 
 def test_a_run_cut_off_in_its_first_epoch_starts_over(
