@@ -45,6 +45,11 @@ DEFAULT_DATA_DIR = Path("data")
 DEFAULT_RUNS_DIR = Path("runs")
 
 
+def is_accuracy(metric: str) -> bool:
+    """Return whether a metric, as ``recall@20``, is one of accuracy, for which more is better."""
+    return metric.partition("@")[0] in ACCURACY
+
+
 def as_list(given: Any) -> list[Any]:
     """Return several values as a list, and one value, such as a word, as a list of it."""
     return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]

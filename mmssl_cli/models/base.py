@@ -215,7 +215,7 @@ class GraphRecommender(EmbeddingRecommender):
     def __init__(self, data: InteractionData, settings: GraphSettings) -> None:
         super().__init__(data, settings)
         self.graph = BipartiteGraph.from_edges(
-            data.train.row_of_each(), data.train.indices, data.num_users, data.num_items, settings.adjacency
+            *data.train.entries(), data.num_users, data.num_items, settings.adjacency
         )
         self.filter: SpectralFilter | None = None
         if settings.spectral_weight:

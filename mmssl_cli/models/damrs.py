@@ -18,9 +18,9 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.distributed.collectives import local_rows, sharded_mean
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
 from mmssl_cli.models.content import dense_content
-from mmssl_cli.models.item_weights import largest_of_rows, rows_at_once, user_item_matrix
+from mmssl_cli.models.item_weights import largest_of_rows, rows_at_once
 from mmssl_cli.models.losses import log_sum_of_scores
-from mmssl_cli.models.rows import take
+from mmssl_cli.models.rows import some_rows, take
 
 
 class DAMRS(GraphRecommender):
@@ -67,10 +67,7 @@ class DAMRS(GraphRecommender):
             divergence = preference_divergence(users[batch.distinct_users], items[in_batch], mean[in_batch])
             terms["align_users"] = settings.align_users_weight * divergence
         if settings.align_items_weight:
-            anchors = in_batch
-            if 0 < settings.contrast_anchors < len(in_batch):
-                drawn = torch.randperm(len(in_batch), device=in_batch.device)[: settings.contrast_anchors]
-                anchors = in_batch[drawn]
+            anchors = in_batch[some_rows(len(in_batch), settings.contrast_anchors, in_batch.device)]
             contrast = contrast_of_views(views, anchors, settings.pseudo_labels, settings.contrast_temperature)
             terms["align_items"] = settings.align_items_weight * contrast
         return terms
@@ -118,7 +115,7 @@ def _denoised(contents: list[Tensor], present: list[Tensor], k: int) -> list[Ten
 
 def behaviour_graph(data: InteractionData, k: int, least: int) -> Edges:
     """Return edges of weight 1 from items to themselves and the ``k`` that share most users, at least ``least``."""
-    matrix = user_item_matrix(data.train, data.num_items)
+    matrix = data.train.to_scipy(data.num_items)
     of_items, size = matrix.T.tocsr(), rows_at_once(data.num_items)
 
     def shared(first: int) -> np.ndarray:

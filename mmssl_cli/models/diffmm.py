@@ -20,7 +20,7 @@ from mmssl_cli.models.diffusion import Denoiser, Schedule, restoration_errors
 from mmssl_cli.models.dropout import dropout
 from mmssl_cli.models.losses import info_nce
 from mmssl_cli.models.optimizers import Adam
-from mmssl_cli.models.rows import take
+from mmssl_cli.models.rows import some_rows, take
 from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.sparse.products import SparseMatrix
 
@@ -47,7 +47,7 @@ class DiffMM(EmbeddingRecommender):
         self.content = ContentProjections(data, settings.embedding_dim, initialise)
         names, self.train_items = list(data.features), data.train
         self.modality_weights = nn.Parameter(torch.full((len(names),), 1 / len(names)))
-        edges = data.train.row_of_each(), data.train.indices
+        edges = data.train.entries()
         self.graph = LoopedGraph.from_edges(*edges, self.num_users, self.num_items)
         size, device = (settings.denoiser_hidden, settings.time_dim, settings.denoiser_dropout), edges[0].device
         self.denoisers = nn.ModuleDict({name: Denoiser(self.num_items, *size) for name in names}).to(device)
@@ -127,10 +127,8 @@ class DiffMM(EmbeddingRecommender):
         return users, items
 
     def _contrast(self, one: Sides, other: Sides, batch: Batch) -> Tensor:
-        nodes, count = (batch.users, batch.positives), len(batch.users)
-        if 0 < self.settings.contrast_anchors < count:
-            drawn = torch.randperm(count, device=batch.users.device)[: self.settings.contrast_anchors]
-            nodes = batch.users[drawn], batch.positives[drawn]
+        drawn = some_rows(len(batch.users), self.settings.contrast_anchors, batch.users.device)
+        nodes = batch.users[drawn], batch.positives[drawn]
         temperature = self.settings.contrast_temperature
         sides = zip(one, other, nodes, strict=True)
         return torch.stack([info_nce(take(a, of), b, temperature, positives=of) for a, b, of in sides]).sum()

@@ -11,7 +11,6 @@ from mmssl_cli.config.fitted import EASESettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.ranking import BLOCK_BYTES
 from mmssl_cli.models.base import Recommender
-from mmssl_cli.models.item_weights import user_item_matrix
 from mmssl_cli.models.memory import available_memory
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import UsageError
@@ -37,7 +36,7 @@ class EASE(Recommender):
             UsageError: it needs more memory than there is.
         """
         check_memory(self.num_items)
-        matrix = user_item_matrix(data.train, self.num_items).astype(np.float32)
+        matrix = data.train.to_scipy(self.num_items).astype(np.float32)
         of_items = matrix.T.tocsr()
         size = max(1, BLOCK_BYTES // (4 * self.num_items))
         blocks = [slice(first, first + size) for first in range(0, self.num_items, size)]

@@ -35,7 +35,7 @@ class FREEDOM(PluggableRecommender):
         graphs = content_graphs(data, settings.graph_topk, weighted=False)
         shares = shares_of(list(graphs), settings.visual_weight)
         self.item_graph = ItemGraph.mixed(list(graphs.values()), shares, data.num_items)
-        self.edges = data.train.row_of_each(), data.train.indices
+        self.edges = data.train.entries()
         self.pruned = self.graph
 
     def begin_epoch(self, epoch: int) -> None:

@@ -10,7 +10,6 @@ from mmssl_cli.config.fitted import GFCFSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
-from mmssl_cli.models.item_weights import user_item_matrix
 from mmssl_cli.models.spectral import strongest_directions
 from mmssl_cli.sparse.csr import CSR
 
@@ -30,13 +29,11 @@ class GFCF(Recommender):
         super().__init__(data, settings)
         self.train_items = data.train
         self.degrees = torch.bincount(data.train.indices, minlength=data.num_items).clamp(min=1).float().unsqueeze(1)
-        self.graph = BipartiteGraph.from_edges(
-            data.train.row_of_each(), data.train.indices, data.num_users, data.num_items, "sym"
-        )
+        self.graph = BipartiteGraph.from_edges(*data.train.entries(), data.num_users, data.num_items, "sym")
 
     def fit(self, data: InteractionData) -> None:
         """Compute V by a truncated singular value decomposition, from a fixed start."""
-        matrix = user_item_matrix(data.train, self.num_items)
+        matrix = data.train.to_scipy(self.num_items)
         matrix.data = self.graph.to_users.matrix.values().double().cpu().numpy()
         _, directions = strongest_directions(matrix, self.settings.directions, data.folder)
         self.directions = torch.from_numpy(directions.T.astype(np.float32).copy())

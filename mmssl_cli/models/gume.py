@@ -94,7 +94,7 @@ def enhanced_graph(data: InteractionData, rows: Tensor, columns: Tensor, adjacen
     An item's degree counts both kinds. Weights are 1/sqrt(N N') of both ends (``sym``) or 1/sqrt(N) of the receiving
     end (``left``).
     """
-    users, items = data.train.row_of_each(), data.train.indices
+    users, items = data.train.entries()
     of_users = torch.bincount(users, minlength=data.num_users)
     of_items = torch.bincount(torch.cat([items, rows]), minlength=data.num_items)
     by_user, by_item = (torch.where(of > 0, of.float().rsqrt(), 0) for of in (of_users, of_items))

@@ -35,7 +35,7 @@ class ItemWeights(Recommender):
 
     def fit(self, data: InteractionData) -> None:
         """Compute W from the 0/1 matrix of the training interactions."""
-        found = self.item_weights(user_item_matrix(data.train, self.num_items)).tocoo()
+        found = self.item_weights(data.train.to_scipy(self.num_items)).tocoo()
         rows, columns, values = (torch.from_numpy(part) for part in (found.row, found.col, found.data))
         self.weights = sparse_csr(rows.long(), columns.long(), values.float(), found.shape)
         if self.settings.fallback == "popularity":
@@ -63,12 +63,6 @@ class ItemWeights(Recommender):
         scores.index_add_(0, rows * self.num_items + columns[entries], values[entries])
         scores = scores.view(items.num_rows, self.num_items)
         return torch.where(scores == 0, self.popularity, scores) if self.settings.fallback == "popularity" else scores
-
-
-def user_item_matrix(train: CSR, num_items: int) -> sp.csr_matrix:
-    """Return the 0/1 matrix R [U, I] of SciPy, float64."""
-    indptr, indices = train.indptr.cpu().numpy(), train.indices.cpu().numpy()
-    return sp.csr_matrix((np.ones(len(indices)), indices, indptr), shape=(train.num_rows, num_items))
 
 
 def largest_of_rows(blocks: Iterator[np.ndarray], k: int) -> sp.csr_matrix:

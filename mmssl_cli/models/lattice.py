@@ -46,7 +46,7 @@ class LATTICE(PluggableRecommender):
         #: Share of a node's own embedding in what it receives, [U, 1] and [I, 1]; None without loops.
         self.own_shares: tuple[Tensor, Tensor] | None = None
         if settings.adjacency == "mean-self":
-            edges = data.train.row_of_each(), data.train.indices
+            edges = data.train.entries()
             self.graph = BipartiteGraph.from_edges(*edges, data.num_users, data.num_items, "mean")
             degrees = data.train.degrees(), torch.bincount(data.train.indices, minlength=data.num_items)
             self.own_shares = (1 / (degrees[0] + 1).unsqueeze(1), 1 / (degrees[1] + 1).unsqueeze(1))

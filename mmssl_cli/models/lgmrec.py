@@ -17,7 +17,7 @@ from mmssl_cli.models.content import ContentProjections
 from mmssl_cli.models.dropout import dropout
 from mmssl_cli.models.losses import info_nce
 from mmssl_cli.models.plugins import PluggableRecommender
-from mmssl_cli.models.rows import take
+from mmssl_cli.models.rows import some_rows, take
 
 Sides = tuple[Tensor, Tensor]  # users [U, d] and items [I, d]
 
@@ -40,7 +40,7 @@ class LGMRec(PluggableRecommender):
         super().__init__(data, settings)
         self.content = ContentProjections(data, settings.embedding_dim)
         self.shares = ContentProjections(data, settings.hyperedges)
-        edges = data.train.row_of_each(), data.train.indices
+        edges = data.train.entries()
         self.mean_graph = BipartiteGraph.from_edges(*edges, data.num_users, data.num_items, "mean")
         self.degrees = data.train.degrees().unsqueeze(1)
 
@@ -55,10 +55,8 @@ class LGMRec(PluggableRecommender):
         final, views = self._propagated()
         terms = ranking_terms(settings, *final, batch, final)
         if settings.contrast_weight and len(views) > 1:
-            nodes = batch.users, batch.positives
-            if 0 < settings.contrast_anchors < count:
-                drawn = torch.randperm(count, device=batch.users.device)[: settings.contrast_anchors]
-                nodes = batch.users[drawn], batch.positives[drawn]
+            drawn = some_rows(count, settings.contrast_anchors, batch.users.device)
+            nodes = batch.users[drawn], batch.positives[drawn]
             losses = [
                 info_nce(take(a, of), b, settings.contrast_temperature, positives=of)
                 for one, other in combinations(views, 2)

@@ -35,7 +35,7 @@ class MMGCL(ModalityViews):
 
     def __init__(self, data: InteractionData, settings: MMGCLSettings) -> None:
         super().__init__(data, settings)
-        self.edges = data.train.row_of_each(), data.train.indices
+        self.edges = data.train.entries()
         self.dropped = self.graph
         self.dropped_spread = self.raw_spread
         self.noise = Part((torch.zeros_like(self.users), torch.zeros_like(self.items)))

@@ -13,7 +13,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms, without_ids
 from mmssl_cli.models.content import nearest_content
 from mmssl_cli.models.losses import info_nce
-from mmssl_cli.models.rows import take
+from mmssl_cli.models.rows import some_rows, take
 from mmssl_cli.sparse.products import SparseMatrix
 
 
@@ -71,10 +71,7 @@ class MMHCL(GraphRecommender):
     def _contrast(self, final: Tensor, hyper: Tensor) -> Tensor:
         """InfoNCE of anchors [N, d] with their rows of ``hyper`` [N, d], against all of both but themselves."""
         count = len(final)
-        if 0 < self.settings.contrast_anchors < count:
-            anchors = torch.randperm(count, device=final.device)[: self.settings.contrast_anchors]
-        else:
-            anchors = torch.arange(count, device=final.device)
+        anchors = some_rows(count, self.settings.contrast_anchors, final.device)
         candidates = torch.cat([hyper, final])
         temperature = self.settings.contrast_temperature
         return info_nce(take(final, anchors), candidates, temperature, positives=anchors, excluded=anchors + count)
@@ -84,7 +81,7 @@ class UserHypergraph:
     """Users joined by their items: D^-1 (R R^T - diag), [U, U], never built."""
 
     def __init__(self, data: InteractionData) -> None:
-        users, items = data.train.row_of_each(), data.train.indices
+        users, items = data.train.entries()
         ones = torch.ones(len(items), device=items.device)
         self.incidence = SparseMatrix.from_entries(users, items, ones, (data.num_users, data.num_items))
         self.own = torch.bincount(users, minlength=data.num_users).unsqueeze(1)

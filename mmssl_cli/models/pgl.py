@@ -39,7 +39,7 @@ class PGL(GraphRecommender):
         graphs = content_graphs(data, settings.graph_topk, weighted=False)
         shares = shares_of(list(graphs), settings.visual_weight)
         self.item_graph = ItemGraph.mixed(list(graphs.values()), shares, data.num_items)
-        self.edges = data.train.row_of_each(), data.train.indices
+        self.edges = data.train.entries()
         self.principal = self.graph
 
     def begin_epoch(self, epoch: int) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+
+def some_rows(count: int, wanted: int, device: torch.device) -> Tensor:
+    """Return ``wanted`` of ``count`` rows, drawn evenly, each once; all of them if ``wanted`` is 0 or no fewer."""
+    return torch.randperm(count, device=device)[:wanted] if 0 < wanted < count else torch.arange(count, device=device)
 
 
 def take(table: Tensor, rows: Tensor) -> Tensor:

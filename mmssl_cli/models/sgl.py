@@ -26,7 +26,7 @@ class SGL(GraphRecommender):
 
     def __init__(self, data: InteractionData, settings: SGLSettings) -> None:
         super().__init__(data, settings)
-        self.edges = (data.train.row_of_each(), data.train.indices)
+        self.edges = data.train.entries()
         whole = [self.graph] * settings.layers
         self.views: tuple[list[BipartiteGraph], ...] = (whole, whole)
 

@@ -104,8 +104,7 @@ def low_pass_factors(data: InteractionData, settings: GraphSettings) -> tuple[Te
     X = D_u^-1/2 R D_i^-e, e = ``spectral_item_exponent``, h = ``spectral_hops``, r <= ``spectral_rank``; c is e with
     ``spectral_form`` normalised (the filter of X, as in the paper), and 0 with plain.
     """
-    indptr, indices = data.train.indptr.cpu().numpy(), data.train.indices.cpu().numpy()
-    matrix = sp.csr_matrix((np.ones(len(indices)), indices, indptr), shape=(data.num_users, data.num_items))
+    matrix = data.train.to_scipy(data.num_items)
     of_users, of_items = (np.maximum(np.asarray(matrix.sum(axis=axis)).ravel(), 1) for axis in (1, 0))
     item_scale = of_items**-settings.spectral_item_exponent
     scaled = sp.diags(of_users**-USER_EXPONENT) @ matrix @ sp.diags(item_scale)

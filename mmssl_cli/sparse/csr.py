@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -66,6 +67,15 @@ class CSR:
         """Return the row of every entry, int64 [entries], in the order of ``indices``."""
         rows = torch.arange(self.num_rows, device=self.indptr.device)
         return torch.repeat_interleave(rows, self.degrees(), output_size=len(self.indices))
+
+    def entries(self) -> tuple[Tensor, Tensor]:
+        """Return the row and the column of every entry, int64 [entries] each."""
+        return self.row_of_each(), self.indices
+
+    def to_scipy(self, num_columns: int) -> sp.csr_matrix:
+        """Return the matrix [rows, num_columns] of SciPy, float64."""
+        indptr, indices = self.indptr.cpu().numpy(), self.indices.cpu().numpy()
+        return sp.csr_matrix((np.ones(len(indices)), indices, indptr), shape=(self.num_rows, num_columns))
 
     def select(self, rows: Tensor) -> CSR:
         """Return the given rows (int64 [n], repeats allowed), in the given order, as a matrix of n rows."""

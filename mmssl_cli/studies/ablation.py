@@ -15,7 +15,7 @@ from mmssl_cli.reporting.style import colour, figure
 from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import corrected, tests_table
 from mmssl_cli.studies.provenance import settings_sentence
-from mmssl_cli.text import ACCURACY, companion, dashed, metric_label, modalities_label
+from mmssl_cli.text import companion, dashed, is_accuracy, metric_label, modalities_label
 
 WITHOUT: dict[str, str] = {
     "w/o-ASL": "no adversarial self-augmentation",
@@ -47,7 +47,7 @@ def ablation_section(
         tables.append(tests_table(against, f"Variants against the full model on {where}", "Variant", entries, metrics))
     plots = (_plot(where, found, metrics[:3]),) if len(found) > 1 else ()
     text = (
-        *_findings(found, [one for one in metrics if _is_accuracy(one)]),
+        *_findings(found, [one for one in metrics if is_accuracy(one)]),
         settings_sentence(next(iter(found.values()))),
     )
     return Section(name, title, text, tuple(tables), plots)
@@ -68,14 +68,10 @@ def _table(found: Mapping[str, Configuration], dataset: str, where: str, metric:
         dashed(f"table3-ablation-{where}-{metric}"),
         f"{label} of the variants on {where}",
         ("Variant", "Seeds", label, "Paper"),
-        with_marks(rows, [2] if _is_accuracy(metric) else []),
+        with_marks(rows, [2] if is_accuracy(metric) else []),
         labels=2,
         notes=tuple(notes),
     )
-
-
-def _is_accuracy(metric: str) -> bool:
-    return metric.partition("@")[0] in ACCURACY
 
 
 def _row(variant: str, found: Mapping[str, Configuration], dataset: str, metric: str) -> list[Cell]:

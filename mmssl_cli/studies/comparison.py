@@ -12,7 +12,7 @@ from mmssl_cli.runs.results import Configuration
 from mmssl_cli.studies.paired_tests import corrected, tests_table
 from mmssl_cli.studies.provenance import processor_time
 from mmssl_cli.studies.run_selection import validation
-from mmssl_cli.text import ACCURACY, DEFAULT_K, DEFAULT_METRICS, dashed, metric_label, modalities_label, pluralize
+from mmssl_cli.text import DEFAULT_K, DEFAULT_METRICS, dashed, is_accuracy, metric_label, modalities_label, pluralize
 
 
 def comparison_section(
@@ -42,7 +42,7 @@ def comparison_section(
         entries = [(other.label, reference, other) for other in others]
         title = f"{reference.label} against the other models on {dataset}"
         tables.append(tests_table(dashed(f"table2-tests-{dataset}"), title, "Against", entries, metrics))
-    tables += _warm_cold(dataset, models, [one for one in metrics if _of_accuracy(one) and "precision" not in one])
+    tables += _warm_cold(dataset, models, [one for one in metrics if is_accuracy(one) and "precision" not in one])
     if models:
         tables.append(_costs(dataset, models))
     return Section(
@@ -51,10 +51,6 @@ def comparison_section(
         (*_findings(reference, others, metrics[0]), *processor_time([run for one in models for run in one.runs])),
         tuple(tables),
     )
-
-
-def _of_accuracy(metric: str) -> bool:
-    return metric.partition("@")[0] in ACCURACY
 
 
 def _accuracy(
@@ -87,7 +83,7 @@ def _accuracy(
         dashed(f"table2-comparison-{dataset}"),
         f"Test metrics on {dataset}",
         ("Model", "Source", *labels, "Validation" if selects in ([], labels[:1]) else f"Validation {selects[0]}"),
-        with_marks([*ours, *published], [at for at, metric in enumerate(metrics, 2) if _of_accuracy(metric)]),
+        with_marks([*ours, *published], [at for at, metric in enumerate(metrics, 2) if is_accuracy(metric)]),
         labels=2,
         notes=tuple(notes),
     )

@@ -14,7 +14,7 @@ from mmssl_cli.reporting.style import colour, figure
 from mmssl_cli.runs.results import Configuration, configuration_of
 from mmssl_cli.studies.paired_tests import corrected, tests_table
 from mmssl_cli.studies.run_selection import best_of_each_model
-from mmssl_cli.text import ACCURACY, companion, dashed, metric_label
+from mmssl_cli.text import companion, dashed, is_accuracy, metric_label
 
 _NOTE = (
     "Features: the data set's own (real), those of other items (shuffled), noise of the same means and deviations "
@@ -92,7 +92,7 @@ def _accuracy(dataset: str, found: Mapping[str, Found], selected_on: str, metric
         dashed(f"controls-{dataset}"),
         f"Models with and without the features of {dataset}",
         ("Model", "Features", "Seeds", *map(metric_label, metrics), "Validation"),
-        with_marks(rows, [at for at, one in enumerate(metrics, 3) if one.partition("@")[0] in ACCURACY]),
+        with_marks(rows, [at for at, one in enumerate(metrics, 3) if is_accuracy(one)]),
         labels=3,
         notes=(_NOTE,),
     )

@@ -9,7 +9,7 @@ from mmssl_cli.reporting.document import Cell, Missing, Section, Table, mean_of,
 from mmssl_cli.reporting.published import published_plugins
 from mmssl_cli.runs.results import Configuration, configuration_of
 from mmssl_cli.studies.paired_tests import corrected, tests_table
-from mmssl_cli.text import ACCURACY, companion, dashed, metric_label
+from mmssl_cli.text import companion, dashed, is_accuracy, metric_label
 
 PLAIN = "plain"
 #: Plug-in -> the settings that make it; the first is the model alone.
@@ -133,7 +133,7 @@ def _accuracy(dataset: str, found: Mapping[str, Found], selected_on: str, metric
         dashed(f"table5-plugins-{dataset}"),
         f"Models with and without MMSSL's modules on {dataset}",
         ("Model", "Plug-in", "Seeds", *labels, *(f"{label}, paper" for label in labels), "Validation"),
-        with_marks(rows, [at for at, one in enumerate(metrics, 3) if one.partition("@")[0] in ACCURACY]),
+        with_marks(rows, [at for at, one in enumerate(metrics, 3) if is_accuracy(one)]),
         labels=3,
         notes=notes,
     )
