@@ -299,7 +299,8 @@ class RunFolder:
     def _counts_and_metrics(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         table = self._table(name, columns)
         for column in table:
-            if not table[column].between(0, 2**31 - 1).all():
+            least = -1 if column.startswith("similarity@") else 0
+            if not table[column].between(least, 2**31 - 1).all():
                 raise InputError(f"{self.path / name} is damaged: its column {column} has an impossible number.")
         return table
 

@@ -70,9 +70,9 @@ def test_a_runs_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None
 def test_everything_comes_back_as_it_was_written(tmp_path: Path) -> None:
     run = _run(tmp_path)
     metrics = pd.DataFrame({"epoch": [1, 2], "seconds": [0.5, 0.25], "validation/recall@20": [None, 0.5]})
-    per_user = pd.DataFrame({"user": [0, 2], "train_degree": [1, 3], "recall@20": [0.0, 1.0]}).astype(
-        {"user": "int32", "train_degree": "int32"}
-    )
+    per_user = pd.DataFrame(
+        {"user": [0, 2], "train_degree": [1, 3], "recall@20": [0.0, 1.0], "similarity@20": [-0.5, -1.0]}
+    ).astype({"user": "int32", "train_degree": "int32"})
     weights = {"users": torch.randn(3, 2), "items": torch.randn(2, 3).T, "steps": torch.tensor(7)}
     state = {"epoch": 2, "optimizer": {"lr": 0.1, "state": [torch.ones(2)]}, "random": torch.get_rng_state()}
     run.write_metrics(metrics)
