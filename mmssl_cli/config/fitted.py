@@ -33,7 +33,7 @@ class ItemKNNSettings(ItemWeightSettings):
 
     paper = "Deshpande and Karypis, TOIS 2004"
     ranges: ClassVar = {
-        "neighbours": [5, 10, 20, 50, 100, 200, 400, 800],
+        "neighbours": [1, 2, 3, 5, 10, 20, 50, 100, 200, 400, 800],
         "shrinkage": [0, 1, 3, 10, 30, 100, 300, 1000],
     }
 
