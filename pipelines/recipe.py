@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -168,11 +169,12 @@ class PrepOptions(FeatureOptions, CleaningOptions, TableOptions, SourceOptions):
     @field_validator("vectors", mode="before")
     @classmethod
     def _split_vectors(cls, value: Any) -> Any:
-        """Accept a list of MODALITY=FILE."""
+        """Accept MODALITY=FILE, a list of it, and paths."""
         if value is None or isinstance(value, Mapping):
-            return value or None
+            places = {} if value is None else value
+            return {name: fspath(at) if isinstance(at, PathLike) else at for name, at in places.items()} or None
         vectors: dict[str, str] = {}
-        for each in value:
+        for each in [value] if isinstance(value, str) else value:
             modality, sign, place = str(each).partition("=")
             if not sign or not place:
                 raise UsageError(f"--features {each!r} is no MODALITY=FILE, such as visual=clip.npy.")

@@ -42,7 +42,8 @@ class Dataset:
     path: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        """Make the path an absolute one, which holds in other working directories."""
+        object.__setattr__(self, "path", path_of(self.path, "path").absolute())
 
     @property
     def name(self) -> str:
@@ -158,6 +159,8 @@ def prepare(
         >>> shop.num_users, shop.num_items
         (9, 9)
     """
+    if not isinstance(name, str):
+        raise UsageError(f"A data set cannot be {name!r}: expected its name, as text.")
     folder = path_of(data_dir, "data_dir")
     with prep_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET) as reporter:
         outcome = run_pipeline(name, _options(options), data_dir=folder, force=force, reporter=reporter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike
@@ -10,26 +11,32 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import issparse
 from torch import Tensor
 
 from mmssl_cli.api.datasets import Dataset, load_dataset
+from mmssl_cli.api.listed import scores_of_lists
 from mmssl_cli.api.runs import Run
-from mmssl_cli.data.interactions import load_interactions
+from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.ranking import ranked_scores
 from mmssl_cli.evaluation.splits import checked_ks, checked_metrics, checked_split
 from mmssl_cli.training.inference import evaluate_split
 from mmssl_cli.training.loading import load_model
 from pipelines.errors import InputError, UsageError
 
-Scores: TypeAlias = np.ndarray | Tensor | Callable[[np.ndarray], Any]
+Scores: TypeAlias = np.ndarray | Tensor | pd.DataFrame | Callable[[np.ndarray], Any]
+
+
+#: What is wrong with sparse scores, their kind and how they become dense to be filled in.
+_SPARSE = "The scores are {}; give its {}, with -inf for items that have no score."
 
 
 class Metrics(dict[str, float]):
     """Metric -> its mean over the users: ``{"recall@20": ...}``.
 
     Attributes:
-        per_user: a row a user with a held-out item: ``user`` (number), ``train_degree`` and a column a metric that
-            has a value a user.
+        per_user: a row a user with a held-out item: ``user`` (number), ``id``, ``train_degree`` and a column a metric
+            that has a value a user.
         warm_cold: ``warm`` and ``cold`` → ``users``, ``interactions`` and ``metrics`` with the held-out items
             restricted to those with, and without, training interactions; the ranked lists are the same, and users
             without such an item are left out. Empty where no held-out item is cold.
@@ -55,8 +62,10 @@ def evaluate(
     """Evaluate a run or scores of your own: for each user all items are ranked but those of training (Sec. 4.1.2).
 
     Args:
-        scores: a run; a matrix [U, I] of NumPy or PyTorch, users and items by their numbers in the data set; or a
-            function from user numbers, int64 [n], to their scores [n, I]. -inf leaves an item out.
+        scores: a run; a matrix [U, I] of NumPy or PyTorch, users and items by their numbers in the data set; a
+            function from user numbers, int64 [n], to their scores [n, I]; or ranked lists as a DataFrame of original
+            ids, ``user`` and ``item``, with ``score`` or ``rank``, or best first. -inf, or a masked entry, leaves an
+            item out, and a list may be short.
         data: the data set, or its name or path.
         split: ``test`` or ``validation``.
         ks: a cut-off K, or several.
@@ -82,6 +91,8 @@ def evaluate(
         True
         >>> mmssl.evaluate(lambda users: popularity[users], data) == mmssl.evaluate(popularity, data)
         True
+        >>> mmssl.evaluate(run.recommend(k=20), data, ks=(20,)) == mmssl.evaluate(run, data, ks=(20,))
+        True
     """
     names = checked_metrics(metrics)
     chosen, cutoffs, data = checked_split(split), checked_ks(ks), load_dataset(data)
@@ -95,27 +106,43 @@ def evaluate(
             means, per_user, warm_cold = evaluate_split(model.ranking(), loaded, chosen, cutoffs, names)
     else:
         loaded = load_interactions(data.path, modalities=())
-        score = _function_of(scores, loaded.num_users, loaded.num_items)
+        score = scores_of_lists(scores, data) if isinstance(scores, pd.DataFrame) else _function_of(scores, loaded)
         ranking = partial(ranked_scores, score, loaded.num_items)
         means, per_user, warm_cold = evaluate_split(ranking, loaded, chosen, cutoffs, names)
     found = Metrics(means)
+    per_user.insert(1, "id", np.array(data.user_ids, dtype=object)[per_user["user"]])
     found.per_user, found.warm_cold = per_user, warm_cold
     return found
 
 
-def _function_of(scores: Scores, num_users: int, num_items: int) -> Callable[[Tensor], Tensor]:
+def _function_of(scores: Any, data: InteractionData) -> Callable[[Tensor], Tensor]:
     if callable(scores):
+        _check_call(scores)
         return lambda users: _tensor(scores(users.numpy()))
-    matrix = scores if isinstance(scores, Tensor) else _array(scores)
-    shape = tuple(matrix.shape)
-    if shape != (num_users, num_items):
-        raise InputError(
-            f"The scores have the shape {list(shape)}; expected a row a user and a column an item, "
-            f"{[num_users, num_items]}."
-        )
+    matrix = _dense(scores) if isinstance(scores, Tensor) else _array(scores)
+    shape, expected = list(matrix.shape), [data.num_users, data.num_items]
+    if shape != expected:
+        raise InputError(f"The scores have the shape {shape}; expected a row a user and a column an item, {expected}.")
     if isinstance(matrix, Tensor):
         return lambda users: _tensor(matrix[users.to(matrix.device)])
     return lambda users: _tensor(matrix[users.numpy()])
+
+
+def _check_call(scores: Callable[..., Any]) -> None:
+    try:
+        inspect.signature(scores).bind(np.arange(1))
+    except TypeError as problem:
+        raise InputError(
+            f"The function of the scores cannot be called with the numbers of users alone: {problem}."
+        ) from problem
+    except ValueError:  # one that is not written in Python
+        return
+
+
+def _dense(scores: Tensor) -> Tensor:
+    if scores.layout != torch.strided:
+        raise InputError(_SPARSE.format("a sparse tensor", "to_dense()"))
+    return scores
 
 
 def _tensor(scores: Any) -> Tensor:
@@ -125,28 +152,25 @@ def _tensor(scores: Any) -> Tensor:
         InputError: they are no real numbers.
     """
     is_tensor = isinstance(scores, Tensor)
-    values = scores.detach().cpu().clone() if is_tensor else torch.from_numpy(_array(scores).copy())
+    values = _dense(scores).detach().cpu().clone() if is_tensor else torch.from_numpy(_array(scores).copy())
     if values.is_complex():
         raise InputError(f"The scores are of the type {values.dtype}; expected real numbers.")
-    return values if values.is_floating_point() else values.float()
+    return values
 
 
 def _array(scores: Any) -> np.ndarray:
     """Return scores as an array of numbers.
 
     Raises:
-        InputError: they are none, or a table, whose rows may be in another order.
+        InputError: they are none, or sparse, where what is not stored could be 0 or unknown.
     """
     kind = type(scores).__name__
-    if isinstance(scores, pd.DataFrame):
-        raise InputError(
-            "The scores are a DataFrame; give its to_numpy(), with rows and columns in the order of user_ids and "
-            "item_ids of the data set."
-        )
+    if issparse(scores):
+        raise InputError(_SPARSE.format(f"a {kind}", "toarray()"))
     try:
-        values = np.asarray(scores)
+        values = np.ma.filled(scores.astype(np.float64), -np.inf) if np.ma.isMA(scores) else np.asarray(scores)
     except ValueError as problem:
         raise InputError(f"The scores are no array: {problem}.") from problem
     if values.dtype.kind not in "biuf":
         raise InputError(f"The scores are a {kind} of {values.dtype}; expected an array of real numbers.")
-    return values
+    return values if values.dtype.kind in "if" else values.astype(np.float64)

@@ -39,7 +39,8 @@ class Run:
     """
 
     def __init__(self, folder: RunFolder, data_dir: Path) -> None:
-        self.folder, self.data_dir = folder, data_dir
+        # Absolute paths, which hold in other working directories.
+        self.folder, self.data_dir = RunFolder(folder.path.absolute()), data_dir.absolute()
 
     def __repr__(self) -> str:
         return f"<Run {self.id}>"
@@ -222,7 +223,7 @@ def load_run(
     if not isinstance(run, str | PathLike):
         raise UsageError(f"A run cannot be {run!r}: expected its path or id, or latest.")
     if isinstance(run, Path):
-        folder = RunFolder.open(run.expanduser())
+        folder = RunFolder.open(path_of(run, "run"))
     else:
         folder = resolve_run(fspath(run), path_of(runs_dir, "runs_dir"))
     return Run(folder, path_of(data_dir, "data_dir"))

@@ -137,7 +137,9 @@ def compare(
     trained = zip(finished, by_seed, strict=True)
     finished = [measured(run, wanted.all_metrics, data.data_dir) for run, wanted in trained]
     ranked = sorted(configurations(finished), key=validation, reverse=True)
-    shown = plans[0][0].all_metrics
+    first = plans[0][0]
+    named = {*first.metrics, first.select_on.partition("@")[0]} if "metrics" in settings else set(first.all_metrics)
+    shown = [name for name in first.all_metrics if name in named]
     return pd.DataFrame([_row(each, shown) for each in ranked])
 
 

@@ -80,8 +80,8 @@ def analyze(
     analysis = analyse(chosen, data_dir, users, known is None if cost is None else cost, _say)
     if analysis.cost is None and known is not None:
         analysis = analysis.model_copy(update={"cost": known})
-    write_analysis(chosen.folder, analysis)
     present_section(analysis_section(analysis, place_flags(data_dir, runs_dir)), out, as_json)
+    write_analysis(chosen.folder, analysis)  # last: where it cannot be written, it was at least shown
 
 
 def _named(argument: str, dataset: str | None, runs_dir: Path) -> FinishedRun:

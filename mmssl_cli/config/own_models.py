@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
 from functools import cache, lru_cache
@@ -9,7 +10,7 @@ from inspect import get_annotations, isclass
 from pathlib import Path
 from pkgutil import resolve_name
 from traceback import extract_tb
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_origin
 
 from pydantic import Field, create_model
 
@@ -68,6 +69,19 @@ def own_class(model: str) -> type[Any]:
     raise UsageError(f"Module {module_name!r} has no class {class_name!r}: {hint}")
 
 
+def code_digest(model: str) -> str | None:
+    """Return the SHA-256 of the file of a model's class; None where there is no such file.
+
+    Raises:
+        UsageError: as ``own_class`` does.
+    """
+    file = getattr(sys.modules[own_class(model).__module__], "__file__", None)
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
+    except OSError:
+        return None
+
+
 def _reason(problem: Exception, module: str) -> str:
     if isinstance(problem, ModuleNotFoundError) and problem.name and module.split(".")[:1] == [problem.name]:
         return f"there is no module {problem.name!r} in {Path.cwd()} or among the installed packages."
@@ -101,6 +115,7 @@ def _settings_of(model: str, cls: type[Any]) -> type[TrainSettings]:
         __doc__=(cls if base in {TrainSettings, FittedSettings} else base).__doc__,
         **{"model": (Literal[model], Field(model, description=TrainSettings.model_fields["model"].description))},
     )
+    _check_types(model, made)
     if required := [name for name, field in made.model_fields.items() if field.is_required()]:
         raise UsageError(
             f"The setting {required[0]!r} of model {model!r} has no default; give it one in {base.__name__}."
@@ -113,6 +128,17 @@ def _settings_of(model: str, cls: type[Any]) -> type[TrainSettings]:
     made.__reduce__ = lambda self: (_rebuilt, (model, self.model_dump()))
     found: type[TrainSettings] = made
     return found
+
+
+def _check_types(model: str, made: type[TrainSettings]) -> None:
+    for name, usual in TrainSettings.model_fields.items():
+        field = made.model_fields.get(name)
+        kept = field is None or field.annotation == usual.annotation or get_origin(field.annotation) is Literal
+        if not kept:
+            raise UsageError(
+                f"The setting {name!r} of model {model!r} has another type than in other models; keep its type, or "
+                "choose another name."
+            )
 
 
 def _rebuilt(model: str, values: dict[str, Any]) -> TrainSettings:

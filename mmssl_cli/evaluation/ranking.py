@@ -168,9 +168,15 @@ def _ranked(
 
 
 def _as_scorable(embeddings: Tensor) -> Tensor:
-    # Half precision would tie unequal items, so scores are at least float32.
+    # Half precision would tie unequal items, so scores are at least float32; whole numbers may have up to 53 bits.
     detached = embeddings.detach()
-    return detached if detached.dtype in (torch.float32, torch.float64) else detached.float()
+    if detached.is_floating_point():
+        return detached if detached.dtype in (torch.float32, torch.float64) else detached.float()
+    if detached.numel() and max(detached.max().item(), -detached.min().item()) > 2**53:
+        raise InputError(
+            "The scores hold whole numbers beyond 2^53, which are not told apart; give ranks in place of them."
+        )
+    return detached.double()
 
 
 def _check_finite(users: Tensor, items: Tensor) -> None:

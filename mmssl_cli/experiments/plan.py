@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmssl_cli.config import INERT_FIELDS, TrainSettings, build_settings
-from mmssl_cli.runs.data_match import check_same_data
+from mmssl_cli.runs.data_match import changed_code, check_same_data
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, RunSummary, list_runs
 from mmssl_cli.runs.results import FinishedRun, identity
@@ -90,6 +90,8 @@ class RunIndex:
         for summary, folder in self._runs.get(identity(settings), []):
             try:
                 check_same_data(folder, settings, data_dir)
+                if (changed := changed_code(folder, settings)) is not None:
+                    raise InputError(changed)
                 status = summary.status if summary.status in (RUNNING, INTERRUPTED, DIVERGED) else "finished"
                 run = FinishedRun.read(folder) if status == "finished" else None
             except InputError as problem:

@@ -136,9 +136,9 @@ class Recommender(nn.Module):
             candidates: the items to rank, bool [I]; by default all.
         """
         if type(self).score is Recommender.score:
-            users, items = self.represent()
-            self._check_shapes("represent", (users, items))
-            return partial(ranked_blocks, users, items, candidates=candidates)
+            pair = self.represent()
+            self._check_shapes("represent", pair)
+            return partial(ranked_blocks, *pair, candidates=candidates)
         return partial(ranked_scores, self.score, self.num_items, candidates=candidates)
 
     def _check_shapes(self, method: str, pair: tuple[Tensor, Tensor]) -> None:

@@ -30,6 +30,10 @@ def build_model(data: InteractionData, settings: TrainSettings) -> Recommender:
             f"Model {settings.model!r} takes other arguments than __init__(self, data, settings)."
         ) from problem
     model = cls(data, settings)
+    if "_modules" not in vars(model):
+        raise UsageError(
+            f"Model {settings.model!r} does not call super().__init__(data, settings); call it first in its __init__."
+        )
     for name in vars(model):
         if callable(getattr(cls, name, None)):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Match settings and runs with the prepared data set that they are for."""
+"""Match settings and runs with the prepared data set, and the code of a model, that they are for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.config.fit import check_fit
+from mmssl_cli.config.own_models import code_digest
+from mmssl_cli.config.registry import MODELS
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import data_digest
 from pipelines.errors import InputError
@@ -20,6 +22,22 @@ def data_identity(settings: TrainSettings, data_dir: Path) -> dict[str, str]:
     """
     manifest = read_manifest(data_dir / settings.dataset)
     return {"manifest_digest": manifest.digest, "content_digest": manifest.content_digest}
+
+
+def model_code(settings: TrainSettings) -> dict[str, str]:
+    """Return the digest of the file of a model of one's own, as a run keeps it; empty for other models."""
+    if settings.model in MODELS:
+        return {}
+    digest = code_digest(settings.model)
+    return {} if digest is None else {"model_code": digest}
+
+
+def changed_code(run: RunFolder, settings: TrainSettings) -> str | None:
+    """Return a sentence if the file of a run's own model has changed since the run began, else None."""
+    began = run.read_config()[1].get("model_code")
+    if began is None or model_code(settings).get("model_code") in (began, None):
+        return None
+    return f"The code of {settings.model} has changed since run {run.id} was trained."
 
 
 def check_settings(settings: TrainSettings, data_dir: Path) -> None:

@@ -18,7 +18,7 @@ from mmssl_cli.text import DEFAULT_K, DEFAULT_METRICS, dashed, is_accuracy, metr
 def comparison_section(
     dataset: str,
     models: Sequence[Configuration],
-    k: int = DEFAULT_K,
+    ks: Sequence[int] = (DEFAULT_K,),
     names: Sequence[str] = DEFAULT_METRICS,
     reference: Configuration | None = None,
     *,
@@ -28,12 +28,12 @@ def comparison_section(
 
     Args:
         models: one configuration per model, in display order.
-        k: cut-off of the metrics.
+        ks: cut-offs of the metrics.
         names: of the metrics, without cut-off.
         reference: the one of ``models`` to test against the others; by default the best on validation.
         tested: False leaves the tests out.
     """
-    metrics = [f"{name}@{k}" for name in names]
+    metrics = [f"{name}@{k}" for k in ks for name in names]
     published = _published(dataset, metrics)
     tables = [_accuracy(dataset, models, metrics, published)] if models or published else []
     reference = (reference or max(models, key=validation, default=None)) if tested else None

@@ -42,7 +42,7 @@ def dataset_sections(selection: RunSelection, places: Places) -> list[Section]:
     dataset, reference = selection.dataset, selection.reference
     k = int(reference.settings.select_on.partition("@")[2]) if reference else DEFAULT_K
     models = [*selection.baselines.values(), *selection.alternatives, *([reference] if reference is not None else [])]
-    comparison = comparison_section(dataset, models, k, reference=reference if selection.named else None)
+    comparison = comparison_section(dataset, models, (k,), reference=reference if selection.named else None)
     alone, tables = _one_row_as_text(comparison.tables)
     basis = replace(
         comparison,

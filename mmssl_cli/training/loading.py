@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmssl_cli.config import TrainSettings
+from mmssl_cli.console.lines import warn
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.registry import build_model
-from mmssl_cli.runs.data_match import check_same_data, check_settings
+from mmssl_cli.runs.data_match import changed_code, check_same_data, check_settings
 from mmssl_cli.runs.folder import MODEL, RunFolder
 from mmssl_cli.runs.listing import DIVERGED
 from pipelines.errors import InputError
@@ -49,6 +50,8 @@ def load_model(run_dir: Path, data_dir: Path) -> tuple[Recommender, InteractionD
     if not (run.path / MODEL).exists():
         _explain_missing_model(run)
     check_same_data(run, settings, data_dir)
+    if (changed := changed_code(run, settings)) is not None:
+        warn(f"{changed} Its weights are used with the code as it is now.")
     data = load_data(settings, data_dir)
     model = build_model(data, settings)
     load_weights(run, model)

@@ -148,6 +148,11 @@ class TrainingLoop:
                 f"training_step() of {type(self.model).__name__} returned no loss terms; expected a dictionary from "
                 'names to scalar tensors, such as {"bpr": loss}.'
             )
+        if "total" in terms:
+            raise UsageError(
+                f"training_step() of {type(self.model).__name__} names a loss term 'total', which is the name of the "
+                "sum of all; choose another one."
+            )
         total = torch.stack([term.float() for term in terms.values()]).sum()
         if not total.requires_grad:
             raise UsageError(
@@ -162,10 +167,13 @@ class TrainingLoop:
         return {**logged, **self.model.monitored, "total": total.detach()}
 
     def _means(self, steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-        names = list(steps[0])
+        """Return the mean of each term over the steps that have it."""
+        names = list(dict.fromkeys(name for step in steps for name in step))
         wide = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-        terms = [torch.stack([step[name].to(wide) for name in names]) for step in steps]
+        none = torch.zeros((), dtype=wide, device=self.device)
+        terms = [torch.stack([step[name].to(wide) if name in step else none for name in names]) for step in steps]
         table = all_reduce_mean(torch.stack(terms))
+        counts = torch.tensor([sum(name in step for step in steps) for name in names], device=self.device)
         bad = torch.nonzero(~table.isfinite())
         if len(bad):  # once a weight is NaN every term is: the first of the first step is where it began
             step, term = bad[0].tolist()
@@ -173,7 +181,7 @@ class TrainingLoop:
                 f"The loss term {names[term]!r} became {float(table[step, term])} in epoch {self.epoch} "
                 f"(step {step + 1}); a smaller --lr or larger temperatures usually help"
             )
-        return {f"loss/{name}": mean for name, mean in zip(names, table.mean(dim=0).tolist(), strict=True)}
+        return {f"loss/{name}": mean for name, mean in zip(names, (table.sum(dim=0) / counts).tolist(), strict=True)}
 
     def _check_weights(self) -> None:
         """Check the weights after the last step, which no loss has seen yet, so that a checkpoint holds finite ones."""

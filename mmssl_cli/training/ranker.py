@@ -300,7 +300,9 @@ def listed_ids(ids: object) -> list[str]:
     """
     if isinstance(ids, str):
         return [ids]
-    if not isinstance(ids, Iterable):
+    if hasattr(ids, "columns"):
+        raise UsageError("Ids cannot be a DataFrame: give one of its columns.")
+    if not isinstance(ids, Iterable) or isinstance(ids, bytes):
         raise UsageError(f"Ids cannot be {ids!r}: expected the original id of a user or item, or a list of several.")
     return list(ids)
 

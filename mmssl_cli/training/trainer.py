@@ -22,7 +22,7 @@ from mmssl_cli.distributed.process_group import check_same, fail_together
 from mmssl_cli.evaluation.ann_index import check_installed
 from mmssl_cli.evaluation.warm_cold import WarmCold
 from mmssl_cli.models.registry import build_model, model_class
-from mmssl_cli.runs.data_match import check_same_data, data_identity
+from mmssl_cli.runs.data_match import changed_code, check_same_data, data_identity, model_code
 from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.text import pluralize
 from mmssl_cli.training.checkpoint import restore
@@ -66,6 +66,7 @@ def train_run(settings: TrainSettings, data_dir: Path, runs_dir: Path, *, report
     run_id = new_run_id(settings.dataset, name, settings.seed, started)
     provenance = {
         **identity,
+        **model_code(settings),
         **environment(device),
         "started": started.isoformat(timespec="milliseconds"),  # `latest` distinguishes runs of one second
     }
@@ -94,6 +95,8 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
             device = pick_device(settings.device)
             reset_peak_memory(device)
             check_same_data(run, settings, data_dir)
+            if (changed := changed_code(run, settings)) is not None:
+                reporter.message(f"{changed} It goes on with the code as it is now.")
             loop = _load(settings, data_dir, device, reporter)
             state = restore(run, loop, reporter)
             identity = data_identity(settings, data_dir)
@@ -111,7 +114,7 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
         if not is_rank_zero():
             return _follow(loop)
         # Where it was trained is where its last session was; the log has the devices of all.
-        provenance = {**run.read_config()[1], **identity, **environment(device)}
+        provenance = {**run.read_config()[1], **identity, **model_code(settings), **environment(device)}
         run.write_config(settings_to_toml(settings, provenance))
         return broadcast(_train(run, loop, state, reporter))
 

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -157,6 +158,45 @@ def test_a_model_that_knows_no_items_of_a_user_has_no_similar_ones(data: mmssl.D
             call()
 
 
+def _lists(**columns: object) -> pd.DataFrame:
+    return pd.DataFrame({"user": ["user-0007"] * 2, "item": ["item-0003", "item-0004"], **columns})
+
+
+def test_ranked_lists_evaluate_as_the_run_that_made_them(run: mmssl.Run, data: mmssl.Dataset) -> None:
+    expected = mmssl.evaluate(run, data, ks=(5, 20))
+    best = run.recommend(k=20)
+    in_order = best.drop(columns=["rank", "score"])
+    shuffled = best.sample(frac=1, random_state=0)
+    for lists in (shuffled.drop(columns="rank"), shuffled.drop(columns="score"), in_order):
+        assert mmssl.evaluate(lists, data, ks=(5, 20)) == pytest.approx(expected)
+    short = mmssl.evaluate(best[best["rank"] <= 5], data, ks=(5, 20))
+    assert short["recall@5"] == pytest.approx(expected["recall@5"]) and short["recall@20"] == short["recall@5"]
+    assert expected.per_user["id"].tolist() == [data.user_ids[user] for user in expected.per_user["user"]]
+
+
+def test_whole_numbers_and_masks_of_scores_count(run: mmssl.Run, data: mmssl.Dataset) -> None:
+    times = 1_700_000_000 + np.random.default_rng(0).permutation(data.num_items) * 60
+    matrix = np.tile(times, (data.num_users, 1))
+    expected = mmssl.evaluate(matrix.astype(np.float64), data)
+    assert mmssl.evaluate(matrix, data) == expected == mmssl.evaluate(torch.from_numpy(matrix), data)
+    masked = np.ma.masked_array(matrix, mask=False)
+    masked[:, :350] = np.ma.masked
+    left_out = matrix.astype(np.float64)
+    left_out[:, :350] = -np.inf
+    assert mmssl.evaluate(masked, data) == mmssl.evaluate(left_out, data) != expected
+
+
+def test_runs_and_data_sets_hold_in_another_working_directory(
+    run: mmssl.Run, data: mmssl.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.path.parent.parent)
+    places = {"runs_dir": run.path.parent.name, "data_dir": os.path.relpath(data.data_dir)}
+    opened, dataset = mmssl.load_run(run.id, **places), mmssl.Dataset(os.path.relpath(data.path))
+    monkeypatch.chdir(tmp_path)
+    assert opened.result == run.result and opened.recommend("user-0007").shape == (20, 4)
+    assert dataset.user_ids == data.user_ids
+
+
 def test_a_run_its_scores_and_a_function_of_them_evaluate_alike(run: mmssl.Run, data: mmssl.Dataset) -> None:
     users, items = run.embeddings()
     scores = users.values @ items.values.T
@@ -245,8 +285,23 @@ def test_it_is_quiet_unless_told_otherwise(
         (lambda data, run: mmssl.train("mf", data, dataset="demo"), "Usage", "leave out dataset"),
         (lambda data, run: mmssl.compare(data, ["mf"], model="mf"), "Usage", "leave out model"),
         (lambda data, run: mmssl.train("mf", data, **{"l2-weight": 1}), "Usage", "'l2-weight': write l2_weight"),
-        (lambda data, run: mmssl.evaluate(pd.DataFrame(np.ones((600, 400))), data), "Input", "give its to_numpy"),
-        (lambda data, run: mmssl.evaluate(sp.csr_matrix((600, 400)), data), "Input", "a csr_matrix of object"),
+        (lambda data, run: mmssl.evaluate(pd.DataFrame(np.ones((600, 400))), data), "Input", "given as to_numpy"),
+        (lambda data, run: mmssl.evaluate(_lists(user=["x"] * 2), data), "Input", "1 users that the data set lacks"),
+        (lambda data, run: mmssl.evaluate(_lists(item=["item-0003"] * 2), data), "Input", "1 pairs of user and item"),
+        (lambda data, run: mmssl.evaluate(_lists(score=[1, None]), data), "Input", "column score of the lists holds"),
+        (lambda data, run: mmssl.evaluate(sp.csr_matrix((600, 400)), data), "Input", r"a csr_matrix; give its toarray"),
+        (
+            lambda data, run: mmssl.evaluate(torch.ones(600, 400).to_sparse(), data),
+            "Input",
+            r"tensor; give its to_dense",
+        ),
+        (lambda data, run: mmssl.evaluate(lambda: 3, data), "Input", "cannot be called with the numbers of users"),
+        (lambda data, run: mmssl.evaluate(np.full((600, 400), 2**60), data), "Input", r"whole numbers beyond 2\^53"),
+        (lambda data, run: mmssl.prepare(Path("x")), "Usage", "A data set cannot be PosixPath.*expected its name"),
+        (lambda data, run: mmssl.Dataset(None), "Usage", "path cannot be None"),
+        (lambda data, run: mmssl.train("mf", data, runs_dir=""), "Usage", "runs_dir cannot be ''"),
+        (lambda data, run: run.recommend(pd.DataFrame({"user": ["user-0007"]})), "Usage", "give one of its columns"),
+        (lambda data, run: run.recommend(b"user-0007"), "Usage", "Ids cannot be b'user-0007'"),
         (lambda data, run: mmssl.evaluate(lambda users: None, data), "Input", "a NoneType of object"),
         (lambda data, run: mmssl.evaluate(np.ones((600, 400), complex), data), "Input", "expected an array of real"),
         (lambda data, run: mmssl.load_dataset(""), "Usage", "A data set cannot be ''"),

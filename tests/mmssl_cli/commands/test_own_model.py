@@ -143,6 +143,19 @@ def test_a_model_as_a_newcomer_writes_it_and_one_that_is_trained(cli: Cli, demo:
     assert "my_bias:Biased" in listed.words
 
 
+def test_runs_of_code_that_has_changed_do_not_count(cli: Cli, demo: Path) -> None:
+    place = ("--data-dir", demo.parent)
+    name, compare = "my_knn:ItemKNN", ("compare", "--models", "my_knn:ItemKNN", "--dataset", "demo", "--dry-run")
+    Path("my_knn.py").write_text(NEWCOMER)
+    assert cli("train", "--model", name, *place).code == 0
+    assert "1 finished before" in cli(*compare, *place).words
+    Path("my_knn.py").write_text(NEWCOMER.replace("+ 1e-9", "+ 1e-3"))
+    changed = cli(*compare, *place)
+    assert "1 to train" in changed.words and "The code of my_knn:ItemKNN has changed since run" in changed.words
+    evaluated = cli("evaluate", "latest", *place)
+    assert evaluated.code == 0 and "Its weights are used with the code as it is now." in evaluated.words
+
+
 def test_settings_found_for_a_model_of_ones_own_train_it(cli: Cli, demo: Path) -> None:
     place = ("--data-dir", demo.parent)
     Path("my_bias.py").write_text(TRAINED)
@@ -267,6 +280,16 @@ WRONG = {
         EMBEDDINGS + "    def embeddings(self):\n        return self.users\n",
         "embeddings() of M returned a Parameter; expected embeddings of users and items, [600, d] and [400, d]",
     ),
+    "one array of represent": (
+        "my_model:M",
+        HEAD + FIT + "    def represent(self):\n        return self.w\n",
+        "represent() of M returned a Tensor; expected embeddings of users and items",
+    ),
+    "a loss term called total": (
+        "my_model:M",
+        EMBEDDINGS + "    def training_step(self, batch):\n        return {'total': self.users.sum()}\n",
+        "names a loss term 'total'",
+    ),
     "a setting without a default": (
         "my_model:M",
         "from mmssl_cli.config import TrainSettings\nclass S(TrainSettings):\n    own: int\n"
@@ -279,7 +302,7 @@ WRONG = {
         "from mmssl_cli.config import TrainSettings\nclass S(TrainSettings):\n    lr: str = 'x'\n"
         + EMBEDDINGS
         + "    settings: S\n",
-        "my_model",
+        "The setting 'lr' of model 'my_model:M' has another type than in other models; keep its type",
     ),
     "no super().__init__": (
         "my_model:M",
@@ -287,7 +310,7 @@ WRONG = {
         + "    def __init__(self, data, settings):\n        self.n = 3\n"
         + FIT
         + "    def score(self, users): ...\n",
-        "A model of my_model did something that mmssl does not expect",
+        "does not call super().__init__(data, settings)",
     ),
     "an end of the program": (
         "my_model:M",

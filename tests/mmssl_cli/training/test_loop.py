@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from mmssl_cli.config import build_settings
 from mmssl_cli.data.interactions import InteractionData
+from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.sparse.csr import CSR
@@ -124,6 +126,20 @@ def test_a_record_has_the_mean_of_each_term_and_their_sum() -> None:
     for name in steps[0]:
         assert record[f"loss/{name}"] == pytest.approx(sum(step[name].item() for step in steps) / len(steps))
     assert record["loss/total"] == pytest.approx(sum(record[f"loss/{name}"] for name in terms - {"total"}))
+
+
+def test_a_term_of_some_steps_alone_has_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = _loop("mf", toy_data())
+    inner, number = loop.model.training_step, count()
+
+    def step(batch: Batch) -> dict[str, torch.Tensor]:
+        terms, at = inner(batch), next(number)
+        return {**terms, "reg": terms["bpr"] * 0 + at} if at else terms
+
+    monkeypatch.setattr(loop.model, "training_step", step)
+    record = loop.run_epoch()
+    later = range(1, loop.sampler.steps)
+    assert len(later) > 1 and record["loss/reg"] == pytest.approx(sum(later) / len(later))
 
 
 @pytest.mark.parametrize("model", ["mf", "lightgcn", "mmssl"])
