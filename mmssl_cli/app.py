@@ -22,7 +22,7 @@ from mmssl_cli.commands.options import accepts_verbosity
 from mmssl_cli.console.errors import OWN_MODULES, explain
 from mmssl_cli.console.lines import printable, write_in_ascii_where_needed
 from mmssl_cli.console.verbosity import Verbosity, choose_verbosity, verbosity
-from pipelines.errors import MmsslError
+from pipelines.errors import MmsslError, UsageError
 from pipelines.version import __version__
 
 # name -> (module and function, summary for `mmssl --help`)
@@ -200,6 +200,9 @@ def root(
 ) -> None:
     """Experiments in multi-modal recommendation: prepare data, train models, evaluate them and recommend."""
     choose_verbosity(Verbosity.of(verbose=verbose, quiet=quiet))
+    for name in own or ():
+        if ":" not in name:
+            raise UsageError(f"--import cannot be {name!r}: expected MODULE:CLASS, such as my_model:MyModel.")
     _allow_models(own or ())
 
 

@@ -23,6 +23,7 @@ from mmssl_cli.runs.results import FinishedRun
 from mmssl_cli.runs.tables import records
 from mmssl_cli.text import ACCURACY
 from mmssl_cli.training.loading import load_model, modalities_of
+from pipelines.errors import UsageError
 from pipelines.prepared.storage import read_table
 
 
@@ -98,6 +99,8 @@ def evaluate_run(
     model, data, settings = load_model(run.path, data_dir)
     cutoffs, names = ks or settings.ks, metrics or settings.all_metrics
     of_users = user_metric_names(cutoffs, names)
+    if out is not None and not of_users:
+        raise UsageError(f"--out is for metrics of each user, and {' and '.join(names)} have none; leave it out.")
     with torch.inference_mode(), _per_user_file(out, data_dir / settings.dataset, of_users) as write:
         means, per_user, warm_cold = evaluate_split(model.ranking(), data, split, cutoffs, names, write)
     return {

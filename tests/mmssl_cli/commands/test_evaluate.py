@@ -70,6 +70,7 @@ def test_evaluate_writes_csv_and_json_lines(cli: Cli, run: RunFolder, tmp_path: 
         (["--ks", "0"], 2, "ks cannot be '0'"),
         (["--ks", "7"], 2, "K is 7, but the data set has 6 items; choose a K from 1 to 6."),
         (["--out", "data"], 2, "--out cannot be 'data': expected a file that ends in .parquet, .csv or .jsonl."),
+        (["--metrics", "coverage,gini", "--out", "q.csv"], 2, "metrics of each user, and coverage and gini have none"),
         (["--out", "data/shop/manifest.json/users.csv"], 1, "Cannot write data/shop/manifest.json/users.csv"),
     ],
 )

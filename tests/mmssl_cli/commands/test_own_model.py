@@ -143,6 +143,11 @@ def test_a_model_as_a_newcomer_writes_it_and_one_that_is_trained(cli: Cli, demo:
     assert "my_bias:Biased" in listed.words
 
 
+def test_an_import_that_is_no_model_is_refused(cli: Cli) -> None:
+    answer = cli("--import", "my_model", "runs")
+    assert answer.code == 2 and "--import cannot be 'my_model': expected MODULE:CLASS" in answer.words
+
+
 def test_runs_of_code_that_has_changed_do_not_count(cli: Cli, demo: Path) -> None:
     place = ("--data-dir", demo.parent)
     name, compare = "my_knn:ItemKNN", ("compare", "--models", "my_knn:ItemKNN", "--dataset", "demo", "--dry-run")
