@@ -20,28 +20,32 @@ def make_app(run: Run) -> FastAPI:
     ``GET /recommend/USER?k=20`` answers ``{"user": id, "items": [{"item": id, "score": number, "title": ...}]}``, the
     user's training items left out; ``GET /similar/ITEM?k=20`` the same with ``item`` in place of ``user``, by the
     cosine of final embeddings. Ids are those of the data. An unknown id, or a model without embeddings, has status 404,
-    a k out of bounds 422, each with a sentence in ``detail``.
+    a k out of bounds or another parameter 422, each with a sentence in ``detail``.
 
     Raises:
         UsageError: fastapi is not installed.
         InputError: the run or its data set is damaged.
     """
     try:
-        from fastapi import FastAPI, HTTPException
+        from fastapi import Depends, FastAPI, HTTPException, Request
     except ImportError as problem:
         raise UsageError("Serving a run needs fastapi and uvicorn: pip install 'mmssl[serve]'.") from problem
     ranker = run.ranker  # read before the first request
     # Without the pages and the schema that FastAPI serves by default.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    def checked(k: int) -> int:
-        if not 1 <= k <= MOST:
-            raise HTTPException(422, f"k is {k}; expected 1 to {MOST}.")
-        return min(k, len(ranker.item_ids))
+    def most_of(request: Request) -> int:
+        if unknown := [name for name in request.query_params if name != "k"]:
+            raise HTTPException(422, f"There is no parameter {unknown[0]!r}; the number of items is k.")
+        k = request.query_params.get("k", "20")
+        if not k.isdecimal() or len(k) > 9 or not 1 <= int(k) <= MOST:
+            raise HTTPException(422, f"k is {k[:20]!r}; expected a whole number from 1 to {MOST}.")
+        return min(int(k), len(ranker.item_ids))
+
+    most_of.__annotations__["request"] = Request  # as text FastAPI would look it up in this module
 
     @app.get("/recommend/{user:path}")
-    def recommend(user: str, k: int = 20) -> dict[str, Any]:
-        most = checked(k)
+    def recommend(user: str, most: int = Depends(most_of)) -> dict[str, Any]:
         try:
             [answer] = ranker.answers(ranker.rows_of([user]), most)
         except UsageError as problem:
@@ -49,8 +53,7 @@ def make_app(run: Run) -> FastAPI:
         return answer
 
     @app.get("/similar/{item:path}")
-    def similar(item: str, k: int = 20) -> dict[str, Any]:
-        most = checked(k)
+    def similar(item: str, most: int = Depends(most_of)) -> dict[str, Any]:
         try:
             [row] = ranker.item_rows_of([item])
             found = ranker.named(*ranker.most_similar(row, most))
