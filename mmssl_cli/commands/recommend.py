@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -38,7 +38,7 @@ def recommend(
     run: RunName,
     user: Annotated[
         list[str] | None,
-        typer.Option("--user", metavar="ID", help="Original id of a user; may be repeated."),
+        typer.Option("--user", metavar="ID,ID", help="Original ids of users; may be repeated."),
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="All users; needs --out.")] = False,
     like: Annotated[
@@ -112,8 +112,8 @@ def recommend(
         ranker = _among(items, ranker)
     if search != "exact":
         ranker = ranker.through(search)
-    liked = _liked(like, ranker)
-    rows = [] if liked else chosen.user_rows(user)
+    liked = ranker.item_rows_of(_separate(like, ranker.item_ids)) if like else []
+    rows = [] if liked else chosen.user_rows(_separate(user, ranker.user_ids) if user else None)
     say_if_unfinished(folder)
     top = _fitting(top, ranker)
     if search != "exact":
@@ -167,12 +167,10 @@ def _fitting(top: int, ranker: Ranker) -> int:
     return there
 
 
-def _liked(like: list[str] | None, ranker: Ranker) -> list[int]:
-    """Return the rows of the items of --like, separated by commas unless an id has commas itself."""
-    if not like:
-        return []
-    known = set(ranker.item_ids)
-    return ranker.item_rows_of([one.strip() for ids in like for one in ([ids] if ids in known else ids.split(","))])
+def _separate(given: Sequence[str], known: Iterable[str]) -> list[str]:
+    """Return ids given as a flag, separated by commas unless an id has commas itself."""
+    ids = set(known)
+    return [one.strip() for each in given for one in ([each] if each in ids else each.split(","))]
 
 
 def _show(answers: Sequence[dict[str, Any]]) -> None:

@@ -309,7 +309,9 @@ def listed_ids(ids: object) -> list[str]:
 
 def _rows(known: pd.Series, ids: Sequence[str], what: str) -> list[int]:
     if wrong := [name for name in ids if not isinstance(name, str)]:
-        raise UsageError(f"Ids cannot be {wrong[0]!r}: expected the original id of a {what}, or several of them.")
+        raise UsageError(
+            f"Ids cannot be {wrong[0]!r}: expected original ids of {what}s, which are texts, such as {known.iloc[0]!r}."
+        )
     row_of = {name: row for row, name in enumerate(known)}
     unknown = [name for name in dict.fromkeys(ids) if name not in row_of]
     if unknown:

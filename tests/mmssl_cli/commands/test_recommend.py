@@ -19,6 +19,7 @@ Cli = Callable[..., Answer]
 
 def test_recommend_names_items_and_leaves_out_training_items(cli: Cli, run: RunFolder) -> None:
     answer = cli("recommend", "latest", "--user", "bob", "--user", "ann", "--top", "3", "--json")
+    assert cli("recommend", "latest", "--user", "bob, ann", "--top", "3", "--json").out == answer.out
 
     bob, ann = json.loads(answer.out)
     assert (bob["user"], ann["user"]) == ("bob", "ann")
