@@ -42,6 +42,7 @@ class SplitInteractions:
     interactions: columns user, item (int32), split (a categorical of SPLITS) and, where known, timestamp (int64);
         sorted by user, then item; each pair once.
     moved: split -> its pairs that are in another split too, and were left out of this one.
+    drawn: number of users whose interactions at one and the same time are in different splits, at random.
     """
 
     users: pd.DataFrame
@@ -49,6 +50,12 @@ class SplitInteractions:
     interactions: pd.DataFrame
     steps: list[Step]
     moved: Mapping[str, int] = field(default_factory=dict)
+    drawn: int = 0
+
+    def notes(self) -> list[str]:
+        """Return a sentence on the users whose held-out interactions were drawn among some of the same time."""
+        some = f"the held-out interactions of {self.drawn:,} of {pluralize(len(self.users), 'user')}"
+        return [f"{some} were drawn at random among some of the same time"] if self.drawn else []
 
     def remarks(self) -> list[str]:
         """Return sentences on pairs in several splits, and on items without a training interaction."""
@@ -160,9 +167,11 @@ def split_interactions(
                 f"Nothing is left of {pluralize(len(before.user), 'interaction')} in the {k_core}-core: no group of "
                 f"users and items has {k_core} interactions each; choose a lower --k-core."
             )
+    drawn = 0
     if rows.split is None:
         random = np.random.default_rng(seed)
-        rows = replace(rows, split=assign_splits(rows.user, rows.item, rows.timestamp, split, random))
+        kinds, drawn = assign_splits(rows.user, rows.item, rows.timestamp, split, random)
+        rows = replace(rows, split=kinds)
     assert rows.split is not None
     if split in ("global-time", "cold-items"):
         whole = split == "cold-items"  # items are meant to be unseen
@@ -177,7 +186,7 @@ def split_interactions(
     }
     if rows.timestamp is not None:
         columns["timestamp"] = rows.timestamp
-    return SplitInteractions(users, items, pd.DataFrame(columns, copy=False), steps, moved)
+    return SplitInteractions(users, items, pd.DataFrame(columns, copy=False), steps, moved, drawn)
 
 
 def _check_settings(raw: RawInteractions, k_core: int, split: str, seed: int) -> None:

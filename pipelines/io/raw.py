@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +95,11 @@ class MalformedRecords:
         """Add an observation, once."""
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+    def note_all(self, sentences: Iterable[str]) -> None:
+        """Add observations, each with the name of the file before it."""
+        for sentence in sentences:
+            self.note(f"{self.path.name}: {sentence}")
 
     def check(self, lines: int) -> None:
         """Refuse the file when too many of its ``lines`` are malformed.

@@ -148,8 +148,8 @@ class Table(RawSource):
     def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
         """Read the interactions, leaving out those that are rated too low.
 
-        Times that are numbers keep their unit, rounded down; dates become seconds since 1970, in UTC where they name no
-        zone; several units become one.
+        Times that are whole numbers keep their unit; dates become seconds since 1970, in UTC where they name no zone;
+        several units become one, and fractions a finer one.
 
         Raises:
             InputError: the file is damaged, lacks a column, holds nothing, or has too many malformed records.
@@ -167,8 +167,7 @@ class Table(RawSource):
         users, user_ids, of_users = without_fractions(raw.user, raw.user_ids, "user")
         items, item_ids, of_items = without_fractions(raw.item, raw.item_ids, "item")
         times, of_times = (None, []) if raw.timestamp is None else in_one_unit(raw.timestamp)
-        for sentence in (*of_users, *of_items, *of_times):
-            malformed.note(f"{path.name}: {sentence}")
+        malformed.note_all((*of_users, *of_items, *of_times))
         if self.recipe.k_core == 0 and "items" in self.paths:
             item_ids = list(dict.fromkeys([*item_ids, *self._all_items(set(item_ids))]))
         return RawInteractions(users, items, user_ids, item_ids, times, raw.split)

@@ -17,6 +17,7 @@ from pipelines.tables.batch import Batch, joined
 from pipelines.tables.column_types import as_numbers, as_text, cell_texts
 from pipelines.tables.ids import IdColumn
 from pipelines.tables.table_file import ColumnFile
+from pipelines.tables.time_units import with_fractions
 from pipelines.tables.times import TimeColumn
 from pipelines.text import pluralize
 
@@ -83,7 +84,13 @@ def gather(
     if not any(len(columns["user"]) for columns in rows):
         rated = f" with a rating of {parts[0].min_rating:g} or more; choose a lower --min-rating" if low else ""
         raise InputError(f"{parts[0].path} holds no interactions{rated}.")
+    if any("fraction" in columns for columns in rows):
+        for columns in rows:
+            columns.setdefault("fraction", np.zeros(len(columns["user"])))
     whole = {name: np.concatenate([columns.pop(name) for columns in rows]) for name in list(rows[0])}
+    if "fraction" in whole:
+        whole["timestamp"], sentence = with_fractions(whole["timestamp"], whole["fraction"])
+        malformed.note_all([sentence])
     user, user_ids = users.used(whole["user"])
     item, item_ids = items.used(whole["item"])
     return RawInteractions(user, item, user_ids, item_ids, whole.get("timestamp"), whole.get("split"))
@@ -116,7 +123,7 @@ class _PartReader:
         return self._file.records
 
     def rows(self) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the records that count in large batches: columns user, item (codes), timestamp and split."""
+        """Yield the records that count in large batches: columns user, item (codes), timestamp, its fraction, split."""
         for batch in joined(self._file.batches(list(dict.fromkeys(self._columns.values())), self._malformed), _ROWS):
             yield self._read(batch)
 
@@ -132,7 +139,8 @@ class _PartReader:
         sound = {role: codes >= 0 for role, codes in columns.items()}
         liked = np.ones(len(batch.records), dtype=bool)
         if "time" in cells:
-            columns["timestamp"], sound["time"] = self._times.read(cells["time"])
+            columns["timestamp"], sound["time"], fraction = self._times.read(cells["time"])
+            columns |= {"fraction": fraction} if fraction.any() else {}
         if "rating" in cells:
             ratings = self._as_numbers("rating", cells["rating"])
             liked, sound["rating"] = ratings >= self._part.min_rating, ~np.isnan(ratings)

@@ -30,6 +30,8 @@ def write(name: str, header: Sequence[str] | None, rows: Sequence[Sequence[objec
         ("user_id", "parent_asin", "timestamp"),
         ("reviewerID", "asin", "unixReviewTime"),
         ("USER-ID", "Item_Id", "Time"),
+        ("User ID", "Item ID", "Event Time"),
+        ("customer_id", "product_id", "created_at"),
     ],
 )
 def test_usual_names_are_found_and_told(cli: Cli, tmp_path: Path, user: str, item: str, time: str) -> None:
@@ -106,6 +108,30 @@ def test_times_may_be_left_out_and_are_not_guessed(cli: Cli, tmp_path: Path) -> 
     answer = cli("prep", "b", "--interactions", "both.csv", *NO_FEATURES)
     assert "no times are read; the column could be time or date: add --time-column time" in answer.words
     assert "timestamp" not in read_prepared(tmp_path / "data" / "b").interactions
+
+
+def test_times_of_a_less_usual_name_count_where_there_are_no_others() -> None:
+    assert usual_columns("time", ["order_date", "user"]) == ["order_date"]
+    assert usual_columns("time", ["created_at", "timestamp"]) == ["timestamp"]
+
+
+def test_held_out_interactions_that_chance_decides_are_told(cli: Cli, tmp_path: Path) -> None:
+    common = ("--interactions", "clicks.csv", "--split", "leave-one-out", *NO_FEATURES)
+    write("clicks.csv", ["user", "item", "when"], [(*pair, n) for n, pair in enumerate(PAIRS)])
+    answer = cli("prep", "t", *common)
+    assert (
+        "leave-one-out, seed 0; it is random, for no times are known; name their column with --time-c" in answer.words
+    )
+    write("clicks.csv", ["user", "item", "time"], [(*pair, n // 5) for n, pair in enumerate(PAIRS)])
+    answer, told = (
+        cli("prep", "t", *common),
+        "the held-out interactions of 6 of 6 users were drawn at random among some",
+    )
+    assert f"clicks.csv: {told} of the same time" in answer.words
+    assert told in read_prepared(tmp_path / "data" / "t").settings["records"]["clicks.csv"]["notes"][0]
+    write("clicks.csv", ["user", "item", "time"], [(*pair, n / 100) for n, pair in enumerate(PAIRS)])
+    answer = cli("prep", "t", *common)
+    assert "drawn at random" not in answer.words and "their order is kept" in answer.words
 
 
 @pytest.mark.parametrize("separator", ["\t", "::", ",", " "])

@@ -40,7 +40,7 @@ def test_interactions(tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPa
     raw = read_interactions(path, malformed, time="time")
     assert raw.user_ids == ["007", "1e5", "a", "ä"]
     assert [raw.item_ids[item] for item in raw.item] == ["12", "12", "12345678901234567890", "true"]
-    assert raw.timestamp is not None and raw.timestamp.tolist() == [1600000000] * 4
+    assert raw.timestamp is not None and [time - 1600000000000 for time in raw.timestamp] == [0, 0, 900, 0]
     assert malformed.reasons == {"empty lines": 1, "user: the id is missing": 3, "no JSON object": 2}
     assert malformed.shown[0].startswith("line 8: not a JSON object")
     assert (malformed.read, malformed.count) == (10, 5)
