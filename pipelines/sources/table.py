@@ -12,11 +12,11 @@ encoding. White space around ids does not count. Where all ids of a column are l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -25,12 +25,13 @@ from pipelines.build import RawSource, Row, described
 from pipelines.entries import TableOptions
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
-from pipelines.features.vector_files import refuse_vectors_as_words
+from pipelines.features.vector_tables import refuse_vectors_as_words
 from pipelines.io.files import no_file, no_folder
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
 from pipelines.recipe import PrepOptions, flag_of
 from pipelines.sources.own_columns import find_columns
+from pipelines.sources.picture_files import file_named, pictures_named, unused_pictures
 from pipelines.tables.column_names import usual_columns
 from pipelines.tables.column_types import as_text, cell_texts
 from pipelines.tables.ids import id_of, without_fractions, written_as
@@ -42,7 +43,6 @@ from pipelines.text import TABLE, pluralize, some
 
 _ID_COLUMNS = ("id", "item_id")
 _MEDIA = ("image", "audio", "video")
-_KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
 
 class Table(RawSource):
@@ -209,18 +209,11 @@ class Table(RawSource):
         return lines
 
     def unused(self, items: pd.DataFrame) -> list[str]:
-        """Return a line on the files in the folder of pictures that no item names."""
+        """Return lines on the files in the folder of pictures that no item names."""
         folder = self.table.images
         if folder is None:
             return []
-        known = set(items["image"].dropna())
-        files = [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-        left = [name for name in files if str(folder / name) not in known]
-        return (
-            [f"not used: {len(left):,} of {len(files):,} files of {folder}: of no item kept ({some(left)})"]
-            if left
-            else []
-        )
+        return unused_pictures(folder, items, by_id=self.table.image is None)
 
     def _all_items(self, known: set[str]) -> list[str]:
         """The ids of the table of items, as the ``known`` ones of interactions are written."""
@@ -247,10 +240,10 @@ class Table(RawSource):
         rows: dict[str, Row] = {}
         outside: list[str] = []
         for _, written, cells in wanted_records(file, item, columns, name_of, malformed, exact=False):
-            picture = None if image is None else _file_named(cell_texts(cells[image]), folder or path.parent, outside)
+            picture = None if image is None else file_named(cell_texts(cells[image]), folder or path.parent, outside)
             for kind, column in files.items():
                 texts = cell_texts(cells[column])
-                media[kind][name_of[written]] = file_name = _file_named(texts, path.parent, outside)
+                media[kind][name_of[written]] = file_name = file_named(texts, path.parent, outside)
                 if file_name and "://" in file_name:
                     raise InputError(
                         f"{path} has the address {file_name[:80]} in {column}; {kind} is not fetched: download the "
@@ -291,30 +284,3 @@ def _ids(path: Path, column: str, encoding: str | None) -> Iterator[str]:
         for text in as_text(batch.columns[column], column, path).to_pylist():
             with suppress(ValueError):
                 yield id_of(text)
-
-
-def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:
-    """The picture in ``folder`` that bears each id as its name; of several kinds, the first in order of the alphabet.
-
-    The ids are looked up among the names that are there, so that none of them is taken for a path.
-    """
-    pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _KINDS]
-    by_id = {path.stem: str(path) for path in reversed(pictures)}
-    return [by_id.get(name) for name in item_ids]
-
-
-def _file_named(texts: list[str], folder: Path, outside: list[str]) -> str | None:
-    """The file that a cell names, the first of several, or its address; None where there is none.
-
-    A path that is not inside ``folder`` is none, and is noted in ``outside``.
-    """
-    if not texts or texts[0].startswith(("http://", "https://")):
-        return texts[0] if texts else None
-    path = PurePosixPath(texts[0])
-    is_plain = ".." not in path.parts and not set(texts[0]) & set("\\\ufffd") and texts[0].isprintable()
-    if is_plain and not path.is_absolute():
-        return str(folder / path)
-    if is_plain and (place := next(filter(path.is_relative_to, (folder.absolute(), folder.resolve())), None)):
-        return str(folder / path.relative_to(place))
-    outside.append(texts[0])
-    return None

@@ -19,8 +19,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError, UsageError
+from pipelines.features.pictures import ENDINGS
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
+from pipelines.sources.picture_files import unused_pictures
 from pipelines.sources.table import Table
 from pipelines.tables import encodings
 from pipelines.tables.times import as_times
@@ -344,12 +346,28 @@ def test_items_of_parquet_with_lists_and_numbers(tmp_path: Path) -> None:
 def test_pictures_named_by_id(tmp_path: Path) -> None:
     path, photos = tmp_path / "items.csv", tmp_path / "photos"
     photos.mkdir()
-    for name in ("B1.png", "B1.jpg", "B2.JPEG", "B3.txt"):
+    names = ("B1.png", "B1.jpg", "B2.JPEG", "B3.heic", "B4.tiff", "B5.avif", "B6.jfif", "x.jpg")
+    for name in names:
         (photos / name).write_bytes(b"")
     path.write_text("item\nB1\nB2\nB3\n../items\n")
-    read = read_items(path, ["B1", "B2", "B3", "../items"], MalformedRecords(path), images=photos)
-    assert read["image"].tolist() == [str(photos / "B1.jpg"), str(photos / "B2.JPEG"), None, None]
-    assert read["text"].tolist() == [None] * 4
+    ids = ["B1", "B2", "B3", "../items", "B4", "B5", "B6"]
+    read = read_items(path, ids, MalformedRecords(path), images=photos)
+    found = ["B1.jpg", "B2.JPEG", None, None, "B4.tiff", "B5.avif", "B6.jfif"]
+    assert read["image"].tolist() == [name and str(photos / name) for name in found]
+    assert read["text"].tolist() == [None] * 7
+    assert unused_pictures(photos, read, by_id=True) == [
+        f"not used: 2 of 8 files of {photos}: of no item kept (B1.png, x.jpg)",
+        f"not used: 1 file of {photos} (B3.heic): of items, but of no kind that is read: {', '.join(ENDINGS)}",
+    ]
+
+
+def test_pictures_in_a_folder_inside_the_one_given(tmp_path: Path) -> None:
+    path, photos = tmp_path / "items.csv", tmp_path / "photos"
+    (photos / "small").mkdir(parents=True)
+    (photos / "small" / "B1.png").write_bytes(b"")
+    path.write_text("item\nB1\n")
+    with pytest.raises(InputError, match=r"photos has no pictures itself, but .*photos/small has 1; give that folder"):
+        read_items(path, ["B1"], MalformedRecords(path), images=photos)
 
 
 @pytest.mark.parametrize("cell", ["/etc/passwd", "../x.png", "a/../../x.png", "a\\..\\x.png", "x\x00.png", "x\n.png"])
