@@ -43,6 +43,7 @@ class SplitInteractions:
         sorted by user, then item; each pair once.
     moved: split -> its pairs that are in another split too, and were left out of this one.
     drawn: number of users whose interactions at one and the same time are in different splits, at random.
+    resplit: whether the source fixes a split that was not kept.
     """
 
     users: pd.DataFrame
@@ -51,11 +52,13 @@ class SplitInteractions:
     steps: list[Step]
     moved: Mapping[str, int] = field(default_factory=dict)
     drawn: int = 0
+    resplit: bool = False
 
     def notes(self) -> list[str]:
-        """Return a sentence on the users whose held-out interactions were drawn among some of the same time."""
+        """Return sentences on held-out interactions that chance decided, and on a split that is not kept."""
         some = f"the held-out interactions of {self.drawn:,} of {pluralize(len(self.users), 'user')}"
-        return [f"{some} were drawn at random among some of the same time"] if self.drawn else []
+        drawn = [f"{some} were drawn at random among some of the same time"] if self.drawn else []
+        return [*drawn, *(["the split of the files is not used; --split given keeps it"] if self.resplit else [])]
 
     def remarks(self) -> list[str]:
         """Return sentences on pairs in several splits, and on items without a training interaction."""
@@ -155,7 +158,8 @@ def split_interactions(
     _check_settings(raw, k_core, split, seed)
     user_order, item_order = _ascending(raw.user_ids), _ascending(raw.item_ids)
     user, item = _ranks(user_order)[raw.user], _ranks(item_order)[raw.item]
-    rows = _Rows(user, item, raw.timestamp, raw.split if split == "given" else None)
+    resplit = raw.split is not None and split != "given"
+    rows = _Rows(user, item, raw.timestamp, None if resplit else raw.split)
     steps = [rows.step("read")]
     rows, moved = _fold(rows)
     steps.append(rows.step("repeats folded"))
@@ -186,7 +190,7 @@ def split_interactions(
     }
     if rows.timestamp is not None:
         columns["timestamp"] = rows.timestamp
-    return SplitInteractions(users, items, pd.DataFrame(columns, copy=False), steps, moved, drawn)
+    return SplitInteractions(users, items, pd.DataFrame(columns, copy=False), steps, moved, drawn, resplit)
 
 
 def _check_settings(raw: RawInteractions, k_core: int, split: str, seed: int) -> None:

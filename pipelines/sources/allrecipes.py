@@ -77,8 +77,7 @@ class Allrecipes(RawSource):
             InputError: a file is damaged, is no such table, or they hold nothing or too many malformed records.
         """
         parts = [role for role in self.paths if role != RECIPES]
-        raw = collect({role: _ratings(self.paths[role], malformed) for role in parts})
-        malformed.check(len(raw) + malformed.count)
+        raw = collect({role: _ratings(self.paths[role], malformed.of(self.paths[role])) for role in parts})
         if not len(raw):
             raise InputError(
                 f"{self.paths[parts[0]]} holds no ratings; expected user_id, recipe_id, rating, dateLastModified."
@@ -116,10 +115,10 @@ class Allrecipes(RawSource):
 def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str, int]]:
     """User, recipe and time of each sound record."""
     columns, records = _open(path, ("user_id", "recipe_id", "dateLastModified"))
-    where = "" if path == malformed.path else f"{path.name}, "
-    width = len(columns)
+    width, total = len(columns), 0
     user_at, item_at, time_at = (columns.index(name) for name in ("user_id", "recipe_id", "dateLastModified"))
     for number, record in records:
+        total += 1
         # No cell of these tables has a comma or a quote of its own.
         cells = record.replace(b'"', b"").split(b",")
         try:
@@ -127,9 +126,10 @@ def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str
                 raise ValueError(f"{len(cells)} cells, not {width}")
             rating = _id(cells[user_at]), _id(cells[item_at]), _seconds(cells[time_at])
         except ValueError as problem:
-            malformed.add(number, f"{where}{problem}")
+            malformed.add(number, str(problem))
             continue
         yield rating
+    malformed.check(total)
 
 
 def _id(cell: bytes) -> str:

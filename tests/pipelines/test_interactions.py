@@ -168,7 +168,15 @@ def test_users_whose_held_out_interactions_chance_decides_are_counted() -> None:
     for split, drawn in (("temporal", 1), ("leave-one-out", 1), ("ratio", 0)):
         result = split_interactions(raw_of(lines, split=False), k_core=1, split=split)
         assert result.drawn == drawn and len(result.notes()) == drawn
-    assert not split_interactions(raw_of(lines, timestamp=False), k_core=1, split="leave-one-out").notes()
+    assert not split_interactions(raw_of(lines, timestamp=False, split=False), k_core=1, split="leave-one-out").drawn
+
+
+def test_a_split_of_the_source_that_is_not_kept_is_said() -> None:
+    lines = [("u", f"i{n}", n, n % 3) for n in range(6)]
+    assert split_interactions(raw_of(lines), k_core=1, split="ratio").notes() == [
+        "the split of the files is not used; --split given keeps it"
+    ]
+    assert not split_interactions(raw_of(lines), k_core=1, split="given").notes()
 
 
 def _kinds(pairs: dict[tuple[str, str], tuple[str, int | None]]) -> dict[str, dict[str, str]]:
