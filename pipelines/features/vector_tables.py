@@ -52,7 +52,7 @@ def read_vector_table(path: Path, column: str | None, item_column: str | None) -
     ids: list[str] | None = None if columns == [item] else []
     blocks: list[np.ndarray] = []
     strict, empty = MalformedRecords(path, limit=0.0), 0
-    for batch in file.batches(list(dict.fromkeys([item, *columns])), strict):
+    for batch in file.batches(list(dict.fromkeys([item, *columns])), strict, [item]):
         if column is None and not blocks:
             _refuse_several(path, columns, batch)
         has, values = _rows(file, batch, columns, strict.unit)

@@ -95,7 +95,7 @@ class Table(RawSource):
         table = self.table
         if "items" in self.paths:
             file, text = ColumnFile(self.paths["items"], table.encoding), table.text or ()
-            self._require(file, _id_column(file, table.item))
+            self._require(file, self._item_column(file))
             refuse_vectors_as_words(file, text, flag_of("text"))
 
     def _require(self, file: ColumnFile, item: str) -> None:
@@ -117,7 +117,7 @@ class Table(RawSource):
             return []
         path, encoding = self.paths["items"], self.table.encoding
         file = ColumnFile(path, encoding)
-        column = _id_column(file, self.table.item)
+        column = self._item_column(file)
         batches = file.batches([column], MalformedRecords(path))
         texts = [text or "" for batch in batches for text in as_text(batch.columns[column], column, path).to_pylist()]
         return [text.strip() for text in texts]
@@ -127,6 +127,8 @@ class Table(RawSource):
         columns = self.table.model_dump(mode="json", exclude={"interactions", "items", "images"})
         rare = {name for name in ("columns", "split_column", "audio", "video") if columns[name] is None}
         given = {"cold_users": "keep"} if self.recipe.split == "given" else {}
+        item = self.recipe.table.item
+        given |= {} if item in (None, columns["item"]) else {"item_column": str(item)}
         return {"columns": {name: value for name, value in columns.items() if name not in rare}, **given}
 
     @property
@@ -138,7 +140,13 @@ class Table(RawSource):
     def _columns(self) -> tuple[TableOptions, list[str]]:
         if "interactions" not in self.paths:
             return self.recipe.table, []
-        return find_columns(self.paths["interactions"], self.recipe.table, self.recipe.split)
+        items = ColumnFile(self.paths["items"], self.recipe.table.encoding).names if "items" in self.paths else ()
+        return find_columns(self.paths["interactions"], self.recipe.table, self.recipe.split, items)
+
+    def _item_column(self, file: ColumnFile) -> str:
+        """The column of the ids in the table of items: the one that is named, unless interactions alone have it."""
+        named = self.recipe.table.item
+        return _id_column(file, named if named in file.names else self.table.item)
 
     def pictures(self) -> list[str]:
         """The folder of pictures, and the names in it."""
@@ -163,6 +171,8 @@ class Table(RawSource):
         part = Part(path, *columns, split_column=table.split_column, encoding=table.encoding, columns=table.columns)
         roles = ("user", "item", "time", "rating", "split_column")
         malformed.flags = {getattr(table, role): flag_of(role) for role in roles if getattr(table, role) is not None}
+        if table.time is not None and self.recipe.split in ("ratio", "cold-items", "given"):
+            malformed.flags[table.time] = f"{flag_of('time')} (none reads no times)"
         raw = gather([part], malformed, on_progress, exact=False)
         users, user_ids, of_users = without_fractions(raw.user, raw.user_ids, "user")
         items, item_ids, of_items = without_fractions(raw.item, raw.item_ids, "item")
@@ -204,7 +214,7 @@ class Table(RawSource):
         if "items" in self.paths:
             file = ColumnFile(self.paths["items"], table.encoding)
             lines += _unused(
-                file, {_id_column(file, table.item), *(table.text or ()), table.image, table.audio, table.video}
+                file, {self._item_column(file), *(table.text or ()), table.image, table.audio, table.video}
             )
         return lines
 
@@ -219,7 +229,7 @@ class Table(RawSource):
         """The ids of the table of items, as the ``known`` ones of interactions are written."""
         path, encoding = self.paths["items"], self.table.encoding
         file = ColumnFile(path, encoding)
-        item = _id_column(file, self.table.item)
+        item = self._item_column(file)
         return written_as(_ids(path, item, encoding), known)
 
     def _rows(
@@ -232,7 +242,7 @@ class Table(RawSource):
         """Read the rows of items by id; ``media`` (kind -> id -> file) receives their audio and video."""
         table = self.table
         file, text, image, folder = ColumnFile(path, table.encoding), table.text or (), table.image, table.images
-        item = _id_column(file, table.item)
+        item = self._item_column(file)
         self._require(file, item)
         name_of = {f"{name}.0": name for name in item_ids if name.isdigit()} | {name: name for name in item_ids}
         files = {kind: str(getattr(table, kind)) for kind in media}

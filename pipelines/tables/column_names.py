@@ -65,6 +65,8 @@ def _is_alike(cell: str, others: Sequence[str]) -> bool:
 
 def suggested_columns(first: Sequence[str]) -> str:
     """Return a value for --columns, given the first line of a file without a header."""
+    if len(first) == 1:  # spaces are no separator unless columns are named
+        first = first[0].split()
     names = list(_ORDER[: len(first)])
     if len(first) > 1 and _LIKE_ITEM.match(first[0]) and _LIKE_USER.match(first[1]):
         names[:2] = ["item", "user"]

@@ -15,14 +15,14 @@ from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.prepared.dataset import SPLITS
 from pipelines.tables.batch import Batch, joined
 from pipelines.tables.column_types import as_numbers, as_text, cell_texts
-from pipelines.tables.ids import IdColumn
+from pipelines.tables.ids import IdColumn, shortened_by_spreadsheets
 from pipelines.tables.table_file import ColumnFile
 from pipelines.tables.time_units import with_fractions
 from pipelines.tables.times import TimeColumn
 from pipelines.text import pluralize
 
-_EXPECTED = {"rating": "no number", "split": "none of 0 (train), 1 (validation, valid, val) and 2 (test)"}
-_SPLITS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "test": 2}
+_EXPECTED = {"rating": "no number", "split": "none of 0 (train), 1 (validation, valid, val, dev) and 2 (test)"}
+_SPLITS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
 _ROWS = 1_000_000
 """Records per batch: each batch searches all ids known so far, so that few large batches are faster."""
 _SHOWN = 40
@@ -34,7 +34,7 @@ class Part:
 
     min_rating: interactions with a lower rating do not count.
     split: the split of the whole file, or split_column: a column that says train (0), validation,
-        valid or val (1), or test (2).
+        valid, val or dev (1), or test (2).
     encoding: encoding of a text file; detected by default.
     columns: names of the columns of a text file without a header.
     """
@@ -93,6 +93,7 @@ def gather(
         malformed.note_all([sentence])
     user, user_ids = users.used(whole["user"])
     item, item_ids = items.used(whole["item"])
+    malformed.note_all(shortened_by_spreadsheets(user_ids, "user") + shortened_by_spreadsheets(item_ids, "item"))
     return RawInteractions(user, item, user_ids, item_ids, whole.get("timestamp"), whole.get("split"))
 
 
@@ -124,7 +125,9 @@ class _PartReader:
 
     def rows(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield the records that count in large batches: columns user, item (codes), timestamp, its fraction, split."""
-        for batch in joined(self._file.batches(list(dict.fromkeys(self._columns.values())), self._malformed), _ROWS):
+        ids = (self._part.user, self._part.item)
+        batches = self._file.batches(list(dict.fromkeys(self._columns.values())), self._malformed, ids)
+        for batch in joined(batches, _ROWS):
             yield self._read(batch)
 
     def _time_column(self) -> Iterator[pa.Array]:

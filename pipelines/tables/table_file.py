@@ -27,7 +27,7 @@ _OTHERS = {
     b"\xff\xd8\xff": "a picture (JPEG)",
     b"GIF8": "a picture (GIF)",
     b"RIFF": "a picture, sound or film (RIFF)",
-    b"PK\x03\x04": "a zip, as spreadsheets are",
+    b"PK\x03\x04": "a zip, as spreadsheets are: unpack it, or save the sheet as CSV",
     b"%PDF": "a document (PDF)",
     b"SQLite": "a database (SQLite)",
     b"\x93NUMPY": "an array (NumPy)",
@@ -71,8 +71,11 @@ class ColumnFile:
         """Number of records read so far; after streaming, of the whole file."""
         return self._table.records
 
-    def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], malformed: MalformedRecords, ids: Sequence[str] = ()) -> Iterator[Batch]:
         """Stream ``columns``; records that fit neither the header nor the encoding are counted as malformed.
+
+        Args:
+            ids: those of the columns that are ids; in JSON, true, false and objects are none.
 
         Raises:
             InputError: a column is missing, or the file is damaged.
@@ -80,7 +83,10 @@ class ColumnFile:
         for column in columns:
             self.require(column)
         try:
-            yield from self._table.batches(columns, malformed)
+            if isinstance(self._table, JsonLines):
+                yield from self._table.batches(columns, malformed, ids)
+            else:
+                yield from self._table.batches(columns, malformed)
         except InputError:
             raise
         except OSError as problem:  # also what Arrow raises for damaged data

@@ -73,10 +73,10 @@ class TimeColumn:
             column = column.cast(pa.timestamp("ms"))
         if pa.types.is_timestamp(column.type):
             return _since_1970(column)
-        if pa.types.is_floating(kind) or pa.types.is_uint64(kind):
+        if pa.types.is_decimal(kind) or pa.types.is_integer(kind):
+            return _whole(column)
+        if pa.types.is_floating(kind):
             return _floored(column)
-        if pa.types.is_integer(kind):
-            return _plain(column.cast(pa.int64()))
         texts = as_text(column, self._name, self._path)
         with suppress(pa.ArrowException):
             if _all(texts, _WHOLE):
@@ -151,11 +151,11 @@ def _since_1970(column: pa.Array) -> Times:
     return Times(values // second, known, values % second / second)
 
 
-def _whole(texts: pa.Array) -> Times:
+def _whole(column: pa.Array) -> Times:
     try:
-        return _plain(texts.cast(pa.int64()))
-    except pa.ArrowInvalid:  # one of them has 64 bits
-        return _floored(texts)
+        return _plain(column.cast(pa.int64()))
+    except pa.ArrowInvalid:  # one of them has 64 bits, or a fraction
+        return _floored(column)
 
 
 def _floored(column: pa.Array) -> Times:

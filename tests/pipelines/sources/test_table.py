@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,11 @@ def test_columns_of_parquet_of_many_types(tmp_path: Path) -> None:
         "moment": pa.array(moments, pa.timestamp("ns", "UTC")),
         "day": pa.array([date(2023, 1, 31), date(1970, 1, 2), None]),
         "list": pa.array([["x"], [], None]),
+        "decimal": pa.array([Decimal(5), Decimal(12), None], pa.decimal128(38, 0)),
+        "cents": pa.array([Decimal("5.00"), Decimal("12.00"), Decimal("7.00")], pa.decimal128(10, 2)),
+        "price": pa.array([Decimal("4.5"), Decimal("2.5"), None], pa.decimal128(4, 1)),
+        "uuid": pa.array([bytes([255] * 16), bytes([254] * 16), None], pa.binary(16)),
+        "code": pa.array([b"ab", b"cd", b"ef"], pa.binary(2)),
     }
     pq.write_table(pa.table(table), path)
 
@@ -132,7 +138,17 @@ def test_columns_of_parquet_of_many_types(tmp_path: Path) -> None:
     assert read("small", "large", "moment") == [("1", "a", 1675166400000), ("3", "c", -500)]
     assert read("small", "large", "day") == [("1", "a", 1675123200), ("2", "b", 86400)]
     assert read("small", "large", "half") == [("1", "a", 0), ("2", "b", 1), ("3", "c", 2)]
-    for wrong in ("half", "list", "day"):
+    assert read("decimal", "cents") == [("5", "5"), ("12", "12")]
+    assert read("uuid", "code")[0] == ("ffffffff-ffff-ffff-ffff-ffffffffffff", "ab")
+    assert read("code", "text", "decimal") == [("ab", "a", 5), ("cd", "b", 12)]
+    assert [row[2] for row in read("code", "large", "price")] == [1, 0]
+    rated = read_interactions(
+        path, MalformedRecords(path, limit=1.0), user="code", item="text", rating="price", min_rating=3
+    )
+    assert lines_of(rated) == [("ab", "a")]
+    with pytest.raises(InputError, match="values in column list; expected numbers"):
+        read_interactions(path, MalformedRecords(path), user="code", item="text", rating="list", min_rating=3)
+    for wrong in ("half", "list", "day", "price"):
         with pytest.raises(InputError, match=f"values in column {wrong}; expected texts or whole numbers"):
             read(wrong, "large")
 
