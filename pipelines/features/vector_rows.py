@@ -19,6 +19,7 @@ from pipelines.recipe import Recipe
 from pipelines.tables.ids import written_as
 from pipelines.text import pluralize, some
 
+_SHOWN = 20
 ItemOrder = Callable[[], list[str]]
 """Returns the ids in the order of the table of items, empty where there is none."""
 
@@ -139,8 +140,9 @@ class VectorFileRows(Rows):
         self._counts.leave_out("no vector", found.empty)
         told = [f"{pluralize(found.empty, 'row')} without a vector left out"] if found.empty else []
         if found.columns:
-            *first, last = found.columns
-            told.append(f"the dimensions are the columns {some(first)} and {last}")
+            names = found.columns
+            shown = names if len(names) <= _SHOWN else (*names[: _SHOWN // 2], "...", *names[-_SHOWN // 2 :])
+            told.append(f"the dimensions are the columns {', '.join(shown)}")
             self._counts.note(told[-1])
         for sentence in told:
             self._work.reporter.line(f"{modality}: {sentence}")

@@ -27,12 +27,13 @@ _OTHERS = {
     b"\xff\xd8\xff": "a picture (JPEG)",
     b"GIF8": "a picture (GIF)",
     b"RIFF": "a picture, sound or film (RIFF)",
-    b"PK\x03\x04": "a zip, as spreadsheets are: unpack it, or save the sheet as CSV",
+    b"PK\x03\x04": "a zip, as spreadsheets are",
     b"%PDF": "a document (PDF)",
     b"SQLite": "a database (SQLite)",
     b"\x93NUMPY": "an array (NumPy)",
 }
 """Beginning of a file that is no table -> what it is."""
+_WAYS_OUT = {b"PK\x03\x04": "unpack it, or save the sheet as CSV"}
 _PROSE = re.compile(r"\S+( \S+)+ \S+[.!?]|\S+( \S+){5,}")
 _MOST_SHOWN = 60
 _JSON_LIST = re.compile(rb"\[\s*([{\]]|$)")
@@ -145,7 +146,8 @@ def _open(path: Path, encoding: str | None, columns: Sequence[str] | None) -> Te
         raise read_problem(path, problem) from problem
     for beginning, what in _OTHERS.items():
         if start.startswith(beginning):
-            raise InputError(f"{path} is {what}, no table; expected {TABLE}.")
+            way_out = _WAYS_OUT.get(beginning, f"expected {TABLE}")
+            raise InputError(f"{path} is {what}, no table; {way_out}.")
     block = next(text_blocks(path, encoding), b"")
     head = block[:_START].lstrip()
     if _JSON_LIST.match(head):

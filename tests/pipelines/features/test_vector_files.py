@@ -305,7 +305,7 @@ def test_rows_without_a_vector_and_columns_of_numbers_are_told(cli: Callable[...
     answer = cli("prep", "shop", *TABLES, "--features", "v=v.parquet", "--features", "w=w.csv")
     assert answer.code == 0, answer.words
     assert "v: 1 row without a vector left out" in answer.words
-    dimensions = "the dimensions are the columns f0, f1, f2, ... and price"
+    dimensions = "the dimensions are the columns f0, f1, f2, f3, price"
     assert f"w: {dimensions}" in answer.words
     records = read_prepared(shop / "data/shop").settings["records"]
     assert records["v=v.parquet"] == {"read": 3, "left_out": {"no vector": 1}}

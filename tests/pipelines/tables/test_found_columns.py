@@ -72,7 +72,10 @@ def test_the_flag_is_named(cli: Cli, header: tuple[str, ...], flags: tuple[Any, 
             b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
             "odd is a picture (PNG), no table; expected CSV, TSV, JSON lines or parquet",
         ),
-        (b"PK\x03\x04\x14\x00\x06\x00", "odd is a zip, as spreadsheets are: unpack it, or save the sheet as CSV"),
+        (
+            b"PK\x03\x04\x14\x00\x06\x00",
+            "odd is a zip, as spreadsheets are, no table; unpack it, or save the sheet as CSV",
+        ),
         (
             b"hello world, this is prose.\nMore.\n",
             "odd begins with 'hello world, this is prose.', which reads like prose",
