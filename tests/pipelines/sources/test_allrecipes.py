@@ -114,7 +114,7 @@ def test_the_core_data_have_their_split(tmp_path: Path) -> None:
     triples = [(raw.user_ids[user], raw.item_ids[item]) for user, item in zip(raw.user, raw.item, strict=True)]
     assert triples == [("1", "87211"), ("2", "218939"), ("1", "218939"), ("2", "87211")]
     assert raw.split is not None and raw.split.dtype == np.int8 and raw.split.tolist() == [0, 0, 1, 2]
-    assert raw.timestamp is not None and raw.timestamp.tolist() == [1484593876] * 4
+    assert raw.timestamp is not None and raw.timestamp.tolist() == [1484593876590] * 4
 
 
 def test_the_raw_data_have_none(tmp_path: Path) -> None:
