@@ -198,6 +198,7 @@ class RawSource(ABC):
             made = split_interactions(raw, k_core=recipe.k_core, split=recipe.split, seed=recipe.seed)
             interactions = made.interactions.assign(split=made.interactions["split"].astype(str))
             tables = {"users": made.users, "items": made.items, "interactions": interactions}
+            malformed.note_all(made.notes())
             notes += [*malformed.sentences(), *map(str, made.steps), *made.remarks()]
             facts = {"steps": [asdict(step) for step in made.steps], RECORDS: malformed.record()}
             return StepResult(tables, notes, facts)

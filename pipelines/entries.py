@@ -91,7 +91,7 @@ class TableOptions(Entry):
     )
     user: str | None = option("Column of the user's id, else by its usual names.", flag="--user-column", metavar="NAME")
     item: str | None = option(
-        "Column of the item's id, in both tables, else by its usual names.", flag="--item-column", metavar="NAME"
+        "Column of the item's id, in both tables or one, else by its usual names.", flag="--item-column", metavar="NAME"
     )
     time: str | None = option(
         "Column of the time, else by its usual names; none for no times.", flag="--time-column", metavar="NAME"

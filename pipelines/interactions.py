@@ -42,6 +42,8 @@ class SplitInteractions:
     interactions: columns user, item (int32), split (a categorical of SPLITS) and, where known, timestamp (int64);
         sorted by user, then item; each pair once.
     moved: split -> its pairs that are in another split too, and were left out of this one.
+    drawn: number of users whose interactions at one and the same time are in different splits, at random.
+    resplit: whether the source fixes a split that was not kept.
     """
 
     users: pd.DataFrame
@@ -49,6 +51,14 @@ class SplitInteractions:
     interactions: pd.DataFrame
     steps: list[Step]
     moved: Mapping[str, int] = field(default_factory=dict)
+    drawn: int = 0
+    resplit: bool = False
+
+    def notes(self) -> list[str]:
+        """Return sentences on held-out interactions that chance decided, and on a split that is not kept."""
+        some = f"the held-out interactions of {self.drawn:,} of {pluralize(len(self.users), 'user')}"
+        drawn = [f"{some} were drawn at random among some of the same time"] if self.drawn else []
+        return [*drawn, *(["the split of the files is not used; --split given keeps it"] if self.resplit else [])]
 
     def remarks(self) -> list[str]:
         """Return sentences on pairs in several splits, and on items without a training interaction."""
@@ -148,7 +158,8 @@ def split_interactions(
     _check_settings(raw, k_core, split, seed)
     user_order, item_order = _ascending(raw.user_ids), _ascending(raw.item_ids)
     user, item = _ranks(user_order)[raw.user], _ranks(item_order)[raw.item]
-    rows = _Rows(user, item, raw.timestamp, raw.split if split == "given" else None)
+    resplit = raw.split is not None and split != "given"
+    rows = _Rows(user, item, raw.timestamp, None if resplit else raw.split)
     steps = [rows.step("read")]
     rows, moved = _fold(rows)
     steps.append(rows.step("repeats folded"))
@@ -160,9 +171,11 @@ def split_interactions(
                 f"Nothing is left of {pluralize(len(before.user), 'interaction')} in the {k_core}-core: no group of "
                 f"users and items has {k_core} interactions each; choose a lower --k-core."
             )
+    drawn = 0
     if rows.split is None:
         random = np.random.default_rng(seed)
-        rows = replace(rows, split=assign_splits(rows.user, rows.item, rows.timestamp, split, random))
+        kinds, drawn = assign_splits(rows.user, rows.item, rows.timestamp, split, random)
+        rows = replace(rows, split=kinds)
     assert rows.split is not None
     if split in ("global-time", "cold-items"):
         whole = split == "cold-items"  # items are meant to be unseen
@@ -177,7 +190,7 @@ def split_interactions(
     }
     if rows.timestamp is not None:
         columns["timestamp"] = rows.timestamp
-    return SplitInteractions(users, items, pd.DataFrame(columns, copy=False), steps, moved)
+    return SplitInteractions(users, items, pd.DataFrame(columns, copy=False), steps, moved, drawn, resplit)
 
 
 def _check_settings(raw: RawInteractions, k_core: int, split: str, seed: int) -> None:

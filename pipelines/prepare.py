@@ -171,6 +171,9 @@ def _split_of(dataset: PreparedDataset, manifest: Manifest) -> list[str]:
     line = f"split: {split}, seed {seed}"
     if split == "ratio" and "timestamp" in dataset.interactions:
         line += "; it is random though times are given, --split temporal holds out the last ones of each user"
+    if split == "leave-one-out" and "timestamp" not in dataset.interactions:
+        line += "; it is random, for no times are known"
+        line += "; name their column with --time-column" if manifest.settings.get("source") == "table" else ""
     return [line]
 
 

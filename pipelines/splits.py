@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pipelines.errors import InputError
@@ -10,10 +12,20 @@ from pipelines.prepared.dataset import SPLITS
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
 
+class Assigned(NamedTuple):
+    """The split of each interaction, int8 [n], a position in SPLITS, and how many users chance decided.
+
+    drawn: number of users whose interactions at one and the same time are in different splits.
+    """
+
+    split: np.ndarray
+    drawn: int = 0
+
+
 def assign_splits(
     user: np.ndarray, item: np.ndarray, timestamp: np.ndarray | None, split: str, random: np.random.Generator
-) -> np.ndarray:
-    """Return the split of each interaction, int8 [n], a position in SPLITS.
+) -> Assigned:
+    """Return the split of each interaction.
 
     Args:
         user: int32 [n], ascending.
@@ -27,12 +39,12 @@ def assign_splits(
     """
     if split == "global-time":
         assert timestamp is not None
-        return _cut_by_time(timestamp)
+        return Assigned(_cut_by_time(timestamp))
     if split == "cold-items":
         result = held_out_items(item, random)[item]
         warm = result == TRAIN
-        result[warm] = assign_splits(user[warm], item[warm], None, "ratio", random)
-        return result
+        result[warm] = assign_splits(user[warm], item[warm], None, "ratio", random).split
+        return Assigned(result)
     counts = np.bincount(user)
     counts = counts[counts > 0]
     if split == "leave-one-out":
@@ -40,14 +52,21 @@ def assign_splits(
     else:
         test = np.where(counts < 3, counts - 1, np.maximum(1, counts // 10))
         held_out = np.where(counts < 3, counts - 1, np.maximum(2, counts // 5))
-    order = _order_in_users(user, None if split == "ratio" else timestamp, random)
+    timestamp = None if split == "ratio" else timestamp
+    order = _order_in_users(user, timestamp, random)
     from_end = np.repeat(np.cumsum(counts), counts) - 1 - np.arange(len(order))
     kinds = np.full(len(order), TRAIN, dtype=np.int8)
     kinds[from_end < np.repeat(held_out, counts)] = VALIDATION
     kinds[from_end < np.repeat(test, counts)] = TEST
     result = np.empty_like(kinds)
     result[order] = kinds
-    return result
+    return Assigned(result, 0 if timestamp is None else _drawn(user[order], timestamp[order], kinds))
+
+
+def _drawn(user: np.ndarray, timestamp: np.ndarray, kinds: np.ndarray) -> int:
+    """Count the users with interactions at the same time in different splits; all are [n], by user, then time."""
+    alike = (np.diff(user) == 0) & (np.diff(timestamp) == 0) & (np.diff(kinds) != 0)
+    return len(np.unique(user[1:][alike]))
 
 
 def held_out_items(item: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -66,9 +66,9 @@ def _read(path: Path, seconds: float) -> tuple[np.ndarray, int]:
     if wave:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about chunks that are not understood
-            rate, samples = wavfile.read(path, mmap=True)
+            rate, samples = _samples(path)
         samples = samples[: int(_checked(rate) * seconds)]
-        return _scaled(samples.reshape(len(samples), -1)).mean(axis=1), rate
+        return _scaled(samples.reshape(len(samples), -1) if samples.size else samples[:, None]).mean(axis=1), rate
     if find_spec("soundfile") is None:
         raise AudioError("it is no WAV, and others are read by soundfile: pip install 'mmssl[audio]'")
     import soundfile
@@ -76,6 +76,15 @@ def _read(path: Path, seconds: float) -> tuple[np.ndarray, int]:
     with soundfile.SoundFile(path) as sound:
         rate = _checked(sound.samplerate)
         return sound.read(int(rate * seconds), dtype="float32", always_2d=True).mean(axis=1), rate
+
+
+def _samples(path: Path) -> tuple[int, np.ndarray]:
+    """Rate and samples of a WAV, mapped into memory, unless they have 24 bits or there are none."""
+    try:
+        rate, samples = wavfile.read(path, mmap=True)
+    except ValueError:
+        rate, samples = wavfile.read(path)
+    return rate, samples
 
 
 def _checked(rate: int) -> int:

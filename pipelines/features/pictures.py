@@ -21,6 +21,10 @@ LARGEST_RATIO = 100
 """Of the longer side to the shorter: resizing a picture of one row to a given height makes it enormous."""
 
 _KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+"""Of files of these kinds, in lower case."""
+_SPANS = (1, 255, 65_535)
+"""What white may be in a grey picture of 32 bits or of floats."""
 
 
 class PictureError(ValueError):
@@ -88,10 +92,23 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
-        image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
+    if image.mode.startswith("I;16"):  # which Pillow would cut off at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        image = Image.fromarray(_as_bytes(np.asarray(image, dtype=np.float64)))
     if not image.has_transparency_data:
         return image.convert("RGB")
     picture = image.convert("RGBA")
     ground = Image.new("RGBA", picture.size, "white")  # as shops show them; what lies under is arbitrary
     return Image.alpha_composite(ground, picture).convert("RGB")
+
+
+def _as_bytes(grey: np.ndarray) -> np.ndarray:
+    """Scale grey values from 0 to the first white that is above them all, else by their own range, to 0 to 255."""
+    if not np.isfinite(grey).all():
+        raise PictureError("it has pixels that are not finite")
+    low, high = float(grey.min()), float(grey.max())
+    white = next((span for span in _SPANS if low >= 0 and high <= span), None)
+    if white is not None:
+        low, high = 0.0, float(white)
+    return np.round((grey - low) * (255 / max(high - low, 1e-300))).astype(np.uint8)

@@ -7,35 +7,29 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from safetensors import safe_open
 
 from pipelines.errors import InputError, MmsslError, UsageError, nearest
+from pipelines.features.vector_tables import FORMS, ID_COLUMNS, ItemVectors, read_vector_table
 from pipelines.io.files import no_file, read_problem
 from pipelines.io.parquet import MOST_PACKED
-from pipelines.io.raw import MalformedRecords
 from pipelines.prepared.storage import MAPPED_BYTES, check_unpacked, unwarned
-from pipelines.tables.column_types import as_numbers, as_text
-from pipelines.tables.table_file import ColumnFile
+from pipelines.tables.column_names import usual_columns
 
 _IDS = "ids"
-_ID_COLUMNS = ("item", "item_id", "id", "iid", "asin")
-_FORMS = "expected [items, dim]: one row of numbers an item"
 _BLOCK = 8192
 
 
-@dataclass(frozen=True)
-class ItemVectors:
-    """The rows of a file: values, of any type of numbers [rows, dim], and the item id of each, where it has ids."""
+class _Part(NamedTuple):
+    """The shape of an array in a file, and the kind of its type as NumPy names it."""
 
-    values: np.ndarray
-    ids: list[str] | None
+    shape: tuple[int, ...]
+    kind: str
 
 
 def locate_vectors(place: str) -> tuple[Path, str | None]:
@@ -93,7 +87,7 @@ def read_item_vectors(path: Path, key: str | None, item_column: str | None = Non
     elif suffix in (".pt", ".pth"):
         found = _read_torch(path)
     else:
-        found = _read_table(path, key, item_column)
+        found = read_vector_table(path, key, item_column)
     _check(path, found)
     return found
 
@@ -101,9 +95,13 @@ def read_item_vectors(path: Path, key: str | None, item_column: str | None = Non
 def _check(path: Path, found: ItemVectors) -> None:
     values, ids = found.values, found.ids
     if values.ndim != 2 or 0 in values.shape:
-        raise InputError(f"{path} holds an array of shape {values.shape}; {_FORMS}.")
+        folder = (
+            values.ndim == 1 and path.suffix.lower() == ".npy" and len(list(islice(path.parent.glob("*.npy"), 2))) > 1
+        )
+        way_out = f", or a folder with a file <item>.npy each, such as {path.parent}" if folder else ""
+        raise InputError(f"{path} holds an array of shape {values.shape}; {FORMS}{way_out}.")
     if values.dtype.kind not in "fiu":
-        raise InputError(f"{path} holds {values.dtype} values; {_FORMS}.")
+        raise InputError(f"{path} holds {values.dtype} values; {FORMS}.")
     if ids is not None and len(ids) != len(values):
         raise InputError(f"{path} has {len(ids):,} ids, but {len(values):,} rows; expected an id a row.")
     bad = [
@@ -144,8 +142,8 @@ def _read_npz(path: Path, key: str | None) -> ItemVectors:
         with unwarned(), np.load(path, allow_pickle=False) as archive:
             for entry in archive.zip.infolist():
                 check_unpacked(path, entry)
-            key = _named(path, key, archive.files)
-            values, ids = archive[key], archive[_IDS] if _IDS in archive.files else None
+            key, name = _chosen(path, key, _parts(archive.zip))
+            values, ids = archive[key], None if name is None else archive[name]
     except MmsslError:
         raise
     except OSError as problem:
@@ -155,13 +153,28 @@ def _read_npz(path: Path, key: str | None) -> ItemVectors:
     return ItemVectors(values, _id_texts(path, ids))
 
 
+def _parts(archive: zipfile.ZipFile) -> dict[str, _Part]:
+    parts = {}
+    for name in archive.namelist():
+        if name.endswith(".npy"):
+            with archive.open(name) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            parts[name.removesuffix(".npy")] = _Part(shape, dtype.kind)
+    return parts
+
+
 def _read_safetensors(path: Path, key: str | None) -> ItemVectors:
     try:
         with safe_open(path, framework="pt") as archive:
-            names = list(archive.keys())
-            key = _named(path, key, names)
+            parts = {}
+            for name in archive.keys():  # noqa: SIM118
+                part = archive.get_slice(name)
+                parts[name] = _Part(tuple(part.get_shape()), part.get_dtype()[0].lower())
+            key, name = _chosen(path, key, parts)
             values = _as_array(archive.get_tensor(key))
-            ids = _as_array(archive.get_tensor(_IDS)) if _IDS in names else None
+            ids = None if name is None else _as_array(archive.get_tensor(name))
     except MmsslError:
         raise
     except OSError as problem:
@@ -171,9 +184,37 @@ def _read_safetensors(path: Path, key: str | None) -> ItemVectors:
     return ItemVectors(values, _id_texts(path, ids))
 
 
-def _named(path: Path, key: str | None, arrays: Sequence[str]) -> str:
-    """Return the array that is asked for, by default the only one beside the ids."""
-    names = [name for name in arrays if name != _IDS]
+def _chosen(path: Path, key: str | None, parts: Mapping[str, _Part]) -> tuple[str, str | None]:
+    """Return the array that is asked for, by default the only one beside the ids, and that of the ids.
+
+    Raises:
+        InputError: one of them holds Python objects, or another array could be the ids.
+        UsageError: there is no such array, or a key is needed.
+    """
+    ids = next((name for name in parts if name == _IDS), None)
+    usual = (name for name, part in parts.items() if name != key and len(part.shape) == 1 and _names_items(name))
+    ids = ids or next(usual, None)
+    key = _named(path, key, [name for name in parts if name != ids])
+    for name, kind in ((ids, "str"), (key, "'float32'")):
+        if name is not None and parts[name].kind == "O":
+            raise InputError(
+                f"{path} holds Python objects in {name}, which are never loaded; save them as {name}.astype({kind})."
+            )
+    rows = parts[key].shape[:1]
+    others = [name for name, part in parts.items() if name != key and part.shape == rows and part.kind in "iuUSO"]
+    if ids is None and others:
+        raise InputError(
+            f"{path} holds {others[0]} beside {key}, as long as it has rows; rename it to {_IDS} if it names the "
+            "items, else take it out."
+        )
+    return key, ids
+
+
+def _names_items(name: str) -> bool:
+    return any(word in ID_COLUMNS or usual_columns("item", [word]) for word in (name, name.removesuffix("s")))
+
+
+def _named(path: Path, key: str | None, names: Sequence[str]) -> str:
     if key is None and len(names) == 1:
         return names[0]
     if key is None:
@@ -188,6 +229,8 @@ def _named(path: Path, key: str | None, arrays: Sequence[str]) -> str:
 def _id_texts(path: Path, ids: np.ndarray | None) -> list[str] | None:
     if ids is None:
         return None
+    if ids.dtype.kind == "S":
+        ids = np.char.decode(ids, "utf-8", "replace")
     if ids.ndim != 1 or ids.dtype.kind not in "iuU":
         raise InputError(
             f"{path} holds ids of type {ids.dtype} and shape {ids.shape}; expected one text or number a row."
@@ -234,126 +277,6 @@ def _as_array(tensor: Any) -> np.ndarray:
 
     tensor = tensor.detach()
     return np.asarray(tensor.float() if tensor.dtype is torch.bfloat16 else tensor)
-
-
-def _read_table(path: Path, column: str | None, item_column: str | None) -> ItemVectors:
-    file = ColumnFile(path)
-    if file.names[0] not in (item_column, *_ID_COLUMNS) and _is_record(file.names):
-        raise InputError(
-            f"{path} has no header: it begins with {' '.join(file.names)[:40]!r}. Begin it with the names of its "
-            "columns, such as item,0,1,2, or save numbers alone as .npy."
-        )
-    fields = {name.partition(":")[0]: name for name in file.names} | {name: name for name in file.names}
-    item = next((fields[name] for name in (item_column, *_ID_COLUMNS) if name in fields), file.names[0])
-    if column is not None and column not in fields:
-        file.require(column)
-    columns = [fields[column]] if column is not None else [name for name in file.names if name != item] or file.names
-    ids: list[str] | None = None if columns == [item] else []
-    blocks: list[np.ndarray] = []
-    strict = MalformedRecords(path, limit=0.0)
-    for batch in file.batches(list(dict.fromkeys([item, *columns])), strict):
-        if column is None and len(columns) > 1 and not blocks:
-            lists = [name for name in columns if _is_list(batch.columns[name].type)]
-            if lists:
-                shown = ", ".join(columns)
-                raise UsageError(f"{path} has the columns {shown}; name one: --features MODALITY={path}:{lists[0]}.")
-        has, values = _rows(path, [batch.columns[name] for name in columns], columns, batch.records, strict.unit)
-        blocks.append(values)
-        if ids is not None:
-            names = as_text(batch.columns[item], item, path).to_pylist()
-            ids += [(names[row] or "").strip() for row in np.flatnonzero(has)]
-        elif not has.all():
-            record = int(batch.records[int(np.argmin(has))])
-            raise InputError(f"{path} has no vector in {strict.unit} {record:,}, nor item ids; leave no row empty.")
-    strict.check(file.records)
-    widths = sorted({block.shape[1] for block in blocks if len(block)})
-    if len(widths) != 1:
-        raise InputError(f"{path} has vectors of the lengths {', '.join(map(str, widths)) or 'none'}; {_FORMS}.")
-    return ItemVectors(np.concatenate([block for block in blocks if len(block)]), ids)
-
-
-def _is_record(names: Sequence[str]) -> bool:
-    """Return whether the names of the columns are a row of numbers, with or without an id, and do not count columns."""
-    words = " ".join(names).split()
-    numbers = words if all(map(_is_number, words)) else words[1:]
-    counted = any([*map(str, range(start, start + len(numbers)))] == numbers for start in (0, 1))
-    return bool(numbers) and not counted and all(map(_is_number, numbers))
-
-
-def _rows(
-    path: Path, cells: Sequence[pa.Array], names: Sequence[str], records: np.ndarray, unit: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Presence, bool [n], and the values of the rows that are present, [present, dim]."""
-    if len(cells) > 1:
-        return np.ones(len(records), bool), np.stack(
-            [as_numbers(cell, name, path) for cell, name in zip(cells, names, strict=True)], axis=1
-        ).astype(np.float32)
-    column = cells[0]
-    if not _is_list(column.type):
-        if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
-            return np.ones(len(records), bool), as_numbers(column, names[0], path)[:, None]
-        texts = as_text(column, names[0], path).to_pylist()
-        column = pa.array([(text or "").strip().strip("[]()").replace(",", " ").split() or None for text in texts])
-        column = column.cast(pa.list_(pa.string()))
-    has = np.asarray(column.is_valid())
-    column = column.drop_null()
-    lengths = np.array(pa.compute.list_value_length(column), dtype=np.int64)
-    if len(set(lengths.tolist())) > 1 or (len(lengths) and not lengths[0]):
-        odd = int(np.argmax(lengths != lengths[0])) if lengths[0] else 0
-        record = int(records[np.flatnonzero(has)[odd]])
-        raise InputError(
-            f"{path}, {unit} {record:,} has {lengths[odd]} numbers in {names[0]}; expected {lengths[0] or 'some'}, as "
-            "in the first."
-        )
-    flat = column.flatten()
-    try:
-        if pa.types.is_string(flat.type):
-            flat = flat.cast(pa.float32())
-        numbers = np.asarray(flat.fill_null(float("nan")) if pa.types.is_floating(flat.type) else flat)
-    except pa.ArrowInvalid as problem:
-        raise InputError(f"{path} has in {names[0]} what is no number ({problem}).") from problem
-    return has, numbers.reshape(len(lengths), -1) if len(lengths) else np.zeros((0, 0), np.float32)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def refuse_vectors_as_words(file: ColumnFile, columns: Sequence[str], flag: str) -> None:
-    """Refuse columns of vectors among those that should hold words.
-
-    Raises:
-        UsageError: a column holds lists of floating-point numbers.
-    """
-    if not columns:
-        return
-    batch = next(iter(file.batches(columns, MalformedRecords(file.path))), None)
-    for column in columns if batch is not None else ():
-        if _holds_vectors(batch.columns[column]):  # type: ignore[union-attr]
-            raise UsageError(
-                f"The column {column} of {file.path} holds vectors, not words; take it out of {flag} and give it as "
-                f"--features textual={file.path}:{column}."
-            )
-
-
-def _holds_vectors(cells: pa.Array) -> bool:
-    if not _is_list(cells.type):
-        return False
-    if pa.types.is_floating(cells.type.value_type):
-        return True
-    if not pa.types.is_string(cells.type.value_type):  # JSON lines give their lists as texts
-        return False
-    some = list(islice((cell for cell in cells.to_pylist() if cell), 100))
-    words = list(chain.from_iterable(some))
-    return any("." in word for word in words) and len(words) > len(some) and all(map(_is_number, words))
-
-
-def _is_number(word: str | None) -> bool:
-    try:
-        float(word or "")
-    except ValueError:
-        return False
-    return True
 
 
 def _unreadable(path: Path, expected: str, problem: Exception) -> InputError:

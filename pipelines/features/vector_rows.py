@@ -10,7 +10,8 @@ import pandas as pd
 
 from pipelines.errors import InputError
 from pipelines.features.rows import Made, Rows
-from pipelines.features.vector_files import ItemVectors, files_of, locate_vectors, read_item_vectors
+from pipelines.features.vector_files import files_of, locate_vectors, read_item_vectors
+from pipelines.features.vector_tables import ItemVectors
 from pipelines.io.raw import MalformedRecords
 from pipelines.io.step_cache import WorkFolder, key_of
 from pipelines.prepared.dataset import Features, filled_rows
@@ -18,6 +19,7 @@ from pipelines.recipe import Recipe
 from pipelines.tables.ids import written_as
 from pipelines.text import pluralize, some
 
+_SHOWN = 20
 ItemOrder = Callable[[], list[str]]
 """Returns the ids in the order of the table of items, empty where there is none."""
 
@@ -92,6 +94,7 @@ class VectorFileRows(Rows):
                 row_of.setdefault(name, row)
         rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
         self._report(modality, names, row_of, known, rows)
+        self._report_table(modality, found)
         present = rows >= 0
         values = np.zeros((len(ids), self._about["dim"]), dtype=self.recipe.dtype)
         with np.errstate(over="ignore"):  # refused in a sentence
@@ -130,3 +133,16 @@ class VectorFileRows(Rows):
         self._counts.leave_out("a row of no item that is kept", len(surplus))
         self._counts.leave_out("no id", names.count(""))
         self._counts.leave_out("another row of the same item", len(names) - names.count("") - len(row_of))
+
+    def _report_table(self, modality: str, found: ItemVectors) -> None:
+        """Report and count what a table alone has: rows without a vector, and columns that became dimensions."""
+        self._counts.read += found.empty
+        self._counts.leave_out("no vector", found.empty)
+        told = [f"{pluralize(found.empty, 'row')} without a vector left out"] if found.empty else []
+        if found.columns:
+            names = found.columns
+            shown = names if len(names) <= _SHOWN else (*names[: _SHOWN // 2], "...", *names[-_SHOWN // 2 :])
+            told.append(f"the dimensions are the columns {', '.join(shown)}")
+            self._counts.note(told[-1])
+        for sentence in told:
+            self._work.reporter.line(f"{modality}: {sentence}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +21,13 @@ from pipelines.text import pluralize
 
 LONGEST_ID = 200
 LONGEST_LINE = 16 * 2**20
-_GZIP = b"\x1f\x8b"
+_PACKED: Mapping[bytes, Callable[..., Any]] = {
+    rb"\x1f\x8b": gzip.open,
+    rb"BZh[1-9]1AY&SY": bz2.open,
+    rb"\xfd7zXZ\x00": lzma.open,
+}
+"""Pattern of the beginning of a packed file -> what opens it."""
+_START = 10
 _SHOWN = 3
 
 
@@ -96,6 +105,11 @@ class MalformedRecords:
         if sentence not in self.notes:
             self.notes.append(sentence)
 
+    def note_all(self, sentences: Iterable[str]) -> None:
+        """Add observations, each with the name of the file before it."""
+        for sentence in sentences:
+            self.note(f"{self.path.name}: {sentence}")
+
     def check(self, lines: int) -> None:
         """Refuse the file when too many of its ``lines`` are malformed.
 
@@ -148,31 +162,27 @@ def check_id(text: str) -> str:
     return text
 
 
-def is_gzip(path: Path) -> bool:
-    """Return True if a file begins as gzip does, whatever its name."""
-    try:
-        with path.open("rb") as file:
-            return file.read(2) == _GZIP
-    except OSError as problem:
-        raise read_problem(path, problem) from problem
-
-
 @contextmanager
 def opened(path: Path, place: Callable[[], str]) -> Iterator[BinaryIO]:
-    """Open a plain or gzip file to read in a ``with`` block.
+    """Open a file to read in a ``with`` block: plain, or packed by gzip, bzip2 or xz, whatever its name.
 
     Args:
         place: returns what was read last, such as ``line 12``.
 
     Raises:
-        InputError: the file cannot be read, or its gzip data are damaged or cut off.
+        InputError: the file cannot be read, or its packed data are damaged or cut off.
     """
     try:
-        with cast(BinaryIO, gzip.open(path, "rb") if is_gzip(path) else path.open("rb")) as file:
+        with path.open("rb") as file:
+            start = file.read(_START)
+        unpack = next((unpack for pattern, unpack in _PACKED.items() if re.match(pattern, start)), open)
+        with cast(BinaryIO, unpack(path, "rb")) as file:
             yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as problem:
         raise InputError(f"{path} is damaged or cut off after {place()} ({problem}); get the file again.") from problem
     except OSError as problem:
+        if problem.errno is None:  # damaged bzip2
+            raise InputError(f"{path} is damaged after {place()} ({problem}); get the file again.") from problem
         raise read_problem(path, problem) from problem
 
 

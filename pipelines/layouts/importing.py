@@ -85,6 +85,7 @@ def plan_import(
         raw = read_interactions(paths, malformed, options.min_rating)
         how: dict[str, Any] = {"k_core": recipe.k_core, "split": recipe.split, "seed": recipe.seed}
         split = split_interactions(raw, **({"k_core": 0, "split": "given"} if fixes_split else how))
+        malformed.note_all(split.notes())
         for line in (*map(str, split.steps), *split.remarks()):
             report(line)
         ids = split.items["id"].tolist()

@@ -196,7 +196,9 @@ def _check_interactions(dataset: PreparedDataset) -> None:
         raise InputError(f"unknown split {first(strange)}; expected train, validation or test.")
     for split, count in dataset.counts().items():
         if count == 0:
-            raise InputError(f"the {split} split is empty; each of the three splits needs interactions.")
+            own = dataset.settings.get("split") == "given"
+            way_out = f": give some the label {split}, or choose another --split than given" if own else ""
+            raise InputError(f"the {split} split is empty; each of the three splits needs interactions{way_out}.")
     _check_repeated(dataset)
     if dataset.settings.get("cold_users") != "keep":
         check_cold_users(dataset.interactions, dataset.users["id"])

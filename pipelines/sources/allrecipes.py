@@ -16,9 +16,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipelines.build import RawSource, Row, described
@@ -29,6 +31,7 @@ from pipelines.io.files import read_problem
 from pipelines.io.literals import parse_literal
 from pipelines.io.raw import LONGEST_LINE, MalformedRecords, RawInteractions, check_id, read_lines
 from pipelines.io.reporter import Reporter
+from pipelines.tables.time_units import with_fractions
 
 RECIPES = "metadata"
 _CORE = {
@@ -45,6 +48,7 @@ _HOW_TO_GET_IT = (
 )
 _RECORD = re.compile(rb'"?[0-9]+"?,')
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = 1_000_000
 _TIMES = re.compile(r"\A\s*(?:(?:Prep|Cook|Ready In)\n[^\n]*\n)+")  # what the directions begin with
 _ADDRESS = re.compile(r"https?://[!-~]{1,2000}")
 
@@ -71,19 +75,25 @@ class Allrecipes(RawSource):
         return [str(self.recipe.raw_dir), *sorted(path.name for path in self.recipe.raw_dir.glob("*images/**/*"))]
 
     def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
-        """Read the ratings, whatever they are; with their split where the layout fixes it, times in seconds since 1970.
+        """Read the ratings, whatever they are; with their split where the layout fixes it.
+
+        Times are in seconds since 1970, or, where some have a fraction, in a finer unit.
 
         Raises:
             InputError: a file is damaged, is no such table, or they hold nothing or too many malformed records.
         """
         parts = [role for role in self.paths if role != RECIPES]
-        raw = collect({role: _ratings(self.paths[role], malformed) for role in parts})
-        malformed.check(len(raw) + malformed.count)
+        raw = collect({role: _ratings(self.paths[role], malformed.of(self.paths[role])) for role in parts})
         if not len(raw):
             raise InputError(
                 f"{self.paths[parts[0]]} holds no ratings; expected user_id, recipe_id, rating, dateLastModified."
             )
-        return raw
+        assert raw.timestamp is not None
+        times, fractions = np.divmod(raw.timestamp, _SECOND)
+        if fractions.any():
+            times, sentence = with_fractions(times, fractions / _SECOND)
+            malformed.note_all([sentence])
+        return replace(raw, timestamp=times)
 
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Read name, text (name, ingredients and directions) and picture of each recipe, its address where it has none.
@@ -114,22 +124,23 @@ class Allrecipes(RawSource):
 
 
 def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, str, int]]:
-    """User, recipe and time of each sound record."""
+    """User, recipe and time, in microseconds since 1970, of each sound record."""
     columns, records = _open(path, ("user_id", "recipe_id", "dateLastModified"))
-    where = "" if path == malformed.path else f"{path.name}, "
-    width = len(columns)
+    width, total = len(columns), 0
     user_at, item_at, time_at = (columns.index(name) for name in ("user_id", "recipe_id", "dateLastModified"))
     for number, record in records:
+        total += 1
         # No cell of these tables has a comma or a quote of its own.
         cells = record.replace(b'"', b"").split(b",")
         try:
             if len(cells) != width:
                 raise ValueError(f"{len(cells)} cells, not {width}")
-            rating = _id(cells[user_at]), _id(cells[item_at]), _seconds(cells[time_at])
+            rating = _id(cells[user_at]), _id(cells[item_at]), _micros(cells[time_at])
         except ValueError as problem:
-            malformed.add(number, f"{where}{problem}")
+            malformed.add(number, str(problem))
             continue
         yield rating
+    malformed.check(total)
 
 
 def _id(cell: bytes) -> str:
@@ -139,13 +150,13 @@ def _id(cell: bytes) -> str:
     return check_id(cell.decode())
 
 
-def _seconds(cell: bytes) -> int:
+def _micros(cell: bytes) -> int:
     text = cell.decode(errors="replace").strip()
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text[:40]!r} is no date") from None
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(seconds=1)
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
 
 
 def _recipes(path: Path, item_ids: Sequence[str], malformed: MalformedRecords) -> Iterator[tuple[str, dict[str, str]]]:

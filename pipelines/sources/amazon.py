@@ -156,10 +156,10 @@ def _records(
     Raises:
         InputError: the file is damaged, or, at its end, too many lines were malformed.
     """
-    number, parse = 0, _parse
+    number, parse, header = 0, _parse, False
     for number, line in read_lines(path):
         if number == 1 and line == _TABLE.encode():
-            parse = _parse_row
+            parse, header = _parse_row, True
             continue
         if wanted is not None and (leading := _LEADING_ID.match(line)) and leading[1] not in wanted:
             continue
@@ -168,9 +168,11 @@ def _records(
         except ValueError as problem:
             malformed.add(number, str(problem))
             continue
-        if record is not None:
+        if record is None:
+            malformed.leave_out("empty lines")
+        else:
             yield number, record
-    malformed.check(number)
+    malformed.check(number - header)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

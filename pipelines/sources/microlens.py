@@ -26,7 +26,7 @@ from pipelines.features.text_cleaning import clean_text
 from pipelines.interactions import collect
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id, read_lines
 from pipelines.io.reporter import Reporter
-from pipelines.sources.table import pictures_named
+from pipelines.sources.picture_files import pictures_named
 from pipelines.tables.interaction_reader import Part, gather
 
 _PAIRS = ("MicroLens*_pairs.csv", "MicroLens*_pairs.tsv")

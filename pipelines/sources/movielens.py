@@ -143,18 +143,20 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _lines(path: Path, malformed: MalformedRecords) -> Iterator[tuple[int, str]]:
     """The lines that are not empty with their numbers, in UTF-8, else Latin-1; without the header of a CSV file."""
-    number = 0
+    number, header = 0, path.name in _HEADERS
     for number, line in read_lines(path):
         try:
             text = line.decode()
         except UnicodeDecodeError:
             text = line.decode("latin-1")
-        if number == 1 and path.name in _HEADERS:
+        if number == 1 and header:
             if text.strip("\ufeff ") != _HEADERS[path.name]:
                 raise InputError(f"{path} begins with {text[:80]!r}; expected the header {_HEADERS[path.name]}.")
         elif text.strip():
             yield number, text
-    malformed.check(number)
+        else:
+            malformed.leave_out("empty lines")
+    malformed.check(max(0, number - header))
 
 
 def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[Rated]:
@@ -178,7 +180,7 @@ def _ratings(path: Path, malformed: MalformedRecords) -> Iterator[Rated]:
 def _films(paths: Mapping[str, Path], wanted: set[str], malformed: MalformedRecords) -> dict[str, tuple[str, str]]:
     """The title and genres of each wanted film; of several lines of one film the first counts."""
     path = paths["metadata"]
-    genres = _genre_names(paths["genres"], malformed) if "genres" in paths else []
+    genres = _genre_names(paths["genres"]) if "genres" in paths else []
     films: dict[str, tuple[str, str]] = {}
     for number, line in _lines(path, malformed):
         try:
@@ -205,10 +207,10 @@ def _film(path: Path, line: str, genres: list[str]) -> tuple[str, str, list[str]
     return check_id(cells[0].strip()), cells[1], [kind for kind in cells[2].split("|") if kind != _NO_GENRES]
 
 
-def _genre_names(path: Path, malformed: MalformedRecords) -> list[str]:
+def _genre_names(path: Path) -> list[str]:
     """The genres in the order of their flags."""
     names: dict[int, str] = {}
-    for number, line in _lines(path, malformed):
+    for number, line in _lines(path, MalformedRecords(path)):
         name, _, position = line.partition("|")
         if not position.strip().isdecimal():
             raise InputError(

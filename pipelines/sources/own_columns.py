@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.entries import TableOptions
@@ -21,11 +22,14 @@ _MEANING = {
 }
 
 
-def find_columns(path: Path, table: TableOptions, split: str) -> tuple[TableOptions, list[str]]:
+def find_columns(
+    path: Path, table: TableOptions, split: str, of_items: Sequence[str] = ()
+) -> tuple[TableOptions, list[str]]:
     """Find the columns of interactions that are not named; return the options with them, and notes, a sentence each.
 
     Args:
         split: the name of the split; only ``given`` looks for a column with it.
+        of_items: the columns of the table of items; the named column of the item may be there alone.
 
     Raises:
         InputError: a needed column is not found, or could be several, or a named one is missing.
@@ -50,7 +54,7 @@ def find_columns(path: Path, table: TableOptions, split: str) -> tuple[TableOpti
         name = getattr(table, role)
         if role == "time" and name == NONE and NONE not in file.names:
             found[role] = None
-        elif name is not None:
+        elif name is not None and not (role == "item" and name in of_items and name not in file.names):
             _require(file, name, role)
         else:
             candidates = usual_columns(role, file.names)

@@ -12,11 +12,11 @@ encoding. White space around ids does not count. Where all ids of a column are l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -25,12 +25,13 @@ from pipelines.build import RawSource, Row, described
 from pipelines.entries import TableOptions
 from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
-from pipelines.features.vector_files import refuse_vectors_as_words
+from pipelines.features.vector_tables import refuse_vectors_as_words
 from pipelines.io.files import no_file, no_folder
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
 from pipelines.recipe import PrepOptions, flag_of
 from pipelines.sources.own_columns import find_columns
+from pipelines.sources.picture_files import file_named, pictures_named, unused_pictures
 from pipelines.tables.column_names import usual_columns
 from pipelines.tables.column_types import as_text, cell_texts
 from pipelines.tables.ids import id_of, without_fractions, written_as
@@ -42,7 +43,6 @@ from pipelines.text import TABLE, pluralize, some
 
 _ID_COLUMNS = ("id", "item_id")
 _MEDIA = ("image", "audio", "video")
-_KINDS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
 
 class Table(RawSource):
@@ -95,7 +95,7 @@ class Table(RawSource):
         table = self.table
         if "items" in self.paths:
             file, text = ColumnFile(self.paths["items"], table.encoding), table.text or ()
-            self._require(file, _id_column(file, table.item))
+            self._require(file, self._item_column(file))
             refuse_vectors_as_words(file, text, flag_of("text"))
 
     def _require(self, file: ColumnFile, item: str) -> None:
@@ -117,7 +117,7 @@ class Table(RawSource):
             return []
         path, encoding = self.paths["items"], self.table.encoding
         file = ColumnFile(path, encoding)
-        column = _id_column(file, self.table.item)
+        column = self._item_column(file)
         batches = file.batches([column], MalformedRecords(path))
         texts = [text or "" for batch in batches for text in as_text(batch.columns[column], column, path).to_pylist()]
         return [text.strip() for text in texts]
@@ -127,6 +127,8 @@ class Table(RawSource):
         columns = self.table.model_dump(mode="json", exclude={"interactions", "items", "images"})
         rare = {name for name in ("columns", "split_column", "audio", "video") if columns[name] is None}
         given = {"cold_users": "keep"} if self.recipe.split == "given" else {}
+        item = self.recipe.table.item
+        given |= {} if item in (None, columns["item"]) else {"item_column": str(item)}
         return {"columns": {name: value for name, value in columns.items() if name not in rare}, **given}
 
     @property
@@ -138,7 +140,13 @@ class Table(RawSource):
     def _columns(self) -> tuple[TableOptions, list[str]]:
         if "interactions" not in self.paths:
             return self.recipe.table, []
-        return find_columns(self.paths["interactions"], self.recipe.table, self.recipe.split)
+        items = ColumnFile(self.paths["items"], self.recipe.table.encoding).names if "items" in self.paths else ()
+        return find_columns(self.paths["interactions"], self.recipe.table, self.recipe.split, items)
+
+    def _item_column(self, file: ColumnFile) -> str:
+        """The column of the ids in the table of items: the one that is named, unless interactions alone have it."""
+        named = self.recipe.table.item
+        return _id_column(file, named if named in file.names else self.table.item)
 
     def pictures(self) -> list[str]:
         """The folder of pictures, and the names in it."""
@@ -148,8 +156,8 @@ class Table(RawSource):
     def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
         """Read the interactions, leaving out those that are rated too low.
 
-        Times that are numbers keep their unit, rounded down; dates become seconds since 1970, in UTC where they name no
-        zone; several units become one.
+        Times that are whole numbers keep their unit; dates become seconds since 1970, in UTC where they name no zone;
+        several units become one, and fractions a finer one.
 
         Raises:
             InputError: the file is damaged, lacks a column, holds nothing, or has too many malformed records.
@@ -163,12 +171,13 @@ class Table(RawSource):
         part = Part(path, *columns, split_column=table.split_column, encoding=table.encoding, columns=table.columns)
         roles = ("user", "item", "time", "rating", "split_column")
         malformed.flags = {getattr(table, role): flag_of(role) for role in roles if getattr(table, role) is not None}
+        if table.time is not None and self.recipe.split in ("ratio", "cold-items", "given"):
+            malformed.flags[table.time] = f"{flag_of('time')} (none reads no times)"
         raw = gather([part], malformed, on_progress, exact=False)
         users, user_ids, of_users = without_fractions(raw.user, raw.user_ids, "user")
         items, item_ids, of_items = without_fractions(raw.item, raw.item_ids, "item")
         times, of_times = (None, []) if raw.timestamp is None else in_one_unit(raw.timestamp)
-        for sentence in (*of_users, *of_items, *of_times):
-            malformed.note(f"{path.name}: {sentence}")
+        malformed.note_all((*of_users, *of_items, *of_times))
         if self.recipe.k_core == 0 and "items" in self.paths:
             item_ids = list(dict.fromkeys([*item_ids, *self._all_items(set(item_ids))]))
         return RawInteractions(users, items, user_ids, item_ids, times, raw.split)
@@ -205,29 +214,22 @@ class Table(RawSource):
         if "items" in self.paths:
             file = ColumnFile(self.paths["items"], table.encoding)
             lines += _unused(
-                file, {_id_column(file, table.item), *(table.text or ()), table.image, table.audio, table.video}
+                file, {self._item_column(file), *(table.text or ()), table.image, table.audio, table.video}
             )
         return lines
 
     def unused(self, items: pd.DataFrame) -> list[str]:
-        """Return a line on the files in the folder of pictures that no item names."""
+        """Return lines on the files in the folder of pictures that no item names."""
         folder = self.table.images
         if folder is None:
             return []
-        known = set(items["image"].dropna())
-        files = [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-        left = [name for name in files if str(folder / name) not in known]
-        return (
-            [f"not used: {len(left):,} of {len(files):,} files of {folder}: of no item kept ({some(left)})"]
-            if left
-            else []
-        )
+        return unused_pictures(folder, items, by_id=self.table.image is None)
 
     def _all_items(self, known: set[str]) -> list[str]:
         """The ids of the table of items, as the ``known`` ones of interactions are written."""
         path, encoding = self.paths["items"], self.table.encoding
         file = ColumnFile(path, encoding)
-        item = _id_column(file, self.table.item)
+        item = self._item_column(file)
         return written_as(_ids(path, item, encoding), known)
 
     def _rows(
@@ -240,7 +242,7 @@ class Table(RawSource):
         """Read the rows of items by id; ``media`` (kind -> id -> file) receives their audio and video."""
         table = self.table
         file, text, image, folder = ColumnFile(path, table.encoding), table.text or (), table.image, table.images
-        item = _id_column(file, table.item)
+        item = self._item_column(file)
         self._require(file, item)
         name_of = {f"{name}.0": name for name in item_ids if name.isdigit()} | {name: name for name in item_ids}
         files = {kind: str(getattr(table, kind)) for kind in media}
@@ -248,10 +250,10 @@ class Table(RawSource):
         rows: dict[str, Row] = {}
         outside: list[str] = []
         for _, written, cells in wanted_records(file, item, columns, name_of, malformed, exact=False):
-            picture = None if image is None else _file_named(cell_texts(cells[image]), folder or path.parent, outside)
+            picture = None if image is None else file_named(cell_texts(cells[image]), folder or path.parent, outside)
             for kind, column in files.items():
                 texts = cell_texts(cells[column])
-                media[kind][name_of[written]] = file_name = _file_named(texts, path.parent, outside)
+                media[kind][name_of[written]] = file_name = file_named(texts, path.parent, outside)
                 if file_name and "://" in file_name:
                     raise InputError(
                         f"{path} has the address {file_name[:80]} in {column}; {kind} is not fetched: download the "
@@ -292,30 +294,3 @@ def _ids(path: Path, column: str, encoding: str | None) -> Iterator[str]:
         for text in as_text(batch.columns[column], column, path).to_pylist():
             with suppress(ValueError):
                 yield id_of(text)
-
-
-def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:
-    """The picture in ``folder`` that bears each id as its name; of several kinds, the first in order of the alphabet.
-
-    The ids are looked up among the names that are there, so that none of them is taken for a path.
-    """
-    pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _KINDS]
-    by_id = {path.stem: str(path) for path in reversed(pictures)}
-    return [by_id.get(name) for name in item_ids]
-
-
-def _file_named(texts: list[str], folder: Path, outside: list[str]) -> str | None:
-    """The file that a cell names, the first of several, or its address; None where there is none.
-
-    A path that is not inside ``folder`` is none, and is noted in ``outside``.
-    """
-    if not texts or texts[0].startswith(("http://", "https://")):
-        return texts[0] if texts else None
-    path = PurePosixPath(texts[0])
-    is_plain = ".." not in path.parts and not set(texts[0]) & set("\\\ufffd") and texts[0].isprintable()
-    if is_plain and not path.is_absolute():
-        return str(folder / path)
-    if is_plain and (place := next(filter(path.is_relative_to, (folder.absolute(), folder.resolve())), None)):
-        return str(folder / path.relative_to(place))
-    outside.append(texts[0])
-    return None

@@ -13,6 +13,14 @@ _USUAL = {
     "rating": "rating ratings overall stars score",
     "split_column": "split splitlabel xlabel",
 }
+_LESS_USUAL = {
+    "time": "createdat created createdon createddate createdtime creationdate creationtime eventtime eventdate "
+    "eventtimestamp eventts timestampms unixtimestampms unixts epoch epochms orderdate ordertime orderedat "
+    "ordertimestamp purchasedate purchasetime purchasedat purchasetimestamp transactiondate transactiontime "
+    "reviewtime reviewdate reviewedat ratingtime ratingdate ratedat ratingtimestamp clicktime clickedat viewtime "
+    "viewedat visittime visitedat interactiontime listenedat watchedat playedat invoicedate datelastmodified",
+}
+"""Names that count where a table has none of the usual ones."""
 # White space, _ and -, and the type that RecBole adds to a name.
 _IGNORED = re.compile(r"[\s_-]+|:(token|float)(_seq)?$")
 _LIKE_EPOCH = 1e8
@@ -26,8 +34,9 @@ def usual_columns(role: str, names: Iterable[str]) -> list[str]:
     """Return the columns that usually hold a role: user, item, time, rating or split_column; case, _, - and a type
     such as :token ignored.
     """
-    usual = _USUAL[role].split()
-    return [name for name in names if _IGNORED.sub("", name).casefold() in usual]
+    plain = {name: _IGNORED.sub("", name).casefold() for name in names}
+    usual = [name for name, word in plain.items() if word in _USUAL[role].split()]
+    return usual or [name for name, word in plain.items() if word in _LESS_USUAL.get(role, "").split()]
 
 
 def seem_values(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
@@ -56,6 +65,8 @@ def _is_alike(cell: str, others: Sequence[str]) -> bool:
 
 def suggested_columns(first: Sequence[str]) -> str:
     """Return a value for --columns, given the first line of a file without a header."""
+    if len(first) == 1:  # spaces are no separator unless columns are named
+        first = first[0].split()
     names = list(_ORDER[: len(first)])
     if len(first) > 1 and _LIKE_ITEM.match(first[0]) and _LIKE_USER.match(first[1]):
         names[:2] = ["item", "user"]

@@ -26,6 +26,8 @@ def as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
     with suppress(pa.ArrowException):
         if pa.types.is_floating(kind):  # as pandas keeps whole numbers beside missing ones
             return column.cast(pa.float64()).cast(pa.int64()).cast(pa.string())
+        if pa.types.is_decimal(kind):
+            return column.cast(pa.decimal256(76 if kind.scale else kind.precision, 0)).cast(pa.string())
         if pa.types.is_integer(kind):
             return column.cast(pa.string())
     if pa.types.is_string(kind) or pa.types.is_null(kind):
@@ -35,8 +37,11 @@ def as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
 
 def as_numbers(column: pa.Array, name: str, path: Path, *, decimal_comma: bool = False) -> np.ndarray:
     """Return numbers as float64 [n]; NaN where a cell holds no number."""
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return np.asarray(column.cast(pa.float64(), safe=False).fill_null(math.nan))
+    if not (pa.types.is_string(kind) or pa.types.is_null(kind)):
+        raise InputError(f"{path} has {kind} values in column {name}; expected numbers.")
     texts = as_text(column, name, path)
     if decimal_comma:
         texts = point_for_comma(texts)

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from pipelines.errors import InputError
@@ -17,21 +18,26 @@ SEPARATORS = ("\t", ",", ";", "|", "::")
 SPACE = " "
 _ATOMIC = re.compile(r"\w+:\w+( \w+:\w+)+|(?=.*\buser_id\b)(?=.*\bitem_id\b)\w+(:\w+)?( \w+(:\w+)?)+")
 """Header of a file of RecBole with spaces in place of tabs: each field with its type, or user_id and item_id."""
+_EXCEL = re.compile(r"sep=.", re.IGNORECASE)
 _LINES = 100
 _BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """Separator of a table, names of its columns, and number of bytes of its header, 0 if it has none.
+    """Separator of a table, names of its columns, and number of bytes above its first record, of its header above all.
 
     headerless: True if the header seems to be a record.
+    lines: number of lines above the first record.
+    skipped: those among them that are above the header: comments, and Excel's first line.
     """
 
     separator: str
     names: list[str]
     header: int
     headerless: bool = False
+    lines: int = 1
+    skipped: int = 0
 
 
 def find_dialect(path: Path, block: bytes, names: Sequence[str] | None = None) -> Dialect:
@@ -46,6 +52,9 @@ def find_dialect(path: Path, block: bytes, names: Sequence[str] | None = None) -
     Raises:
         InputError: the block does not begin with the names of columns, or, with ``names``, does, or has other columns.
     """
+    skipped = _skipped(block)
+    above = sum(map(len, skipped))
+    block = block[above:]
     header, *_ = block.split(b"\n", 1)
     lines = block[len(header) + 1 : _BYTES].decode("utf-8", "ignore").split("\n")[:_LINES]
     lines, text = [line.rstrip("\r") for line in lines], header.decode().rstrip("\r")
@@ -54,9 +63,10 @@ def find_dialect(path: Path, block: bytes, names: Sequence[str] | None = None) -
         raise InputError(f"{path} is empty or begins with an empty line; expected {expected}.")
     if "\0" in text:
         raise _no_text(path)
-    separators = (*SEPARATORS, SPACE) if names or _ATOMIC.fullmatch(text) else SEPARATORS
+    separators = (*SEPARATORS, SPACE) if names or _is_spaced(text) else SEPARATORS
     if names is not None:
-        return _without_header(path, separators, text, lines, list(names))
+        separator = _without_header(path, separators, text, lines, list(names))
+        return Dialect(separator, list(names), above, lines=len(skipped), skipped=len(skipped))
     best = max(separators, key=lambda separator: _fitness(separator, text, lines))
     found = [name.strip() for name in _cells(text, best)]
     if not found:
@@ -64,7 +74,25 @@ def find_dialect(path: Path, block: bytes, names: Sequence[str] | None = None) -
     if len(found) == 1 and BROKEN in text:
         raise _no_text(path)
     rows = [[cell.strip() for cell in _cells(line, best)] for line in lines if line]
-    return Dialect(best, found, min(len(header) + 1, len(block)), seem_values(found, rows))
+    end = above + min(len(header) + 1, len(block))
+    return Dialect(best, found, end, seem_values(found, rows), len(skipped) + 1, len(skipped))
+
+
+def _skipped(block: bytes) -> list[bytes]:
+    """Return the lines above the header: Excel's sep=; and comments, but no # with as many cells as the next line."""
+    lines = block[:_BYTES].splitlines(keepends=True)[: _LINES + 1]
+    texts = [line.decode("utf-8", "ignore").strip() for line in lines]
+    for place, (text, below) in enumerate(pairwise(texts)):
+        alike = any(len(_cells(text, each)) == len(_cells(below, each)) > 1 for each in SEPARATORS)
+        if not _EXCEL.fullmatch(text) and (alike or not text.startswith("#")):
+            return lines[:place]
+    return lines[:-1]
+
+
+def _is_spaced(header: str) -> bool:
+    """Return whether spaces separate the columns of a header: those of RecBole, or the usual user and item."""
+    words = header.split(SPACE)
+    return bool(_ATOMIC.fullmatch(header) or (usual_columns("user", words) and usual_columns("item", words)))
 
 
 def _no_text(path: Path) -> InputError:
@@ -74,7 +102,8 @@ def _no_text(path: Path) -> InputError:
     )
 
 
-def _without_header(path: Path, separators: Sequence[str], text: str, lines: list[str], names: list[str]) -> Dialect:
+def _without_header(path: Path, separators: Sequence[str], text: str, lines: list[str], names: list[str]) -> str:
+    """Return the separator of a file without a header."""
     fitting = [separator for separator in separators if len(_cells(text, separator)) == len(names)]
     if not fitting:
         cells = max((_cells(text, separator) for separator in separators), key=len)
@@ -85,7 +114,7 @@ def _without_header(path: Path, separators: Sequence[str], text: str, lines: lis
     cells = [cell.strip() for cell in _cells(text, best)]
     if usual_columns("user", cells) or usual_columns("item", cells):
         raise InputError(f"{path} begins with the names of its columns, {', '.join(cells)}; leave out --columns.")
-    return Dialect(best, names, 0)
+    return best
 
 
 def _fitness(separator: str, header: str, lines: list[str]) -> tuple[bool, float, int]:

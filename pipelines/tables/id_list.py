@@ -51,7 +51,7 @@ def _column(path: Path, role: str) -> list[str]:
     malformed = MalformedRecords(path)
     cells = [
         text
-        for batch in file.batches([column], malformed)
+        for batch in file.batches([column], malformed, [column])
         for text in as_text(batch.columns[column], column, path).to_pylist()
     ]
     if malformed.count:

@@ -17,6 +17,7 @@ MISSING = frozenset({"", "nan", "NaN", "NULL", "null", "None", "NA", "<NA>"})
 
 _NONE = "the id is missing"
 _WHOLE = re.compile(r"[0-9]+(\.0)?")
+_SHORTENED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]{2}")
 
 
 def id_of(text: str | None, exact: bool = False) -> str:
@@ -110,6 +111,15 @@ def without_fractions(codes: np.ndarray, ids: Sequence[str], what: str) -> tuple
     if len(code_of) < len(ids):
         said.append(f"{pluralize(len(ids) - len(code_of), f'{what} id')} with .0 and without it count as the same")
     return np.array(merged, dtype=np.int32)[codes], list(code_of), said
+
+
+def shortened_by_spreadsheets(ids: Iterable[str], what: str) -> list[str]:
+    """Return a sentence on ids of ``what`` (user or item) that are rounded numbers, such as 1.00001E+12; or none."""
+    found = [name for name in ids if "E+" in name and _SHORTENED.fullmatch(name)]
+    if not found:
+        return []
+    count = f"{pluralize(len(found), f'{what} id')} such as {found[0]}"
+    return [f"{count}: a spreadsheet shortens numbers so, and makes one of several; export that column as text"]
 
 
 def written_as(names: Iterable[str], known: Container[str]) -> list[str]:

@@ -15,13 +15,14 @@ from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.prepared.dataset import SPLITS
 from pipelines.tables.batch import Batch, joined
 from pipelines.tables.column_types import as_numbers, as_text, cell_texts
-from pipelines.tables.ids import IdColumn
+from pipelines.tables.ids import IdColumn, shortened_by_spreadsheets
 from pipelines.tables.table_file import ColumnFile
+from pipelines.tables.time_units import with_fractions
 from pipelines.tables.times import TimeColumn
 from pipelines.text import pluralize
 
-_EXPECTED = {"rating": "no number", "split": "none of 0 (train), 1 (validation, valid, val) and 2 (test)"}
-_SPLITS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "test": 2}
+_EXPECTED = {"rating": "no number", "split": "none of 0 (train), 1 (validation, valid, val, dev) and 2 (test)"}
+_SPLITS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
 _ROWS = 1_000_000
 """Records per batch: each batch searches all ids known so far, so that few large batches are faster."""
 _SHOWN = 40
@@ -33,7 +34,7 @@ class Part:
 
     min_rating: interactions with a lower rating do not count.
     split: the split of the whole file, or split_column: a column that says train (0), validation,
-        valid or val (1), or test (2).
+        valid, val or dev (1), or test (2).
     encoding: encoding of a text file; detected by default.
     columns: names of the columns of a text file without a header.
     """
@@ -83,9 +84,16 @@ def gather(
     if not any(len(columns["user"]) for columns in rows):
         rated = f" with a rating of {parts[0].min_rating:g} or more; choose a lower --min-rating" if low else ""
         raise InputError(f"{parts[0].path} holds no interactions{rated}.")
+    if any("fraction" in columns for columns in rows):
+        for columns in rows:
+            columns.setdefault("fraction", np.zeros(len(columns["user"])))
     whole = {name: np.concatenate([columns.pop(name) for columns in rows]) for name in list(rows[0])}
+    if "fraction" in whole:
+        whole["timestamp"], sentence = with_fractions(whole["timestamp"], whole["fraction"])
+        malformed.note_all([sentence])
     user, user_ids = users.used(whole["user"])
     item, item_ids = items.used(whole["item"])
+    malformed.note_all(shortened_by_spreadsheets(user_ids, "user") + shortened_by_spreadsheets(item_ids, "item"))
     return RawInteractions(user, item, user_ids, item_ids, whole.get("timestamp"), whole.get("split"))
 
 
@@ -116,8 +124,10 @@ class _PartReader:
         return self._file.records
 
     def rows(self) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the records that count in large batches: columns user, item (codes), timestamp and split."""
-        for batch in joined(self._file.batches(list(dict.fromkeys(self._columns.values())), self._malformed), _ROWS):
+        """Yield the records that count in large batches: columns user, item (codes), timestamp, its fraction, split."""
+        ids = (self._part.user, self._part.item)
+        batches = self._file.batches(list(dict.fromkeys(self._columns.values())), self._malformed, ids)
+        for batch in joined(batches, _ROWS):
             yield self._read(batch)
 
     def _time_column(self) -> Iterator[pa.Array]:
@@ -132,7 +142,8 @@ class _PartReader:
         sound = {role: codes >= 0 for role, codes in columns.items()}
         liked = np.ones(len(batch.records), dtype=bool)
         if "time" in cells:
-            columns["timestamp"], sound["time"] = self._times.read(cells["time"])
+            columns["timestamp"], sound["time"], fraction = self._times.read(cells["time"])
+            columns |= {"fraction": fraction} if fraction.any() else {}
         if "rating" in cells:
             ratings = self._as_numbers("rating", cells["rating"])
             liked, sound["rating"] = ratings >= self._part.min_rating, ~np.isnan(ratings)

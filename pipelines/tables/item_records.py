@@ -34,7 +34,7 @@ def wanted_records(
     """
     seen: set[Hashable] = set()
     repeated = unwanted = 0
-    for batch in file.batches([item, *(column for column in columns if column != item)], malformed):
+    for batch in file.batches([item, *(column for column in columns if column != item)], malformed, [item]):
         for row, text in enumerate(as_text(batch.columns[item], item, file.path).to_pylist()):
             try:
                 name = id_of(text, exact)

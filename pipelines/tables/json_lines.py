@@ -18,7 +18,15 @@ from pipelines.tables.encodings import BROKEN, text_blocks
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # Numbers stay as written: the id 1e5 is not 100000, and a float does not hold 17 digits.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    """Return an object; of one such as {"$oid": "..."}, as MongoDB writes them, what it holds."""
+    (name, inner), *others = value.items() if value else (("", None),)
+    return inner if name.startswith("$") and not others and isinstance(inner, str) else value
+
+
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, object_hook=_plain)
 
 
 class JsonLines:
@@ -44,8 +52,8 @@ class JsonLines:
             )
         self.names = list(dict.fromkeys(key for record in objects if isinstance(record, dict) for key in record))
 
-    def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
-        """Stream ``columns``; the number of a record is that of its line."""
+    def batches(self, columns: Sequence[str], malformed: MalformedRecords, ids: Sequence[str] = ()) -> Iterator[Batch]:
+        """Stream ``columns``, of which ``ids`` are ids; the number of a record is that of its line."""
         line = 1
         for block in text_blocks(self._path, self._encoding, malformed.note):
             lines = block.removesuffix(b"\n").split(b"\n")
@@ -53,7 +61,10 @@ class JsonLines:
             numbers, records = [], []
             for number, text in enumerate(lines, line):
                 record = _parsed(text) if text.strip() else None
-                if isinstance(record, dict):
+                if isinstance(record, dict) and (odd := next((name for name in ids if _is_odd(record, name)), None)):
+                    kind = f"{odd}: true, false or an object, which is no id"
+                    malformed.add(number, kind, kind)
+                elif isinstance(record, dict):
                     numbers.append(number)
                     records.append(record)
                 elif record is None:
@@ -72,6 +83,10 @@ def _parsed(line: bytes) -> dict[str, Any] | str:
     except (ValueError, RecursionError) as problem:
         return f"not JSON ({problem})"
     return record if isinstance(record, dict) else "not a JSON object"
+
+
+def _is_odd(record: dict[str, Any], name: str) -> bool:
+    return isinstance(record.get(name), bool | dict)
 
 
 def _column(values: list[Any]) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -50,6 +51,10 @@ def _texts(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _texts(column.dictionary_decode())
+    if isinstance(kind, pa.BaseExtensionType):
+        return _texts(column.storage)
+    if pa.types.is_fixed_size_binary(kind):
+        return _fixed(column)
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
     if not any(test(kind) for test in (*tests, pa.types.is_string_view, pa.types.is_binary_view)):
         if pa.types.is_nested(kind):
@@ -61,3 +66,14 @@ def _texts(column: pa.Array) -> pa.Array:
     except pa.ArrowInvalid:
         texts = (value and value.decode("utf-8", "pipelines.broken") for value in column.to_pylist())
         return pa.array(texts, pa.string())
+
+
+def _fixed(column: pa.Array) -> pa.Array:
+    """Return bytes of one length as texts; 16 of them that are no text as a UUID."""
+    cells = column.cast(pa.binary())
+    try:
+        return cells.cast(pa.string())
+    except pa.ArrowInvalid:
+        if column.type.byte_width != 16:
+            return _texts(cells)
+        return pa.array([value and str(uuid.UUID(bytes=value)) for value in cells.to_pylist()], pa.string())

@@ -33,6 +33,7 @@ _OTHERS = {
     b"\x93NUMPY": "an array (NumPy)",
 }
 """Beginning of a file that is no table -> what it is."""
+_WAYS_OUT = {b"PK\x03\x04": "unpack it, or save the sheet as CSV"}
 _PROSE = re.compile(r"\S+( \S+)+ \S+[.!?]|\S+( \S+){5,}")
 _MOST_SHOWN = 60
 _JSON_LIST = re.compile(rb"\[\s*([{\]]|$)")
@@ -71,8 +72,11 @@ class ColumnFile:
         """Number of records read so far; after streaming, of the whole file."""
         return self._table.records
 
-    def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], malformed: MalformedRecords, ids: Sequence[str] = ()) -> Iterator[Batch]:
         """Stream ``columns``; records that fit neither the header nor the encoding are counted as malformed.
+
+        Args:
+            ids: those of the columns that are ids; in JSON, true, false and objects are none.
 
         Raises:
             InputError: a column is missing, or the file is damaged.
@@ -80,7 +84,10 @@ class ColumnFile:
         for column in columns:
             self.require(column)
         try:
-            yield from self._table.batches(columns, malformed)
+            if isinstance(self._table, JsonLines):
+                yield from self._table.batches(columns, malformed, ids)
+            else:
+                yield from self._table.batches(columns, malformed)
         except InputError:
             raise
         except OSError as problem:  # also what Arrow raises for damaged data
@@ -139,7 +146,8 @@ def _open(path: Path, encoding: str | None, columns: Sequence[str] | None) -> Te
         raise read_problem(path, problem) from problem
     for beginning, what in _OTHERS.items():
         if start.startswith(beginning):
-            raise InputError(f"{path} is {what}, no table; expected {TABLE}.")
+            way_out = _WAYS_OUT.get(beginning, f"expected {TABLE}")
+            raise InputError(f"{path} is {what}, no table; {way_out}.")
     block = next(text_blocks(path, encoding), b"")
     head = block[:_START].lstrip()
     if _JSON_LIST.match(head):

@@ -17,6 +17,7 @@ from pipelines.tables.batch import Batch, without_broken
 from pipelines.tables.dialect import SPACE, find_dialect
 from pipelines.tables.encodings import BROKEN, text_blocks
 from pipelines.tables.quoting import QuoteResolver, Records
+from pipelines.text import pluralize
 
 _SEPARATOR, _RETURN = "\x1f", "\ufffe"
 """Replace a separator of two characters, and a carriage return within a line, which Arrow takes for a line break."""
@@ -41,14 +42,16 @@ class TextTable:
         self.names = self._dialect.names
         self.headerless = self._dialect.headerless
         self.spaced = self._dialect.separator == SPACE
-        self.decimal_comma = self._dialect.separator == ";"
+        self.decimal_comma = self._dialect.separator != ","
         separator = self._dialect.separator
         self._separator = separator if len(separator) == 1 else _SEPARATOR
 
     def batches(self, columns: Sequence[str], malformed: MalformedRecords) -> Iterator[Batch]:
         """Stream ``columns``; the number of a record is that of its first line."""
         resolver = QuoteResolver(self._separator.encode(), len(self.names))
-        line, rest = 1 + bool(self._dialect.header), b""
+        line, rest = 1 + self._dialect.lines, b""
+        if self._dialect.skipped:
+            malformed.note(f"{self._path.name}: {pluralize(self._dialect.skipped, 'line')} above the header skipped")
         for block, final in self._blocks(malformed.note):
             block = rest + block
             records = resolver.resolve(block, final)

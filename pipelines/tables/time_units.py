@@ -13,6 +13,7 @@ _UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
 _FIRST, _LAST = 100_000_000, 4_200_000_000
 """Range of plausible times in seconds, from 1973 to 2103; the ranges of the units do not overlap."""
 _DAY = 86_400
+_EXACT = 1e-6
 
 
 def in_one_unit(times: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -48,6 +49,39 @@ def in_one_unit(times: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if units:
         said += _strange(times, 1000 ** units[0])
     return times, said
+
+
+def with_fractions(times: np.ndarray, fractions: np.ndarray) -> tuple[np.ndarray, str]:
+    """Keep the order of times that are no whole numbers.
+
+    Args:
+        times: int64 [n], rounded down.
+        fractions: float64 [n], what was rounded off, from 0.
+
+    Returns:
+        The times, int64 [n], in a finer unit where they are times since 1970, else their places in the order, from 0;
+        and a sentence on it.
+    """
+    high = int(np.abs(times).max(initial=0))
+    units = [unit for unit in range(len(_UNITS)) if _within(high, unit)]
+    if not units:
+        return _places(times, fractions), "times are neither whole numbers nor times since 1970: their order is kept"
+    for finer in range(units[0] + 1, len(_UNITS)):
+        factor = 1000 ** (finer - units[0])
+        parts = fractions * factor
+        if finer == len(_UNITS) - 1 or np.abs(parts - np.round(parts)).max() < _EXACT:
+            whole = times * factor + np.round(parts).astype(np.int64)
+            return whole, f"times have fractions of {_UNITS[units[0]]}, and are kept in {_UNITS[finer]}"
+    return times, "fractions of times beside nanoseconds are left out"
+
+
+def _places(times: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """Return the place of each time, int64 [n], among the distinct ones in order."""
+    order = np.lexsort((fractions, times))
+    steps = (np.diff(times[order]) != 0) | (np.diff(fractions[order]) != 0)
+    places = np.zeros_like(times)
+    places[order[1:]] = np.cumsum(steps)
+    return places
 
 
 def _within(times: Any, unit: int) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ _FRACTION = r"^-?[0-9]{1,15}\.[0-9]+$"
 _NUMBER = r"^-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?$"
 _ISO = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?"
 _CLOCK = (
-    r"(?:[ T]+(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,][0-9]{1,9})?)?"
+    r"(?:[ T]+(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
     r"\s*(?P<half>[AaPp][Mm])?\s*(?:Z|UTC|GMT|(?P<sign>[+-])(?P<ahead>[0-9]{2}):?(?P<minutes>[0-9]{2})?)?)?$"
 )
 _YEAR_FIRST = r"^(?P<year>[0-9]{4})[-/.](?P<month>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})" + _CLOCK
@@ -29,6 +30,17 @@ _DAY_FIRST = r"^(?P<day>[0-9]{1,2})[./-](?P<month>[0-9]{1,2})[./-](?P<year>[0-9]
 _MONTH_FIRST = r"^(?P<month>[0-9]{1,2})[/-](?P<day>[0-9]{1,2})[/-](?P<year>[0-9]{4})" + _CLOCK
 _DOTTED = r"^[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}"
 _DOUBTFUL = r"^(?P<first>[0-9]{1,2})[/-](?P<second>[0-9]{1,2})[/-][0-9]{4}"
+_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_DIGITS = 16
+"""Decimal digits of a double; further ones are noise."""
+
+
+class Times(NamedTuple):
+    """Times rounded down, int64 [n]; whether each is a time, bool [n]; and what was rounded off, float64 [n] from 0."""
+
+    values: np.ndarray
+    known: np.ndarray
+    fraction: np.ndarray
 
 
 class TimeColumn:
@@ -50,25 +62,25 @@ class TimeColumn:
         self._doubtful: str | None = None
         """Form of dates like 03/04/2021; empty if it is unknown."""
 
-    def read(self, column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """Return times, int64 [n], and a mask, bool [n], that is False where a cell holds no time.
+    def read(self, column: pa.Array) -> Times:
+        """Return the times, and where a cell holds none.
 
-        Numbers keep their unit and are rounded down; dates become seconds since 1970, in UTC where they name
-        no zone. Days come before months in 04.03.2021; in 04/03/2021 and 04-03-2021, where other dates of the column
-        show it.
+        Numbers keep their unit; dates become seconds since 1970, in UTC where they name no zone. Days come before
+        months in 04.03.2021; in 04/03/2021 and 04-03-2021, where other dates of the column show it.
         """
         kind = column.type
-        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-            micros = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-            return np.asarray(micros.fill_null(0)) // 1_000_000, np.asarray(micros.is_valid())
-        if pa.types.is_floating(kind) or pa.types.is_uint64(kind):
+        if pa.types.is_date(kind):
+            column = column.cast(pa.timestamp("ms"))
+        if pa.types.is_timestamp(column.type):
+            return _since_1970(column)
+        if pa.types.is_decimal(kind) or pa.types.is_integer(kind):
+            return _whole(column)
+        if pa.types.is_floating(kind):
             return _floored(column)
-        if pa.types.is_integer(kind):
-            return np.asarray(column.cast(pa.int64()).fill_null(0)), np.asarray(column.is_valid())
         texts = as_text(column, self._name, self._path)
         with suppress(pa.ArrowException):
             if _all(texts, _WHOLE):
-                return np.asarray(texts.cast(pa.int64()).fill_null(0)), np.asarray(texts.is_valid())
+                return _plain(texts.cast(pa.int64()))
         texts = pc.utf8_trim_whitespace(texts)
         return self._read_texts(point_for_comma(texts) if self._decimal_comma else texts)
 
@@ -78,7 +90,7 @@ class TimeColumn:
             return "a date with the day or the month first; write it as in 2021-03-25"
         return "no number and no date, such as 2021-03-25 14:30:00"
 
-    def _read_texts(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    def _read_texts(self, texts: pa.Array) -> Times:
         """Read a column of one form at once, else one form after the other, with the same result."""
         with suppress(pa.ArrowException):
             if _all(texts, _FRACTION):
@@ -86,9 +98,8 @@ class TimeColumn:
             for ending, zone in (("$", None), (r"(Z|[+-][0-9]{2}:[0-9]{2})$", "UTC"), (" UTC$", "UTC")):
                 if _all(texts, _ISO + ending):
                     dates = pc.replace_substring(texts, " UTC", "Z")
-                    micros = dates.cast(pa.timestamp("us", zone)).cast(pa.int64())
-                    return np.asarray(micros.fill_null(0)) // 1_000_000, np.asarray(texts.is_valid())
-        values, known = np.zeros(len(texts), dtype=np.int64), np.zeros(len(texts), dtype=bool)
+                    return _since_1970(dates.cast(pa.timestamp("us", zone)))
+        times = _unknown(len(texts))
         left = np.asarray(texts.is_valid())
         forms = [(_WHOLE, _whole), (_NUMBER, _floored), (_YEAR_FIRST, _dates(_YEAR_FIRST))]
         forms += [(_DOTTED, _dates(_DAY_FIRST)), (_DOUBTFUL, self._read_doubtful), ("", _one_by_one)]
@@ -96,15 +107,14 @@ class TimeColumn:
             rows = np.flatnonzero(left & np.asarray(pc.match_substring_regex(texts, form).fill_null(False)))
             left[rows] = False
             if len(rows):
-                values[rows], known[rows] = read(texts.take(pa.array(rows)))
-        return values, known
+                for whole, part in zip(times, read(texts.take(pa.array(rows))), strict=True):
+                    whole[rows] = part
+        return times
 
-    def _read_doubtful(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    def _read_doubtful(self, texts: pa.Array) -> Times:
         if self._doubtful is None:
             self._doubtful = self._told_apart()
-        if not self._doubtful:
-            return np.zeros(len(texts), dtype=np.int64), np.zeros(len(texts), dtype=bool)
-        return _dates(self._doubtful)(texts)
+        return _dates(self._doubtful)(texts) if self._doubtful else _unknown(len(texts))
 
     def _told_apart(self) -> str:
         """Return the form of dates like 03/04/2021: the number that exceeds 12 in some date is the day."""
@@ -118,7 +128,7 @@ class TimeColumn:
         return "" if first == second else _DAY_FIRST if first else _MONTH_FIRST
 
 
-def as_times(column: pa.Array, name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def as_times(column: pa.Array, name: str, path: Path) -> Times:
     """Return the times of a whole column; see :meth:`TimeColumn.read`."""
     return TimeColumn(name, path, lambda: [column]).read(column)
 
@@ -127,23 +137,43 @@ def _all(texts: pa.Array, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(texts, pattern), min_count=0).as_py())
 
 
-def _whole(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def _unknown(count: int) -> Times:
+    return Times(np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool), np.zeros(count))
+
+
+def _plain(numbers: pa.Array) -> Times:
+    return Times(np.asarray(numbers.fill_null(0)), np.asarray(numbers.is_valid()), np.zeros(len(numbers)))
+
+
+def _since_1970(column: pa.Array) -> Times:
+    values, known, _ = _plain(column.cast(pa.int64()))
+    second = _A_SECOND[column.type.unit]
+    return Times(values // second, known, values % second / second)
+
+
+def _whole(column: pa.Array) -> Times:
     try:
-        return np.asarray(texts.cast(pa.int64())), np.ones(len(texts), dtype=bool)
-    except pa.ArrowInvalid:  # one of them has 64 bits
-        return _floored(texts)
+        return _plain(column.cast(pa.int64()))
+    except pa.ArrowInvalid:  # one of them has 64 bits, or a fraction
+        return _floored(column)
 
 
-def _floored(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def _floored(column: pa.Array) -> Times:
     values = np.asarray(column.cast(pa.float64(), safe=False).fill_null(math.nan))
     known = np.abs(values) < 2.0**63  # neither NaN
-    return np.floor(np.where(known, values, 0)).astype(np.int64), known
+    values = np.where(known, values, 0)
+    whole = np.floor(values)
+    digits = len(str(int(np.abs(whole).max(initial=0))))
+    fraction = values - whole
+    return Times(
+        whole.astype(np.int64), known, np.round(fraction, max(0, _DIGITS - digits)) if digits > 8 else fraction
+    )
 
 
-def _dates(form: str) -> Callable[[pa.Array], tuple[np.ndarray, np.ndarray]]:
-    """Return a reader of dates: seconds since 1970, int64 [n], and a mask of dates that exist, bool [n]."""
+def _dates(form: str) -> Callable[[pa.Array], Times]:
+    """Return a reader of dates: seconds since 1970, and where a date exists."""
 
-    def read(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    def read(texts: pa.Array) -> Times:
         fields = pc.extract_regex(texts, form)
         year, month, day = (_numbers(fields, name) for name in ("year", "month", "day"))
         hour, minute, second = (_numbers(fields, name) for name in ("hour", "minute", "second"))
@@ -157,7 +187,9 @@ def _dates(form: str) -> Callable[[pa.Array], tuple[np.ndarray, np.ndarray]]:
         days = months.astype("datetime64[D]") + (day - 1)
         exists = (year > 0) & (month > 0) & (month < 13) & (day > 0) & (days.astype("datetime64[M]") == months)
         exists &= real & (hour < 24) & (minute < 60) & (second < 60) & (np.abs(ahead) < 24 * 60)
-        return days.astype(np.int64) * 86_400 + hour * 3600 + (minute - ahead) * 60 + second, exists
+        seconds = days.astype(np.int64) * 86_400 + hour * 3600 + (minute - ahead) * 60 + second
+        digits = pc.binary_join_element_wise("0.", pc.struct_field(fields, "fraction").fill_null(""), "0", "")
+        return Times(seconds, exists, np.asarray(digits.cast(pa.float64())))
 
     return read
 
@@ -168,15 +200,15 @@ def _numbers(fields: pa.StructArray, name: str) -> np.ndarray:
     return np.asarray(pc.if_else(pc.equal(texts, ""), "0", texts).cast(pa.int64()))
 
 
-def _one_by_one(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def _one_by_one(texts: pa.Array) -> Times:
     """Read other forms of ISO 8601."""
-    times = [_time(text) for text in texts.to_pylist()]
-    return np.array([time or 0 for time in times], dtype=np.int64), np.array([time is not None for time in times])
+    return _since_1970(pa.array([_time(text) for text in texts.to_pylist()], pa.timestamp("us")))
 
 
 def _time(text: str) -> int | None:
+    """Return the microseconds since 1970."""
     try:
         date = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - _EPOCH) // timedelta(seconds=1)
+    return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)

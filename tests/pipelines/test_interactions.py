@@ -161,6 +161,24 @@ def test_each_user_is_split_as_promised(lines: list[Line], split: str, timestamp
                 assert early == late or one <= other
 
 
+def test_users_whose_held_out_interactions_chance_decides_are_counted() -> None:
+    """Of u0 all times differ, of u1 the last three are equal, of u2 the first two, which are for training."""
+    times = {"u0": (1, 2, 3, 4, 5), "u1": (1, 2, 3, 3, 3), "u2": (1, 1, 2, 3, 4)}
+    lines = [(user, f"i{n}", time, 0) for user, row in times.items() for n, time in enumerate(row)]
+    for split, drawn in (("temporal", 1), ("leave-one-out", 1), ("ratio", 0)):
+        result = split_interactions(raw_of(lines, split=False), k_core=1, split=split)
+        assert result.drawn == drawn and len(result.notes()) == drawn
+    assert not split_interactions(raw_of(lines, timestamp=False, split=False), k_core=1, split="leave-one-out").drawn
+
+
+def test_a_split_of_the_source_that_is_not_kept_is_said() -> None:
+    lines = [("u", f"i{n}", n, n % 3) for n in range(6)]
+    assert split_interactions(raw_of(lines), k_core=1, split="ratio").notes() == [
+        "the split of the files is not used; --split given keeps it"
+    ]
+    assert not split_interactions(raw_of(lines), k_core=1, split="given").notes()
+
+
 def _kinds(pairs: dict[tuple[str, str], tuple[str, int | None]]) -> dict[str, dict[str, str]]:
     users: dict[str, dict[str, str]] = defaultdict(dict)
     for (user, item), (kind, _) in pairs.items():

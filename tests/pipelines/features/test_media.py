@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,20 @@ def test_wav_of_any_width_is_the_same_sound(tmp_path: Path, bits: type) -> None:
     wavfile.write(tmp_path / "tone.wav", 8_000, scaled.get(bits, tone).astype(bits))
     np.testing.assert_allclose(load_audio(tmp_path / "tone.wav", 8_000, 9.0), tone, atol=0.02)
     assert len(load_audio(tmp_path / "tone.wav", 16_000, 0.25)) == 4_000
+
+
+def test_wav_of_24_bits_and_of_no_samples(tmp_path: Path) -> None:
+    tone = np.sin(np.arange(4_000) / 9)
+    for name, samples in (("tone", tone), ("empty", tone[:0])):
+        with wave.open(str(tmp_path / f"{name}.wav"), "wb") as file:
+            file.setparams((1, 3, 8_000, 0, "NONE", ""))
+            file.writeframes(b"".join(int(value * (2**23 - 1)).to_bytes(3, "little", signed=True) for value in samples))
+    np.testing.assert_allclose(load_audio(tmp_path / "tone.wav", 8_000, 9.0), tone, atol=1e-5)
+    assert audio_problem(tmp_path / "empty.wav") == "it has no samples"
+    for channels in (1, 2):
+        with wave.open(str(tmp_path / "none.wav"), "wb") as file:
+            file.setparams((channels, 2, 8_000, 0, "NONE", ""))
+        assert audio_problem(tmp_path / "none.wav") == "it has no samples"
 
 
 def test_other_formats_are_read_by_soundfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,33 @@ def test_pixel_statistics_are_those_of_the_upright_picture_on_white(tmp_path: Pa
     assert np.linalg.norm(values[0] - values[2]) > 1
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "kind", "expected"),
+    [
+        (0, 1, np.float32, (0, 255)),
+        (0, 0.5, np.float32, (0, 128)),
+        (0, 255, np.int32, (0, 255)),
+        (0, 0x8000, np.int32, (0, 128)),
+        (-50, 50, np.float32, (0, 255)),
+        (7e6, 9e6, np.int32, (0, 255)),
+    ],
+)
+def test_grey_pictures_of_32_bits_are_not_black(
+    tmp_path: Path, low: float, high: float, kind: type, expected: tuple[int, int]
+) -> None:
+    grey = np.full((20, 40), low, dtype=kind)
+    grey[:, 20:] = high
+    Image.fromarray(grey).save(tmp_path / "grey.tiff")
+    picture = load_picture(tmp_path / "grey.tiff")
+    assert picture.mode == "RGB"
+    assert [picture.getpixel((x, 5)) for x in (5, 30)] == [(value,) * 3 for value in expected]
+
+
+def test_pixels_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((20, 40), np.nan, dtype=np.float32)).save(tmp_path / "grey.tiff")
+    assert picture_problem(tmp_path / "grey.tiff") == "it has pixels that are not finite"
+
+
 def test_pictures_of_any_mode_become_upright_rgb(tmp_path: Path) -> None:
     red = Image.new("RGB", (40, 20), (250, 10, 10))
     halves = Image.new("RGBA", (40, 20), (0, 0, 0, 0))

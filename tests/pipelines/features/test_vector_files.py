@@ -129,7 +129,20 @@ def broken(folder: Path, name: str, content: Any) -> Path:
         ("v.safetensors", b"nothing", "cannot be read .* expected a safetensors file"),
         ("v.pt", {"a": np.zeros(3)}, "never loaded|holds a dict"),
         ("v.pt", b"nothing", "cannot be read"),
-        ("v.csv", "item,a,b\nx,1,2\ny,1,word\n", "NaN or infinite values in 1 of 2 rows, first in that of item 'y'"),
+        ("v.csv", "item,a,b\nx,1,2\ny,1,nan\n", "NaN or infinite values in 1 of 2 rows, first in that of item 'y'"),
+        (
+            "v.csv",
+            "item,a,b\nx,1,2\ny,1,word\n",
+            "line 3 has 'word', no number, in the column b; expected numbers alone",
+        ),
+        (
+            "v.csv",
+            "item,a,b\nx,1,2\ny,,3\n",
+            "line 3 has no number in the column a; .* leave out other columns, and it",
+        ),
+        ("v.npz", {"a": VALUES, "names": np.array(IDS)}, "holds the arrays a, names; name one"),
+        ("v.npz", {"a": VALUES, "ids": np.array(IDS, dtype=object)}, r"Python objects in ids, .* as ids.astype\(str\)"),
+        ("v.npz", {"a": VALUES.astype(object)}, r"holds Python objects in a, .* save them as a.astype\('float32'\)"),
         ("v.itememb", "iid:token\te:float_seq\nx\t1 2\ny\t1\n", "line 3 has 1 numbers in e:float_seq; expected 2"),
         ("v.itememb", "iid:token\te:float_seq\nx\t1 two\n", "what is no number"),
         ("v.txt", "0.5 1.5\n1.5 2.5\n", "has no header: it begins with '0.5 1.5'. Begin it with the names"),
@@ -148,6 +161,38 @@ def test_numbers_may_name_the_columns(tmp_path: Path, header: str) -> None:
     found = read_item_vectors(tmp_path / "v.csv", None)
     assert found.ids == IDS
     np.testing.assert_array_equal(found.values, VALUES)
+
+
+@pytest.mark.parametrize("name", ["ids", "id", "item_ids", "items", "asin", "ItemID", "movieIds"])
+def test_ids_in_arrays_of_the_usual_names(tmp_path: Path, name: str) -> None:
+    for ids in (np.array(IDS), np.array(IDS).astype("S")):
+        np.savez(tmp_path / "v.npz", **{"clip": VALUES, name: ids})
+        assert read_item_vectors(tmp_path / "v.npz", None).ids == IDS
+    save_file({name: np.array([7, 3, 12]), "clip": VALUES}, tmp_path / "v.safetensors")
+    assert read_item_vectors(tmp_path / "v.safetensors", None).ids == ["7", "3", "12"]
+    np.savez(tmp_path / "v.npz", **{name: VALUES})
+    if name != "ids":
+        assert read_item_vectors(tmp_path / "v.npz", None).ids is None
+
+
+def test_arrays_that_could_be_the_ids_are_not_passed_over(tmp_path: Path) -> None:
+    save_file({"rows": np.array([7, 3, 12]), "clip": VALUES}, tmp_path / "v.safetensors")
+    np.savez(tmp_path / "v.npz", rows=np.array(IDS), clip=VALUES)
+    np.savez(tmp_path / "o.npz", rows=np.array(IDS, dtype=object), clip=VALUES)
+    for name in ("v.npz", "o.npz", "v.safetensors"):
+        with pytest.raises(InputError, match="holds rows beside clip, as long as it has rows; rename it to ids if"):
+            read_item_vectors(tmp_path / name, "clip")
+    np.savez(
+        tmp_path / "v.npz", weights=np.ones(3), few=np.array([1, 2]), labels=np.array([1, 1, 2]), ids=IDS, clip=VALUES
+    )
+    assert read_item_vectors(tmp_path / "v.npz", "clip").ids == IDS
+
+
+def test_decimal_commas_in_columns_of_numbers(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("item;a;b\n12;0,5;-1,25\nb7;3;0\nc;0,001;2\n")
+    np.testing.assert_array_equal(read_item_vectors(tmp_path / "v.csv", None).values, VALUES)
+    (tmp_path / "v.csv").write_text("item;a\n12;0,5\nb7;3\n")
+    assert read_item_vectors(tmp_path / "v.csv", None).values.tolist() == [[0.5], [3]]
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
@@ -253,9 +298,24 @@ def test_a_folder_with_a_vector_an_item_as_ducho_writes(cli: Callable[..., Any],
     assert refused.code == 1 and "empty is a folder without .npy; --features expects a file" in refused.words
 
 
+def test_rows_without_a_vector_and_columns_of_numbers_are_told(cli: Callable[..., Any], shop: Path) -> None:
+    rows = [("i0", [1.0, 2.0]), ("i1", None), ("i2", [3.0, 4.0])]
+    pd.DataFrame(rows, columns=["item", "v"]).to_parquet(shop / "v.parquet")
+    (shop / "w.csv").write_text("item,f0,f1,f2,f3,price\n" + "".join(f"i{n},1,2,3,4,5\n" for n in range(6)))
+    answer = cli("prep", "shop", *TABLES, "--features", "v=v.parquet", "--features", "w=w.csv")
+    assert answer.code == 0, answer.words
+    assert "v: 1 row without a vector left out" in answer.words
+    dimensions = "the dimensions are the columns f0, f1, f2, f3, price"
+    assert f"w: {dimensions}" in answer.words
+    records = read_prepared(shop / "data/shop").settings["records"]
+    assert records["v=v.parquet"] == {"read": 3, "left_out": {"no vector": 1}}
+    assert records["w=w.csv"] == {"read": 6, "notes": [dimensions]}
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
+        (("--features", "a=one/i0.npy"), "of shape \\(4,\\); .*, or a folder with a file <item>.npy each, such as one"),
         (("--text", "title,clip"), "clip of items.parquet holds vectors, not words; .* textual=items.parquet:clip"),
         (("--features", "visual"), "--features 'visual' is no MODALITY=FILE"),
         (("--features", "a b=audio.npy"), "'a b' cannot name a modality"),
@@ -276,6 +336,9 @@ def test_a_folder_with_a_vector_an_item_as_ducho_writes(cli: Callable[..., Any],
     ],
 )
 def test_what_does_not_fit_a_shop(cli: Callable[..., Any], shop: Path, flags: tuple[str, ...], sentence: str) -> None:
+    (shop / "one").mkdir()
+    for name in ("i0", "i1"):
+        np.save(shop / "one" / f"{name}.npy", np.ones(4))
     np.save(shop / "short.npy", np.ones((2, 3)))
     np.savez(shop / "other.npz", ids=["q"], v=np.ones((1, 2)))
     np.savez(shop / "large.npz", ids=["i0"], v=np.full((1, 2), 1e9))

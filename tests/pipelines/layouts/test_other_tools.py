@@ -252,6 +252,20 @@ def test_a_split_that_is_drawn_is_said_and_recorded(cli: Callable[..., Answer], 
 
 
 @pytest.mark.parametrize("layout", ["recbole", "mmrec"])
+def test_times_that_tie_are_told_and_fractions_kept(cli: Callable[..., Answer], tmp_path: Path, layout: str) -> None:
+    names = {"recbole": "user_id\titem_id\ttimestamp", "mmrec": "userID\titemID\ttimestamp"}[layout]
+    (tmp_path / "raw").mkdir()
+    for step, ties in ((0, 8), (0.25, 0)):
+        lines = [f"{user}\t{item}\t{978300760 + item * step}" for user in range(8) for item in range(6)]
+        (tmp_path / "raw" / "shop.inter").write_text("\n".join([names, *lines]) + "\n")
+        answer = cli("prep", "shop", "--from", "raw", "--split", "leave-one-out")
+        assert answer.code == 0, answer.words
+        told = "shop.inter: the held-out interactions of 8 of 8 users were drawn at random among some of the same time"
+        assert (told in answer.words) == bool(ties)
+        assert ("times have fractions of seconds, and are kept in milliseconds" in answer.words) == bool(step)
+
+
+@pytest.mark.parametrize("layout", ["recbole", "mmrec"])
 def test_ratings_below_a_threshold_do_not_count(cli: Callable[..., Answer], tmp_path: Path, layout: str) -> None:
     folder = inter(tmp_path / "raw", grid())
     if layout == "mmrec":

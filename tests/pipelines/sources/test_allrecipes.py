@@ -114,7 +114,7 @@ def test_the_core_data_have_their_split(tmp_path: Path) -> None:
     triples = [(raw.user_ids[user], raw.item_ids[item]) for user, item in zip(raw.user, raw.item, strict=True)]
     assert triples == [("1", "87211"), ("2", "218939"), ("1", "218939"), ("2", "87211")]
     assert raw.split is not None and raw.split.dtype == np.int8 and raw.split.tolist() == [0, 0, 1, 2]
-    assert raw.timestamp is not None and raw.timestamp.tolist() == [1484593876] * 4
+    assert raw.timestamp is not None and raw.timestamp.tolist() == [1484593876590] * 4
 
 
 def test_the_raw_data_have_none(tmp_path: Path) -> None:
@@ -291,3 +291,17 @@ def test_any_file_is_read_or_refused_in_a_sentence(ratings: bytes, recipes: byte
             assert len(read_ingredients(paths, ["218939", "1"])) == 2
         except InputError as problem:
             assert place in str(problem)
+
+
+def test_each_file_of_ratings_has_its_counts(tmp_path: Path) -> None:
+    paths = files(write_core(tmp_path))
+    paths["validation"].write_text(paths["validation"].read_text() + "7,87211,5\n")
+    found = malformed(paths["train"], 0.5)
+    assert len(read_interactions(paths, found)) == 4
+    assert {name: (about["read"], about.get("left_out", {})) for name, about in found.record().items()} == {
+        "core-data-train_rating.csv": (2, {}),
+        "core-data-valid_rating.csv": (2, {"malformed": 1}),
+        "core-data-test_rating.csv": (1, {}),
+    }
+    with pytest.raises(InputError, match=r"1 of 2 lines of .*core-data-valid_rating.csv is malformed"):
+        read_interactions(paths, malformed(paths["train"], 0.3))

@@ -355,3 +355,13 @@ def test_any_file_is_read_or_refused_in_a_sentence(lines: list[bytes], packed: b
                 assert cell is None or cell.encode("utf-8")
         except InputError as problem:
             assert str(path) in str(problem)
+
+
+def test_headers_and_empty_lines_are_counted_as_what_they_are(tmp_path: Path) -> None:
+    lines = {"Baby.csv": ["user_id,parent_asin,rating,timestamp", "A,B1,5.0,7", "", "C,B2,1.0,8"]}
+    lines["Baby.json"] = [json.dumps(REVIEW_2014), "", json.dumps(REVIEW_2014)]
+    for name, read in (("Baby.csv", 3), ("Baby.json", 3)):
+        (tmp_path / name).write_text("\n".join(lines[name]) + "\n")
+        malformed = MalformedRecords(tmp_path / name, limit=0.0)
+        assert len(read_interactions(tmp_path / name, malformed)) == 2
+        assert malformed.record() == {name: {"read": read, "left_out": {"empty lines": 1}}}

@@ -183,3 +183,15 @@ def test_missing_files(cli: Cli, tmp_path: Path) -> None:
 def test_what_never_changes_is_pinned() -> None:
     files = {name: load_catalog().entries[name].files["archive"] for name in RELEASES}
     assert {name for name, file in files.items() if file.sha256 and file.bytes} == {"movielens-100k", "movielens-1m"}
+
+
+def test_a_header_is_no_line_that_is_read(cli: Cli, tmp_path: Path) -> None:
+    folder = unpack("ml-latest-small", tmp_path / "ml")
+    for name in ("ratings.csv", "movies.csv"):
+        (folder / name).write_bytes((folder / name).read_bytes().rstrip() + b"\n\n")
+    answer = cli("prep", "movielens-latest-small", "--raw", folder, "--k-core", 1, "--text-encoder", "tfidf")
+    assert answer.code == 0, answer.words
+    records = read_prepared(tmp_path / "data" / "movielens-latest-small").settings["records"]
+    for name in ("ratings.csv", "movies.csv"):
+        assert records[name]["read"] == len((folder / name).read_bytes().splitlines()) - 1
+        assert records[name]["left_out"]["empty lines"] == 1

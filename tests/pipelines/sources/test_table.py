@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError, UsageError
+from pipelines.features.pictures import ENDINGS
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
+from pipelines.sources.picture_files import unused_pictures
 from pipelines.sources.table import Table
 from pipelines.tables import encodings
 from pipelines.tables.times import as_times
@@ -118,6 +121,11 @@ def test_columns_of_parquet_of_many_types(tmp_path: Path) -> None:
         "moment": pa.array(moments, pa.timestamp("ns", "UTC")),
         "day": pa.array([date(2023, 1, 31), date(1970, 1, 2), None]),
         "list": pa.array([["x"], [], None]),
+        "decimal": pa.array([Decimal(5), Decimal(12), None], pa.decimal128(38, 0)),
+        "cents": pa.array([Decimal("5.00"), Decimal("12.00"), Decimal("7.00")], pa.decimal128(10, 2)),
+        "price": pa.array([Decimal("4.5"), Decimal("2.5"), None], pa.decimal128(4, 1)),
+        "uuid": pa.array([bytes([255] * 16), bytes([254] * 16), None], pa.binary(16)),
+        "code": pa.array([b"ab", b"cd", b"ef"], pa.binary(2)),
     }
     pq.write_table(pa.table(table), path)
 
@@ -127,10 +135,20 @@ def test_columns_of_parquet_of_many_types(tmp_path: Path) -> None:
     assert read("text", "large") == [("a", "a"), ("b", "b")]
     assert read("coded", "small") == [("a", "1"), ("b", "2"), ("a", "3")]
     assert read("float", "small") == [("1", "1"), ("3", "3")]
-    assert read("small", "large", "moment") == [("1", "a", 1675166400), ("3", "c", -1)]
+    assert read("small", "large", "moment") == [("1", "a", 1675166400000), ("3", "c", -500)]
     assert read("small", "large", "day") == [("1", "a", 1675123200), ("2", "b", 86400)]
-    assert read("small", "large", "half") == [("1", "a", 1), ("2", "b", 2), ("3", "c", 3)]
-    for wrong in ("half", "list", "day"):
+    assert read("small", "large", "half") == [("1", "a", 0), ("2", "b", 1), ("3", "c", 2)]
+    assert read("decimal", "cents") == [("5", "5"), ("12", "12")]
+    assert read("uuid", "code")[0] == ("ffffffff-ffff-ffff-ffff-ffffffffffff", "ab")
+    assert read("code", "text", "decimal") == [("ab", "a", 5), ("cd", "b", 12)]
+    assert [row[2] for row in read("code", "large", "price")] == [1, 0]
+    rated = read_interactions(
+        path, MalformedRecords(path, limit=1.0), user="code", item="text", rating="price", min_rating=3
+    )
+    assert lines_of(rated) == [("ab", "a")]
+    with pytest.raises(InputError, match="values in column list; expected numbers"):
+        read_interactions(path, MalformedRecords(path), user="code", item="text", rating="list", min_rating=3)
+    for wrong in ("half", "list", "day", "price"):
         with pytest.raises(InputError, match=f"values in column {wrong}; expected texts or whole numbers"):
             read(wrong, "large")
 
@@ -160,7 +178,7 @@ def test_columns_of_parquet_of_many_types(tmp_path: Path) -> None:
     ],
 )
 def test_times(text: str, time: int | None) -> None:
-    values, known = as_times(pa.array([text]), "t", Path("clicks.csv"))
+    values, known, _ = as_times(pa.array([text]), "t", Path("clicks.csv"))
     assert (values[0] if known[0] else None) == time
 
 
@@ -177,9 +195,9 @@ TIMES = st.one_of(
 @settings(deadline=None, max_examples=60)
 @given(st.one_of(*(st.lists(kind, min_size=1, max_size=5) for kind in [TIMES, *TIMES.original_strategies])))  # type: ignore[attr-defined]
 def test_a_time_means_the_same_whatever_stands_beside_it(texts: list[str]) -> None:
-    values, known = as_times(pa.array(texts), "t", Path("clicks.csv"))
+    values, known, _ = as_times(pa.array(texts), "t", Path("clicks.csv"))
     for at, text in enumerate(texts):
-        alone, is_known = as_times(pa.array([text, None]), "t", Path("clicks.csv"))
+        alone, is_known, _ = as_times(pa.array([text, None]), "t", Path("clicks.csv"))
         assert (bool(known[at]), values[at] if known[at] else 0) == (bool(is_known[0]), alone[0] if is_known[0] else 0)
 
 
@@ -344,12 +362,28 @@ def test_items_of_parquet_with_lists_and_numbers(tmp_path: Path) -> None:
 def test_pictures_named_by_id(tmp_path: Path) -> None:
     path, photos = tmp_path / "items.csv", tmp_path / "photos"
     photos.mkdir()
-    for name in ("B1.png", "B1.jpg", "B2.JPEG", "B3.txt"):
+    names = ("B1.png", "B1.jpg", "B2.JPEG", "B3.heic", "B4.tiff", "B5.avif", "B6.jfif", "x.jpg")
+    for name in names:
         (photos / name).write_bytes(b"")
     path.write_text("item\nB1\nB2\nB3\n../items\n")
-    read = read_items(path, ["B1", "B2", "B3", "../items"], MalformedRecords(path), images=photos)
-    assert read["image"].tolist() == [str(photos / "B1.jpg"), str(photos / "B2.JPEG"), None, None]
-    assert read["text"].tolist() == [None] * 4
+    ids = ["B1", "B2", "B3", "../items", "B4", "B5", "B6"]
+    read = read_items(path, ids, MalformedRecords(path), images=photos)
+    found = ["B1.jpg", "B2.JPEG", None, None, "B4.tiff", "B5.avif", "B6.jfif"]
+    assert read["image"].tolist() == [name and str(photos / name) for name in found]
+    assert read["text"].tolist() == [None] * 7
+    assert unused_pictures(photos, read, by_id=True) == [
+        f"not used: 2 of 8 files of {photos}: of no item kept (B1.png, x.jpg)",
+        f"not used: 1 file of {photos} (B3.heic): of items, but of no kind that is read: {', '.join(ENDINGS)}",
+    ]
+
+
+def test_pictures_in_a_folder_inside_the_one_given(tmp_path: Path) -> None:
+    path, photos = tmp_path / "items.csv", tmp_path / "photos"
+    (photos / "small").mkdir(parents=True)
+    (photos / "small" / "B1.png").write_bytes(b"")
+    path.write_text("item\nB1\n")
+    with pytest.raises(InputError, match=r"photos has no pictures itself, but .*photos/small has 1; give that folder"):
+        read_items(path, ["B1"], MalformedRecords(path), images=photos)
 
 
 @pytest.mark.parametrize("cell", ["/etc/passwd", "../x.png", "a/../../x.png", "a\\..\\x.png", "x\x00.png", "x\n.png"])

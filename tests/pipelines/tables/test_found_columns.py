@@ -30,6 +30,8 @@ def write(name: str, header: Sequence[str] | None, rows: Sequence[Sequence[objec
         ("user_id", "parent_asin", "timestamp"),
         ("reviewerID", "asin", "unixReviewTime"),
         ("USER-ID", "Item_Id", "Time"),
+        ("User ID", "Item ID", "Event Time"),
+        ("customer_id", "product_id", "created_at"),
     ],
 )
 def test_usual_names_are_found_and_told(cli: Cli, tmp_path: Path, user: str, item: str, time: str) -> None:
@@ -70,7 +72,10 @@ def test_the_flag_is_named(cli: Cli, header: tuple[str, ...], flags: tuple[Any, 
             b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
             "odd is a picture (PNG), no table; expected CSV, TSV, JSON lines or parquet",
         ),
-        (b"PK\x03\x04\x14\x00\x06\x00", "odd is a zip, as spreadsheets are, no table"),
+        (
+            b"PK\x03\x04\x14\x00\x06\x00",
+            "odd is a zip, as spreadsheets are, no table; unpack it, or save the sheet as CSV",
+        ),
         (
             b"hello world, this is prose.\nMore.\n",
             "odd begins with 'hello world, this is prose.', which reads like prose",
@@ -100,12 +105,39 @@ def test_a_missing_id_is_found_where_it_is_said_to_be(cli: Cli) -> None:
 
 def test_times_may_be_left_out_and_are_not_guessed(cli: Cli, tmp_path: Path) -> None:
     write("clicks.csv", ["user", "item", "time"], [(*pair, "soon") for pair in PAIRS])
-    assert "time: 'soon' is" in cli("prep", "t", "--interactions", "clicks.csv", *NO_FEATURES).words
+    answer = cli("prep", "t", "--interactions", "clicks.csv", *NO_FEATURES)
+    assert "time: 'soon' is" in answer.words and "--time-column (none reads no times), or raise" in answer.words
+    by_time = cli("prep", "t", "--interactions", "clicks.csv", "--split", "temporal", *NO_FEATURES).words
+    assert "name another column with --time-column, or raise" in by_time
     assert cli("prep", "t", "--interactions", "clicks.csv", "--time-column", "none", *NO_FEATURES).code == 0
     write("both.csv", ["user", "item", "time", "date"], [(*pair, 1, 2) for pair in PAIRS])
     answer = cli("prep", "b", "--interactions", "both.csv", *NO_FEATURES)
     assert "no times are read; the column could be time or date: add --time-column time" in answer.words
     assert "timestamp" not in read_prepared(tmp_path / "data" / "b").interactions
+
+
+def test_times_of_a_less_usual_name_count_where_there_are_no_others() -> None:
+    assert usual_columns("time", ["order_date", "user"]) == ["order_date"]
+    assert usual_columns("time", ["created_at", "timestamp"]) == ["timestamp"]
+
+
+def test_held_out_interactions_that_chance_decides_are_told(cli: Cli, tmp_path: Path) -> None:
+    common = ("--interactions", "clicks.csv", "--split", "leave-one-out", *NO_FEATURES)
+    write("clicks.csv", ["user", "item", "when"], [(*pair, n) for n, pair in enumerate(PAIRS)])
+    answer = cli("prep", "t", *common)
+    assert (
+        "leave-one-out, seed 0; it is random, for no times are known; name their column with --time-c" in answer.words
+    )
+    write("clicks.csv", ["user", "item", "time"], [(*pair, n // 5) for n, pair in enumerate(PAIRS)])
+    answer, told = (
+        cli("prep", "t", *common),
+        "the held-out interactions of 6 of 6 users were drawn at random among some",
+    )
+    assert f"clicks.csv: {told} of the same time" in answer.words
+    assert told in read_prepared(tmp_path / "data" / "t").settings["records"]["clicks.csv"]["notes"][0]
+    write("clicks.csv", ["user", "item", "time"], [(*pair, n / 100) for n, pair in enumerate(PAIRS)])
+    answer = cli("prep", "t", *common)
+    assert "drawn at random" not in answer.words and "their order is kept" in answer.words
 
 
 @pytest.mark.parametrize("separator", ["\t", "::", ",", " "])
@@ -141,7 +173,7 @@ def test_columns_of_a_file_that_names_its_own(cli: Cli) -> None:
     assert answer.code == 2 and "names its columns itself; leave out --columns" in answer.words
 
 
-@pytest.mark.parametrize("words", [("train", "validation", "test"), ("TRAIN", "valid", "test"), (0, 1, 2)])
+@pytest.mark.parametrize("words", [("train", "validation", "test"), ("TRAIN", "dev", "test"), (0, 1, 2)])
 def test_a_split_of_ones_own(cli: Cli, tmp_path: Path, words: tuple[Any, ...]) -> None:
     rows = [(*pair, words[min(2, max(0, n % 5 - 2))]) for n, pair in enumerate(PAIRS)]
     write("clicks.csv", ["user", "item", "fold"], [*rows, ("lonely", "i1", words[0])])
@@ -154,7 +186,7 @@ def test_a_split_of_ones_own(cli: Cli, tmp_path: Path, words: tuple[Any, ...]) -
     answer = cli("prep", "t", "--interactions", "clicks.csv", *flags, "--max-malformed", 0)
     assert (
         answer.code == 1
-        and "fold: 'later' is none of 0 (train), 1 (validation, valid, val) and 2 (test)" in answer.words
+        and "fold: 'later' is none of 0 (train), 1 (validation, valid, val, dev) and 2 (test)" in answer.words
     )
 
 
@@ -167,6 +199,31 @@ def test_items_that_nobody_has_chosen_yet(cli: Cli, tmp_path: Path) -> None:
         dataset = read_prepared(tmp_path / "data" / "t")
         assert dataset.num_items == items and dataset.items["title"].notna().all()
         assert json.loads((tmp_path / "data" / "t" / "manifest.json").read_text())["settings"]["k_core"] == core
+
+
+@pytest.mark.parametrize("column", ["sku", "article_no"])
+def test_the_column_of_the_item_may_be_in_one_table_alone(cli: Cli, tmp_path: Path, column: str) -> None:
+    """Of unusual names, one in either table; the other one is usual."""
+    names = ("product_id", "sku") if column == "sku" else ("article_no", "product_id")
+    write("clicks.csv", ["user", names[0]], PAIRS)
+    write("items.csv", [names[1], "title"], [(f"i{item}", f"Film {item}") for item in range(6)])
+    flags = ("--items", "items.csv", "--text", "title", "--text-encoder", "tfidf", "--k-core", 2)
+    answer = cli("prep", "t", "--interactions", "clicks.csv", "--item-column", column, *flags)
+    assert answer.code == 0, answer.words
+    assert read_prepared(tmp_path / "data" / "t").items["title"].tolist() == [f"Film {item}" for item in range(6)]
+    answer = cli("prep", "t", "--interactions", "clicks.csv", "--item-column", "nowhere", *flags)
+    assert answer.code == 1 and "has no column 'nowhere'" in answer.words
+
+
+def test_a_split_of_ones_own_without_validation(cli: Cli) -> None:
+    write(
+        "clicks.csv",
+        ["user", "item", "split"],
+        [(*pair, "test" if n % 5 == 4 else "train") for n, pair in enumerate(PAIRS)],
+    )
+    answer = cli("prep", "t", "--interactions", "clicks.csv", "--split", "given", "--modalities", "none")
+    sentence = "the validation split is empty; each of the three splits needs interactions: give some the label validat"
+    assert answer.code == 1 and sentence in answer.words
 
 
 def test_names_and_values() -> None:

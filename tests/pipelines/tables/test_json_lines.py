@@ -31,7 +31,7 @@ def test_interactions(tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPa
         '{"item": 1, "time": 1}',
         '["user", "item"]',
         '{"user": ',
-        '{"user": "ä", "item": true, "time": 1600000000}',
+        '{"user": "ä", "item": {"$oid": "5f"}, "time": 1600000000}',
     ]
     content = "\r\n".join(lines).encode()
     path.write_bytes(gzip.compress(content) if packed else content)
@@ -39,8 +39,8 @@ def test_interactions(tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPa
     malformed = MalformedRecords(path, limit=0.6)
     raw = read_interactions(path, malformed, time="time")
     assert raw.user_ids == ["007", "1e5", "a", "ä"]
-    assert [raw.item_ids[item] for item in raw.item] == ["12", "12", "12345678901234567890", "true"]
-    assert raw.timestamp is not None and raw.timestamp.tolist() == [1600000000] * 4
+    assert [raw.item_ids[item] for item in raw.item] == ["12", "12", "12345678901234567890", "5f"]
+    assert raw.timestamp is not None and [time - 1600000000000 for time in raw.timestamp] == [0, 0, 900, 0]
     assert malformed.reasons == {"empty lines": 1, "user: the id is missing": 3, "no JSON object": 2}
     assert malformed.shown[0].startswith("line 8: not a JSON object")
     assert (malformed.read, malformed.count) == (10, 5)
@@ -102,3 +102,14 @@ def test_every_object_is_a_record(tmp_path: Path, objects: list[dict[str, object
         value = record.get("a")
         if isinstance(value, (str, list)) or value is None:
             assert cell in (value, None if value is None else [value])
+
+
+def test_what_is_no_id_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.jsonl"
+    path.write_text('{"user": {"id": "a"}, "item": 1}\n{"user": "a", "item": true}\n{"user": "a", "item": "true"}\n')
+    malformed = MalformedRecords(path, limit=1.0)
+    assert read_interactions(path, malformed).item_ids == ["true"]
+    assert malformed.shown == [
+        "line 1: user: true, false or an object, which is no id",
+        "line 2: item: true, false or an object, which is no id",
+    ]

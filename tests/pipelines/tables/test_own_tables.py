@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import lzma
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +31,7 @@ def test_separators(tmp_path: Path, separator: str) -> None:
     path = tmp_path / "ratings"
     rows = [("user", "item", "stars", "time"), *RATED]
     path.write_text(
-        "".join(separator.join(row) + "\n" for row in rows).replace("4,5", "4,5" if separator == ";" else "4.5")
+        "".join(separator.join(row) + "\n" for row in rows).replace("4,5", "4.5" if separator == "," else "4,5")
     )
     raw = read_interactions(path, MalformedRecords(path, limit=0.0), time="time", rating="stars", min_rating=4.2)
     assert (raw.user_ids, raw.item_ids) == (["0"], ["1", "2"])
@@ -59,6 +61,57 @@ def test_the_separator_of_movielens_without_a_header_is_found(tmp_path: Path) ->
     path = tmp_path / "ratings.dat"
     path.write_text("0::1::5::978300100\n0::2::5::978300200\n")
     with pytest.raises(InputError, match="seems to have no header; name its columns: --columns user,item,rating,time"):
+        read_interactions(path, MalformedRecords(path))
+
+
+@pytest.mark.parametrize("above", ["sep=;\n", "# exported 2024-01-01\n# by a shop\n", "sep=;\r\n"])
+def test_lines_above_the_header_are_skipped_with_a_note(tmp_path: Path, above: str) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_bytes(f"{above}user;item\nu0;i1\nu0\nu1;i2\n".encode())
+    malformed = MalformedRecords(path, limit=0.5)
+    raw = read_interactions(path, malformed)
+    assert (raw.user_ids, raw.item_ids, malformed.read) == (["u0", "u1"], ["i1", "i2"], 3)
+    count = above.count("\n")
+    assert malformed.notes == [f"clicks.csv: {count} line{'s' * (count > 1)} above the header skipped"]
+    assert malformed.shown == [f"line {count + 3}: 1 cells, not 2"]
+    path.write_bytes(f"{above}u0;i1\nu1;i2\n".encode())
+    assert read_interactions(path, MalformedRecords(path), columns=("user", "item")).user_ids == ["u0", "u1"]
+
+
+def test_a_header_or_a_record_may_begin_with_a_hash(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text("#,user,item\n1,a,x\n2,b,y\n")
+    assert read_interactions(path, MalformedRecords(path)).user_ids == ["a", "b"]
+    path.write_text("#1,x\n#2,y\n")
+    assert read_interactions(path, MalformedRecords(path), columns=("user", "item")).user_ids == ["#1", "#2"]
+
+
+def test_spaces_separate_the_columns_of_usual_names(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.txt"
+    path.write_text("user item rating\nu0 i1 3.0\nu1 i2 4.0\n")
+    assert read_interactions(path, MalformedRecords(path)).user_ids == ["u0", "u1"]
+    path.write_text("u0 i1 3.0\nu1 i2 4.0\n")
+    with pytest.raises(InputError, match=r"seems to have no header; name its columns: --columns user,item,rating$"):
+        read_interactions(path, MalformedRecords(path))
+
+
+@pytest.mark.parametrize("name", ["1.00001E+12", "1,00001E+12"])
+def test_ids_that_a_spreadsheet_shortened_are_noted(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "clicks.tsv"
+    path.write_text(f"user\titem\n{name}\ti1\n1e5\ti2\n")
+    malformed = MalformedRecords(path)
+    assert read_interactions(path, malformed).user_ids == [name, "1e5"]
+    assert f"1 user id such as {name}: a spreadsheet shortens numbers so" in malformed.notes[0]
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+def test_tables_packed_by_bzip2_and_xz(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "clicks.csv"
+    packed = pack(b"user,item\n" + b"".join(b"u%d,%d\n" % (n * 7919, n) for n in range(9000)))
+    path.write_bytes(packed)
+    assert len(read_interactions(path, MalformedRecords(path))) == 9000
+    path.write_bytes(packed[: len(packed) // 2] + b"?" * 100 + packed[len(packed) // 2 + 100 :])
+    with pytest.raises(InputError, match="is damaged"):
         read_interactions(path, MalformedRecords(path))
 
 

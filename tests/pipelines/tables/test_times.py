@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ PATH = Path("clicks.csv")
 
 
 def times_of(*texts: str | None) -> list[int | None]:
-    values, known = as_times(pa.array(texts), "when", PATH)
+    values, known, _ = as_times(pa.array(texts), "when", PATH)
     return [int(value) if is_known else None for value, is_known in zip(values, known, strict=True)]
 
 
@@ -153,3 +154,41 @@ def test_mixed_units_keep_their_order_and_are_told(tmp_path: Path, moments: list
     assert raw.timestamp is not None
     assert raw.timestamp.tolist() == [moment * 1000 ** max(units) for moment, _ in moments]
     assert len(malformed.notes) == (len(units) > 1)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected", "said"),
+    [
+        (["2021-03-04T05:06:07.000Z", "2021-03-04T05:06:07.040Z"], [MOMENT * 1000, MOMENT * 1000 + 40], "milliseconds"),
+        (["2021-03-04 05:06:07.000002", "2021-03-04 05:06:07"], [MOMENT * 10**6 + 2, MOMENT * 10**6], "microseconds"),
+        (["04.03.2021 05:06:07,5", "04.03.2021 05:06:07.25"], [MOMENT * 1000 + 500, MOMENT * 1000 + 250], "millisec"),
+        ([f"{MOMENT}.01", f"{MOMENT}.5", f"{MOMENT}"], [MOMENT * 1000 + part for part in (10, 500, 0)], "milliseconds"),
+        ([f"{MOMENT}000.5", f"{MOMENT}000"], [MOMENT * 10**6 + 500, MOMENT * 10**6], "microseconds"),
+        (["0.75", "0.5", "0.75", "0.1"], [2, 1, 2, 0], "their order is kept"),
+        (["45000.01", "45000.5", "44999"], [1, 2, 0], "their order is kept"),
+        (["2021-03-04T05:06:07.000Z", "2021-03-04T05:06:08.000Z"], [MOMENT, MOMENT + 1], ""),
+    ],
+)
+def test_fractions_of_times_keep_their_order(tmp_path: Path, texts: list[str], expected: list[int], said: str) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text("user\titem\ttime\n" + "".join(f"u\ti{n}\t{text}\n" for n, text in enumerate(texts)))
+    malformed = MalformedRecords(path, limit=0.0)
+    raw = read_interactions(path, malformed, time="time")
+    assert raw.timestamp is not None and raw.timestamp.tolist() == expected
+    assert [said in note for note in malformed.notes] == ([True] if said else [])
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_fractions_of_times_in_parquet_keep_their_order(tmp_path: Path, unit: str) -> None:
+    path, size = tmp_path / "clicks.parquet", {"ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    times = pa.array([MOMENT * size + 1, MOMENT * size], pa.timestamp(unit, "UTC"))
+    pq.write_table(pa.table({"user": ["u", "u"], "item": ["a", "b"], "time": times}), path)
+    raw = read_interactions(path, MalformedRecords(path), time="time")
+    assert raw.timestamp is not None and raw.timestamp.tolist() == [MOMENT * size + 1, MOMENT * size]
+
+
+def test_fractions_beside_other_units_keep_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text(f"user,item,time\nu,a,{MOMENT}.5\nu,b,{MOMENT}250\nu,c,{MOMENT}\n")
+    raw = read_interactions(path, MalformedRecords(path), time="time")
+    assert raw.timestamp is not None and np.argsort(raw.timestamp).tolist() == [2, 1, 0]

@@ -1,0 +1,191 @@
+"""Item vectors in tables: a column of lists, or numbers in columns of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.errors import InputError, UsageError
+from pipelines.io.raw import MalformedRecords
+from pipelines.tables.batch import Batch
+from pipelines.tables.column_types import as_numbers, as_text, point_for_comma
+from pipelines.tables.table_file import ColumnFile
+
+ID_COLUMNS = ("item", "item_id", "id", "iid", "asin")
+FORMS = "expected [items, dim]: one row of numbers an item"
+_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class ItemVectors:
+    """The rows of a file: values, of any type of numbers [rows, dim], and the item id of each, where it has ids.
+
+    empty: number of further rows, which have no vector.
+    columns: the columns of a table that became dimensions, where each is one.
+    """
+
+    values: np.ndarray
+    ids: list[str] | None
+    empty: int = 0
+    columns: tuple[str, ...] = ()
+
+
+def read_vector_table(path: Path, column: str | None, item_column: str | None) -> ItemVectors:
+    """Read the vectors of a table; see :func:`pipelines.features.vector_files.read_item_vectors`."""
+    file = ColumnFile(path)
+    if file.names[0] not in (item_column, *ID_COLUMNS) and _is_record(file.names):
+        raise InputError(
+            f"{path} has no header: it begins with {' '.join(file.names)[:_SHOWN]!r}. Begin it with the names of its "
+            "columns, such as item,0,1,2, or save numbers alone as .npy."
+        )
+    fields = {name.partition(":")[0]: name for name in file.names} | {name: name for name in file.names}
+    item = next((fields[name] for name in (item_column, *ID_COLUMNS) if name in fields), file.names[0])
+    if column is not None and column not in fields:
+        file.require(column)
+    columns = [fields[column]] if column is not None else [name for name in file.names if name != item] or file.names
+    ids: list[str] | None = None if columns == [item] else []
+    blocks: list[np.ndarray] = []
+    strict, empty = MalformedRecords(path, limit=0.0), 0
+    for batch in file.batches(list(dict.fromkeys([item, *columns])), strict, [item]):
+        if column is None and not blocks:
+            _refuse_several(path, columns, batch)
+        has, values = _rows(file, batch, columns, strict.unit)
+        blocks.append(values)
+        empty += int((~has).sum())
+        if ids is not None:
+            names = as_text(batch.columns[item], item, path).to_pylist()
+            ids += [(names[row] or "").strip() for row in np.flatnonzero(has)]
+        elif not has.all():
+            record = int(batch.records[int(np.argmin(has))])
+            raise InputError(f"{path} has no vector in {strict.unit} {record:,}, nor item ids; leave no row empty.")
+    strict.check(file.records)
+    widths = sorted({block.shape[1] for block in blocks if len(block)})
+    if len(widths) != 1:
+        raise InputError(f"{path} has vectors of the lengths {', '.join(map(str, widths)) or 'none'}; {FORMS}.")
+    values = np.concatenate([block for block in blocks if len(block)])
+    return ItemVectors(values, ids, empty, tuple(columns) if len(columns) > 1 else ())
+
+
+def _refuse_several(path: Path, columns: Sequence[str], batch: Batch) -> None:
+    """Refuse several columns of which one holds lists.
+
+    Raises:
+        UsageError: there are such.
+    """
+    lists = [name for name in columns if _is_list(batch.columns[name].type)]
+    if lists and len(columns) > 1:
+        shown = ", ".join(columns)
+        raise UsageError(f"{path} has the columns {shown}; name one: --features MODALITY={path}:{lists[0]}.")
+
+
+def _is_record(names: Sequence[str]) -> bool:
+    """Return whether the names of the columns are a row of numbers, with or without an id, and do not count columns."""
+    words = " ".join(names).split()
+    numbers = words if all(map(_is_number, words)) else words[1:]
+    counted = any([*map(str, range(start, start + len(numbers)))] == numbers for start in (0, 1))
+    return bool(numbers) and not counted and all(map(_is_number, numbers))
+
+
+def _rows(file: ColumnFile, batch: Batch, names: Sequence[str], unit: str) -> tuple[np.ndarray, np.ndarray]:
+    """Presence, bool [n], and the values of the rows that are present, [present, dim]."""
+    present = np.ones(len(batch.records), bool)
+    if len(names) > 1:
+        every = [_numbers(file, batch, name, unit) for name in names]
+        return present, np.stack(every, axis=1).astype(np.float32)
+    name, column, path = names[0], batch.columns[names[0]], file.path
+    if not _is_list(column.type):
+        if not pa.types.is_string(column.type):
+            return present, _numbers(file, batch, name, unit)[:, None]
+        column = _split(point_for_comma(column) if file.decimal_comma else column)
+    has = np.asarray(column.is_valid())
+    column = column.drop_null()
+    lengths = np.array(pc.list_value_length(column), dtype=np.int64)
+    if len(set(lengths.tolist())) > 1 or (len(lengths) and not lengths[0]):
+        odd = int(np.argmax(lengths != lengths[0])) if lengths[0] else 0
+        record = int(batch.records[np.flatnonzero(has)[odd]])
+        raise InputError(
+            f"{path}, {unit} {record:,} has {lengths[odd]} numbers in {name}; expected {lengths[0] or 'some'}, as "
+            "in the first."
+        )
+    flat = column.flatten()
+    try:
+        if pa.types.is_string(flat.type):
+            flat = flat.cast(pa.float32())
+        numbers = np.asarray(flat.fill_null(float("nan")) if pa.types.is_floating(flat.type) else flat)
+    except pa.ArrowInvalid as problem:
+        raise InputError(f"{path} has in {name} what is no number ({problem}).") from problem
+    return has, numbers.reshape(len(lengths), -1) if len(lengths) else np.zeros((0, 0), np.float32)
+
+
+def _split(texts: pa.Array) -> pa.Array:
+    """Return the numbers in texts such as [0.5, 1] as lists of texts."""
+    lists = [(text or "").strip().strip("[]()").replace(",", " ").split() or None for text in texts.to_pylist()]
+    return pa.array(lists, pa.list_(pa.string()))
+
+
+def _numbers(file: ColumnFile, batch: Batch, name: str, unit: str) -> np.ndarray:
+    """The numbers of a column, float64 [n].
+
+    Raises:
+        InputError: a text is no number.
+    """
+    cells = batch.columns[name]
+    values = as_numbers(cells, name, file.path, decimal_comma=file.decimal_comma)
+    if not pa.types.is_string(cells.type):
+        return values
+    for row in np.flatnonzero(np.isnan(values)).tolist():
+        text = (cells[row].as_py() or "").strip()
+        if not _is_number(text):
+            what = f"{text[:_SHOWN]!r}, no number," if text else "no number"
+            raise InputError(
+                f"{file.path}, {unit} {int(batch.records[row]):,} has {what} in the column {name}; expected numbers "
+                "alone beside the ids: leave out other columns, and items without vectors."
+            )
+    return values
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def refuse_vectors_as_words(file: ColumnFile, columns: Sequence[str], flag: str) -> None:
+    """Refuse columns of vectors among those that should hold words.
+
+    Raises:
+        UsageError: a column holds lists of floating-point numbers.
+    """
+    if not columns:
+        return
+    batch = next(iter(file.batches(columns, MalformedRecords(file.path))), None)
+    for column in columns if batch is not None else ():
+        if _holds_vectors(batch.columns[column]):  # type: ignore[union-attr]
+            raise UsageError(
+                f"The column {column} of {file.path} holds vectors, not words; take it out of {flag} and give it as "
+                f"--features textual={file.path}:{column}."
+            )
+
+
+def _holds_vectors(cells: pa.Array) -> bool:
+    if not _is_list(cells.type):
+        return False
+    if pa.types.is_floating(cells.type.value_type):
+        return True
+    if not pa.types.is_string(cells.type.value_type):  # JSON lines give their lists as texts
+        return False
+    some = list(islice((cell for cell in cells.to_pylist() if cell), 100))
+    words = list(chain.from_iterable(some))
+    return any("." in word for word in words) and len(words) > len(some) and all(map(_is_number, words))
+
+
+def _is_number(word: str | None) -> bool:
+    try:
+        float(word or "")
+    except ValueError:
+        return False
+    return True
