@@ -21,7 +21,7 @@ from tests.conftest import Answer
         ("prep --from folder", "The data set needs a name: mmssl prep NAME --from folder"),
         (
             "prep shop --interactions shop.csv --time-column title",
-            "Check the file, name another column with --time-column, or raise --max-malformed.",
+            "Check the file, name another column with --time-column (none reads no times), or raise --max-malformed.",
         ),
         (
             "prep shop --interactions shop.csv --items shop.csv --text title --text-encoder tf-idf",
