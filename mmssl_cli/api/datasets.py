@@ -119,7 +119,7 @@ def load_dataset(
     if not isinstance(name, str | PathLike) or not fspath(name):
         raise UsageError(f"A data set cannot be {name!r}: expected its name or path.")
     if isinstance(name, PathLike) or len(Path(name).parts) > 1:
-        found = Dataset(Path(name).expanduser().absolute())
+        found = Dataset(Path(name))
     else:
         folder = path_of(data_dir, "data_dir")
         dataset = resolve_dataset(name, folder)

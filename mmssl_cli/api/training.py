@@ -68,13 +68,8 @@ def train(
     [model] = _names([model])
     allow([model])
     given = {**settings, "model": model, "dataset": data.name}
-    [run] = _trained(
-        [merge_settings(given, path_of(config, "config") if config is not None else None)],
-        data,
-        runs_dir,
-        reuse,
-        verbose,
-    )
+    file = None if config is None else path_of(config, "config")
+    [run] = _trained([merge_settings(given, file)], data, runs_dir, reuse, verbose)
     return Run(run, data.data_dir)
 
 

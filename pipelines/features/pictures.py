@@ -24,7 +24,7 @@ _KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 """Of files of these kinds, in lower case."""
 _SPANS = (1, 255, 65_535)
-"""What white may be in a grey picture of 32 bits or of floats."""
+"""Usual values of white in grey pictures of 32 bits or of floats."""
 
 
 class PictureError(ValueError):
@@ -104,7 +104,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _as_bytes(grey: np.ndarray) -> np.ndarray:
-    """Scale grey values from 0 to the first white that is above them all, else by their own range, to 0 to 255."""
+    """Scale grey values to 0 to 255: from 0 to the smallest usual white that none exceeds, else by their own range."""
     if not np.isfinite(grey).all():
         raise PictureError("it has pixels that are not finite")
     low, high = float(grey.min()), float(grey.max())
