@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mmssl_cli.api.evaluation import Metrics, evaluate
     from mmssl_cli.api.runs import Run, load_run
     from mmssl_cli.api.training import compare, train
+    from mmssl_cli.api.tuning import TuneResult, tune
     from pipelines.errors import InputError, MmsslError, UsageError
     from pipelines.version import __version__ as __version__
 
@@ -30,6 +31,7 @@ __all__ = [
     "Metrics",
     "MmsslError",
     "Run",
+    "TuneResult",
     "UsageError",
     "compare",
     "evaluate",
@@ -37,6 +39,7 @@ __all__ = [
     "load_run",
     "prepare",
     "train",
+    "tune",
 ]
 
 _MODULES = {
@@ -45,6 +48,7 @@ _MODULES = {
     "mmssl_cli.api.evaluation": ("Metrics", "evaluate"),
     "mmssl_cli.api.runs": ("Run", "load_run"),
     "mmssl_cli.api.training": ("compare", "train"),
+    "mmssl_cli.api.tuning": ("TuneResult", "tune"),
     "pipelines.errors": ("InputError", "MmsslError", "UsageError"),
     "pipelines.version": ("__version__",),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from statistics import fmean, stdev
@@ -11,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from mmssl_cli.api.arguments import check_count, check_settings_alone, known_names
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.paths import path_of
 from mmssl_cli.api.runs import Run
-from mmssl_cli.config import TrainSettings, known_model, merge_for, merge_settings, refuse_idle, settings_class
-from mmssl_cli.config.own_names import allow
+from mmssl_cli.config import TrainSettings, merge_for, merge_settings, refuse_idle
+from mmssl_cli.config.presets import searched_files
 from mmssl_cli.console.plan import make_plan_reporter
 from mmssl_cli.console.training import make_reporter
 from mmssl_cli.console.verbosity import Verbosity
@@ -26,9 +26,9 @@ from mmssl_cli.runs.data_match import check_settings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import Configuration, FinishedRun, configurations
 from mmssl_cli.studies.run_selection import validation
-from mmssl_cli.text import DEFAULT_RUNS_DIR, as_list
+from mmssl_cli.text import DEFAULT_RUNS_DIR
 from mmssl_cli.training.inference import measured
-from pipelines.errors import MmsslError, UsageError
+from pipelines.errors import MmsslError
 
 
 def train(
@@ -64,9 +64,8 @@ def train(
         2
     """
     data = load_dataset(data)
-    _check_arguments(settings)
-    [model] = _names([model])
-    allow([model])
+    check_settings_alone(settings)
+    [model] = known_names([model])
     given = {**settings, "model": model, "dataset": data.name}
     file = None if config is None else path_of(config, "config")
     [run] = _trained([merge_settings(given, file)], data, runs_dir, reuse, verbose)
@@ -80,6 +79,7 @@ def compare(
     runs: int = 1,
     jobs: int = 1,
     runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR,
+    config: str | PathLike[str] | None = None,
     verbose: bool = False,
     **settings: Any,
 ) -> pd.DataFrame:
@@ -94,6 +94,8 @@ def compare(
         jobs: runs trained at once; above 1 in processes of their own, so that a script needs
             ``if __name__ == "__main__":`` around its calls.
         runs_dir: folder of the runs.
+        config: TOML file of settings, or folder of ``tune``, in which each model has its own; models without a file
+            have the settings shipped for them and the data set, else their defaults.
         verbose: show the progress on standard error.
         settings: the flags of `mmssl train`, with underscores for dashes; each applies to every model that has it.
 
@@ -114,16 +116,18 @@ def compare(
         ['model', 'seeds', 'recall@20', 'recall@20 std']
     """
     data = load_dataset(data)
-    _check_arguments(settings)
-    names = _names(models)
-    allow(names)
-    for name, number, meaning in (("runs", runs, "runs of each model"), ("jobs", jobs, "runs at once")):
-        if not isinstance(number, Integral) or number < 1:
-            raise UsageError(f"{name} cannot be {number!r}: expected the number of {meaning}, at least 1.")
-    for name in names:
-        settings_class(known_model(name))
-    refuse_idle(names, settings, data.name)
-    plans = [over_seeds(merge_for(name, settings, data.name), runs) for name in names]
+    check_settings_alone(settings)
+    names = known_names(models)
+    check_count("runs", runs, "runs of each model")
+    check_count("jobs", jobs, "runs at once")
+    file = None if config is None else path_of(config, "config")
+    if file is not None and file.is_dir():
+        refuse_idle(names, settings, data.name)
+        files = searched_files(file, names, data.name)
+    else:
+        refuse_idle(names, settings, data.name, file)
+        files = dict.fromkeys(names, file) if file is not None else {}
+    plans = [over_seeds(merge_for(name, settings, data.name, files.get(name)), runs) for name in names]
     by_seed = [run for seeded in zip(*plans, strict=True) for run in seeded]
     if jobs > 1:
         finished = _trained_at_once(by_seed, data, path_of(runs_dir, "runs_dir"), jobs, verbose)
@@ -176,20 +180,3 @@ def _row(model: Configuration, metrics: Sequence[str]) -> dict[str, Any]:
         values = model.test(metric)
         row |= {metric: fmean(values), f"{metric} std": stdev(values) if len(values) > 1 else float("nan")}
     return {**row, "validation": validation(model)}
-
-
-def _names(models: object) -> list[str]:
-    """Return one name of a model or several, each once."""
-    given = as_list(models)
-    for name in given:
-        if not isinstance(name, str):
-            raise UsageError(f'A model cannot be {name!r}: expected its name, such as "mf".')
-    if not given:
-        raise UsageError("compare needs at least one model.")
-    return list(dict.fromkeys(given))
-
-
-def _check_arguments(settings: dict[str, Any]) -> None:
-    for name, what in (("dataset", "data set is the argument data"), ("model", "models are the argument models")):
-        if name in settings:
-            raise UsageError(f"The {what}; leave out {name}.")

@@ -37,7 +37,7 @@ from mmssl_cli.config import (
     read_toml,
     refuse_idle,
 )
-from mmssl_cli.config.presets import searched_name
+from mmssl_cli.config.presets import searched_files, searched_name
 from mmssl_cli.console.lines import warn
 from mmssl_cli.experiments.plan import over_seeds, run_name
 from pipelines.errors import UsageError
@@ -196,13 +196,8 @@ class PlanOptions:
         """
         if (folder := self.folder) is None:
             return
-        dataset = self.dataset()
-        left = [name for name in models if self.file_of(name) is None]
-        if len(left) == len(models):
-            raise UsageError(
-                f"--config {folder} has no settings for {', '.join(left)} on {dataset}: expected a file such as "
-                f"{searched_name(left[0], dataset)}.toml, which `mmssl tune` writes."
-            )
+        found = searched_files(folder, models, self.dataset())
+        left = [name for name in models if name not in found]
         if left:
             warn(f"No settings in {folder} for {', '.join(left)}: shipped settings or defaults are used.")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +13,7 @@ import typer
 from mmssl_cli.commands.chosen_models import chosen_models, without_idle_content
 from mmssl_cli.commands.options import ensure_prepared, listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
-from mmssl_cli.config import FittedSettings, TrainSettings, merge_for, merge_settings
-from mmssl_cli.config.presets import searched_name, shipped_settings
+from mmssl_cli.config import merge_for, merge_settings
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tuning import make_tune_reporter, print_searches, print_trials
 from mmssl_cli.console.verbosity import verbosity
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from mmssl_cli.experiments.tuning.study import Search
 
 DEFAULT_OUT = Path("tuning")
-#: Epochs without a better score that a trial has at least, unless --patience is given.
-PATIENCE = 20
 
 
 @plans_runs(exclude=("model", "runs", "dry_run", "out", "tensorboard", "wandb", "mlflow", "runs_dir"))
@@ -84,7 +80,7 @@ def tune(
 
     Example: mmssl tune mf,lightgcn,ease --dataset demo --minutes 10 --out tuning
     """
-    from mmssl_cli.experiments.tuning.findings import check_replaced
+    from mmssl_cli.experiments.tuning.carry_out import prepare_folder
     from mmssl_cli.experiments.tuning.search import Budget
 
     names, are_all = chosen_models(listed(models))
@@ -93,13 +89,7 @@ def tune(
     if ranges is not None and len(names) > 1:
         raise UsageError("--ranges is of one model: name one, or leave it out.")
     searches = _searches(names, options, ranges, search_seed, are_all=are_all)
-    for search in searches:
-        if not replace_other:
-            check_replaced(search, _stem(out, search).with_suffix(".toml"))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise InputError(f"Cannot make the folder {out}: {problem.strerror}; choose another --out.") from problem
+    prepare_folder(out, searches, replace_other=replace_other)
     outcomes = [_carry_out(search, Budget(trials, minutes, finalists, seeds), out, options) for search in searches]
     if options.as_json:
         shown = [outcome.as_json() for outcome in outcomes]
@@ -118,52 +108,34 @@ def _carry_out(search: Search, budget: Budget, out: Path, options: PlanOptions) 
     Raises:
         typer.Exit: with code 130, on Ctrl-C.
     """
-    from mmssl_cli.experiments.tuning.findings import Outcome, write_best, write_trials
-    from mmssl_cli.experiments.tuning.search import run_search
-    from mmssl_cli.experiments.tuning.study import best_of, open_study, trials_of
-    from pipelines.io.locks import held
+    from mmssl_cli.experiments.tuning.carry_out import carry_out_search
 
-    if isinstance(search.base, FittedSettings):
-        budget = replace(budget, seeds=1)  # nothing in these models is random
-    stem = _stem(out, search)
-    what = f"{search.base.model} on {search.base.dataset}"
-    with held(stem.with_suffix(".lock"), f"The search in {out} for {what}", passing=True):
-        study = open_study(search, stem.with_suffix(".journal"), budget.trials)
-        reporter = make_tune_reporter(verbosity())
-        try:
-            reporter.begin(what, len(trials_of(study, search)), budget.trials)
-            pool = options.target.worker_pool([search.base], options.data_dir, out, reporter.message)
-            found = run_search(search, study, budget, options.data_dir, options.jobs, reporter, pool)
-        except KeyboardInterrupt:
-            reporter.close()
-            print("Interrupted. Run the same command again to resume the search.", file=sys.stderr)
-            raise typer.Exit(130) from None
-        finally:
-            reporter.close()
-        outcome = Outcome(search.base.model, found, best_of(found), stem.with_suffix(".toml"))
-        if outcome.best is not None:
-            write_trials(found, stem.with_suffix(".csv"))
-            write_best(search, found, outcome.best, outcome.file)
+    base = search.base
+    reporter = make_tune_reporter(verbosity())
+    try:
+        pool = options.target.worker_pool([base], options.data_dir, out, reporter.message)
+        outcome = carry_out_search(search, budget, out, options.data_dir, options.jobs, reporter, pool)
+    except KeyboardInterrupt:
+        reporter.close()
+        print("Interrupted. Run the same command again to resume the search.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    finally:
+        reporter.close()
     if outcome.best is not None and not options.as_json:
-        print_trials(found, what, search.base.select_on)
+        print_trials(outcome.found, f"{base.model} on {base.dataset}", base.select_on)
         print()
-        runs = "" if budget.seeds == 1 else f" --runs {budget.seeds}"
-        own = f" --import {search.base.model}" if ":" in search.base.model else ""
-        say(
-            f"{outcome.spent(budget)} Written to {outcome.file}; train with it: mmssl{own} train "
-            f"--config {outcome.file}{runs}"
-        )
+        runs = "" if outcome.budget.seeds == 1 else f" --runs {outcome.budget.seeds}"
+        own = f" --import {base.model}" if ":" in base.model else ""
+        train = f"mmssl{own} train --config {outcome.file}{runs}"
+        say(f"{outcome.spent()} Written to {outcome.file}; train with it: {train}")
     return outcome
-
-
-def _stem(out: Path, search: Search) -> Path:
-    return out / searched_name(search.base.model, search.base.dataset)
 
 
 def _searches(
     names: Sequence[str], options: PlanOptions, ranges: Path | None, seed: int, *, are_all: bool
 ) -> list[Search]:
     """Return the search of each model; of all of them, those are left out that have no ranges, or need content."""
+    from mmssl_cli.experiments.tuning.carry_out import define_search
     from mmssl_cli.experiments.tuning.space import has_space
 
     dataset = options.dataset()
@@ -179,21 +151,8 @@ def _searches(
     ensure_prepared(dataset, options.data_dir)
     if are_all:
         bases = without_idle_content(bases, options.data_dir)
-    return [_search(base, options, ranges, seed) for base in bases.values()]
-
-
-def _search(base: TrainSettings, options: PlanOptions, ranges: Path | None, seed: int) -> Search:
-    from mmssl_cli.experiments.tuning.space import read_space, read_starts, shipped_space, shipped_starts, without
-    from mmssl_cli.experiments.tuning.study import Search
-    from mmssl_cli.runs.data_match import data_identity
-
-    space = read_space(ranges, base.model) if ranges is not None else shipped_space(base.model)
-    starts = read_starts(ranges, base.model) if ranges is not None else shipped_starts(base.model)
-    if options.config is None and "preset" not in options.named:
-        starts = [*starts, shipped_settings(base.dataset, base.model)]
-    if "patience" not in options.named:
-        base = base.model_copy(update={"patience": max(base.patience, PATIENCE)})
-    content = data_identity(base, options.data_dir)["content_digest"]
-    free = without(space, options.named)
-    searched = [{name: value for name, value in start.items() if name in free} for start in starts]
-    return Search(base, free, content, seed, tuple(start for start in searched if start))
+    fixed, starts = options.named, options.config is None and "preset" not in options.named
+    return [
+        define_search(base, options.data_dir, fixed=fixed, ranges=ranges, seed=seed, starts_shipped=starts)
+        for base in bases.values()
+    ]

@@ -109,6 +109,22 @@ def searched_name(model: str, dataset: str) -> str:
     return f"{model.replace(':', '-')}-{dataset}"
 
 
+def searched_files(folder: Path, models: Sequence[str], dataset: str) -> dict[str, Path]:
+    """Return the files of settings that searches wrote to a folder, by model; others are left out.
+
+    Raises:
+        UsageError: it has none for any of the models.
+    """
+    files = {model: folder / f"{searched_name(model, dataset)}.toml" for model in models}
+    found = {model: file for model, file in files.items() if file.is_file()}
+    if models and not found:
+        raise UsageError(
+            f"--config {folder} has no settings for {', '.join(models)} on {dataset}: expected a file such as "
+            f"{files[models[0]].name}, which `mmssl tune` writes."
+        )
+    return found
+
+
 def sources(path: Path) -> dict[str, str]:
     """Return the source of each value of a preset's file: from its ``[source]`` table, else of its provenance."""
     raw = parse_toml(path, f"There is no settings file {path}.")

@@ -28,11 +28,13 @@ class Outcome:
     """Result of the search of a model.
 
     Attributes:
+        budget: its limits.
         best: the trial that wins; None where none has a score.
         file: its settings, as TOML.
     """
 
     model: str
+    budget: Budget
     found: Sequence[Trial]
     best: Trial | None
     file: Path
@@ -57,8 +59,9 @@ class Outcome:
         last = self.found[-1].problem
         return f"No trial of {len(self.found)} gave a score for {self.model}; the last one failed: {last}"
 
-    def spent(self, budget: Budget) -> str:
+    def spent(self) -> str:
         """Return a sentence on what the search took, beside the limits."""
+        budget = self.budget
         limit = f" (at most {budget.trials})" if len(self.found) <= budget.trials else ""
         trials = (
             f"{pluralize(len(self.found), 'trial')}{limit} in {minutes_text(self.minutes)} processor minutes (at most "
@@ -79,10 +82,15 @@ class Outcome:
         return {"model": self.model, "best": best, "trials": trials, "file": str(self.file)}
 
 
-def write_trials(found: Sequence[Trial], path: Path) -> None:
-    """Write trials as CSV, a row each: how it ended, its score, and a column for each drawn setting."""
+def trials_frame(found: Sequence[Trial]) -> pd.DataFrame:
+    """Return a row a trial: how it ended, its score, and a column for each drawn setting."""
     rows = [{"trial": t.number, "state": t.state, **_scores(t), **_facts(t), **_written(t.drawn)} for t in found]
-    write_bytes(path, frame(pd.DataFrame(rows)).encode())
+    return pd.DataFrame(rows)
+
+
+def write_trials(found: Sequence[Trial], path: Path) -> None:
+    """Write trials as CSV, a row each."""
+    write_bytes(path, frame(trials_frame(found)).encode())
 
 
 def check_replaced(search: Search, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,6 @@ def _check(model: str, name: str, value: Any, path: Path) -> None:
             raise UsageError(f"{path}: {problem}") from problem
 
 
-def without(space: Mapping[str, Choices | Span], fixed: Mapping[str, Any]) -> Space:
+def without(space: Mapping[str, Choices | Span], fixed: Collection[str]) -> Space:
     """Return the ranges of the settings that are not fixed."""
     return {name: of for name, of in space.items() if name not in fixed}

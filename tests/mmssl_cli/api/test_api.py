@@ -22,6 +22,7 @@ import torch
 import mmssl_cli as mmssl
 from mmssl_cli.evaluation.ranking import rank_topk
 from tests.conftest import ROOT
+from tests.helpers.inline_pool import train_inline
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,7 @@ def _examples() -> Iterator[doctest.DocTest]:
 def test_examples(
     example: doctest.DocTest, data: mmssl.Dataset, run: mmssl.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    train_inline(monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(data.data_dir)
     (tmp_path / "runs").mkdir()
@@ -261,6 +263,30 @@ def test_it_is_quiet_unless_told_otherwise(
     assert "Training mf on demo" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("inline_runs")
+def test_tune_finds_what_compare_then_trains_with_and_goes_on_where_it_was(data: mmssl.Dataset, tmp_path: Path) -> None:
+    small: Any = {"epochs": 2, "embedding_dim": 8, "ks": (20,), "device": "cpu"}
+    search: Any = {**small, "seeds": 2, "finalists": 1, "out": tmp_path / "tuning", "batch_size": 512}
+    begun = mmssl.tune("mf", data, trials=2, **search)
+    found = mmssl.tune("mf", data, trials=3, **search)
+    assert found.trials["trial"].tolist() == [0, 1, 2]
+    pd.testing.assert_frame_equal(found.trials[["score", "lr"]][:2], begun.trials[["score", "lr"]])
+    assert "batch_size" not in found.settings
+    best = found.trials.set_index("trial").loc[found.trials["score"].idxmax()]
+    assert (best["lr"], best["mean"], best["seeds"]) == (found.settings["lr"], found.score, 2)
+    table = mmssl.compare(data, "MF", runs=2, config=tmp_path / "tuning", runs_dir=tmp_path / "runs", **small)
+    assert table["validation"].tolist() == pytest.approx([found.score], abs=1e-12)
+    [run, _] = mmssl_runs(tmp_path / "runs")
+    assert run.settings["batch_size"] == 512
+    assert {name: run.settings[name] for name in found.settings} == found.settings
+    with pytest.raises(mmssl.InputError, match="is the result of another search"):
+        mmssl.tune("mf", data, trials=2, **{**search, "batch_size": 256})
+
+
+def mmssl_runs(folder: Path) -> list[mmssl.Run]:
+    return [mmssl.load_run(path) for path in sorted(folder.iterdir())]
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "sentence"),
     [
@@ -346,6 +372,13 @@ def test_it_is_quiet_unless_told_otherwise(
         (lambda data, run: mmssl.evaluate(run, data, metrics=5), "Usage", "There is no metric 5: choose from"),
         (lambda data, run: mmssl.train(5, data), "Usage", "A model cannot be 5: expected its name"),
         (lambda data, run: mmssl.compare(data, 5), "Usage", "A model cannot be 5: expected its name"),
+        (lambda data, run: mmssl.compare(data, ["mf"], config="."), "Usage", "has no settings for mf on demo"),
+        (lambda data, run: mmssl.tune("mff", data), "Usage", "There is no model 'mff': did you mean"),
+        (lambda data, run: mmssl.tune("mf", data, trials=0), "Usage", "trials cannot be 0: expected the number of"),
+        (lambda data, run: mmssl.tune("mf", data, minutes="x"), "Usage", "minutes cannot be 'x': expected processor"),
+        (lambda data, run: mmssl.tune("mf", data, layers=1), "Usage", "has no setting 'layers'"),
+        (lambda data, run: mmssl.tune("mf", data, ranges="none.toml"), "Input", "There is no file of ranges none.toml"),
+        (lambda data, run: mmssl.tune("pop", data), "Usage", "'pop' has no settings to search"),
         (
             lambda data, run: mmssl.compare(data, ["mf"], runs="2"),
             "Usage",

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from mmssl_cli.commands.tune import PATIENCE
 from mmssl_cli.config import SETTINGS, FittedSettings, build_settings, merge_settings
 from mmssl_cli.config.presets import shipped_settings
 from mmssl_cli.console.training import Reporter
+from mmssl_cli.experiments.tuning.carry_out import PATIENCE
 from mmssl_cli.experiments.tuning.search import _Rising
 from mmssl_cli.experiments.tuning.space import RANGES, Choices, Span, read_starts, shipped_space, shipped_starts
 from mmssl_cli.experiments.tuning.study import Search, _drawn

@@ -1,0 +1,130 @@
+"""Search of settings in Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmssl_cli.api.arguments import check_count, check_settings_alone, known_names
+from mmssl_cli.api.datasets import Dataset, load_dataset
+from mmssl_cli.api.paths import path_of
+from mmssl_cli.config import merge_settings, read_toml
+from mmssl_cli.console.tuning import make_tune_reporter
+from mmssl_cli.console.verbosity import Verbosity
+from mmssl_cli.experiments.tuning.carry_out import carry_out_search, define_search, prepare_folder
+from mmssl_cli.experiments.tuning.findings import trials_frame
+from mmssl_cli.experiments.tuning.search import Budget
+from mmssl_cli.experiments.workers import local
+from pipelines.errors import MmsslError, UsageError
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """Result of a search; made by ``tune``.
+
+    Attributes:
+        settings: the best values of the searched settings, for ``train(model, data, **result.settings)``.
+        score: validation score of them, the mean over the seeds of a finalist.
+        trials: a row a trial: ``trial``, ``state`` (complete, pruned or failed), ``score``; of finalists ``seeds``,
+            ``mean`` and ``deviation``; ``best_epoch``, ``epochs``, ``seconds``, ``cpu_seconds``, ``problem``; and the
+            settings that were searched.
+        file: TOML file of all settings, those that were given included, for ``config=``.
+
+    Examples:
+        >>> found = mmssl.tune("itemknn", data, trials=2)
+        >>> found.file.name, found.trials["state"].tolist()
+        ('itemknn-demo.toml', ['complete', 'complete'])
+    """
+
+    settings: dict[str, Any]
+    score: float
+    trials: pd.DataFrame
+    file: Path
+
+
+def tune(
+    model: str,
+    data: Dataset | str | PathLike[str],
+    *,
+    trials: int = 25,
+    minutes: float = 90,
+    finalists: int = 3,
+    seeds: int = 3,
+    jobs: int = 1,
+    out: str | PathLike[str] = "tuning",
+    ranges: str | PathLike[str] | None = None,
+    config: str | PathLike[str] | None = None,
+    search_seed: int = 0,
+    replace: bool = False,
+    verbose: bool = False,
+    **settings: Any,
+) -> TuneResult:
+    """Search a model's settings by validation, as `mmssl tune` does: proposals by TPE, unpromising trials pruned.
+
+    The same call resumes an interrupted search, and extends it with more trials. Trials are trained in processes of
+    their own, so that a script needs ``if __name__ == "__main__":`` around its calls.
+
+    Args:
+        model: a name that `mmssl models` lists, or ``module:Class`` of a model of your own.
+        data: the data set, or its name or path.
+        trials: trials in total, finished ones included.
+        minutes: processor minutes of the trials, after which none begins.
+        finalists: best trials to train with further seeds.
+        seeds: seeds of each finalist; the best mean wins.
+        jobs: trials trained at once.
+        out: folder of the searches and their results, also what `mmssl compare --config` takes.
+        ranges: TOML file of ranges, and of settings to try first; by default those shipped for the model.
+        config: TOML file of settings, which are not searched.
+        search_seed: seed of the proposals.
+        replace: replace the results of another search of the model and data set.
+        verbose: show the progress on standard error.
+        settings: the flags of `mmssl train`, with underscores for dashes; these settings are not searched.
+
+    Raises:
+        UsageError: an unknown model or setting, or a value out of its range.
+        InputError: a file is damaged, the folder cannot be written, or it has the results of another search.
+        MmsslError: no trial gave a score.
+
+    Examples:
+        >>> found = mmssl.tune("mf", data, trials=2, seeds=1, epochs=1, embedding_dim=8, ks=(20,))
+        >>> sorted(found.settings), len(found.trials)
+        (['l2_weight', 'lr', 'user_sampling', 'weight_averaging', 'weight_decay'], 2)
+    """
+    data = load_dataset(data)
+    check_settings_alone(settings)
+    [model] = known_names([model])
+    for name, number, meaning in (
+        ("trials", trials, "trials in total"),
+        ("finalists", finalists, "finalists"),
+        ("seeds", seeds, "seeds of each finalist"),
+        ("jobs", jobs, "trials at once"),
+    ):
+        check_count(name, number, meaning)
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not minutes >= 0:
+        raise UsageError(f"minutes cannot be {minutes!r}: expected processor minutes, at least 0.")
+    file = None if config is None else path_of(config, "config")
+    folder = path_of(out, "out").absolute()
+    given = {name: value for name, value in settings.items() if value is not None}
+    search = define_search(
+        merge_settings({**given, "model": model, "dataset": data.name}, file, shipped=False),
+        data.data_dir,
+        fixed={*given, *(read_toml(file) if file else {})},
+        ranges=None if ranges is None else path_of(ranges, "ranges"),
+        seed=search_seed,
+        starts_shipped=file is None and "preset" not in given,
+    )
+    prepare_folder(folder, [search], replace_other=replace)
+    reporter = make_tune_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET)
+    try:
+        budget = Budget(trials, minutes, finalists, seeds)
+        outcome = carry_out_search(search, budget, folder, data.data_dir, jobs, reporter, local.LocalPool)
+    finally:
+        reporter.close()
+    best = outcome.best
+    if best is None or best.mean_score is None:
+        raise MmsslError(outcome.problem)
+    return TuneResult(dict(best.drawn), best.mean_score, trials_frame(outcome.found), outcome.file)
