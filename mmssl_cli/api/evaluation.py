@@ -18,7 +18,7 @@ from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.listed import scores_of_lists
 from mmssl_cli.api.runs import Run
 from mmssl_cli.data.interactions import InteractionData, load_interactions
-from mmssl_cli.evaluation.ranking import ranked_scores
+from mmssl_cli.evaluation.ranking import BEYOND_FLOATS, ranked_scores
 from mmssl_cli.evaluation.splits import checked_ks, checked_metrics, checked_split
 from mmssl_cli.training.inference import evaluate_split
 from mmssl_cli.training.loading import load_model
@@ -168,9 +168,19 @@ def _array(scores: Any) -> np.ndarray:
     if issparse(scores):
         raise InputError(_SPARSE.format(f"a {kind}", "toarray()"))
     try:
-        values = np.ma.filled(scores.astype(np.float64), -np.inf) if np.ma.isMA(scores) else np.asarray(scores)
+        values = np.asarray(scores)
     except ValueError as problem:
         raise InputError(f"The scores are no array: {problem}.") from problem
     if values.dtype.kind not in "biuf":
         raise InputError(f"The scores are a {kind} of {values.dtype}; expected an array of real numbers.")
-    return values if values.dtype.kind in "if" else values.astype(np.float64)
+    if values.dtype.kind == "f":
+        values = values.astype(f"=f{min(values.dtype.itemsize, 8)}", copy=False)
+    if np.ma.isMA(scores):
+        return np.where(np.ma.getmaskarray(scores), -np.inf, _floats(values))
+    return values if values.dtype.kind in "if" else _floats(values)
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind in "iu" and values.size and max(int(values.max()), -int(values.min())) > 2**53:
+        raise InputError(BEYOND_FLOATS)
+    return values.astype(np.float64)

@@ -19,7 +19,8 @@ def scores_of_lists(table: pd.DataFrame, data: Dataset) -> Callable[[Tensor], Te
 
     Args:
         table: a row a user and item, by their original ids, in the columns ``user`` and ``item``; ordered by ``score``
-            (larger is better) or ``rank`` (smaller is better), or without these by the order of the rows.
+            (larger is better, -inf leaves the item out) or ``rank`` (smaller is better), or without these by the
+            order of the rows.
 
     Raises:
         InputError: a column is missing, an id unknown, a pair given twice, or an order is no number.
@@ -65,6 +66,7 @@ def _numbers(ids: pd.Series, known: list[str], kind: str) -> np.ndarray:
 
 def _order(column: pd.Series, name: str) -> np.ndarray:
     values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    if not np.isfinite(values).all():
+    known = np.isfinite(values) | (np.isneginf(values) if name == "score" else False)
+    if not known.all():
         raise InputError(f"The column {name} of the lists holds what is no finite number; expected one in every row.")
     return values

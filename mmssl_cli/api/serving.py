@@ -19,8 +19,9 @@ def make_app(run: Run) -> FastAPI:
 
     ``GET /recommend/USER?k=20`` answers ``{"user": id, "items": [{"item": id, "score": number, "title": ...}]}``, the
     user's training items left out; ``GET /similar/ITEM?k=20`` the same with ``item`` in place of ``user``, by the
-    cosine of final embeddings. Ids are those of the data. An unknown id, or a model without embeddings, has status 404,
-    a k out of bounds or another parameter 422, each with a sentence in ``detail``.
+    cosine of final embeddings, or by the model's own weights between items. Ids are those of the data. An unknown id,
+    or a model that has neither, has status 404, a k out of bounds or another parameter 422, each with a sentence in
+    ``detail``.
 
     Raises:
         UsageError: fastapi is not installed.

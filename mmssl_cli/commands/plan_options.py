@@ -40,6 +40,7 @@ from mmssl_cli.config import (
 from mmssl_cli.config.presets import searched_files, searched_name
 from mmssl_cli.console.lines import warn
 from mmssl_cli.experiments.plan import over_seeds, run_name
+from mmssl_cli.text import companion
 from pipelines.errors import UsageError
 
 Config = Annotated[
@@ -170,10 +171,16 @@ class PlanOptions:
         return settings
 
     def metrics_of(self, settings: TrainSettings) -> list[str] | None:
-        """Return the metrics of ``--metrics`` at the K that selects, such as mrr@20; None where none are named."""
-        if "metrics" not in self.named:
+        """Return the metrics of ``--metrics`` at the cut-offs of ``--ks``, such as mrr@20; None where none are named.
+
+        Where one is named, the other is that of the metric that selects.
+        """
+        if not {"metrics", "ks"} & self.named.keys():
             return None
-        return [f"{name}@{settings.select_on.partition('@')[2]}" for name in settings.metrics]
+        both = settings.select_on, companion(settings.select_on)
+        names = settings.metrics if "metrics" in self.named else [metric.partition("@")[0] for metric in both]
+        cutoffs = settings.ks if "ks" in self.named else (int(settings.select_on.partition("@")[2]),)
+        return [f"{name}@{k}" for k in cutoffs for name in names]
 
     def check(self, models: Sequence[str]) -> None:
         """Refuse flags and a file that reach none of the models; name the models that lack the preset.

@@ -10,7 +10,9 @@ from inspect import get_annotations, isclass
 from pathlib import Path
 from pkgutil import resolve_name
 from traceback import extract_tb
+from types import ModuleType
 from typing import Any, Literal, cast, get_origin
+from weakref import WeakKeyDictionary
 
 from pydantic import Field, create_model
 
@@ -21,6 +23,8 @@ from mmssl_cli.console.lines import warn
 from pipelines.errors import UsageError, nearest
 
 _BASES = "mmssl_cli.models.base"
+#: Of imported modules, their specification, which a reload makes anew, and the digest of their file as imported.
+_digests: WeakKeyDictionary[ModuleType, tuple[object, str | None]] = WeakKeyDictionary()
 
 
 @cache
@@ -53,6 +57,8 @@ def own_class(model: str) -> type[Any]:
         sys.path.append(here)  # last, so that a file here hides no library
     try:
         module = importlib.import_module(module_name)
+        if _digests.get(module, (None, None))[0] is not module.__spec__:
+            _digests[module] = module.__spec__, _digest_of(module)
     except Exception as problem:  # the user's own code may fail in any way
         raise UsageError(f"Model {model!r} cannot be imported: {_reason(problem, module_name)}") from problem
     found = getattr(module, class_name, None)
@@ -70,12 +76,17 @@ def own_class(model: str) -> type[Any]:
 
 
 def code_digest(model: str) -> str | None:
-    """Return the SHA-256 of the file of a model's class; None where there is no such file.
+    """Return the SHA-256 of the file of a model as it was imported, the code that runs; None where there is no file.
 
     Raises:
         UsageError: as ``own_class`` does.
     """
-    file = getattr(sys.modules[own_class(model).__module__], "__file__", None)
+    own_class(model)
+    return _digests[sys.modules[installed().get(model, model).partition(":")[0]]][1]
+
+
+def _digest_of(module: ModuleType) -> str | None:
+    file = getattr(module, "__file__", None)
     try:
         return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
     except OSError:

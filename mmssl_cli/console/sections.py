@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from mmssl_cli.console.lines import printable, say
 from mmssl_cli.console.tables import rich_table, show
-from mmssl_cli.reporting.document import Section
+from mmssl_cli.reporting.document import Section, Table
 from mmssl_cli.reporting.plain import filled, notes_of, one_line
 
 
@@ -65,7 +64,7 @@ def section_values(section: Section) -> dict[str, Any]:
         "tables": [
             {
                 "table": table.title,
-                "rows": [_row(table.columns, row) for row in table.rows],
+                "rows": _rows(table),
                 "notes": list(table.notes),
             }
             for table in section.tables
@@ -74,9 +73,17 @@ def section_values(section: Section) -> dict[str, Any]:
     }
 
 
-def _row(columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for column, cell in zip(columns, row, strict=True):
-        words = None if cell.text in ("", "-") else cell.text
-        values |= cell.numbers(column) or {column: words}
-    return values
+def _rows(table: Table) -> list[dict[str, Any]]:
+    """Return the rows of a table with the same keys in each; None where a row has no such number."""
+    columns = [
+        dict.fromkeys(name for cell in cells for name in cell.numbers(column)) or {column: None}
+        for column, *cells in zip(table.columns, *table.rows, strict=True)
+    ]
+    rows = []
+    for row in table.rows:
+        values: dict[str, Any] = {}
+        for column, names, cell in zip(table.columns, columns, row, strict=True):
+            words = {} if cell.text in ("", "-") else {column: cell.text}
+            values |= names | (cell.numbers(column) or words)
+        rows.append(values)
+    return rows

@@ -27,6 +27,8 @@ BLOCK_BYTES = 64 * 2**20
 CACHE_BYTES, LEAST_ROWS = 4 * 2**20, 64
 CHECKED_ROWS = 2**18
 NO_ITEM = -1
+#: Sentence on whole numbers as scores, of which floats hold 53 bits.
+BEYOND_FLOATS = "The scores hold whole numbers beyond 2^53, which are not told apart; give ranks in place of them."
 
 
 class UnrankableError(MmsslError):
@@ -173,9 +175,7 @@ def _as_scorable(embeddings: Tensor) -> Tensor:
     if detached.is_floating_point():
         return detached if detached.dtype in (torch.float32, torch.float64) else detached.float()
     if detached.numel() and max(detached.max().item(), -detached.min().item()) > 2**53:
-        raise InputError(
-            "The scores hold whole numbers beyond 2^53, which are not told apart; give ranks in place of them."
-        )
+        raise InputError(BEYOND_FLOATS)
     return detached.double()
 
 

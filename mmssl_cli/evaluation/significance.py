@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+#: Numbers that the bootstrap holds in memory.
+_NUMBERS_AT_ONCE = 4_000_000
+
 
 def t_test(first: np.ndarray, second: np.ndarray) -> float:
     """Return p of a two-sided paired t-test: of users, or of seeds, float [n] each, in the same order, n >= 2.
@@ -37,10 +40,12 @@ def bootstrap_interval(
     Raises:
         ValueError: the arrays differ in length, are shorter than 2 or hold NaN.
     """
-    # A resample is fixed by how often each distinct difference was drawn, and metrics at K take few values.
+    # A resample is fixed by how often each distinct difference was drawn; most metrics at K take few values.
     values, counts = np.unique(_differences(first, second), return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=resamples)
-    low, high = np.quantile(drawn @ values / counts.sum(), [0.025, 0.975])
+    random, users, at_once = np.random.default_rng(seed), counts.sum(), max(1, _NUMBERS_AT_ONCE // len(values))
+    sizes = [min(at_once, resamples - done) for done in range(0, resamples, at_once)]
+    sums = np.concatenate([random.multinomial(users, counts / users, size=size) @ values for size in sizes])
+    low, high = np.quantile(sums / users, [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -78,6 +78,13 @@ class Recommender(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} does not score items for new users")
 
+    def similar_to(self, items: CSR) -> Tensor:
+        """Return how similar all items are to those of each row, [n, I], -inf where not at all; a new array.
+
+        By default ``score_from_items``.
+        """
+        return self.score_from_items(items)
+
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return named, weighted loss terms of a batch; the trainer adds them up and steps its optimiser."""
         raise TypeError(f"{type(self).__name__} must define training_step() or fit()")

@@ -202,8 +202,8 @@ def nearest_warm_items(data: InteractionData, k: int = 10) -> ItemGraph:
     warm, cold = (~data.cold).nonzero().squeeze(1), data.cold.nonzero().squeeze(1)
     # One more column makes the keys equally long, so that the largest cosines are the largest sums.
     missing = (len(contents) - rows.square().sum(dim=1, keepdim=True)).clamp(min=0).sqrt()
-    queries, keys = torch.cat([rows, torch.zeros_like(missing)], dim=1), torch.cat([rows, missing], dim=1)
-    found = cosine_topk(queries[cold], keys[warm], min(k, len(warm)))
+    keys = torch.cat([rows[warm], missing[warm]], dim=1)
+    found = cosine_topk(torch.nn.functional.pad(rows[cold], (0, 1)), keys, min(k, len(warm)))
     pairs = zip(found.split(256), rows[cold].split(256), strict=True)
     weights = torch.cat([(rows[warm[of]] * row.unsqueeze(1)).sum(dim=2) for of, row in pairs])
     weights = weights.masked_fill(found < 0, 0).clamp(min=0)

@@ -12,6 +12,7 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.ranking import BLOCK_BYTES
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.memory import available_memory
+from mmssl_cli.models.pop import popular_without_items
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import UsageError
 
@@ -28,6 +29,7 @@ class EASE(Recommender):
     def __init__(self, data: InteractionData, settings: EASESettings) -> None:
         super().__init__(data, settings)
         self.train_items = data.train
+        self.popularity = torch.bincount(data.train.indices, minlength=data.num_items).float()
 
     def fit(self, data: InteractionData) -> None:
         """Compute B on the CPU.
@@ -59,8 +61,9 @@ class EASE(Recommender):
         self.weights = torch.from_numpy(np.ascontiguousarray(inverse))
 
     def score(self, users: Tensor) -> Tensor:
-        """Return R B of the users, [n, I]."""
-        return self.score_from_items(self.train_items.select(users))
+        """Return R B of the users, [n, I]; popularity for users without items."""
+        items = self.train_items.select(users)
+        return popular_without_items(self.score_from_items(items), items, self.popularity)
 
     def score_from_items(self, items: CSR) -> Tensor:
         """Return R B of users with these items, [n, I]."""

@@ -10,6 +10,7 @@ from mmssl_cli.config.fitted import GFCFSettings
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
+from mmssl_cli.models.pop import popular_without_items
 from mmssl_cli.models.spectral import strongest_directions
 from mmssl_cli.sparse.csr import CSR
 
@@ -28,7 +29,8 @@ class GFCF(Recommender):
     def __init__(self, data: InteractionData, settings: GFCFSettings) -> None:
         super().__init__(data, settings)
         self.train_items = data.train
-        self.degrees = torch.bincount(data.train.indices, minlength=data.num_items).clamp(min=1).float().unsqueeze(1)
+        self.popularity = torch.bincount(data.train.indices, minlength=data.num_items).float()
+        self.degrees = self.popularity.clamp(min=1).unsqueeze(1)
         self.graph = BipartiteGraph.from_edges(*data.train.entries(), data.num_users, data.num_items, "sym")
 
     def fit(self, data: InteractionData) -> None:
@@ -39,8 +41,9 @@ class GFCF(Recommender):
         self.directions = torch.from_numpy(directions.T.astype(np.float32).copy())
 
     def score(self, users: Tensor) -> Tensor:
-        """Return the sum of both filters for the users, [n, I]."""
-        return self.score_from_items(self.train_items.select(users))
+        """Return the sum of both filters for the users, [n, I]; popularity for users without items."""
+        items = self.train_items.select(users)
+        return popular_without_items(self.score_from_items(items), items, self.popularity)
 
     def score_from_items(self, items: CSR) -> Tensor:
         """Return the sum of both filters for users with these items, [n, I]."""

@@ -48,21 +48,39 @@ class ItemWeights(Recommender):
         """Return W [I, I] from the 0/1 matrix R [U, I], both sparse float64."""
 
     def score(self, users: Tensor) -> Tensor:
-        """Return R W of the users, [n, I]."""
+        """Return R W of the users, [n, I], and the fallback's scores in place of zeros."""
         return self.score_from_items(self.train_items.select(users))
 
     def score_from_items(self, items: CSR) -> Tensor:
         """Return R W of users with these items, [n, I], and the fallback's scores in place of zeros."""
-        starts, columns, values = self.weights.crow_indices(), self.weights.col_indices(), self.weights.values()
-        first, lengths = starts[items.indices], starts.diff()[items.indices]
-        before = lengths.cumsum(0) - lengths
-        entries = torch.arange(int(lengths.sum()), device=values.device)
-        entries += torch.repeat_interleave(first - before, lengths)
-        rows = torch.repeat_interleave(items.row_of_each(), lengths)
-        scores = values.new_zeros(items.num_rows * self.num_items)
-        scores.index_add_(0, rows * self.num_items + columns[entries], values[entries])
-        scores = scores.view(items.num_rows, self.num_items)
+        scores = self._sums(items)
         return torch.where(scores == 0, self.popularity, scores) if self.settings.fallback == "popularity" else scores
+
+    def similar_to(self, items: CSR) -> Tensor:
+        """Return R W, [n, I]; -inf for an item without a weight, which is not similar."""
+        scores = self._sums(items)
+        return scores.masked_fill(scores == 0, -torch.inf)
+
+    def _sums(self, items: CSR) -> Tensor:
+        starts, columns, values = self.weights.crow_indices(), self.weights.col_indices(), self.weights.values()
+        lengths, row_of_each = starts.diff()[items.indices], items.row_of_each()
+        scores = values.new_zeros(items.num_rows * self.num_items)
+        for part in _parts(lengths):  # the weights of all items of all users may be many
+            length = lengths[part]
+            entries = torch.arange(int(length.sum()), device=values.device)
+            entries += torch.repeat_interleave(starts[items.indices[part]] - (length.cumsum(0) - length), length)
+            rows = torch.repeat_interleave(row_of_each[part], length)
+            scores.index_add_(0, rows * self.num_items + columns[entries], values[entries])
+        return scores.view(items.num_rows, self.num_items)
+
+
+def _parts(lengths: Tensor) -> Iterator[slice]:
+    """Return slices whose lengths add up to about as many numbers as a block of scores has."""
+    groups = lengths.cumsum(0).div(BLOCK_BYTES // 8, rounding_mode="floor")
+    start = 0
+    for size in torch.unique_consecutive(groups, return_counts=True)[1].tolist():
+        yield slice(start, start + size)
+        start += size
 
 
 def largest_of_rows(blocks: Iterator[np.ndarray], k: int) -> sp.csr_matrix:

@@ -8,6 +8,12 @@ from torch import Tensor
 from mmssl_cli.config.fitted import PopSettings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
+from mmssl_cli.sparse.csr import CSR
+
+
+def popular_without_items(scores: Tensor, items: CSR, popularity: Tensor) -> Tensor:
+    """Return scores [n, I] with the popularity [I] of items in the rows of users who have none, as 0 tells nothing."""
+    return torch.where((items.indptr.diff() == 0).unsqueeze(1), popularity, scores)
 
 
 class Pop(Recommender):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.config.fit import check_fit
@@ -30,6 +33,14 @@ def model_code(settings: TrainSettings) -> dict[str, str]:
         return {}
     digest = code_digest(settings.model)
     return {} if digest is None else {"model_code": digest}
+
+
+def code_of_both(provenance: Mapping[str, Any], settings: TrainSettings) -> dict[str, str]:
+    """Return the digest of the code of a resumed run: of both where it has changed, so that it is neither's."""
+    began, now = provenance.get("model_code"), model_code(settings)
+    if began is None or now.get("model_code") in (began, None):
+        return {}
+    return {"model_code": hashlib.sha256(f"{began} {now['model_code']}".encode()).hexdigest()}
 
 
 def changed_code(run: RunFolder, settings: TrainSettings) -> str | None:

@@ -145,10 +145,14 @@ class Configuration:
 
 
 def configurations(runs: Iterable[FinishedRun]) -> list[Configuration]:
-    """Group runs by settings, in order of first appearance; of runs with one seed the first counts."""
-    groups: dict[tuple[tuple[str, Any], ...], dict[int, FinishedRun]] = {}
+    """Group runs by settings, in order of first appearance; of runs with one seed the first counts.
+
+    Runs of a model of one's own whose code had changed between them are not of one group.
+    """
+    groups: dict[Any, dict[int, FinishedRun]] = {}
     for run in runs:
-        groups.setdefault(configuration_of(run.settings), {}).setdefault(run.seed, run)
+        key = configuration_of(run.settings), run.provenance.get("model_code")
+        groups.setdefault(key, {}).setdefault(run.seed, run)
     return [Configuration(tuple(group[seed] for seed in sorted(group))) for group in groups.values()]
 
 

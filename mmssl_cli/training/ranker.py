@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -175,17 +175,17 @@ class Ranker:
             liked: rows of items, at least one; they are left out.
         """
         if self._scores_by_items():
-            return self._from_items(liked, top)
+            return self._from_items(liked, top, self.model.score_from_items)
         items = self.embeddings[1]
         return self._nearest(normalize(items[liked], dim=1).mean(0), items, liked, top)
 
     def most_similar(self, item: int, top: int) -> tuple[np.ndarray, np.ndarray]:
         """The items most similar to one, by the cosine of final embeddings: their rows [n] and scores [n], n <= top.
 
-        For a model without embeddings the score is that of ``score_from_items`` for a user of this item.
+        For a model without embeddings the score is that of ``similar_to``.
         """
         if self._scores_by_items():
-            return self._from_items([item], top)
+            return self._from_items([item], top, self.model.similar_to)
         directions = normalize(self.embeddings[1], dim=1)
         return self._nearest(directions[item], directions, [item], top)
 
@@ -198,18 +198,12 @@ class Ranker:
             )
         return not self.model.has_embeddings()
 
-    def _from_items(self, liked: Sequence[int], top: int) -> tuple[np.ndarray, np.ndarray]:
-        items = self._one_row(liked)
-        return self._best(
-            partial(
-                ranked_scores,
-                lambda _: self.model.score_from_items(items),
-                len(self.item_ids),
-                candidates=self.candidates,
-            ),
-            liked,
-            top,
-        )
+    def _from_items(
+        self, items: Sequence[int], top: int, score: Callable[[CSR], Tensor]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        row = self._one_row(items)
+        ranking = partial(ranked_scores, lambda _: score(row), len(self.item_ids), candidates=self.candidates)
+        return self._best(ranking, items, top)
 
     def _nearest(
         self, query: Tensor, items: Tensor, left_out: Sequence[int], top: int

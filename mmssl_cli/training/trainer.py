@@ -22,7 +22,7 @@ from mmssl_cli.distributed.process_group import check_same, fail_together
 from mmssl_cli.evaluation.ann_index import check_installed
 from mmssl_cli.evaluation.warm_cold import WarmCold
 from mmssl_cli.models.registry import build_model, model_class
-from mmssl_cli.runs.data_match import changed_code, check_same_data, data_identity, model_code
+from mmssl_cli.runs.data_match import changed_code, check_same_data, code_of_both, data_identity, model_code
 from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.text import pluralize
 from mmssl_cli.training.checkpoint import restore
@@ -113,8 +113,10 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
         check_same(settings.model_dump(), identity, device)
         if not is_rank_zero():
             return _follow(loop)
-        # Where it was trained is where its last session was; the log has the devices of all.
-        provenance = {**run.read_config()[1], **identity, **model_code(settings), **environment(device)}
+        provenance = {**run.read_config()[1], **identity}
+        if state.is_unfinished(settings) or not (run.path / RESULT).exists():
+            # Where it was trained is where its last session was; the log has the devices of all.
+            provenance |= {**code_of_both(provenance, settings), **environment(device)}
         run.write_config(settings_to_toml(settings, provenance))
         return broadcast(_train(run, loop, state, reporter))
 

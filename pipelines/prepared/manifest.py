@@ -99,9 +99,13 @@ class Manifest(_Entry):
 
     @property
     def content_digest(self) -> str:
-        """The SHA-256 of the names and hashes of the files: the same data, whichever program wrote them."""
-        lines = (f"{entry.sha256}  {name}\n" for name, entry in sorted(self.files.items()))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        """The SHA-256 of the names and hashes of the files: the same data, whichever program wrote them.
+
+        Items that are meant as new ones make other data of the same files: models are trained differently on them.
+        """
+        lines = [f"{entry.sha256}  {name}\n" for name, entry in sorted(self.files.items())]
+        new = ["new items\n"] if has_new_items(self.settings) else []
+        return hashlib.sha256("".join([*lines, *new]).encode()).hexdigest()
 
 
 def feature_file(modality: str) -> str:

@@ -14,7 +14,7 @@ from mmssl_cli.experiments.tuning.search import Budget, run_search
 from mmssl_cli.experiments.tuning.space import read_space, read_starts, shipped_space, shipped_starts, without
 from mmssl_cli.experiments.tuning.study import Search, best_of, open_study, trials_of
 from mmssl_cli.experiments.workers.pool import WorkerPool
-from mmssl_cli.runs.data_match import data_identity
+from mmssl_cli.runs.data_match import data_identity, model_code
 from pipelines.errors import InputError
 from pipelines.io.locks import held
 
@@ -54,7 +54,8 @@ def define_search(
     free = without(space, fixed)
     searched = [{name: value for name, value in start.items() if name in free} for start in starts]
     content = data_identity(base, data_dir)["content_digest"]
-    return Search(base, free, content, seed, tuple(start for start in searched if start))
+    code = model_code(base).get("model_code", "")
+    return Search(base, free, content, seed, tuple(start for start in searched if start), code)
 
 
 def prepare_folder(out: Path, searches: Collection[Search], *, replace_other: bool) -> None:

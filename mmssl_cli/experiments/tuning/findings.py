@@ -101,7 +101,7 @@ def check_replaced(search: Search, path: Path) -> None:
     """
     if path.exists() and parse_toml(path, "").get("provenance", {}).get("search") != search.name:
         changed = ", ".join(map(flag_of, _changed(search, path)))
-        why = f"another {changed}" if changed else "other ranges, seed or data"
+        why = f"another {changed}" if changed else "other ranges, starts, shipped settings, data or code of the model"
         raise InputError(f"{path} is the result of another search ({why}); choose another --out, or give --replace.")
 
 

@@ -42,6 +42,7 @@ class Search:
         base: the settings that are not drawn, and the seed of every training.
         content: digest of the data set.
         seed: of the proposals.
+        code: digest of the file of a model of one's own.
         starts: settings that are tried first, after the defaults.
     """
 
@@ -50,12 +51,14 @@ class Search:
     content: str
     seed: int = 0
     starts: tuple[Start, ...] = ()
+    code: str = ""
 
     @property
     def name(self) -> str:
         """Name of the study in its file; another base, space, data set or seed makes another search."""
         base = {key: value for key, value in self.base.model_dump().items() if key not in {*self.space, *INERT_FIELDS}}
         parts = [base, {key: repr(of) for key, of in self.space.items()}, self.content, self.seed, self.starts]
+        parts += [self.code] if self.code else []
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=list).encode()).hexdigest()
         return f"{self.base.model}-{self.base.dataset}-{digest[:12]}"
 

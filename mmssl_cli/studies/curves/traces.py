@@ -140,12 +140,13 @@ def curves_of(traces: Iterable[Trace]) -> list[Curve]:
 
 
 def default_metrics(runs: Sequence[Trace | FinishedRun]) -> list[str]:
-    """Return recall@20 and ndcg@20; where no run measured them, those of the first run's ``select_on``."""
-    usual = [DEFAULT_METRIC, companion(DEFAULT_METRIC)]
-    if not runs or any(f"validation/{DEFAULT_METRIC}" in run.metrics for run in runs):
-        return usual
-    selecting = runs[0].settings.select_on
-    return list(dict.fromkeys((selecting, companion(selecting))))
+    """Return the metric to draw and its companion: recall@20, or the first run's ``select_on``.
+
+    It is the one that more of the runs measured.
+    """
+    candidates = [DEFAULT_METRIC, *(run.settings.select_on for run in runs[:1])]
+    chosen = max(candidates, key=lambda metric: sum(f"validation/{metric}" in run.metrics for run in runs))
+    return list(dict.fromkeys((chosen, companion(chosen))))
 
 
 def curves_of_models(runs: Sequence[FinishedRun], metrics: Sequence[str]) -> list[Curve]:

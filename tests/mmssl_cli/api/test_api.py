@@ -171,7 +171,9 @@ def test_ranked_lists_evaluate_as_the_run_that_made_them(run: mmssl.Run, data: m
     shuffled = best.sample(frac=1, random_state=0)
     for lists in (shuffled.drop(columns="rank"), shuffled.drop(columns="score"), in_order):
         assert mmssl.evaluate(lists, data, ks=(5, 20)) == pytest.approx(expected)
+    scored = shuffled.assign(score=shuffled["score"].where(shuffled["rank"] <= 5, -np.inf))
     short = mmssl.evaluate(best[best["rank"] <= 5], data, ks=(5, 20))
+    assert mmssl.evaluate(scored, data, ks=(5, 20)) == short
     assert short["recall@5"] == pytest.approx(expected["recall@5"]) and short["recall@20"] == short["recall@5"]
     assert expected.per_user["id"].tolist() == [data.user_ids[user] for user in expected.per_user["user"]]
 
@@ -186,6 +188,8 @@ def test_whole_numbers_and_masks_of_scores_count(run: mmssl.Run, data: mmssl.Dat
     left_out = matrix.astype(np.float64)
     left_out[:, :350] = -np.inf
     assert mmssl.evaluate(masked, data) == mmssl.evaluate(left_out, data) != expected
+    for same in (left_out.astype(">f8"), left_out.astype(np.longdouble)):
+        assert mmssl.evaluate(same, data) == mmssl.evaluate(left_out, data)
 
 
 def test_runs_and_data_sets_hold_in_another_working_directory(
@@ -321,6 +325,10 @@ def mmssl_runs(folder: Path) -> list[mmssl.Run]:
             "Input",
             r"tensor; give its to_dense",
         ),
+        (lambda data, run: mmssl.evaluate(np.full((600, 400), 2**60, np.uint64), data), "Input", r"beyond 2\^53"),
+        (lambda data, run: mmssl.evaluate(np.ma.ones((600, 400), int) * 2**60, data), "Input", r"beyond 2\^53"),
+        (lambda data, run: mmssl.evaluate(np.ma.ones((600, 400), complex), data), "Input", "array of real numbers"),
+        (lambda data, run: mmssl.evaluate(_lists(score=[1, np.inf]), data), "Input", "column score of the lists holds"),
         (lambda data, run: mmssl.evaluate(lambda: 3, data), "Input", "cannot be called with the numbers of users"),
         (lambda data, run: mmssl.evaluate(np.full((600, 400), 2**60), data), "Input", r"whole numbers beyond 2\^53"),
         (lambda data, run: mmssl.prepare(Path("x")), "Usage", "A data set cannot be PosixPath.*expected its name"),

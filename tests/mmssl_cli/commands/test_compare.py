@@ -86,6 +86,10 @@ def test_one_model_is_tested_against_each_other_and_finished_runs_are_ranked_aga
     values = {row["Model"]: row["MRR@20"] for row in accuracy["rows"]}
     assert by_metric["MRR@20"]["Difference"] == pytest.approx(values["mf"] / values["lightgcn"] - 1)
     assert by_metric["Coverage@20"]["p, users"] is None  # of all lists together
+    assert (
+        by_metric["Coverage@20"]["Interval, absolute low"] is None
+        and len({frozenset(row) for row in tests["rows"]}) == 1
+    )
     for row in tests["rows"]:
         assert row["Holm, seeds"] is None or row["Holm, seeds"] >= row["p, seeds"]
     again = compare("--models", "mf", "--metrics", "mrr", "--select-on", "mrr@5", "--json")

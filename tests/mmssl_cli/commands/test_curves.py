@@ -242,6 +242,25 @@ def test_runs_of_other_cut_offs_are_drawn_by_the_metric_that_selected_them(
         assert "Best validation Recall@10" in json.loads(answer.out)["tables"][0]["rows"][0]
 
 
+def test_runs_of_several_cut_offs_are_drawn_by_the_metric_that_all_have(
+    cli: Callable[..., Answer], tmp_path: Path
+) -> None:
+    folders = [
+        write_run(
+            tmp_path / "runs", settings={"model": "mf", "ks": ks, "select_on": "recall@10"}, scores=[0.2], test=0.1
+        )
+        for ks in ((5, 10), (10, 20))
+    ]
+    for folder in folders:
+        metrics = folder.read_metrics()
+        both = {name.replace("@20", "@10"): metrics[name] for name in metrics if "@20" in name}
+        lost = ["validation/recall@20", "validation/ndcg@20"] if folder is folders[0] else []
+        folder.write_metrics(metrics.assign(**both).drop(columns=lost))
+    answer = cli("curves", *(folder.id for folder in folders), "--json")
+    assert answer.code == 0, answer.err
+    assert "Best validation Recall@10" in json.loads(answer.out)["tables"][0]["rows"][0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

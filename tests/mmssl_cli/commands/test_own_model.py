@@ -144,8 +144,9 @@ def test_a_model_as_a_newcomer_writes_it_and_one_that_is_trained(cli: Cli, demo:
 
 
 def test_an_import_that_is_no_model_is_refused(cli: Cli) -> None:
-    answer = cli("--import", "my_model", "runs")
-    assert answer.code == 2 and "--import cannot be 'my_model': expected MODULE:CLASS" in answer.words
+    for name, wrong in (("my_model",) * 2, ("my-model:M",) * 2, ("a:A,b", "b"), (":M",) * 2):
+        answer = cli("--import", name, "runs")
+        assert answer.code == 2 and f"--import cannot be {wrong!r}: expected MODULE:CLASS" in answer.words
 
 
 def test_runs_of_code_that_has_changed_do_not_count(cli: Cli, demo: Path) -> None:
@@ -155,10 +156,30 @@ def test_runs_of_code_that_has_changed_do_not_count(cli: Cli, demo: Path) -> Non
     assert cli("train", "--model", name, *place).code == 0
     assert "1 finished before" in cli(*compare, *place).words
     Path("my_knn.py").write_text(NEWCOMER.replace("+ 1e-9", "+ 1e-3"))
+    assert "1 finished before" in cli(*compare, *place).words  # what this process has imported is the code of the run
+    _forget("my_knn")
     changed = cli(*compare, *place)
     assert "1 to train" in changed.words and "The code of my_knn:ItemKNN has changed since run" in changed.words
     evaluated = cli("evaluate", "latest", *place)
     assert evaluated.code == 0 and "Its weights are used with the code as it is now." in evaluated.words
+    assert cli("train", "--resume", "latest", *place).code == 0  # nothing is trained, so it stays a run of the old code
+    assert "1 to train" in cli(*compare, *place).words
+
+
+def test_a_run_of_two_codes_is_of_neither_and_a_search_is_of_one(cli: Cli, demo: Path) -> None:
+    place = ("--data-dir", demo.parent)
+    Path("my_bias.py").write_text(TRAINED)
+    Path("ranges.toml").write_text("lr = [0.01, 0.02]\n")
+    name, more = "my_bias:Biased", ("--dataset", "demo", "--epochs", 2, *place)
+    tune = ("tune", name, "--ranges", "ranges.toml", "--trials", 1, "--seeds", 1, *more)
+    assert cli("train", "--model", name, "--dataset", "demo", "--epochs", 1, *place).code == 0
+    assert cli(*tune).code == 0
+    Path("my_bias.py").write_text(TRAINED + "\n# other code\n")
+    _forget("my_bias")
+    assert cli("--import", name, "train", "--resume", "latest", "--epochs", 2, *place).code == 0
+    assert "1 to train" in cli("compare", "--models", name, "--dry-run", *more).words
+    again = cli(*tune)
+    assert again.code == 1 and "code of the model" in again.words
 
 
 def test_settings_found_for_a_model_of_ones_own_train_it(cli: Cli, demo: Path) -> None:

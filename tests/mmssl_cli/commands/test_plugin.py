@@ -42,8 +42,11 @@ def test_each_model_is_trained_alone_and_with_either_module(cli: Cli, tmp_path: 
 @pytest.mark.parametrize("command", ["plugin", "ablate"])
 def test_the_named_metrics_are_shown(cli: Cli, tmp_path: Path, command: str) -> None:
     write_toy(tmp_path / "data")
-    small = ("--dataset", "toy", "--embedding-dim", 8, "--batch-size", 32, "--epochs", 1, "--ks", 20, "--device", "cpu")
-    answer = cli(command, *small, "--metrics", "recall,mrr,coverage", "--json")
+    small = ("--dataset", "toy", "--embedding-dim", 8, "--batch-size", 32, "--epochs", 1, "--device", "cpu", "--json")
+    at = json.loads(cli(command, *small, "--ks", "5,10", "--select-on", "recall@10").out)
+    shown = {column for table in at["tables"] for row in table["rows"] for column in row}
+    assert {"Recall@5", "Recall@10", "NDCG@5", "NDCG@10"} <= shown
+    answer = cli(command, *small, "--ks", 20, "--metrics", "recall,mrr,coverage")
     assert answer.code == 0, answer.err
     told = json.loads(answer.out)
     columns = {column for table in told["tables"] for row in table["rows"] for column in row}

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from mmssl_cli.evaluation import significance
 from mmssl_cli.evaluation.significance import bootstrap_interval, holm, t_test
 
 
@@ -25,7 +26,7 @@ def test_the_p_value_is_that_of_scipys_paired_test() -> None:
     assert t_test(first[:5], second[:5] / 2) == pytest.approx(stats.ttest_rel(first[:5], second[:5] / 2).pvalue)
 
 
-def test_the_bootstrap_interval_is_that_of_resampled_users() -> None:
+def test_the_bootstrap_interval_is_that_of_resampled_users(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = _users(shift=0.05)
     found = bootstrap_interval(first, second, resamples=4000)
 
@@ -33,6 +34,8 @@ def test_the_bootstrap_interval_is_that_of_resampled_users() -> None:
     means = [generator.choice(first - second, 400).mean() for _ in range(4000)]
     assert found == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.006)
     assert bootstrap_interval(first, second, resamples=4000) == found
+    monkeypatch.setattr(significance, "_NUMBERS_AT_ONCE", 100)
+    assert bootstrap_interval(first, second, resamples=4000) == pytest.approx(found, rel=1e-12)
 
 
 def test_a_real_difference_is_found_and_none_is_not() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,36 @@ def test_rp3beta(neighbours: int, alpha: float, beta: float, monkeypatch: pytest
         weights[j] = _largest(walks, neighbours)
     found = _scores("rp3beta", neighbours=neighbours, alpha=alpha, beta=beta, fallback="none")
     np.testing.assert_allclose(found, R @ weights, rtol=1e-5, atol=1e-6)
+
+
+def test_scores_of_many_weights_are_added_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = _scores("itemknn")
+    monkeypatch.setattr(item_weights, "BLOCK_BYTES", 8 * 7)
+    np.testing.assert_array_equal(_scores("itemknn"), whole)
+
+
+def test_items_without_a_weight_are_not_similar() -> None:
+    built = build_settings({"model": "itemknn", "neighbours": 2})
+    loop = FittingLoop(build_model(DATA, built), DATA, built)
+    loop.run_epoch()
+    items = DATA.train.from_pairs([(0, 3)], 1)
+    [similar], [scores] = loop.model.similar_to(items), loop.model.score_from_items(items)
+    weighted = torch.isfinite(similar)
+    assert 0 < weighted.sum() < 23 and (similar[~weighted] == -torch.inf).all()
+    torch.testing.assert_close(similar[weighted], scores[weighted])
+
+
+@pytest.mark.parametrize("model", ["ease", "gfcf", "itemknn", "rp3beta"])
+def test_users_without_items_get_popular_ones(model: str) -> None:
+    data = toy_data(users=40, items=23)
+    kept = data.train.row_of_each() != 5
+    data = replace(data, train=data.train.where(kept))
+    built = build_settings({"model": model})
+    loop = FittingLoop(build_model(data, built), data, built)
+    loop.run_epoch()
+    [scores] = array(loop.model.score(torch.tensor([5])))
+    degrees = torch.bincount(data.train.indices, minlength=23).numpy()
+    np.testing.assert_allclose(scores / scores.max(), degrees / degrees.max(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("model", ["itemknn", "rp3beta"])

@@ -122,6 +122,19 @@ def test_negatives_are_never_items_of_the_held_out(cli: Cli) -> None:
     assert not load_interactions(Path("data/shop")).new_items
 
 
+def test_runs_do_not_count_where_items_have_become_new_ones(cli: Cli) -> None:
+    shop(cli, "--k-core", 1)
+    small = ("--dataset", "shop", "--model", "mf", "--epochs", 1, "--embedding-dim", 4)
+    assert cli("train", *small).code == 0
+    plan = ("compare", "--models", "mf", "--dry-run", *small[:2], *small[4:])
+    assert "1 finished before" in cli(*plan).words
+    manifest = Path("data/shop/manifest.json")
+    text = manifest.read_text()
+    assert text.count('"k_core": 1') == 1
+    manifest.write_text(text.replace('"k_core": 1', '"k_core": 0'))  # what another --k-core leaves of the same files
+    assert "1 to train" in cli(*plan).words
+
+
 def test_the_mean_of_the_nearest_warm_items(cli: Cli) -> None:
     shop(cli, "--split", "cold-items", "--k-core", 0)
     data = load_interactions(Path("data/shop"))
