@@ -29,6 +29,7 @@ from mmssl_cli.commands.options import (
 )
 from mmssl_cli.commands.settings_flags import settings_flags
 from mmssl_cli.config import (
+    SETTINGS,
     TrainSettings,
     has_preset,
     known_model,
@@ -249,6 +250,8 @@ def plans_runs(
         plan = {parameter.name: arguments.pop(parameter.name) for parameter in shared}
         target = ExecutionTarget(plan.pop("engine"), plan.pop("address"), plan.pop("gpus_per_run"))
         name = arguments.pop("name", None)
+        if name is not None and name.casefold() in SETTINGS and not (plan["data_dir"] / name).exists():
+            raise UsageError(f"NAME is the data set, and {name} is a model: give --model {name}.")
         given = {setting: value for setting, value in arguments.items() if value is not None}
         if name is not None and given.setdefault("dataset", name) != name:
             raise UsageError(f"The data set is both {name} and --dataset {given['dataset']}; keep one.")

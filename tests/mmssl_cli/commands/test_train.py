@@ -114,6 +114,11 @@ def test_data_sets_and_models_in_any_case(cli: Run, trainer: FakeTrainer) -> Non
     assert cli("models", "MF").out == cli("models", "mf").out
     answer = cli("train", "demo", "--dataset", "tiktok")
     assert (answer.code, answer.err) == (2, "Error: The data set is both demo and --dataset tiktok; keep one.\n")
+    model = cli("train", "LightGCN", "--dataset", "demo")
+    assert (model.code, model.err) == (
+        2,
+        "Error: NAME is the data set, and LightGCN is a model: give --model LightGCN.\n",
+    )
 
 
 def test_mps_is_refused_where_there_is_none(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
