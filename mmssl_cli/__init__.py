@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmssl_cli.api.datasets import Dataset, load_dataset, prepare
     from mmssl_cli.api.embeddings import Embeddings
     from mmssl_cli.api.evaluation import Metrics, evaluate
-    from mmssl_cli.api.runs import Run, load_run
+    from mmssl_cli.api.runs import Run, list_runs, load_run
     from mmssl_cli.api.training import compare, train
     from mmssl_cli.api.tuning import TuneResult, tune
     from pipelines.errors import InputError, MmsslError, UsageError
@@ -35,6 +35,7 @@ __all__ = [
     "UsageError",
     "compare",
     "evaluate",
+    "list_runs",
     "load_dataset",
     "load_run",
     "prepare",
@@ -46,7 +47,7 @@ _MODULES = {
     "mmssl_cli.api.datasets": ("Dataset", "load_dataset", "prepare"),
     "mmssl_cli.api.embeddings": ("Embeddings",),
     "mmssl_cli.api.evaluation": ("Metrics", "evaluate"),
-    "mmssl_cli.api.runs": ("Run", "load_run"),
+    "mmssl_cli.api.runs": ("Run", "list_runs", "load_run"),
     "mmssl_cli.api.training": ("compare", "train"),
     "mmssl_cli.api.tuning": ("TuneResult", "tune"),
     "pipelines.errors": ("InputError", "MmsslError", "UsageError"),

@@ -15,10 +15,17 @@ import pyarrow as pa
 from mmssl_cli.api.embeddings import EmbeddingPair, Embeddings
 from mmssl_cli.api.paths import path_of
 from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.runs.listing import list_runs as summaries_of
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR
 from mmssl_cli.training.ranker import SCHEMA, Candidates, Ranker, listed_ids
 from pipelines.errors import UsageError
+
+#: Columns of ``list_runs``, before its metrics.
+_LISTED = (
+    *("id", "path", "status", "started", "model", "variant", "dataset", "seed", "select_on", "epochs", "seconds"),
+    *("problem", "note"),
+)
 
 
 class Run:
@@ -227,3 +234,33 @@ def load_run(
     else:
         folder = resolve_run(fspath(run), path_of(runs_dir, "runs_dir"))
     return Run(folder, path_of(data_dir, "data_dir"))
+
+
+def list_runs(*, runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR) -> pd.DataFrame:
+    """List the runs of a folder, newest first, as `mmssl runs` does.
+
+    Args:
+        runs_dir: folder of the runs; a missing one holds none.
+
+    Returns:
+        A row a run: ``id``, ``path``, ``status`` (finished, stopped, diverged, running, interrupted or damaged),
+        ``started``, ``model``, ``variant``, ``dataset``, ``seed``, ``select_on``, ``epochs``, ``seconds``, ``problem``,
+        ``note``, and a column a metric (``validation recall@20``, ``test recall@20``; NaN where not measured).
+
+    Raises:
+        InputError: the folder cannot be read.
+
+    Examples:
+        >>> mmssl.list_runs()[["model", "status", "epochs"]].values.tolist()
+        [['mf', 'finished', 2]]
+    """
+    rows = []
+    for summary in summaries_of(path_of(runs_dir, "runs_dir")):
+        metrics = {
+            f"{split} {name}": value
+            for split, found in (("validation", summary.validation), ("test", summary.test))
+            for name, value in found.items()
+        }
+        known = {name: getattr(summary, name) for name in _LISTED}
+        rows.append({**known, "started": pd.Timestamp(summary.started, unit="s", tz="UTC"), **metrics})
+    return pd.DataFrame(rows, columns=None if rows else [*_LISTED])

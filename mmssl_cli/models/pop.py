@@ -13,7 +13,8 @@ from mmssl_cli.sparse.csr import CSR
 
 def popular_without_items(scores: Tensor, items: CSR, popularity: Tensor) -> Tensor:
     """Return scores [n, I] with the popularity [I] of items in the rows of users who have none, as 0 tells nothing."""
-    return torch.where((items.indptr.diff() == 0).unsqueeze(1), popularity, scores)
+    without = (items.indptr.diff() == 0).unsqueeze(1)
+    return torch.where(without, popularity, scores) if without.any() else scores
 
 
 class Pop(Recommender):
