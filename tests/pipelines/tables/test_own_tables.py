@@ -126,18 +126,26 @@ def test_ids_with_spaces_are_the_same_without(tmp_path: Path) -> None:
 
 
 def test_words_that_say_there_is_no_id(tmp_path: Path) -> None:
+    assert {"N/A", "n/a", "#N/A", r"\N"} <= MISSING
     path = tmp_path / "clicks.csv"
     path.write_text("user,item\n" + "".join(f"{word},x\n" for word in sorted(MISSING)) + "a, NaN \na,x\nnone,x\n")
     malformed = MalformedRecords(path, limit=0.9)
     raw = read_interactions(path, malformed)
     assert (raw.user_ids, raw.item_ids) == (["a", "none"], ["x"])
     assert malformed.reasons == {"user: the id is missing": len(MISSING), "item: the id is missing": 1}
-    assert "line 3: user: the id is missing (<NA>)" in malformed.summary()
+    assert "line 3: user: the id is missing (#N/A)" in malformed.summary()
     items = tmp_path / "items.csv"
     items.write_text("item,title\nNULL,n\nx,one\n")
     malformed = MalformedRecords(items, limit=0.5)
     read_items(items, ["x"], malformed, text=["title"])
     assert malformed.shown == ["line 2: item: the id is missing (NULL)"]
+
+
+def test_nameless_columns_at_the_end_of_every_line_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text("user,item,time,,\na,x,5,,\nb,y,6,,\n")
+    raw = read_interactions(path, MalformedRecords(path, limit=0.0), time="time")
+    assert (raw.user_ids, raw.item_ids) == (["a", "b"], ["x", "y"])
 
 
 def test_whole_numbers_with_and_without_a_fraction_are_one(tmp_path: Path) -> None:
