@@ -19,6 +19,7 @@ from pipelines.features.vector_rows import ItemOrder, VectorFileRows
 from pipelines.io.step_cache import WorkFolder
 from pipelines.prepared.dataset import Features
 from pipelines.recipe import Recipe
+from pipelines.text import percent
 
 
 class FeatureBuilder:
@@ -111,7 +112,7 @@ class FeatureBuilder:
                 raise InputError(
                     f"{len(without):,} of {len(items):,} items have no content of modality {modality} (listed with "
                     f"the reasons in {log}; the first, {items['id'].iloc[without[0]]}: {why(without[0])}); at most "
-                    f"{self.recipe.max_absent:.0%} are tolerated. Raise --max-absent, or leave "
+                    f"{percent(self.recipe.max_absent)} are tolerated. Raise --max-absent, or leave "
                     f"{self._way_out(modality)}."
                 )
         return features

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem
-from pipelines.text import pluralize
+from pipelines.text import percent, pluralize
 
 LONGEST_ID = 200
 LONGEST_LINE = 16 * 2**20
@@ -126,7 +126,7 @@ class MalformedRecords:
             verb = "is" if self.count == 1 else "are"
             raise InputError(
                 f"{self.count:,} of {lines:,} {self.unit}s of {self.path} {verb} malformed ({'; '.join(self.shown)}); "
-                f"at most {self.limit:.0%} are tolerated. {way_out}"
+                f"at most {percent(self.limit)} are tolerated. {way_out}"
             )
 
     def sentences(self) -> list[str]:

@@ -277,7 +277,8 @@ class Table(RawSource):
             )
         if outside:
             shown = some([repr(cell[:80]) for cell in outside])
-            malformed.note(f"{pluralize(len(outside), 'path')} not inside the folder of files, taken as empty: {shown}")
+            count = f"{pluralize(len(outside), 'cell')} {'names' if len(outside) == 1 else 'name'}"
+            malformed.note(f"{count} no file inside the folder of files, taken as empty: {shown}")
         return rows
 
 
