@@ -38,6 +38,7 @@ class RawInteractions:
     user, item: int32 [n], positions in ``user_ids`` and ``item_ids``, which hold each original id once.
     timestamp: int64 [n] in the source's own unit, or None where it is not known.
     split: int8 [n], position in ``pipelines.prepared.dataset.SPLITS``, where the source fixes the split; else None.
+    second: length of a second in the unit of the timestamps, where dates say it; None where it is to be guessed.
     """
 
     user: np.ndarray
@@ -46,6 +47,7 @@ class RawInteractions:
     item_ids: Sequence[str]
     timestamp: np.ndarray | None = None
     split: np.ndarray | None = None
+    second: int | None = None
 
     def __len__(self) -> int:
         return len(self.user)

@@ -181,7 +181,7 @@ class Table(RawSource):
         raw = gather([part], malformed, on_progress, exact=False)
         users, user_ids, of_users = without_fractions(raw.user, raw.user_ids, "user")
         items, item_ids, of_items = without_fractions(raw.item, raw.item_ids, "item")
-        times, of_times = (None, []) if raw.timestamp is None else in_one_unit(raw.timestamp)
+        times, of_times = (None, []) if raw.timestamp is None else in_one_unit(raw.timestamp, raw.second)
         malformed.note_all((*of_users, *of_items, *of_times))
         if self.recipe.k_core == 0 and "items" in self.paths:
             item_ids = list(dict.fromkeys([*item_ids, *self._all_items(set(item_ids))]))

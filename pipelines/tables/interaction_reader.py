@@ -70,12 +70,12 @@ def gather(
     """
     users, items = IdColumn(exact), IdColumn(exact)
     rows: list[dict[str, np.ndarray]] = []
-    low = 0
+    low, dates = 0, True
     for part in parts:
         of_part = malformed.of(part.path)
         reader = _PartReader(part, users, items, of_part)
         rows += reader.rows()
-        low += reader.low
+        low, dates = low + reader.low, dates and not reader.has_numbers
         of_part.check(reader.records)
         if reader.low:
             of_part.leave_out(f"a rating below {part.min_rating:g}", reader.low)
@@ -88,13 +88,14 @@ def gather(
         for columns in rows:
             columns.setdefault("fraction", np.zeros(len(columns["user"])))
     whole = {name: np.concatenate([columns.pop(name) for columns in rows]) for name in list(rows[0])}
+    second = 1 if dates else None
     if "fraction" in whole:
-        whole["timestamp"], sentence = with_fractions(whole["timestamp"], whole["fraction"])
+        whole["timestamp"], sentence, second = with_fractions(whole["timestamp"], whole["fraction"], dates=dates)
         malformed.note_all([sentence])
     user, user_ids = users.used(whole["user"])
     item, item_ids = items.used(whole["item"])
     malformed.note_all(shortened_by_spreadsheets(user_ids, "user") + shortened_by_spreadsheets(item_ids, "item"))
-    return RawInteractions(user, item, user_ids, item_ids, whole.get("timestamp"), whole.get("split"))
+    return RawInteractions(user, item, user_ids, item_ids, whole.get("timestamp"), whole.get("split"), second)
 
 
 class _PartReader:
@@ -122,6 +123,11 @@ class _PartReader:
     @property
     def records(self) -> int:
         return self._file.records
+
+    @property
+    def has_numbers(self) -> bool:
+        """True if some of the times read so far are numbers."""
+        return self._times.numbers
 
     def rows(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield the records that count in large batches: columns user, item (codes), timestamp, its fraction, split."""
