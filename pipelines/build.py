@@ -117,6 +117,10 @@ class RawSource(ABC):
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Read columns id, title, text and image (a path or an address) of the given items, in their order."""
 
+    def item_columns(self) -> list[str]:
+        """Return the names of the column of the item's id, that of an option first."""
+        return []
+
     def settings(self) -> dict[str, Any]:
         """Return the part of the recipe that decides how the files are read, as plain JSON values."""
         return {}
@@ -143,7 +147,9 @@ class RawSource(ABC):
         source.check()
         check_encoders(recipe, request.options)
         paths = source.paths
-        features = FeatureBuilder(recipe, work, paths.get("image-features"), source.ingredients, source.item_order)
+        features = FeatureBuilder(
+            recipe, work, paths.get("image-features"), source.ingredients, source.item_order, source.item_columns()
+        )
         features.load()
         sources = hashes_by_name(source.paths, work)
         split = source._split(sources, work)

@@ -121,6 +121,10 @@ class Table(RawSource):
         texts = [text or "" for batch in batches for text in as_text(batch.columns[column], column, path).to_pylist()]
         return [text.strip() for text in texts]
 
+    def item_columns(self) -> list[str]:
+        """The column that is named, and that of the interactions."""
+        return [name for name in (self.recipe.table.item, self.table.item) if name is not None]
+
     def settings(self) -> dict[str, Any]:
         """The columns; no path, which would tell of this machine."""
         columns = self.table.model_dump(mode="json", exclude={"interactions", "items", "images"})
