@@ -92,10 +92,14 @@ class MalformedRecords:
             kind: the reason without the details of this line.
             lines: number of lines left out with it.
         """
-        self.count += lines
-        self.leave_out(kind, lines)
+        self.add_all(kind, lines)
         if len(self.shown) < _SHOWN:
             self.shown.append(f"{self.unit} {line:,}: {reason}")
+
+    def add_all(self, kind: str, lines: int) -> None:
+        """Count malformed lines without showing them, where three are shown."""
+        self.count += lines
+        self.leave_out(kind, lines)
 
     def leave_out(self, kind: str, lines: int = 1) -> None:
         """Count valid lines that are left out."""

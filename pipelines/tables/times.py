@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -89,9 +88,16 @@ class TimeColumn:
 
     def problem(self, text: str) -> str:
         """Describe a text that is not a time."""
-        if re.match(_DOUBTFUL, text):
-            return "a date with the day or the month first; write it as in 2021-03-25"
-        return "no number and no date, such as 2021-03-25 14:30:00"
+        return next(iter(self.problems(pa.array([text]))))
+
+    def problems(self, texts: pa.Array) -> dict[str, int]:
+        """Return the descriptions of texts that are no times, and the number of each."""
+        doubtful = int(pc.sum(pc.match_substring_regex(texts, _DOUBTFUL)).as_py() or 0)
+        found = {
+            "a date with the day or the month first; write it as in 2021-03-25": doubtful,
+            "no number and no date, such as 2021-03-25 14:30:00": len(texts) - doubtful,
+        }
+        return {what: number for what, number in found.items() if number}
 
     def _read_texts(self, texts: pa.Array) -> Times:
         """Read a column of one form at once, else one form after the other, with the same result."""
