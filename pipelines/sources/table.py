@@ -158,9 +158,13 @@ class Table(RawSource):
         return _id_column(file, table.item or "item", {*(table.text or ()), *(getattr(table, kind) for kind in _MEDIA)})
 
     def pictures(self) -> list[str]:
-        """The folder of pictures, and the names in it."""
-        images = self.recipe.table.images
-        return [] if images is None else [str(images), *sorted(path.name for path in images.iterdir())]
+        """The folder of pictures, and the names in it; that of the table, where it names pictures, audio or video."""
+        table = self.recipe.table
+        folders = [table.items.parent] if table.items and any(getattr(table, kind) for kind in _MEDIA) else []
+        folders += [] if table.images is None else [table.images]
+        names = [] if table.images is None else sorted(path.name for path in table.images.iterdir())
+        # Cells are kept as paths from the working directory.
+        return [*(f"{folder}, {folder.absolute()}" for folder in folders), *names]
 
     def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
         """Read the interactions, leaving out those that are rated too low.
