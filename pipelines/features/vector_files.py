@@ -15,11 +15,11 @@ import numpy as np
 from safetensors import safe_open
 
 from pipelines.errors import InputError, MmsslError, UsageError, nearest
-from pipelines.features.vector_tables import FORMS, ID_COLUMNS, ItemVectors, read_vector_table
+from pipelines.features.vector_tables import FORMS, ItemVectors, read_vector_table
 from pipelines.io.files import no_file, read_problem
 from pipelines.io.parquet import MOST_PACKED
 from pipelines.prepared.storage import MAPPED_BYTES, check_unpacked, unwarned
-from pipelines.tables.column_names import usual_columns
+from pipelines.tables.column_names import plain_name, usual_columns
 
 _IDS = "ids"
 _BLOCK = 8192
@@ -218,7 +218,7 @@ def _chosen(path: Path, key: str | None, parts: Mapping[str, _Part]) -> tuple[st
 
 
 def _names_items(name: str) -> bool:
-    return any(word in ID_COLUMNS or usual_columns("item", [word]) for word in (name, name.removesuffix("s")))
+    return any(plain_name(word) == "id" or usual_columns("item", [word]) for word in (name, name.removesuffix("s")))
 
 
 def _named(path: Path, key: str | None, names: Sequence[str]) -> str:

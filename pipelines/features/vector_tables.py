@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from pipelines.errors import InputError, UsageError
 from pipelines.io.raw import MalformedRecords
 from pipelines.tables.batch import Batch
-from pipelines.tables.column_names import usual_columns
+from pipelines.tables.column_names import plain_name, usual_columns
 from pipelines.tables.column_types import as_numbers, as_text, point_for_comma
 from pipelines.tables.table_file import ColumnFile
 
-ID_COLUMNS = ("item", "item_id", "id", "iid", "asin")
 FORMS = "expected [items, dim]: one row of numbers an item"
+_OF_IDS = ("id", "idx", "no", "asin", "item")
 _SHOWN = 40
 
 
@@ -43,7 +43,9 @@ def read_vector_table(path: Path, column: str | None, item_columns: Sequence[str
     """Read the vectors of a table; see :func:`pipelines.features.vector_files.read_item_vectors`."""
     file = ColumnFile(path)
     fields = {name.partition(":")[0]: name for name in file.names} | {name: name for name in file.names}
-    named = next((fields[name] for name in item_columns if name in fields), None) or _usual_id(file, column)
+    named = next((fields[name] for name in item_columns if name in fields), None) or _usual_id(
+        file, column, item_columns
+    )
     if named is None and _is_record(file.names):
         raise InputError(
             f"{path} has no header: it begins with {' '.join(file.names)[:_SHOWN]!r}. Begin it with the names of its "
@@ -79,15 +81,17 @@ def read_vector_table(path: Path, column: str | None, item_columns: Sequence[str
     return ItemVectors(values, ids, empty, tuple(columns) if len(columns) > 1 else (), tuple(unused))
 
 
-def _usual_id(file: ColumnFile, column: str | None) -> str | None:
-    """Return the column of the ids by its usual names, those of :data:`ID_COLUMNS` before others; None without one.
+def _usual_id(file: ColumnFile, column: str | None, item_columns: Sequence[str]) -> str | None:
+    """Return the column of the ids: one of ``item_columns`` written otherwise, else of a usual name; None without one.
 
     Raises:
         InputError: it could be several.
     """
     names = [name for name in file.names if column not in (name, name.partition(":")[0])]
-    first = [name for name in names if name.partition(":")[0] in ID_COLUMNS]
-    found = first or [name for name in names if usual_columns("item", [name])]
+    same = [name for name in names if plain_name(name) in map(plain_name, item_columns)]
+    usual = [name for name in names if plain_name(name) == "id" or usual_columns("item", [name])]
+    ids = [name for name in usual if plain_name(name).endswith(_OF_IDS)]  # in contrast to movie, video, ...
+    found = same or ids or usual
     if len(found) > 1:
         raise InputError(
             f"{file.path} has several columns that could be the item's id: {', '.join(found)}; name one with "

@@ -308,7 +308,7 @@ def _id_column(file: ColumnFile, item: str, others: Container[str | None]) -> st
         return item
     same = [name for name in file.names if plain_name(name) == plain_name(item)]
     usual = [name for name in file.names if plain_name(name) == "id" or usual_columns("item", [name])]
-    found = same or [name for name in usual if name not in others]
+    found = same or [name for name in usual if name not in others] or usual
     if len(found) > 1:
         raise InputError(
             f"{file.path} has several columns that could be the item's id: {', '.join(found)}; name one: add "

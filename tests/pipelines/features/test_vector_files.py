@@ -206,6 +206,12 @@ def test_several_ids_of_a_table_or_an_archive_are_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="could be the item's id: item_idx, movieId; name one with --item-column, or"):
         read_item_vectors(tmp_path / "v.csv", None)
     assert read_item_vectors(tmp_path / "v.csv", None, ["movieId"]).ids == ["12"]
+    (tmp_path / "v.csv").write_text("id,movie_id,0\n0,12,0.5\n")
+    with pytest.raises(InputError, match="could be the item's id: id, movie_id; name one"):
+        read_item_vectors(tmp_path / "v.csv", None)
+    assert read_item_vectors(tmp_path / "v.csv", None, ["movieId"]).ids == ["12"]
+    (tmp_path / "v.csv").write_text("movie,asin,0\n1,12,0.5\n")
+    assert read_item_vectors(tmp_path / "v.csv", None).ids == ["12"]
     np.savez(tmp_path / "v.npz", item_idx=np.arange(3), movie_id=np.array(IDS), clip=VALUES)
     with pytest.raises(InputError, match=r"item_idx and movie_id beside clip, .*; rename the one that names the items"):
         read_item_vectors(tmp_path / "v.npz", None)
