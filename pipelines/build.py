@@ -26,6 +26,7 @@ from pipelines.prepared.dataset import PreparedDataset
 from pipelines.prepared.manifest import RECORDS
 from pipelines.recipe import PrepOptions, Recipe, check_encoders, resolve
 from pipelines.text import pluralize, some
+from pipelines.version import created_by
 
 Row = tuple[str | None, str | None, str | None]
 """Title, text and image (a path or an address) of an item, as far as they are known."""
@@ -117,12 +118,16 @@ class RawSource(ABC):
     def items(self, item_ids: list[str], malformed: MalformedRecords) -> pd.DataFrame:
         """Read columns id, title, text and image (a path or an address) of the given items, in their order."""
 
+    def item_columns(self) -> list[str]:
+        """Return the names of the column of the item's id, that of an option first."""
+        return []
+
     def settings(self) -> dict[str, Any]:
         """Return the part of the recipe that decides how the files are read, as plain JSON values."""
         return {}
 
     def pictures(self) -> list[str]:
-        """Return the names of the pictures beside the files."""
+        """Return the names of the pictures beside the files, and the folders where paths in cells begin."""
         return []
 
     def details(self) -> list[str]:
@@ -143,13 +148,15 @@ class RawSource(ABC):
         source.check()
         check_encoders(recipe, request.options)
         paths = source.paths
-        features = FeatureBuilder(recipe, work, paths.get("image-features"), source.ingredients, source.item_order)
+        features = FeatureBuilder(
+            recipe, work, paths.get("image-features"), source.ingredients, source.item_order, source.item_columns()
+        )
         features.load()
         sources = hashes_by_name(source.paths, work)
         split = source._split(sources, work)
         item_step = source._described(sources, split.tables["items"]["id"].tolist(), work)
         items = item_step.tables["items"]
-        records = {**split.facts.get(RECORDS, {}), **item_step.facts.get(RECORDS, {})}
+        records = _accounts(split.facts.get(RECORDS, {}), item_step.facts.get(RECORDS, {}))
 
         def settings() -> dict[str, Any]:
             """The settings that the manifest records, with the contents of the pictures fetched so far."""
@@ -188,7 +195,8 @@ class RawSource(ABC):
 
     def _split(self, sources: dict[str, str], work: WorkFolder) -> StepResult:
         recipe = self.recipe
-        key = key_of(sources, self.settings(), recipe.k_core, recipe.split, recipe.seed, recipe.max_malformed)
+        of_split = (recipe.k_core, recipe.split, recipe.seed)
+        key = key_of(created_by(), sources, self.settings(), of_split, recipe.max_malformed)
 
         def make() -> StepResult:
             work.reporter.line("Reading interactions")
@@ -206,7 +214,8 @@ class RawSource(ABC):
         return work.step("interactions", key, make)
 
     def _described(self, sources: dict[str, str], item_ids: list[str], work: WorkFolder) -> StepResult:
-        key = key_of(sources, self.settings(), self.pictures(), item_ids, self.recipe.max_malformed)
+        files = (sources, self.pictures())
+        key = key_of(created_by(), files, self.settings(), item_ids, self.recipe.max_malformed)
 
         def make() -> StepResult:
             work.reporter.line("Reading items")
@@ -263,6 +272,16 @@ def hashes_by_name(paths: Mapping[str, Path], work: WorkFolder) -> dict[str, str
     return {
         path.name if names.count(path.name) == 1 else f"{role}/{path.name}": work.sha256(path)
         for role, path in paths.items()
+    }
+
+
+def _accounts(interactions: Mapping[str, Any], items: Mapping[str, Any]) -> dict[str, Any]:
+    """Return file name (step and name, where both steps have one) -> account of its lines."""
+    steps = {"interactions": interactions, "items": items}
+    return {
+        f"{step}/{name}" if name in interactions.keys() & items.keys() else name: account
+        for step, accounts in steps.items()
+        for name, account in accounts.items()
     }
 
 

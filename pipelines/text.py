@@ -15,6 +15,11 @@ def pluralize(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def percent(share: float) -> str:
+    """Return a share as a percentage with the digits it needs: ``50%``, ``0.5%``."""
+    return f"{100 * share:g}%"
+
+
 def shortened(problem: object, most: int = 200) -> str:
     """Return the words of a message, cut between two of them, without the full stop."""
     return shorten(str(problem).strip().rstrip("."), most, placeholder=" ...")

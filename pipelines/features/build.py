@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipelines.features.vector_rows import ItemOrder, VectorFileRows
 from pipelines.io.step_cache import WorkFolder
 from pipelines.prepared.dataset import Features
 from pipelines.recipe import Recipe
+from pipelines.text import percent
 
 
 class FeatureBuilder:
@@ -31,6 +33,7 @@ class FeatureBuilder:
         vectors: Path | None = None,
         ingredients: Ingredients | None = None,
         order: ItemOrder | None = None,
+        item_columns: Sequence[str] = (),
     ) -> None:
         """Choose the encoders, which :meth:`load` loads, and check the files of --features.
 
@@ -38,13 +41,16 @@ class FeatureBuilder:
             vectors: the file of published image features, if any.
             ingredients: item ids -> the ingredients of each, where known.
             order: the ids in the order of the source's table of items; by default that of the data set.
+            item_columns: names of the column of the item's id, first that in a table of vectors.
 
         Raises:
             UsageError: an encoder without input.
             InputError: a file of --features is missing or not valid.
         """
         self.recipe = recipe
-        self.given = {name: VectorFileRows(recipe, work, place, order) for name, place in recipe.vectors.items()}
+        self.given = {
+            name: VectorFileRows(recipe, work, place, order, item_columns) for name, place in recipe.vectors.items()
+        }
         self.makers: dict[str, Rows] = {
             **self.given,
             **{name: _maker(recipe, work, feature, vectors, ingredients) for name, feature in recipe.features.items()},
@@ -111,7 +117,7 @@ class FeatureBuilder:
                 raise InputError(
                     f"{len(without):,} of {len(items):,} items have no content of modality {modality} (listed with "
                     f"the reasons in {log}; the first, {items['id'].iloc[without[0]]}: {why(without[0])}); at most "
-                    f"{self.recipe.max_absent:.0%} are tolerated. Raise --max-absent, or leave "
+                    f"{percent(self.recipe.max_absent)} are tolerated. Raise --max-absent, or leave "
                     f"{self._way_out(modality)}."
                 )
         return features

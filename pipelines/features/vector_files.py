@@ -15,11 +15,11 @@ import numpy as np
 from safetensors import safe_open
 
 from pipelines.errors import InputError, MmsslError, UsageError, nearest
-from pipelines.features.vector_tables import FORMS, ID_COLUMNS, ItemVectors, read_vector_table
+from pipelines.features.vector_tables import FORMS, ItemVectors, read_vector_table
 from pipelines.io.files import no_file, read_problem
 from pipelines.io.parquet import MOST_PACKED
 from pipelines.prepared.storage import MAPPED_BYTES, check_unpacked, unwarned
-from pipelines.tables.column_names import usual_columns
+from pipelines.tables.column_names import plain_name, usual_columns
 
 _IDS = "ids"
 _BLOCK = 8192
@@ -62,15 +62,17 @@ def files_of(path: Path) -> list[Path]:
     return files
 
 
-def read_item_vectors(path: Path, key: str | None, item_column: str | None = None) -> ItemVectors:
+def read_item_vectors(path: Path, key: str | None, item_columns: Sequence[str] = ()) -> ItemVectors:
     """Read all rows of a file: by its suffix .npy, .npz, .safetensors, .pt or .pth, else a table; or of a folder.
 
     Args:
         key: the array of an npz or a safetensors file, or the column of a table.
-        item_column: the column of a table with the item ids; by default one of the usual names, else the first.
+        item_columns: names of the column of a table with the item ids; by default, or where it has none of them, the
+            one of a usual name, else the first.
 
     Raises:
-        InputError: the file is damaged, of another shape, or holds a value that is not finite.
+        InputError: the file is damaged, of another shape, holds a value that is not finite, or ids of which several
+            could be those of the items.
         UsageError: the file has no such array or column, or a key is needed.
     """
     suffix = path.suffix.lower()
@@ -87,7 +89,7 @@ def read_item_vectors(path: Path, key: str | None, item_column: str | None = Non
     elif suffix in (".pt", ".pth"):
         found = _read_torch(path)
     else:
-        found = read_vector_table(path, key, item_column)
+        found = read_vector_table(path, key, item_columns)
     _check(path, found)
     return found
 
@@ -173,8 +175,8 @@ def _read_safetensors(path: Path, key: str | None) -> ItemVectors:
                 part = archive.get_slice(name)
                 parts[name] = _Part(tuple(part.get_shape()), part.get_dtype()[0].lower())
             key, name = _chosen(path, key, parts)
-            values = _as_array(archive.get_tensor(key))
-            ids = None if name is None else _as_array(archive.get_tensor(name))
+            values = _as_array(path, archive.get_tensor(key))
+            ids = None if name is None else _as_array(path, archive.get_tensor(name))
     except MmsslError:
         raise
     except OSError as problem:
@@ -191,10 +193,15 @@ def _chosen(path: Path, key: str | None, parts: Mapping[str, _Part]) -> tuple[st
         InputError: one of them holds Python objects, or another array could be the ids.
         UsageError: there is no such array, or a key is needed.
     """
-    ids = next((name for name in parts if name == _IDS), None)
-    usual = (name for name, part in parts.items() if name != key and len(part.shape) == 1 and _names_items(name))
-    ids = ids or next(usual, None)
-    key = _named(path, key, [name for name in parts if name != ids])
+    usual = [name for name, part in parts.items() if name != key and len(part.shape) == 1 and _names_items(name)]
+    key = _named(path, key, [name for name in parts if name not in (_IDS, *usual)])
+    fitting = [name for name in usual if parts[name].shape == parts[key].shape[:1]]
+    if len(fitting) > 1 and _IDS not in parts:
+        raise InputError(
+            f"{path} holds {' and '.join(fitting)} beside {key}, as long as it has rows; rename the one that names the "
+            f"items to {_IDS}."
+        )
+    ids = _IDS if _IDS in parts else next(iter([*fitting, *usual]), None)
     for name, kind in ((ids, "str"), (key, "'float32'")):
         if name is not None and parts[name].kind == "O":
             raise InputError(
@@ -211,7 +218,7 @@ def _chosen(path: Path, key: str | None, parts: Mapping[str, _Part]) -> tuple[st
 
 
 def _names_items(name: str) -> bool:
-    return any(word in ID_COLUMNS or usual_columns("item", [word]) for word in (name, name.removesuffix("s")))
+    return any(plain_name(word) == "id" or usual_columns("item", [word]) for word in (name, name.removesuffix("s")))
 
 
 def _named(path: Path, key: str | None, names: Sequence[str]) -> str:
@@ -260,7 +267,7 @@ def _read_torch(path: Path) -> ItemVectors:
     if isinstance(content, torch.Tensor):
         if content.numel() * content.element_size() > max(MAPPED_BYTES, MOST_PACKED * path.stat().st_size):
             raise InputError(f"{path} repeats few numbers to a tensor of shape {tuple(content.shape)}; save it whole.")
-        return ItemVectors(_as_array(content), None)
+        return ItemVectors(_as_array(path, content), None)
     if not isinstance(content, Mapping) or not all(isinstance(row, torch.Tensor) for row in content.values()):
         raise InputError(
             f"{path} holds a {type(content).__name__}; expected a tensor, or a dict of item ids and vectors."
@@ -269,14 +276,25 @@ def _read_torch(path: Path) -> ItemVectors:
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         shown = ", ".join(map(str, sorted(shapes)[:3])) or "none"
         raise InputError(f"{path} holds vectors of the shapes {shown}; expected one vector an item, all of one length.")
-    return ItemVectors(_as_array(torch.stack(list(content.values()))), [str(name) for name in content])
+    return ItemVectors(np.stack([_as_array(path, row) for row in content.values()]), [str(name) for name in content])
 
 
-def _as_array(tensor: Any) -> np.ndarray:
+def _as_array(path: Path, tensor: Any) -> np.ndarray:
+    """Return the numbers of a tensor.
+
+    Raises:
+        InputError: NumPy has no such numbers, such as float8, or no such layout, such as a sparse one.
+    """
     import torch
 
     tensor = tensor.detach()
-    return np.asarray(tensor.float() if tensor.dtype is torch.bfloat16 else tensor)
+    try:
+        return np.asarray(tensor.float() if tensor.dtype is torch.bfloat16 else tensor)
+    except (TypeError, RuntimeError) as problem:
+        kind = f"{tensor.dtype}, {tensor.layout}".replace("torch.", "")
+        raise InputError(
+            f"{path} holds a tensor ({kind}) that NumPy cannot hold; save it as tensor.to_dense().float()."
+        ) from problem
 
 
 def _unreadable(path: Path, expected: str, problem: Exception) -> InputError:

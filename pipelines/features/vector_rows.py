@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from pipelines.prepared.dataset import Features, filled_rows
 from pipelines.recipe import Recipe
 from pipelines.tables.ids import written_as
 from pipelines.text import pluralize, some
+from pipelines.version import created_by
 
 _SHOWN = 20
 ItemOrder = Callable[[], list[str]]
@@ -34,16 +35,18 @@ class VectorFileRows(Rows):
         UsageError: the file has no such array or column.
     """
 
-    def __init__(self, recipe: Recipe, work: WorkFolder, place: str, order: ItemOrder | None) -> None:
+    def __init__(
+        self, recipe: Recipe, work: WorkFolder, place: str, order: ItemOrder | None, item_columns: Sequence[str]
+    ) -> None:
         super().__init__(recipe)
-        self.order = order
+        self.order, self._item_columns = order, tuple(item_columns)
         self._work = work
         self._path, self._key = locate_vectors(place)
         self._counts = MalformedRecords(self._path)
         files = files_of(self._path)
         hashes = {file.name: digest for file, digest in work.hashes(files).items()}
         self._sha256 = key_of(hashes) if self._path.is_dir() else hashes[self._path.name]
-        name, key = f"vectors {place}", key_of(self._sha256, recipe.table.item)
+        name, key = f"vectors {place}", key_of(created_by(), self._sha256, self._item_columns)
         about = work.recall(name, key)
         if about is None:
             work.remember(name, key, about := self._describe())
@@ -54,7 +57,7 @@ class VectorFileRows(Rows):
         return {"dim": found.values.shape[1], "rows": len(found.values), "keyed": found.ids is not None}
 
     def _read(self) -> ItemVectors:
-        return read_item_vectors(self._path, self._key, self.recipe.table.item)
+        return read_item_vectors(self._path, self._key, self._item_columns)
 
     def settings(self) -> dict[str, Any]:
         part = {} if self._key is None else {"key": self._key}
@@ -143,6 +146,9 @@ class VectorFileRows(Rows):
             names = found.columns
             shown = names if len(names) <= _SHOWN else (*names[: _SHOWN // 2], "...", *names[-_SHOWN // 2 :])
             told.append(f"the dimensions are the columns {', '.join(shown)}")
+            self._counts.note(told[-1])
+        if found.unused:
+            told.append(f"no dimension, for its name is that of numbers of rows: {', '.join(map(repr, found.unused))}")
             self._counts.note(told[-1])
         for sentence in told:
             self._work.reporter.line(f"{modality}: {sentence}")

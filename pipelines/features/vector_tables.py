@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 from pipelines.errors import InputError, UsageError
 from pipelines.io.raw import MalformedRecords
 from pipelines.tables.batch import Batch
+from pipelines.tables.column_names import plain_name, usual_columns
 from pipelines.tables.column_types import as_numbers, as_text, point_for_comma
 from pipelines.tables.table_file import ColumnFile
 
-ID_COLUMNS = ("item", "item_id", "id", "iid", "asin")
 FORMS = "expected [items, dim]: one row of numbers an item"
+_OF_IDS = ("id", "idx", "no", "asin", "item")
 _SHOWN = 40
 
 
@@ -28,27 +29,35 @@ class ItemVectors:
 
     empty: number of further rows, which have no vector.
     columns: the columns of a table that became dimensions, where each is one.
+    unused: those among them that number the rows, and are none.
     """
 
     values: np.ndarray
     ids: list[str] | None
     empty: int = 0
     columns: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
-def read_vector_table(path: Path, column: str | None, item_column: str | None) -> ItemVectors:
+def read_vector_table(path: Path, column: str | None, item_columns: Sequence[str] = ()) -> ItemVectors:
     """Read the vectors of a table; see :func:`pipelines.features.vector_files.read_item_vectors`."""
     file = ColumnFile(path)
-    if file.names[0] not in (item_column, *ID_COLUMNS) and _is_record(file.names):
+    fields = {name.partition(":")[0]: name for name in file.names} | {name: name for name in file.names}
+    named = next((fields[name] for name in item_columns if name in fields), None) or _usual_id(
+        file, column, item_columns
+    )
+    if named is None and _is_record(file.names):
         raise InputError(
             f"{path} has no header: it begins with {' '.join(file.names)[:_SHOWN]!r}. Begin it with the names of its "
             "columns, such as item,0,1,2, or save numbers alone as .npy."
         )
-    fields = {name.partition(":")[0]: name for name in file.names} | {name: name for name in file.names}
-    item = next((fields[name] for name in (item_column, *ID_COLUMNS) if name in fields), file.names[0])
+    item = file.names[0] if named is None else named
     if column is not None and column not in fields:
         file.require(column)
-    columns = [fields[column]] if column is not None else [name for name in file.names if name != item] or file.names
+    others = [name for name in file.names if name != item]
+    rest = [name for name in others if named is None or not _is_row_number(name)]
+    columns = (rest or others or file.names) if column is None else [fields[column]]
+    unused = [name for name in others if name not in columns] if column is None else []
     ids: list[str] | None = None if columns == [item] else []
     blocks: list[np.ndarray] = []
     strict, empty = MalformedRecords(path, limit=0.0), 0
@@ -69,7 +78,31 @@ def read_vector_table(path: Path, column: str | None, item_column: str | None) -
     if len(widths) != 1:
         raise InputError(f"{path} has vectors of the lengths {', '.join(map(str, widths)) or 'none'}; {FORMS}.")
     values = np.concatenate([block for block in blocks if len(block)])
-    return ItemVectors(values, ids, empty, tuple(columns) if len(columns) > 1 else ())
+    return ItemVectors(values, ids, empty, tuple(columns) if len(columns) > 1 else (), tuple(unused))
+
+
+def _usual_id(file: ColumnFile, column: str | None, item_columns: Sequence[str]) -> str | None:
+    """Return the column of the ids: one of ``item_columns`` written otherwise, else of a usual name; None without one.
+
+    Raises:
+        InputError: it could be several.
+    """
+    names = [name for name in file.names if column not in (name, name.partition(":")[0])]
+    same = [name for name in names if plain_name(name) in map(plain_name, item_columns)]
+    usual = [name for name in names if plain_name(name) == "id" or usual_columns("item", [name])]
+    ids = [name for name in usual if plain_name(name).endswith(_OF_IDS)]  # in contrast to movie, video, ...
+    found = same or ids or usual
+    if len(found) > 1:
+        raise InputError(
+            f"{file.path} has several columns that could be the item's id: {', '.join(found)}; name one with "
+            f"--item-column, or take out {' and '.join(found[1:])}."
+        )
+    return found[0] if found else None
+
+
+def _is_row_number(name: str) -> bool:
+    """Return whether a column has a name that pandas gives to the numbers of the rows."""
+    return name in ("", "index", "__index_level_0__") or name.startswith("Unnamed: ")
 
 
 def _refuse_several(path: Path, columns: Sequence[str], batch: Batch) -> None:
@@ -102,16 +135,15 @@ def _rows(file: ColumnFile, batch: Batch, names: Sequence[str], unit: str) -> tu
     if not _is_list(column.type):
         if not pa.types.is_string(column.type):
             return present, _numbers(file, batch, name, unit)[:, None]
-        column = _split(point_for_comma(column) if file.decimal_comma else column)
-    has = np.asarray(column.is_valid())
-    column = column.drop_null()
+        column = _split(_with_points(file, name, column) if file.decimal_comma else column)
+    has = np.asarray(pc.greater(pc.list_value_length(column), 0).fill_null(False))
+    column = column.filter(pa.array(has))
     lengths = np.array(pc.list_value_length(column), dtype=np.int64)
-    if len(set(lengths.tolist())) > 1 or (len(lengths) and not lengths[0]):
-        odd = int(np.argmax(lengths != lengths[0])) if lengths[0] else 0
+    if len(set(lengths.tolist())) > 1:
+        odd = int(np.argmax(lengths != lengths[0]))
         record = int(batch.records[np.flatnonzero(has)[odd]])
         raise InputError(
-            f"{path}, {unit} {record:,} has {lengths[odd]} numbers in {name}; expected {lengths[0] or 'some'}, as "
-            "in the first."
+            f"{path}, {unit} {record:,} has {lengths[odd]} numbers in {name}; expected {lengths[0]}, as in the first."
         )
     flat = column.flatten()
     try:
@@ -121,6 +153,26 @@ def _rows(file: ColumnFile, batch: Batch, names: Sequence[str], unit: str) -> tu
     except pa.ArrowInvalid as problem:
         raise InputError(f"{path} has in {name} what is no number ({problem}).") from problem
     return has, numbers.reshape(len(lengths), -1) if len(lengths) else np.zeros((0, 0), np.float32)
+
+
+def _with_points(file: ColumnFile, name: str, texts: pa.Array) -> pa.Array:
+    """Return cells with points for decimal commas, where those without a comma show that each is one number.
+
+    Raises:
+        InputError: all are like 1,5, which could be one number or two.
+    """
+    trimmed = pc.utf8_trim_whitespace(texts)
+    filled = trimmed.filter(pc.not_equal(trimmed, ""))
+    changed = point_for_comma(filled)
+    if not pc.all(pc.not_equal(filled, changed), min_count=0).as_py():
+        bare = pc.all(pc.invert(pc.match_substring_regex(changed, r"[,;\s\[(]")), min_count=0).as_py()
+        return point_for_comma(texts) if bare else texts
+    if len(filled):
+        raise InputError(
+            f"{file.path} has in {name} cells like {filled[0].as_py()!r}, one number with a decimal comma or two; "
+            "write one as 1.5, two as [1, 5]."
+        )
+    return texts
 
 
 def _split(texts: pa.Array) -> pa.Array:
@@ -158,7 +210,7 @@ def refuse_vectors_as_words(file: ColumnFile, columns: Sequence[str], flag: str)
     """Refuse columns of vectors among those that should hold words.
 
     Raises:
-        UsageError: a column holds lists of floating-point numbers.
+        UsageError: a column holds lists of floating-point numbers, or texts such as [0.1, -0.2].
     """
     if not columns:
         return
@@ -172,6 +224,11 @@ def refuse_vectors_as_words(file: ColumnFile, columns: Sequence[str], flag: str)
 
 
 def _holds_vectors(cells: pa.Array) -> bool:
+    if pa.types.is_string(cells.type):
+        filled = list(islice((text for text in cells.to_pylist() if text and text.strip()), 100))
+        if not all(text.strip().startswith("[") for text in filled):
+            return False
+        cells = _split(pa.array(filled, pa.string()))
     if not _is_list(cells.type):
         return False
     if pa.types.is_floating(cells.type.value_type):

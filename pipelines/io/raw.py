@@ -17,7 +17,7 @@ import numpy as np
 
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem
-from pipelines.text import pluralize
+from pipelines.text import percent, pluralize
 
 LONGEST_ID = 200
 LONGEST_LINE = 16 * 2**20
@@ -38,6 +38,7 @@ class RawInteractions:
     user, item: int32 [n], positions in ``user_ids`` and ``item_ids``, which hold each original id once.
     timestamp: int64 [n] in the source's own unit, or None where it is not known.
     split: int8 [n], position in ``pipelines.prepared.dataset.SPLITS``, where the source fixes the split; else None.
+    second: length of a second in the unit of the timestamps, where dates say it; None where it is to be guessed.
     """
 
     user: np.ndarray
@@ -46,6 +47,7 @@ class RawInteractions:
     item_ids: Sequence[str]
     timestamp: np.ndarray | None = None
     split: np.ndarray | None = None
+    second: int | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -90,10 +92,14 @@ class MalformedRecords:
             kind: the reason without the details of this line.
             lines: number of lines left out with it.
         """
-        self.count += lines
-        self.leave_out(kind, lines)
+        self.add_all(kind, lines)
         if len(self.shown) < _SHOWN:
             self.shown.append(f"{self.unit} {line:,}: {reason}")
+
+    def add_all(self, kind: str, lines: int) -> None:
+        """Count malformed lines without showing them, where three are shown."""
+        self.count += lines
+        self.leave_out(kind, lines)
 
     def leave_out(self, kind: str, lines: int = 1) -> None:
         """Count valid lines that are left out."""
@@ -126,7 +132,7 @@ class MalformedRecords:
             verb = "is" if self.count == 1 else "are"
             raise InputError(
                 f"{self.count:,} of {lines:,} {self.unit}s of {self.path} {verb} malformed ({'; '.join(self.shown)}); "
-                f"at most {self.limit:.0%} are tolerated. {way_out}"
+                f"at most {percent(self.limit)} are tolerated. {way_out}"
             )
 
     def sentences(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ class WorkFolder:
         found, new = {}, {}
         for path in dict.fromkeys(paths):
             self.inputs.add(path.absolute())
-            if not path.is_file():
+            if not os.path.isfile(path):  # noqa: PTH113 - unlike Path.is_file, no error where the path is too long
                 continue
             state = path.stat()
             about, name = [state.st_size, state.st_mtime_ns], str(path.resolve())

@@ -144,7 +144,7 @@ def _read_file(path: Path, note: FeatureNote | None) -> Features:
         raise InputError(f"{path} has shape {rows.shape}; expected [items, dim], one row an item.")
     if note is None:
         with np.errstate(over="ignore", invalid="ignore"):  # infinite in float32, and refused as such
-            values = rows.astype(np.float16 if rows.dtype.itemsize == 2 else np.float32)
+            values = rows.astype(np.float16 if rows.dtype.itemsize == 2 else np.float32, copy=False)
         return Features(values, filled_rows(values), {"name": "published", "file": path.name})
     if note.zeros and max(note.zeros) >= len(rows):
         raise InputError(f"{path} has {len(rows):,} rows, but row {max(note.zeros)} is noted of it.")

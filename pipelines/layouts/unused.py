@@ -47,7 +47,7 @@ def unused_files(folder: Path, paths: Collection[Path], items: int, places: Iter
 
 def _rows(path: Path) -> int:
     try:
-        shape = read_array(path).shape
+        shape = read_array(path, mapped=True).shape
     except InputError:  # a feature file is refused where it is read
         return 0
     return int(shape[0]) if shape else 0

@@ -202,15 +202,18 @@ def array_problem(problem: Exception) -> str:
     return "it is damaged, truncated or not a NumPy file"
 
 
-def read_array(path: Path) -> np.ndarray:
+def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
     """Read one npy file of plain numbers.
+
+    Args:
+        mapped: leave the numbers in the file, and read those that are used.
 
     Raises:
         InputError: the file is damaged, or holds Python objects.
     """
     try:
         with unwarned():
-            array: Any = np.load(path, allow_pickle=False)
+            array: Any = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except Exception as problem:  # see _read_npz
         raise InputError(f"{path} cannot be read: {array_problem(problem)}.") from problem
     if not isinstance(array, np.ndarray):

@@ -91,7 +91,7 @@ class Allrecipes(RawSource):
         assert raw.timestamp is not None
         times, fractions = np.divmod(raw.timestamp, _SECOND)
         if fractions.any():
-            times, sentence = with_fractions(times, fractions / _SECOND)
+            times, sentence, _ = with_fractions(times, fractions / _SECOND, dates=True)
             malformed.note_all([sentence])
         return replace(raw, timestamp=times)
 

@@ -58,8 +58,6 @@ def find_columns(
             _require(file, name, role)
         else:
             candidates = usual_columns(role, file.names)
-            if role in candidates and role in ("user", "item"):
-                candidates = [role]
             if len(candidates) != 1 and needed[role]:
                 raise _not_found(file, role, candidates)
             if len(candidates) > 1:

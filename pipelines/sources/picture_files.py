@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +11,9 @@ import pandas as pd
 from pipelines.errors import InputError
 from pipelines.features.pictures import ENDINGS
 from pipelines.text import pluralize, some
+
+_LONGEST_NAME = 255
+"""Bytes of the name of a file, on every usual disk."""
 
 
 def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:
@@ -60,15 +64,18 @@ def unused_pictures(folder: Path, items: pd.DataFrame, *, by_id: bool) -> list[s
 def file_named(texts: list[str], folder: Path, outside: list[str]) -> str | None:
     """The file that a cell names, the first of several, or its address; None where there is none.
 
-    A path that is not inside ``folder`` is none, and is noted in ``outside``.
+    White space around it does not count. What is no path inside ``folder``, such as a picture itself in letters
+    (``data:image/png;base64,...``), is none, and is noted in ``outside``.
     """
-    if not texts or texts[0].startswith(("http://", "https://")):
-        return texts[0] if texts else None
-    path = PurePosixPath(texts[0])
-    is_plain = ".." not in path.parts and not set(texts[0]) & set("\\\ufffd") and texts[0].isprintable()
+    text = texts[0].strip() if texts else ""
+    if not text or text.startswith(("http://", "https://")):
+        return text or None
+    path = PurePosixPath(text)
+    is_plain = ".." not in path.parts and not set(text) & set("\\\ufffd") and text.isprintable()
+    is_plain &= not text.startswith("data:") and all(len(os.fsencode(part)) <= _LONGEST_NAME for part in path.parts)
     if is_plain and not path.is_absolute():
         return str(folder / path)
     if is_plain and (place := next(filter(path.is_relative_to, (folder.absolute(), folder.resolve())), None)):
         return str(folder / path.relative_to(place))
-    outside.append(texts[0])
+    outside.append(text)
     return None

@@ -12,7 +12,7 @@ encoding. White space around ids does not count. Where all ids of a column are l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
@@ -32,7 +32,7 @@ from pipelines.io.reporter import Reporter
 from pipelines.recipe import PrepOptions, flag_of
 from pipelines.sources.own_columns import find_columns
 from pipelines.sources.picture_files import file_named, pictures_named, unused_pictures
-from pipelines.tables.column_names import usual_columns
+from pipelines.tables.column_names import plain_name, usual_columns
 from pipelines.tables.column_types import as_text, cell_texts
 from pipelines.tables.ids import id_of, without_fractions, written_as
 from pipelines.tables.interaction_reader import Part, gather
@@ -41,7 +41,6 @@ from pipelines.tables.table_file import ColumnFile
 from pipelines.tables.time_units import in_one_unit
 from pipelines.text import TABLE, pluralize, some
 
-_ID_COLUMNS = ("id", "item_id")
 _MEDIA = ("image", "audio", "video")
 
 
@@ -89,7 +88,7 @@ class Table(RawSource):
         """Refuse names of columns that the tables lack, and vectors among the columns of text.
 
         Raises:
-            InputError: a column is missing.
+            InputError: a column is missing, or several could be that of the ids.
             UsageError: an option without the one that it goes with, or a column of vectors as text.
         """
         table = self.table
@@ -122,6 +121,10 @@ class Table(RawSource):
         texts = [text or "" for batch in batches for text in as_text(batch.columns[column], column, path).to_pylist()]
         return [text.strip() for text in texts]
 
+    def item_columns(self) -> list[str]:
+        """The column that is named, and that of the interactions."""
+        return [name for name in (self.recipe.table.item, self.table.item) if name is not None]
+
     def settings(self) -> dict[str, Any]:
         """The columns; no path, which would tell of this machine."""
         columns = self.table.model_dump(mode="json", exclude={"interactions", "items", "images"})
@@ -144,14 +147,24 @@ class Table(RawSource):
         return find_columns(self.paths["interactions"], self.recipe.table, self.recipe.split, items)
 
     def _item_column(self, file: ColumnFile) -> str:
-        """The column of the ids in the table of items: the one that is named, unless interactions alone have it."""
-        named = self.recipe.table.item
-        return _id_column(file, named if named in file.names else self.table.item)
+        """The column of the ids in the table of items: the one that is named, unless interactions alone have it.
+
+        Raises:
+            InputError: it is not named, and could be several.
+        """
+        table, named = self.table, self.recipe.table.item
+        if named in file.names:
+            return str(named)
+        return _id_column(file, table.item or "item", {*(table.text or ()), *(getattr(table, kind) for kind in _MEDIA)})
 
     def pictures(self) -> list[str]:
-        """The folder of pictures, and the names in it."""
-        images = self.recipe.table.images
-        return [] if images is None else [str(images), *sorted(path.name for path in images.iterdir())]
+        """The folder of pictures, and the names in it; that of the table, where it names pictures, audio or video."""
+        table = self.recipe.table
+        folders = [table.items.parent] if table.items and any(getattr(table, kind) for kind in _MEDIA) else []
+        folders += [] if table.images is None else [table.images]
+        names = [] if table.images is None else sorted(path.name for path in table.images.iterdir())
+        # Cells are kept as paths from the working directory.
+        return [*(f"{folder}, {folder.absolute()}" for folder in folders), *names]
 
     def interactions(self, malformed: MalformedRecords, on_progress: Callable[[str], None]) -> RawInteractions:
         """Read the interactions, leaving out those that are rated too low.
@@ -176,7 +189,7 @@ class Table(RawSource):
         raw = gather([part], malformed, on_progress, exact=False)
         users, user_ids, of_users = without_fractions(raw.user, raw.user_ids, "user")
         items, item_ids, of_items = without_fractions(raw.item, raw.item_ids, "item")
-        times, of_times = (None, []) if raw.timestamp is None else in_one_unit(raw.timestamp)
+        times, of_times = (None, []) if raw.timestamp is None else in_one_unit(raw.timestamp, raw.second)
         malformed.note_all((*of_users, *of_items, *of_times))
         if self.recipe.k_core == 0 and "items" in self.paths:
             item_ids = list(dict.fromkeys([*item_ids, *self._all_items(set(item_ids))]))
@@ -187,10 +200,10 @@ class Table(RawSource):
 
         Audio and video are further columns where they are asked for: a path as that of a picture, from the table.
 
-        The ids are in the column of the item's id, as in the interactions, else in ``id`` or ``item_id``, else in the
-        one column of a usual name. Cells of text may be numbers and lists. A picture is an address, or a path inside
-        the folder of pictures (by default that of the table), from there or absolute; without a column of pictures, it
-        is the one that the id names. No more than the wanted items is held.
+        The ids are in the column of the item's id, as in the interactions, else in the one column of a usual name or
+        ``id``. Cells of text may be numbers and lists. A picture is an address, or a path inside the folder of pictures
+        (by default that of the table), from there or absolute; without a column of pictures, it is the one that the id
+        names. No more than the wanted items is held.
 
         Raises:
             InputError: the file is damaged, lacks a column, has too many malformed records, or none of the items.
@@ -244,6 +257,8 @@ class Table(RawSource):
         file, text, image, folder = ColumnFile(path, table.encoding), table.text or (), table.image, table.images
         item = self._item_column(file)
         self._require(file, item)
+        if item not in (table.item, self.recipe.table.item):
+            malformed.note(f"{path.name}: the ids of the items are in its column {item}")
         name_of = {f"{name}.0": name for name in item_ids if name.isdigit()} | {name: name for name in item_ids}
         files = {kind: str(getattr(table, kind)) for kind in media}
         columns = list(dict.fromkeys([*text, *([image] if image else []), *files.values()]))
@@ -270,27 +285,41 @@ class Table(RawSource):
             )
         if outside:
             shown = some([repr(cell[:80]) for cell in outside])
-            malformed.note(f"{pluralize(len(outside), 'path')} not inside the folder of files, taken as empty: {shown}")
+            count = f"{pluralize(len(outside), 'cell')} {'names' if len(outside) == 1 else 'name'}"
+            malformed.note(f"{count} no file inside the folder of files, taken as empty: {shown}")
         return rows
 
 
 def _unused(file: ColumnFile, used: set[str | None]) -> list[str]:
-    names = [name for name in file.names if name not in used]
+    names = [name for name in file.names if name and name not in used]
     return [f"not used: {pluralize(len(names), 'column')} of {file.path.name}: {', '.join(names)}"] if names else []
 
 
-def _id_column(file: ColumnFile, item: str | None) -> str:
-    """The column of the ids of items; ``item`` or a usual name, which may be missing."""
-    for name in (item or "item", *_ID_COLUMNS):
-        if name in file.names:
-            return name
-    usual = usual_columns("item", file.names)
-    return usual[0] if len(usual) == 1 else item or "item"
+def _id_column(file: ColumnFile, item: str, others: Container[str | None]) -> str:
+    """The column of the ids of items: ``item``, which may be missing, else written otherwise, else of a usual name.
+
+    Args:
+        others: columns that hold something else.
+
+    Raises:
+        InputError: several are of a usual name.
+    """
+    if item in file.names:
+        return item
+    same = [name for name in file.names if plain_name(name) == plain_name(item)]
+    usual = [name for name in file.names if plain_name(name) == "id" or usual_columns("item", [name])]
+    found = same or [name for name in usual if name not in others] or usual
+    if len(found) > 1:
+        raise InputError(
+            f"{file.path} has several columns that could be the item's id: {', '.join(found)}; name one: add "
+            f"{flag_of('item')} {found[0]}"
+        )
+    return found[0] if found else item
 
 
 def _ids(path: Path, column: str, encoding: str | None) -> Iterator[str]:
     """The ids of a column, one by one, without those that are missing or not valid."""
-    for batch in ColumnFile(path, encoding).batches([column], MalformedRecords(path)):
+    for batch in ColumnFile(path, encoding).batches([column], MalformedRecords(path), [column]):
         for text in as_text(batch.columns[column], column, path).to_pylist():
             with suppress(ValueError):
                 yield id_of(text)

@@ -34,9 +34,14 @@ def usual_columns(role: str, names: Iterable[str]) -> list[str]:
     """Return the columns that usually hold a role: user, item, time, rating or split_column; case, _, - and a type
     such as :token ignored.
     """
-    plain = {name: _IGNORED.sub("", name).casefold() for name in names}
+    plain = {name: plain_name(name) for name in names}
     usual = [name for name, word in plain.items() if word in _USUAL[role].split()]
     return usual or [name for name, word in plain.items() if word in _LESS_USUAL.get(role, "").split()]
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a column without what does not count: case, white space, _, - and a type such as :token."""
+    return _IGNORED.sub("", name).casefold()
 
 
 def seem_values(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:

@@ -25,7 +25,8 @@ def as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
     kind = column.type
     with suppress(pa.ArrowException):
         if pa.types.is_floating(kind):  # as pandas keeps whole numbers beside missing ones
-            return column.cast(pa.float64()).cast(pa.int64()).cast(pa.string())
+            values = column.cast(pa.float64())
+            return pc.if_else(pc.is_nan(values), None, values).cast(pa.int64()).cast(pa.string())
         if pa.types.is_decimal(kind):
             return column.cast(pa.decimal256(76 if kind.scale else kind.precision, 0)).cast(pa.string())
         if pa.types.is_integer(kind):

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipelines.io.raw import check_id
 from pipelines.text import pluralize
 
-MISSING = frozenset({"", "nan", "NaN", "NULL", "null", "None", "NA", "<NA>"})
+MISSING = frozenset({"", "nan", "NaN", "NULL", "null", "None", "NA", "<NA>", "N/A", "n/a", "#N/A", r"\N"})
 """Words that mean a missing id."""
 
 _NONE = "the id is missing"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords, RawInteractions
@@ -26,6 +28,8 @@ _SPLITS = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "de
 _ROWS = 1_000_000
 """Records per batch: each batch searches all ids known so far, so that few large batches are faster."""
 _SHOWN = 40
+_SINGLY = 100
+"""Malformed records of a batch that are looked at one by one."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,12 @@ def gather(
     """
     users, items = IdColumn(exact), IdColumn(exact)
     rows: list[dict[str, np.ndarray]] = []
-    low = 0
+    low, dates = 0, True
     for part in parts:
         of_part = malformed.of(part.path)
         reader = _PartReader(part, users, items, of_part)
         rows += reader.rows()
-        low += reader.low
+        low, dates = low + reader.low, dates and not reader.has_numbers
         of_part.check(reader.records)
         if reader.low:
             of_part.leave_out(f"a rating below {part.min_rating:g}", reader.low)
@@ -88,13 +92,14 @@ def gather(
         for columns in rows:
             columns.setdefault("fraction", np.zeros(len(columns["user"])))
     whole = {name: np.concatenate([columns.pop(name) for columns in rows]) for name in list(rows[0])}
+    second = 1 if dates else None
     if "fraction" in whole:
-        whole["timestamp"], sentence = with_fractions(whole["timestamp"], whole["fraction"])
+        whole["timestamp"], sentence, second = with_fractions(whole["timestamp"], whole["fraction"], dates=dates)
         malformed.note_all([sentence])
     user, user_ids = users.used(whole["user"])
     item, item_ids = items.used(whole["item"])
     malformed.note_all(shortened_by_spreadsheets(user_ids, "user") + shortened_by_spreadsheets(item_ids, "item"))
-    return RawInteractions(user, item, user_ids, item_ids, whole.get("timestamp"), whole.get("split"))
+    return RawInteractions(user, item, user_ids, item_ids, whole.get("timestamp"), whole.get("split"), second)
 
 
 class _PartReader:
@@ -122,6 +127,11 @@ class _PartReader:
     @property
     def records(self) -> int:
         return self._file.records
+
+    @property
+    def has_numbers(self) -> bool:
+        """True if some of the times read so far are numbers."""
+        return self._times.numbers
 
     def rows(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield the records that count in large batches: columns user, item (codes), timestamp, its fraction, split."""
@@ -154,14 +164,41 @@ class _PartReader:
         elif self._part.split is not None:
             columns["split"] = np.full(len(batch.records), self._part.split, dtype=np.int8)
         everything = np.logical_and.reduce(list(sound.values()))
-        for row in np.flatnonzero(~everything).tolist():
+        wrong = np.flatnonzero(~everything)
+        for row in wrong[:_SINGLY].tolist():
             role = next(role for role, fine in sound.items() if not fine[row])
             problem, kind = self._problem(role, cells[role][row], columns, row)
             column = self._columns[role]
             self._malformed.add(int(batch.records[row]), f"{column}: {problem}", f"{column}: {kind}")
+        self._count(wrong[_SINGLY:], sound, cells, columns)
         self.low += int((everything & ~liked).sum())
         kept = everything & liked
         return columns if kept.all() else {name: column[kept] for name, column in columns.items()}
+
+    def _count(
+        self,
+        rows: np.ndarray,
+        sound: dict[str, np.ndarray],
+        cells: dict[str, pa.Array],
+        columns: dict[str, np.ndarray],
+    ) -> None:
+        """Count malformed records as one by one, but without showing them: there may be millions."""
+        for role, fine in sound.items():
+            wrong, rows = rows[~fine[rows]], rows[fine[rows]]
+            kinds: Mapping[str, int]
+            if role in self._ids:
+                kinds = Counter(self._ids[role].problem(code)[1] for code in columns[role][wrong].tolist())
+            else:
+                kinds = self._kinds(role, cells[role].take(pa.array(wrong)))
+            for kind, count in kinds.items():
+                self._malformed.add_all(f"{self._columns[role]}: {kind}", count)
+
+    def _kinds(self, role: str, cells: pa.Array) -> dict[str, int]:
+        """Return the problems of cells that are no value of a role, and the number of each."""
+        texts = pc.utf8_trim_whitespace(cells.drop_null().cast(pa.string()))
+        texts = texts.filter(pc.not_equal(texts, ""))
+        found = self._times.problems(texts) if role == "time" else {_EXPECTED[role]: len(texts)}
+        return {"there is no value": len(cells) - len(texts), **found}
 
     def _as_text(self, role: str, cells: pa.Array) -> pa.Array:
         return as_text(cells, self._columns[role], self._part.path)

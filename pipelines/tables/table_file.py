@@ -49,7 +49,7 @@ class ColumnFile:
         columns: names of the columns of a text file without a header.
 
     Raises:
-        InputError: there is no such file, it is empty or no table, or two columns have one name.
+        InputError: there is no such file, it is empty or no table, or two columns have one name (none is none).
         UsageError: ``columns`` of a file that names its own.
     """
 
@@ -63,7 +63,7 @@ class ColumnFile:
         """True if the names of the columns seem to be the values of a first record."""
         self.spaced = self._table.spaced
         """True if spaces separate the columns."""
-        twice = {name for name in self.names if self.names.count(name) > 1}
+        twice = {name for name in self.names if name and self.names.count(name) > 1}
         if twice and not self.headerless:
             raise InputError(f"{path} has more than one column {', '.join(sorted(twice))}; rename all but one.")
 

@@ -14,9 +14,10 @@ _FIRST, _LAST = 100_000_000, 4_200_000_000
 """Range of plausible times in seconds, from 1973 to 2103; the ranges of the units do not overlap."""
 _DAY = 86_400
 _EXACT = 1e-6
+_MOST = 2**63
 
 
-def in_one_unit(times: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def in_one_unit(times: np.ndarray, second: int | None = None) -> tuple[np.ndarray, list[str]]:
     """Convert times to one unit where they mix several, and describe unlikely ones.
 
     Numbers are taken for seconds, milliseconds, microseconds or nanoseconds since 1970 where that makes a time from
@@ -24,12 +25,13 @@ def in_one_unit(times: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
     Args:
         times: int64 [n].
+        second: length of a second in their unit where it is known; they are then in that unit, however far.
 
     Returns:
         The times, int64 [n], and sentences on mixed units and on times before 1970 or in the future.
     """
-    if not len(times):
-        return times, []
+    if not len(times) or second is not None:
+        return times, _strange(times, second or 1)
     low, high = int(times.min()), int(times.max())
     units = [unit for unit in range(len(_UNITS)) if _within(low, unit) and _within(high, unit)]
     said: list[str] = []
@@ -51,28 +53,36 @@ def in_one_unit(times: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return times, said
 
 
-def with_fractions(times: np.ndarray, fractions: np.ndarray) -> tuple[np.ndarray, str]:
+def with_fractions(
+    times: np.ndarray, fractions: np.ndarray, *, dates: bool = False
+) -> tuple[np.ndarray, str, int | None]:
     """Keep the order of times that are no whole numbers.
 
     Args:
         times: int64 [n], rounded down.
         fractions: float64 [n], what was rounded off, from 0.
+        dates: True if the times are seconds whatever their size.
 
     Returns:
-        The times, int64 [n], in a finer unit where they are times since 1970, else their places in the order, from 0;
-        and a sentence on it.
+        The times, int64 [n], in a finer unit where some are times since 1970, else their places in the order, from 0; a
+        sentence on it; and, of dates, the length of a second in that unit.
     """
     high = int(np.abs(times).max(initial=0))
-    units = [unit for unit in range(len(_UNITS)) if _within(high, unit)]
-    if not units:
-        return _places(times, fractions), "times are neither whole numbers nor times since 1970: their order is kept"
-    for finer in range(units[0] + 1, len(_UNITS)):
-        factor = 1000 ** (finer - units[0])
+    known = [0] if dates else [unit for unit in range(len(_UNITS)) if _within(times, unit).any()]
+    unit = known[-1] if known else 0
+    most = _MOST // 1000 if unit < len(_UNITS) - 1 else _MOST
+    if not known or high >= most:
+        said = "times are neither whole numbers nor times since 1970: their order is kept"
+        return _places(times, fractions), said, None
+    for finer in range(unit + 1, len(_UNITS)):
+        factor = 1000 ** (finer - unit)
         parts = fractions * factor
-        if finer == len(_UNITS) - 1 or np.abs(parts - np.round(parts)).max() < _EXACT:
+        last = finer == len(_UNITS) - 1 or high >= _MOST // (1000 * factor)
+        if last or np.abs(parts - np.round(parts)).max() < _EXACT:
             whole = times * factor + np.round(parts).astype(np.int64)
-            return whole, f"times have fractions of {_UNITS[units[0]]}, and are kept in {_UNITS[finer]}"
-    return times, "fractions of times beside nanoseconds are left out"
+            said = f"times have fractions of {_UNITS[unit]}, and are kept in {_UNITS[finer]}"
+            return whole, said, 1000**finer if dates else None
+    return times, "fractions of times beside nanoseconds are left out", None
 
 
 def _places(times: np.ndarray, fractions: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -30,6 +29,7 @@ _DAY_FIRST = r"^(?P<day>[0-9]{1,2})[./-](?P<month>[0-9]{1,2})[./-](?P<year>[0-9]
 _MONTH_FIRST = r"^(?P<month>[0-9]{1,2})[/-](?P<day>[0-9]{1,2})[/-](?P<year>[0-9]{4})" + _CLOCK
 _DOTTED = r"^[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}"
 _DOUBTFUL = r"^(?P<first>[0-9]{1,2})[/-](?P<second>[0-9]{1,2})[/-][0-9]{4}"
+_OTHER_ISO = r"^[0-9]{4}"
 _A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DIGITS = 16
 """Decimal digits of a double; further ones are noise."""
@@ -61,6 +61,8 @@ class TimeColumn:
         self._name, self._path, self._whole, self._decimal_comma = name, path, whole, decimal_comma
         self._doubtful: str | None = None
         """Form of dates like 03/04/2021; empty if it is unknown."""
+        self.numbers = False
+        """True if some of the times are numbers, whose unit only their size tells, in contrast to dates."""
 
     def read(self, column: pa.Array) -> Times:
         """Return the times, and where a cell holds none.
@@ -74,41 +76,58 @@ class TimeColumn:
         if pa.types.is_timestamp(column.type):
             return _since_1970(column)
         if pa.types.is_decimal(kind) or pa.types.is_integer(kind):
-            return _whole(column)
+            return self._as_numbers(_whole(column))
         if pa.types.is_floating(kind):
-            return _floored(column)
+            return self._as_numbers(_floored(column))
         texts = as_text(column, self._name, self._path)
         with suppress(pa.ArrowException):
             if _all(texts, _WHOLE):
-                return _plain(texts.cast(pa.int64()))
+                return self._as_numbers(_plain(texts.cast(pa.int64())))
         texts = pc.utf8_trim_whitespace(texts)
         return self._read_texts(point_for_comma(texts) if self._decimal_comma else texts)
 
     def problem(self, text: str) -> str:
         """Describe a text that is not a time."""
-        if re.match(_DOUBTFUL, text):
-            return "a date with the day or the month first; write it as in 2021-03-25"
-        return "no number and no date, such as 2021-03-25 14:30:00"
+        return next(iter(self.problems(pa.array([text]))))
+
+    def problems(self, texts: pa.Array) -> dict[str, int]:
+        """Return the descriptions of texts that are no times, and the number of each."""
+        doubtful = int(pc.sum(pc.match_substring_regex(texts, _DOUBTFUL)).as_py() or 0)
+        found = {
+            "a date with the day or the month first; write it as in 2021-03-25": doubtful,
+            "no number and no date, such as 2021-03-25 14:30:00": len(texts) - doubtful,
+        }
+        return {what: number for what, number in found.items() if number}
 
     def _read_texts(self, texts: pa.Array) -> Times:
         """Read a column of one form at once, else one form after the other, with the same result."""
         with suppress(pa.ArrowException):
             if _all(texts, _FRACTION):
-                return _floored(texts)
+                return self._as_numbers(_floored(texts))
             for ending, zone in (("$", None), (r"(Z|[+-][0-9]{2}:[0-9]{2})$", "UTC"), (" UTC$", "UTC")):
                 if _all(texts, _ISO + ending):
                     dates = pc.replace_substring(texts, " UTC", "Z")
                     return _since_1970(dates.cast(pa.timestamp("us", zone)))
         times = _unknown(len(texts))
         left = np.asarray(texts.is_valid())
-        forms = [(_WHOLE, _whole), (_NUMBER, _floored), (_YEAR_FIRST, _dates(_YEAR_FIRST))]
-        forms += [(_DOTTED, _dates(_DAY_FIRST)), (_DOUBTFUL, self._read_doubtful), ("", _one_by_one)]
+        forms: list[tuple[str, Callable[[pa.Array], Times]]] = [
+            (_WHOLE, lambda numbers: self._as_numbers(_whole(numbers))),
+            (_NUMBER, lambda numbers: self._as_numbers(_floored(numbers))),
+            (_YEAR_FIRST, _dates(_YEAR_FIRST)),
+            (_DOTTED, _dates(_DAY_FIRST)),
+            (_DOUBTFUL, self._read_doubtful),
+            (_OTHER_ISO, _one_by_one),
+        ]
         for form, read in forms:
             rows = np.flatnonzero(left & np.asarray(pc.match_substring_regex(texts, form).fill_null(False)))
             left[rows] = False
             if len(rows):
                 for whole, part in zip(times, read(texts.take(pa.array(rows))), strict=True):
                     whole[rows] = part
+        return times
+
+    def _as_numbers(self, times: Times) -> Times:
+        self.numbers |= bool(times.known.any())
         return times
 
     def _read_doubtful(self, texts: pa.Array) -> Times:

@@ -218,6 +218,34 @@ def test_files_of_one_name_are_told_apart(cli: Cli, tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path / "data" / "shop")
     assert manifest.counts.users == 20
     assert set(manifest.sources) == {"interactions/data.csv", "items/data.csv"}
+    records = manifest.settings["records"]
+    assert {name: about["read"] for name, about in records.items()} == {
+        "interactions/data.csv": 120,
+        "items/data.csv": ITEMS,
+    }
+
+
+def test_equal_tables_in_two_folders_have_the_pictures_of_their_own(cli: Cli, tmp_path: Path) -> None:
+    write_table(tmp_path)
+    found = []
+    for folder in ("v1", "v2"):
+        shutil.copytree(tmp_path / "photos", tmp_path / folder / "photos")
+        shutil.copy(tmp_path / "items.csv", tmp_path / folder)
+    shutil.copyfile(tmp_path / "v2/photos/6.png", tmp_path / "v2/photos/5.png")
+    for folder in ("v1", "v2"):
+        tables = [f"{folder}/items.csv" if word == "items.csv" else word for word in SHOP]
+        assert "prepared" in cli("prep", "shop", *tables).out
+        found.append(read_prepared(tmp_path / "data" / "shop").features["visual"].values)
+    assert not np.array_equal(*found)
+
+
+def test_steps_of_another_version_are_made_again(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(tmp_path)
+    assert cli("prep", "shop", *SHOP).code == 0
+    for module in ("pipelines.build", "pipelines.prepare"):
+        monkeypatch.setattr(f"{module}.created_by", lambda: "mmssl 99")
+    answer = cli("prep", "shop", *SHOP)
+    assert "Reading interactions" in answer.err and "Reading items" in answer.err
 
 
 def test_malformed_items_are_those_of_the_items(cli: Cli, tmp_path: Path) -> None:

@@ -163,6 +163,64 @@ def test_numbers_may_name_the_columns(tmp_path: Path, header: str) -> None:
     np.testing.assert_array_equal(found.values, VALUES)
 
 
+@pytest.mark.parametrize(
+    ("header", "unused"),
+    [
+        (",movieId,0,1", ("",)),
+        ("index,item_id,0,1", ("index",)),
+        ("Unnamed: 0,asin,0,1", ("Unnamed: 0",)),
+        ("0,movie_id,1", ()),
+        ("movieId,0,1,,", ("", "")),
+    ],
+)
+def test_ids_of_a_table_that_are_not_first(tmp_path: Path, header: str, unused: tuple[str, ...]) -> None:
+    """Found by their usual names; numbers of rows beside them are no dimension."""
+    rows = zip(IDS, VALUES.tolist(), strict=True)
+    names = header.split(",")
+    at = next(place for place, name in enumerate(names) if name.lower().endswith(("id", "asin")))
+    lines = []
+    for n, (item, row) in enumerate(rows):
+        cells = iter(row)
+        lines.append(
+            [item if place == at else n if name in unused else next(cells) for place, name in enumerate(names)]
+        )
+    (tmp_path / "v.csv").write_text("\n".join([header, *(",".join(map(str, line)) for line in lines)]) + "\n")
+    found = read_item_vectors(tmp_path / "v.csv", None)
+    assert (found.ids, found.unused) == (IDS, unused)
+    np.testing.assert_array_equal(found.values, VALUES)
+
+
+def test_ids_of_a_table_by_the_column_of_the_interactions(cli: Callable[..., Any], shop: Path) -> None:
+    clicks = (shop / "clicks.csv").read_text().replace("user,item", "user,sku")
+    (shop / "clicks.csv").write_text(clicks)
+    (shop / "v.csv").write_text(",x,sku\n" + "".join(f"{n},{n + 1},i{5 - n}\n" for n in range(6)))
+    flags = ("--interactions", "clicks.csv", "--item-column", "sku", "--k-core", 1, "--features", "v=v.csv")
+    answer = cli("prep", "shop", *flags)
+    assert answer.code == 0, answer.words
+    assert read_prepared(shop / "data/shop").features["v"].values[:, 0].tolist() == [6, 5, 4, 3, 2, 1]
+    assert "v: no dimension, for its name is that of numbers of rows: ''" in answer.words
+
+
+def test_several_ids_of_a_table_or_an_archive_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("item_idx,movieId,0\n0,12,0.5\n")
+    with pytest.raises(InputError, match="could be the item's id: item_idx, movieId; name one with --item-column, or"):
+        read_item_vectors(tmp_path / "v.csv", None)
+    assert read_item_vectors(tmp_path / "v.csv", None, ["movieId"]).ids == ["12"]
+    (tmp_path / "v.csv").write_text("id,movie_id,0\n0,12,0.5\n")
+    with pytest.raises(InputError, match="could be the item's id: id, movie_id; name one"):
+        read_item_vectors(tmp_path / "v.csv", None)
+    assert read_item_vectors(tmp_path / "v.csv", None, ["movieId"]).ids == ["12"]
+    (tmp_path / "v.csv").write_text("movie,asin,0\n1,12,0.5\n")
+    assert read_item_vectors(tmp_path / "v.csv", None).ids == ["12"]
+    np.savez(tmp_path / "v.npz", item_idx=np.arange(3), movie_id=np.array(IDS), clip=VALUES)
+    with pytest.raises(InputError, match=r"item_idx and movie_id beside clip, .*; rename the one that names the items"):
+        read_item_vectors(tmp_path / "v.npz", None)
+    np.savez(tmp_path / "v.npz", item_idx=np.arange(3), ids=np.array(IDS), clip=VALUES)
+    assert read_item_vectors(tmp_path / "v.npz", None).ids == IDS
+    np.savez(tmp_path / "v.npz", item_idx=np.arange(5), movie_id=np.array(IDS), clip=VALUES)
+    assert read_item_vectors(tmp_path / "v.npz", None).ids == IDS
+
+
 @pytest.mark.parametrize("name", ["ids", "id", "item_ids", "items", "asin", "ItemID", "movieIds"])
 def test_ids_in_arrays_of_the_usual_names(tmp_path: Path, name: str) -> None:
     for ids in (np.array(IDS), np.array(IDS).astype("S")):
@@ -191,8 +249,35 @@ def test_arrays_that_could_be_the_ids_are_not_passed_over(tmp_path: Path) -> Non
 def test_decimal_commas_in_columns_of_numbers(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("item;a;b\n12;0,5;-1,25\nb7;3;0\nc;0,001;2\n")
     np.testing.assert_array_equal(read_item_vectors(tmp_path / "v.csv", None).values, VALUES)
-    (tmp_path / "v.csv").write_text("item;a\n12;0,5\nb7;3\n")
-    assert read_item_vectors(tmp_path / "v.csv", None).values.tolist() == [[0.5], [3]]
+    for cells, expected in ((("0,5", "3"), [[0.5], [3]]), (("1,0", "[0, 1]"), [[1, 0], [0, 1]])):
+        (tmp_path / "v.csv").write_text(f"item;a\n12;{cells[0]}\nb7;{cells[1]}\n")
+        assert read_item_vectors(tmp_path / "v.csv", None).values.tolist() == expected
+    (tmp_path / "v.csv").write_text("item\ta\n12\t1,0\nb7\t0,1\n")
+    with pytest.raises(InputError, match="has in a cells like '1,0', one number with a decimal comma or two; write"):
+        read_item_vectors(tmp_path / "v.csv", None)
+
+
+@pytest.mark.parametrize("name", ["v.jsonl", "v.parquet", "v.csv"])
+def test_an_empty_list_is_no_vector(tmp_path: Path, name: str) -> None:
+    rows = pd.DataFrame({"item": ["a", "b", "c"], "v": [[], [1.0, 2.0], [3.0, 4.0]]})
+    if name == "v.parquet":
+        rows.to_parquet(tmp_path / name)
+    elif name == "v.csv":
+        rows.to_csv(tmp_path / name, index=False)
+    else:
+        rows.to_json(tmp_path / name, orient="records", lines=True)
+    found = read_item_vectors(tmp_path / name, None)
+    assert (found.ids, found.empty, found.values.tolist()) == (["b", "c"], 1, [[1, 2], [3, 4]])
+
+
+def test_tensors_that_numpy_cannot_hold(tmp_path: Path) -> None:
+    import torch
+
+    rows = torch.tensor(VALUES)
+    for content in (rows.to_sparse(), rows.to(torch.float8_e4m3fn), {"a": rows[0].to(torch.float8_e4m3fn)}):
+        torch.save(content, tmp_path / "v.pt")
+        with pytest.raises(InputError, match=r"holds a tensor \(.*that NumPy cannot hold; save it as tensor.to_dense"):
+            read_item_vectors(tmp_path / "v.pt", None)
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
@@ -317,6 +402,7 @@ def test_rows_without_a_vector_and_columns_of_numbers_are_told(cli: Callable[...
     [
         (("--features", "a=one/i0.npy"), "of shape \\(4,\\); .*, or a folder with a file <item>.npy each, such as one"),
         (("--text", "title,clip"), "clip of items.parquet holds vectors, not words; .* textual=items.parquet:clip"),
+        (("--items", "told.csv", "--text", "title,clip"), "clip of told.csv holds vectors, not words; .* textual=told"),
         (("--features", "visual"), "--features 'visual' is no MODALITY=FILE"),
         (("--features", "a b=audio.npy"), "'a b' cannot name a modality"),
         (("--features", "a=audio.npy", "--features", "a=visual.npz"), "--features gives the modality a twice"),
@@ -339,6 +425,7 @@ def test_what_does_not_fit_a_shop(cli: Callable[..., Any], shop: Path, flags: tu
     (shop / "one").mkdir()
     for name in ("i0", "i1"):
         np.save(shop / "one" / f"{name}.npy", np.ones(4))
+    (shop / "told.csv").write_text('item,title,clip\ni0,thing,"[0.1, -0.2]"\ni1,thing,\n')
     np.save(shop / "short.npy", np.ones((2, 3)))
     np.savez(shop / "other.npz", ids=["q"], v=np.ones((1, 2)))
     np.savez(shop / "large.npz", ids=["i0"], v=np.full((1, 2), 1e9))

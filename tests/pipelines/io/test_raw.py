@@ -48,6 +48,8 @@ def test_complaints_show_three_and_stop_above_the_limit(tmp_path: Path) -> None:
     malformed.check(lines=8)
     with pytest.raises(InputError, match=r"4 of 7 lines .*at most 50%.* Check the file, or raise --max-malformed\.$"):
         malformed.check(lines=7)
+    with pytest.raises(InputError, match=r"at most 0\.5% are"):
+        MalformedRecords(tmp_path / "reviews.json", limit=0.005, count=1).check(lines=7)
     strict = MalformedRecords(tmp_path / "reviews.json", limit=0.0, count=1)
     with pytest.raises(InputError, match=r"tolerated\. Check the file\.$"):
         strict.check(lines=7)

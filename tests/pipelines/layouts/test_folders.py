@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from scipy.sparse import coo_array, coo_matrix
 
 from pipelines.io.raw import MalformedRecords
 from pipelines.layouts import lightgcn
+from pipelines.layouts.unused import unused_files
 from pipelines.prepared import read_prepared
 
 Cli = Callable[..., Any]
@@ -65,13 +67,16 @@ def test_lightgcn_with_original_ids_and_validation(cli: Cli, tmp_path: Path) -> 
     folder = lightgcn_folder(tmp_path / "book")
     (folder / "valid.txt").write_text("0 6\n")
     (folder / "item_list.txt").write_text(
-        "org_id remap_id freebase_id\n" + "".join(f"B{i} {i} m.{i}\n" for i in range(7))
+        "\ufefforg_id remap_id freebase_id\n" + "".join(f"B{i} {i} m.{i}\n" for i in range(7)), "utf-8"
     )
     assert cli("prep", "t", "--from", folder).code == 0
     data = read_prepared(tmp_path / "data" / "t")
     assert data.pairs("validation").tolist() == [[0, 6]] and data.items["id"].tolist() == [f"B{i}" for i in range(7)]
     (folder / "item_list.txt").write_text("org_id remap_id\nB0 0\n")
     assert "item_list.txt lacks item 1; mend" in cli("prep", "t", "--from", folder).words
+    (folder / "item_list.txt").write_text(f"org_id remap_id\n{'B' * 300} 0\n")
+    told = "item_list.txt, line 2: the id has 300 characters, more than 200; mend or remove it."
+    assert told in cli("prep", "t", "--from", folder).words
 
 
 def test_one_training_item_is_kept(tmp_path: Path) -> None:
@@ -185,6 +190,15 @@ def test_arrays_and_rows_that_are_not_used_are_told(cli: Cli, tmp_path: Path) ->
         "baby.inter": {"read": len(PAIRS)},
         "image_feat.npy": {"read": 18, "left_out": {"a row of no item that is kept": 11}},
     }
+
+
+def test_the_rows_of_an_array_that_is_not_used_are_counted_unread(tmp_path: Path) -> None:
+    np.save(tmp_path / "clip.npy", np.zeros((2**20, 16), dtype=np.float32))
+    tracemalloc.start()
+    lines = unused_files(tmp_path, [], items=6)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert lines[0].startswith("not used: clip.npy (1,048,576 rows)") and most < 2**24
 
 
 def test_records_and_stray_files_of_the_published_layout(cli: Cli, tmp_path: Path) -> None:

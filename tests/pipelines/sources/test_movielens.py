@@ -137,7 +137,8 @@ def test_plots_and_posters_beside_it(cli: Cli, tmp_path: Path) -> None:
     assert set(made.features) == {"textual", "visual"} and made.features["visual"].present.all()
     texts = dict(zip(made.items["id"], made.items["text"], strict=True))
     assert texts["5"] == f"{title(5)} Action A plot, the 5th."
-    assert made.settings["records"]["films.csv"] == {"read": ITEMS}
+    told = "films.csv: the ids of the items are in its column id"
+    assert made.settings["records"]["films.csv"] == {"read": ITEMS, "notes": [told]}
     (tmp_path / "films.csv").write_text("id,plot,poster\n" + "\n".join(rows[1:]) + "\n")
     assert "films.csv: 1 item of the interactions has no record here (0)" in cli(*common, *encoders, *columns).err
     assert cli(*common, *encoders, "--images", "posters").code == 0  # named by the id

@@ -23,6 +23,7 @@ from pipelines.errors import InputError, UsageError
 from pipelines.features.pictures import ENDINGS
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
+from pipelines.io.step_cache import WorkFolder
 from pipelines.sources.picture_files import unused_pictures
 from pipelines.sources.table import Table
 from pipelines.tables import encodings
@@ -117,6 +118,7 @@ def test_columns_of_parquet_of_many_types(tmp_path: Path) -> None:
         "coded": pa.array(["a", "b", "a"]).dictionary_encode(),
         "small": pa.array([1, 2, 3], pa.int8()),
         "float": pa.array([1.0, None, 3.0]),
+        "nan": pa.array([1.0, math.nan, 3.0]),
         "half": pa.array([1.5, 2.0, 3.0]),
         "moment": pa.array(moments, pa.timestamp("ns", "UTC")),
         "day": pa.array([date(2023, 1, 31), date(1970, 1, 2), None]),
@@ -134,7 +136,7 @@ def test_columns_of_parquet_of_many_types(tmp_path: Path) -> None:
 
     assert read("text", "large") == [("a", "a"), ("b", "b")]
     assert read("coded", "small") == [("a", "1"), ("b", "2"), ("a", "3")]
-    assert read("float", "small") == [("1", "1"), ("3", "3")]
+    assert read("float", "small") == read("nan", "small") == [("1", "1"), ("3", "3")]
     assert read("small", "large", "moment") == [("1", "a", 1675166400000), ("3", "c", -500)]
     assert read("small", "large", "day") == [("1", "a", 1675123200), ("2", "b", 86400)]
     assert read("small", "large", "half") == [("1", "a", 0), ("2", "b", 1), ("3", "c", 2)]
@@ -386,14 +388,32 @@ def test_pictures_in_a_folder_inside_the_one_given(tmp_path: Path) -> None:
         read_items(path, ["B1"], MalformedRecords(path), images=photos)
 
 
-@pytest.mark.parametrize("cell", ["/etc/passwd", "../x.png", "a/../../x.png", "a\\..\\x.png", "x\x00.png", "x\n.png"])
+INLINE = "data:image/png;base64," + 9 * "iVBORw0KGgo/" * 40
+"""A picture in letters, longer than the name of any file."""
+
+
+@pytest.mark.parametrize(
+    "cell", ["/etc/passwd", "../x.png", "a/../../x.png", "a\\..\\x.png", "x\x00.png", "x\n.png", INLINE]
+)
 def test_a_path_that_leads_out_of_the_folder_is_no_picture(tmp_path: Path, cell: str) -> None:
     path = tmp_path / "items.csv"
-    path.write_text(f'id,photo\nB1,"{cell}"\nB2,fine/x.png\n')
+    path.write_text(f'item,photo\nB1,"{cell}"\nB2,fine/x.png\n')
     malformed = MalformedRecords(path, limit=0.0)
     read = read_items(path, ["B1", "B2"], malformed, image="photo", images=tmp_path)
     assert read["image"].tolist() == [None, str(tmp_path / "fine" / "x.png")] and not malformed.count
-    assert malformed.sentences() == [f"1 path not inside the folder of files, taken as empty: {cell!r}"]
+    told = f"1 cell names no file inside the folder of files, taken as empty: {cell[:80]!r}"
+    assert malformed.sentences() == [told]
+
+
+def test_white_space_around_a_picture_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text('item,photo\nB1," https://x.org/1.jpg"\nB2,fine/x.png \nB3,  \n')
+    read = read_items(path, ["B1", "B2", "B3"], MalformedRecords(path), image="photo", images=tmp_path)
+    assert read["image"].tolist() == ["https://x.org/1.jpg", str(tmp_path / "fine" / "x.png"), None]
+
+
+def test_a_path_too_long_for_the_disk_is_no_file(tmp_path: Path) -> None:
+    assert WorkFolder(tmp_path, Reporter()).hashes([tmp_path / ("long/" * 2000)]) == {}
 
 
 def test_an_absolute_path_inside_the_folder_is_one_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,8 @@ def test_usual_names_are_found_and_told(cli: Cli, tmp_path: Path, user: str, ite
     [
         (("who", "item", "t"), (), "no column that is usually the user, only who, item, t; name the one: add --user-"),
         (("userId", "uid", "item"), (), "could be the user: userId, uid; name one: add --user-column userId"),
+        (("user", "user_id", "item"), (), "could be the user: user, user_id; name one: add --user-column user"),
+        (("user", "item", "item_id"), (), "could be the item: item, item_id; name one: add --item-column item"),
         (("user", "asin", "parent_asin"), (), "could be the item: asin, parent_asin; name one: add --item-column asin"),
         (("user", "item", "t"), ("--min-rating", 3), "no column that is usually the rating, only user, item, t"),
         (("user", "item", "t"), ("--split", "temporal"), "no column that is usually the time"),
@@ -213,6 +215,33 @@ def test_the_column_of_the_item_may_be_in_one_table_alone(cli: Cli, tmp_path: Pa
     assert read_prepared(tmp_path / "data" / "t").items["title"].tolist() == [f"Film {item}" for item in range(6)]
     answer = cli("prep", "t", "--interactions", "clicks.csv", "--item-column", "nowhere", *flags)
     assert answer.code == 1 and "has no column 'nowhere'" in answer.words
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (("id", "movie_id", "movieId"), "movieId"),
+        (("id", "movie_id", "title"), "movie_id"),
+        (("row", "id", "film"), "film"),
+        (("row", "id", "video"), "id"),
+        (("row", "film", "id"), "film, id"),
+    ],
+)
+def test_the_ids_of_the_table_of_items(cli: Cli, tmp_path: Path, names: tuple[str, ...], taken: str) -> None:
+    """As in the interactions, before any other usual name, before id; what is text is no id; several are refused."""
+    write("clicks.csv", ["user", "movieId"], [(user, item[1:]) for user, item in PAIRS])
+    cells = {name: (lambda n: n) if name == taken else (lambda n: 5 - n) for name in names}
+    write("items.csv", [*names, "plot"], [[*(cells[name](n) for name in names), f"Plot {n}"] for n in range(6)])
+    text = "plot,video" if "video" in names else "plot,id" if taken == "film" else "plot"
+    flags = ("--items", "items.csv", "--text", text, "--text-encoder", "tfidf", "--k-core", 2)
+    answer = cli("prep", "t", "--interactions", "clicks.csv", *flags)
+    if ", " in taken:
+        told = f"could be the item's id: {taken}; name one: add --item-column film"
+        assert answer.code == 1 and told in answer.words
+        return
+    assert answer.code == 0, answer.words
+    assert read_prepared(tmp_path / "data" / "t").items["title"].tolist() == [f"Plot {n}" for n in range(6)]
+    assert (f"items.csv: the ids of the items are in its column {taken}" in answer.words) is (taken != "movieId")
 
 
 def test_a_split_of_ones_own_without_validation(cli: Cli) -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords
+from pipelines.sources.table import Table
 from pipelines.tables import encodings
 from pipelines.tables.table_file import ColumnFile
-from tests.helpers.source_cases import read_interactions, read_items
+from tests.helpers.source_cases import read_interactions, read_items, source_of
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -102,6 +103,14 @@ def test_every_object_is_a_record(tmp_path: Path, objects: list[dict[str, object
         value = record.get("a")
         if isinstance(value, (str, list)) or value is None:
             assert cell in (value, None if value is None else [value])
+
+
+def test_what_is_no_id_is_no_item_that_nobody_has_chosen(tmp_path: Path) -> None:
+    clicks, items = tmp_path / "clicks.csv", tmp_path / "items.jsonl"
+    clicks.write_text("user,item\na,x\n")
+    items.write_text('{"item": true}\n{"item": {"a": 1}}\n{"item": "y"}\n')
+    source = source_of(Table, {"interactions": clicks, "items": items})
+    assert source.interactions(MalformedRecords(clicks), lambda _: None).item_ids == ["x", "y"]
 
 
 def test_what_is_no_id_is_said(tmp_path: Path) -> None:

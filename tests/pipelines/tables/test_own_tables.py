@@ -18,7 +18,7 @@ from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords
 from pipelines.io.reporter import Reporter
 from pipelines.sources.table import Table
-from pipelines.tables import encodings
+from pipelines.tables import encodings, interaction_reader
 from pipelines.tables.ids import MISSING
 from tests.conftest import Answer
 from tests.helpers.source_cases import read_interactions, read_items, recipe_of
@@ -126,18 +126,48 @@ def test_ids_with_spaces_are_the_same_without(tmp_path: Path) -> None:
 
 
 def test_words_that_say_there_is_no_id(tmp_path: Path) -> None:
+    assert {"N/A", "n/a", "#N/A", r"\N"} <= MISSING
     path = tmp_path / "clicks.csv"
     path.write_text("user,item\n" + "".join(f"{word},x\n" for word in sorted(MISSING)) + "a, NaN \na,x\nnone,x\n")
     malformed = MalformedRecords(path, limit=0.9)
     raw = read_interactions(path, malformed)
     assert (raw.user_ids, raw.item_ids) == (["a", "none"], ["x"])
     assert malformed.reasons == {"user: the id is missing": len(MISSING), "item: the id is missing": 1}
-    assert "line 3: user: the id is missing (<NA>)" in malformed.summary()
+    assert "line 3: user: the id is missing (#N/A)" in malformed.summary()
     items = tmp_path / "items.csv"
     items.write_text("item,title\nNULL,n\nx,one\n")
     malformed = MalformedRecords(items, limit=0.5)
     read_items(items, ["x"], malformed, text=["title"])
     assert malformed.shown == ["line 2: item: the id is missing (NULL)"]
+
+
+def test_nameless_columns_at_the_end_of_every_line_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text("user,item,time,,\na,x,5,,\nb,y,6,,\n")
+    raw = read_interactions(path, MalformedRecords(path, limit=0.0), time="time")
+    assert (raw.user_ids, raw.item_ids) == (["a", "b"], ["x", "y"])
+
+
+def test_many_malformed_records_are_counted_as_few_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "clicks.csv"
+    wrong = [
+        "a,x,soon,5",
+        ",x,1,5",
+        f"{'a' * 300},x,1,5",
+        "a,x,03/04/2021,5",
+        "a,x, ,5",
+        "a,x,1,good",
+        "a,,1,bad",
+        "a,x,1,",
+    ]
+    path.write_text("user,item,time,rating\n" + "".join(f"{line}\n" for line in ["a,x,1,5", *wrong * 3]))
+    found = []
+    for singly in (100, 2):
+        monkeypatch.setattr(interaction_reader, "_SINGLY", singly)
+        malformed = MalformedRecords(path, limit=1.0)
+        read_interactions(path, malformed, time="time", rating="rating", min_rating=1)
+        found.append((malformed.count, malformed.reasons))
+    assert found[0] == found[1] and found[0][0] == 24 and len(found[0][1]) == 8
 
 
 def test_whole_numbers_with_and_without_a_fraction_are_one(tmp_path: Path) -> None:

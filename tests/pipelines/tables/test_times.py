@@ -187,6 +187,31 @@ def test_fractions_of_times_in_parquet_keep_their_order(tmp_path: Path, unit: st
     assert raw.timestamp is not None and raw.timestamp.tolist() == [MOMENT * size + 1, MOMENT * size]
 
 
+@pytest.mark.parametrize("part", ["", ".5"])
+def test_a_date_far_away_moves_no_other_one(tmp_path: Path, part: str) -> None:
+    """9999-12-31, as databases write "never", is of the size of milliseconds since 1970."""
+    path = tmp_path / "clicks.csv"
+    path.write_text(
+        f"user,item,time\nu,a,2021-03-04T05:06:07{part}\nu,b,9999-12-31T00:00:00\nu,c,2021-03-04T05:06:07\n"
+    )
+    malformed = MalformedRecords(path)
+    raw = read_interactions(path, malformed, time="time")
+    second = 1000 if part else 1
+    assert raw.timestamp is not None
+    assert raw.timestamp.tolist() == [MOMENT * second + second // 2, 253402214400 * second, MOMENT * second]
+    assert malformed.notes[-1] == "clicks.csv: 1 time lies in the future"
+
+
+def test_a_number_far_away_does_not_take_the_unit_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text(f"user,item,time\nu,a,{MOMENT}.5\nu,b,9999999999\nu,c,{MOMENT}\n")
+    raw = read_interactions(path, MalformedRecords(path), time="time")
+    assert raw.timestamp is not None and raw.timestamp.tolist() == [MOMENT * 1000 + 500, 9999999999000, MOMENT * 1000]
+    path.write_text(f"user,item,time\nu,a,{MOMENT}.5\nu,b,{2**62}\nu,c,{MOMENT}\n")
+    raw = read_interactions(path, MalformedRecords(path), time="time")
+    assert raw.timestamp is not None and raw.timestamp.tolist() == [1, 2, 0]
+
+
 def test_fractions_beside_other_units_keep_their_order(tmp_path: Path) -> None:
     path = tmp_path / "clicks.csv"
     path.write_text(f"user,item,time\nu,a,{MOMENT}.5\nu,b,{MOMENT}250\nu,c,{MOMENT}\n")
