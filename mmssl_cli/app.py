@@ -200,12 +200,13 @@ def root(
 ) -> None:
     """Experiments in multi-modal recommendation: prepare data, train models, evaluate them and recommend."""
     choose_verbosity(Verbosity.of(verbose=verbose, quiet=quiet))
-    from mmssl_cli.config.own_names import is_own
+    if own:
+        from mmssl_cli.config.own_names import is_own
 
-    for name in ",".join(own).split(",") if own else ():
-        if not is_own(name.strip()):
-            raise UsageError(f"--import cannot be {name!r}: expected MODULE:CLASS, such as my_model:MyModel.")
-    _allow_models(own or ())
+        for name in ",".join(own).split(","):
+            if not is_own(name.strip()):
+                raise UsageError(f"--import cannot be {name!r}: expected MODULE:CLASS, such as my_model:MyModel.")
+        _allow_models(own)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

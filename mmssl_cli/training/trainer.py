@@ -115,7 +115,7 @@ def resume_run(run_dir: Path, overrides: Mapping[str, Any], *, data_dir: Path, r
             return _follow(loop)
         provenance = {**run.read_config()[1], **identity}
         if state.is_unfinished(settings) or not (run.path / RESULT).exists():
-            # Where it was trained is where its last session was; the log has the devices of all.
+            # Code, device and versions are those of the last session that trained; log.jsonl has all devices.
             provenance |= {**code_of_both(provenance, settings), **environment(device)}
         run.write_config(settings_to_toml(settings, provenance))
         return broadcast(_train(run, loop, state, reporter))

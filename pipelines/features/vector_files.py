@@ -19,7 +19,7 @@ from pipelines.features.vector_tables import FORMS, ItemVectors, read_vector_tab
 from pipelines.io.files import no_file, read_problem
 from pipelines.io.parquet import MOST_PACKED
 from pipelines.prepared.storage import MAPPED_BYTES, check_unpacked, unwarned
-from pipelines.tables.column_names import plain_name, usual_columns
+from pipelines.tables.column_names import may_name_items
 
 _IDS = "ids"
 _BLOCK = 8192
@@ -218,7 +218,7 @@ def _chosen(path: Path, key: str | None, parts: Mapping[str, _Part]) -> tuple[st
 
 
 def _names_items(name: str) -> bool:
-    return any(plain_name(word) == "id" or usual_columns("item", [word]) for word in (name, name.removesuffix("s")))
+    return any(may_name_items(word) for word in (name, name.removesuffix("s")))
 
 
 def _named(path: Path, key: str | None, names: Sequence[str]) -> str:

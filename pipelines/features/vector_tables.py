@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pipelines.errors import InputError, UsageError
 from pipelines.io.raw import MalformedRecords
 from pipelines.tables.batch import Batch
-from pipelines.tables.column_names import plain_name, usual_columns
+from pipelines.tables.column_names import may_name_items, plain_name
 from pipelines.tables.column_types import as_numbers, as_text, point_for_comma
 from pipelines.tables.table_file import ColumnFile
 
@@ -89,7 +89,7 @@ def _usual_id(file: ColumnFile, column: str | None, item_columns: Sequence[str])
     """
     names = [name for name in file.names if column not in (name, name.partition(":")[0])]
     same = [name for name in names if plain_name(name) in map(plain_name, item_columns)]
-    usual = [name for name in names if plain_name(name) == "id" or usual_columns("item", [name])]
+    usual = [name for name in names if may_name_items(name)]
     ids = [name for name in usual if plain_name(name).endswith(_OF_IDS)]  # in contrast to movie, video, ...
     found = same or ids or usual
     if len(found) > 1:

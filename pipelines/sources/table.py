@@ -32,7 +32,7 @@ from pipelines.io.reporter import Reporter
 from pipelines.recipe import PrepOptions, flag_of
 from pipelines.sources.own_columns import find_columns
 from pipelines.sources.picture_files import file_named, pictures_named, unused_pictures
-from pipelines.tables.column_names import plain_name, usual_columns
+from pipelines.tables.column_names import may_name_items, plain_name
 from pipelines.tables.column_types import as_text, cell_texts
 from pipelines.tables.ids import id_of, without_fractions, written_as
 from pipelines.tables.interaction_reader import Part, gather
@@ -307,7 +307,7 @@ def _id_column(file: ColumnFile, item: str, others: Container[str | None]) -> st
     if item in file.names:
         return item
     same = [name for name in file.names if plain_name(name) == plain_name(item)]
-    usual = [name for name in file.names if plain_name(name) == "id" or usual_columns("item", [name])]
+    usual = [name for name in file.names if may_name_items(name)]
     found = same or [name for name in usual if name not in others] or usual
     if len(found) > 1:
         raise InputError(

@@ -44,6 +44,11 @@ def plain_name(name: str) -> str:
     return _IGNORED.sub("", name).casefold()
 
 
+def may_name_items(name: str) -> bool:
+    """Return whether a column of this name, ``id`` or a usual one, may hold the ids of items."""
+    return plain_name(name) == "id" or bool(usual_columns("item", [name]))
+
+
 def seem_values(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
     """Return whether the cells of a first line are values and no names of columns, given those of the next lines."""
     if any(usual_columns(role, first) for role in _USUAL):

@@ -49,7 +49,7 @@ class ColumnFile:
         columns: names of the columns of a text file without a header.
 
     Raises:
-        InputError: there is no such file, it is empty or no table, or two columns have one name (none is none).
+        InputError: there is no such file, it is empty or no table, or two columns have one name.
         UsageError: ``columns`` of a file that names its own.
     """
 
