@@ -41,7 +41,7 @@ from benchmarks.workload import random_pairs
 from mmssl_cli.config import merge_settings, settings_to_toml
 from mmssl_cli.data.graph import cosine_topk
 from mmssl_cli.data.interactions import InteractionData, load_interactions
-from mmssl_cli.evaluation.metrics import evaluate
+from mmssl_cli.evaluation.metrics import evaluate_ranking
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.training.device import peak_memory, reset_peak_memory
 from mmssl_cli.training.loop import TrainingLoop
@@ -159,13 +159,13 @@ def _rank(
     loop: TrainingLoop, options: argparse.Namespace, stages: Stages, folder: Path, names: dict[str, pd.DataFrame]
 ) -> None:
     loop.model.eval()
+    ids = (names[kind]["id"] for kind in ("users", "items"))
+    ranker = Ranker(loop.model, loop.data.train, *ids, None, loop.data.cold, False)
     with stages.stage("final embeddings"):
-        users, items = loop.model.represent()
+        ranking = ranker.ranking
     with stages.stage(f"evaluate {options.ranked:,} test users"):
-        evaluate(users, items, loop.data.train, loop.data.test, loop.settings.all_ks)
+        evaluate_ranking(ranking, loop.data.train, loop.data.test, loop.settings.all_ks)
     with stages.stage(f"recommend to {options.ranked:,} users, to parquet"):
-        ids = (names[kind]["id"] for kind in ("users", "items"))
-        ranker = Ranker(loop.model, loop.data.train, *ids, None, loop.data.cold, False)
         ranker.write(folder / "recommendations.parquet", range(options.ranked), 20)
 
 

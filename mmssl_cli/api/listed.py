@@ -27,7 +27,7 @@ def scores_of_lists(table: pd.DataFrame, data: Dataset) -> Callable[[Tensor], Te
     """
     if missing := [name for name in ("user", "item") if name not in table]:
         raise InputError(
-            f"The table of lists has the columns {', '.join(map(str, table)) or 'none'}; expected {missing[0]}, with "
+            f"The table of lists has the columns {some(list(map(str, table))) or 'none'}; expected {missing[0]}, with "
             "user, item and score or rank. A matrix of scores is given as to_numpy(), in the order of user_ids and "
             "item_ids of the data set."
         )

@@ -81,6 +81,11 @@ class Run:
         """Test metrics of the selected epoch: ``{"recall@20": ...}``; empty for a run that diverged."""
         return dict(self.result["test"])
 
+    @property
+    def validation(self) -> dict[str, float]:
+        """Validation metrics of the selected epoch, as ``test``."""
+        return dict(self.result["validation"])
+
     def epochs(self) -> pd.DataFrame:
         """Return a row an epoch: ``epoch``, losses, validation metrics, ``seconds``."""
         return self.folder.read_metrics()

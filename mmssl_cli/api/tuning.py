@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mmssl_cli.config import merge_settings, read_toml
 from mmssl_cli.console.tuning import make_tune_reporter
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.experiments.tuning.carry_out import carry_out_search, define_search, prepare_folder
-from mmssl_cli.experiments.tuning.findings import trials_frame
+from mmssl_cli.experiments.tuning.findings import settings_of, trials_frame
 from mmssl_cli.experiments.tuning.search import Budget
 from mmssl_cli.experiments.workers import local
 from pipelines.errors import MmsslError, UsageError
@@ -27,12 +28,13 @@ class TuneResult:
     """Result of a search; made by ``tune``.
 
     Attributes:
-        settings: the best values of the searched settings, for ``train(model, data, **result.settings)``.
+        settings: the best settings, those that were given included, for ``train(model, data, **result.settings)``;
+            with ``preset="none"``, since no shipped settings lie below them.
         score: validation score of them, the mean over the seeds of a finalist.
         trials: a row a trial: ``trial``, ``state`` (complete, pruned or failed), ``score``; of finalists ``seeds``,
             ``mean`` and ``deviation``; ``best_epoch``, ``epochs``, ``seconds``, ``cpu_seconds``, ``problem``; and the
             settings that were searched.
-        file: TOML file of all settings, those that were given included, for ``config=``.
+        file: TOML file of these settings, for ``config=``.
 
     Examples:
         >>> found = mmssl.tune("itemknn", data, trials=2)
@@ -91,8 +93,8 @@ def tune(
 
     Examples:
         >>> found = mmssl.tune("mf", data, trials=2, seeds=1, epochs=1, embedding_dim=8, ks=(20,))
-        >>> sorted(found.settings), len(found.trials)
-        (['l2_weight', 'lr', 'user_sampling', 'weight_averaging', 'weight_decay'], 2)
+        >>> found.settings["embedding_dim"], len(found.trials)
+        (8, 2)
     """
     data = load_dataset(data)
     check_settings_alone(settings)
@@ -106,6 +108,8 @@ def tune(
         check_count(name, number, meaning)
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not minutes >= 0:
         raise UsageError(f"minutes cannot be {minutes!r}: expected processor minutes, at least 0.")
+    if isinstance(search_seed, bool) or not isinstance(search_seed, Integral) or search_seed < 0:
+        raise UsageError(f"search_seed cannot be {search_seed!r}: expected a whole number, at least 0.")
     file = None if config is None else path_of(config, "config")
     folder = path_of(out, "out").absolute()
     given = {name: value for name, value in settings.items() if value is not None}
@@ -127,4 +131,6 @@ def tune(
     best = outcome.best
     if best is None or best.mean_score is None:
         raise MmsslError(outcome.problem)
-    return TuneResult(dict(best.drawn), best.mean_score, trials_frame(outcome.found), outcome.file)
+    return TuneResult(
+        {**settings_of(search, best), "preset": "none"}, best.mean_score, trials_frame(outcome.found), outcome.file
+    )

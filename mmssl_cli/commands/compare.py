@@ -59,7 +59,6 @@ def compare(
 
     found = {name: one for name, settings in plan.items() if (one := result.configuration(settings)) is not None}
     first = next(iter(plan.values()))
-    ks = first.ks if "ks" in options.named else (int(first.select_on.partition("@")[2]),)
     tested = reference is None or reference in found
     if not tested:
         warn(f"No run of --reference {reference} is finished, so that the tests against it are left out.")
@@ -67,5 +66,6 @@ def compare(
     compared = sorted(found.values(), key=validation)
     selecting = first.select_on.partition("@")[0]
     named = first.metrics if "metrics" in options.named else dict.fromkeys((selecting, *first.metrics))
+    ks = options.cutoffs_of(first)
     section = comparison_section(first.dataset, compared, ks, list(named), against, tested=tested)
     result.present(section, options)

@@ -38,7 +38,7 @@ from mmssl_cli.config import (
     read_toml,
     refuse_idle,
 )
-from mmssl_cli.config.presets import searched_files, searched_name
+from mmssl_cli.config.presets import searched_file, searched_files
 from mmssl_cli.console.lines import warn
 from mmssl_cli.experiments.plan import over_seeds, run_name
 from mmssl_cli.text import companion
@@ -136,7 +136,7 @@ class PlanOptions:
         if self.folder is None:
             return self.config
         name = known_model(model if model is not None else str(self.given.get("model", "mmssl")))
-        file = self.folder / f"{searched_name(name, self.dataset())}.toml"
+        file = searched_file(self.folder, name, self.dataset())
         return file if file.is_file() else None
 
     def dataset(self) -> str:
@@ -180,8 +180,11 @@ class PlanOptions:
             return None
         both = settings.select_on, companion(settings.select_on)
         names = settings.metrics if "metrics" in self.named else [metric.partition("@")[0] for metric in both]
-        cutoffs = settings.ks if "ks" in self.named else (int(settings.select_on.partition("@")[2]),)
-        return [f"{name}@{k}" for k in cutoffs for name in names]
+        return [f"{name}@{k}" for k in self.cutoffs_of(settings) for name in names]
+
+    def cutoffs_of(self, settings: TrainSettings) -> tuple[int, ...]:
+        """Return the cut-offs of ``--ks``, or that of the metric that selects where none is named."""
+        return tuple(settings.ks) if "ks" in self.named else (int(settings.select_on.partition("@")[2]),)
 
     def check(self, models: Sequence[str]) -> None:
         """Refuse flags and a file that reach none of the models; name the models that lack the preset.

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import sys
 from functools import cache, lru_cache
-from inspect import get_annotations, isclass
+from inspect import get_annotations, getsource, isclass
 from pathlib import Path
 from pkgutil import resolve_name
 from traceback import extract_tb
@@ -25,6 +25,8 @@ from pipelines.errors import UsageError, nearest
 _BASES = "mmssl_cli.models.base"
 #: Of imported modules, their specification, which a reload makes anew, and the digest of their file as imported.
 _digests: WeakKeyDictionary[ModuleType, tuple[object, str | None]] = WeakKeyDictionary()
+#: Packages whose classes are no code of the user.
+_LIBRARIES = {*sys.stdlib_module_names, "mmssl_cli", "torch"}
 
 
 @cache
@@ -57,11 +59,13 @@ def own_class(model: str) -> type[Any]:
         sys.path.append(here)  # last, so that a file here hides no library
     try:
         module = importlib.import_module(module_name)
-        if _digests.get(module, (None, None))[0] is not module.__spec__:
-            _digests[module] = module.__spec__, _digest_of(module)
+        found = getattr(module, class_name, None)
+        if isclass(found):
+            for defining in _defining_modules(found):
+                if defining not in _digests or _digests[defining][0] is not defining.__spec__:
+                    _digests[defining] = defining.__spec__, _digest_of(defining)
     except Exception as problem:  # the user's own code may fail in any way
         raise UsageError(f"Model {model!r} cannot be imported: {_reason(problem, module_name)}") from problem
-    found = getattr(module, class_name, None)
     base = resolve_name(f"{_BASES}:Recommender")  # PyTorch, which the model imports as well
     if isclass(found) and issubclass(found, base):
         return found
@@ -76,13 +80,24 @@ def own_class(model: str) -> type[Any]:
 
 
 def code_digest(model: str) -> str | None:
-    """Return the SHA-256 of the file of a model as it was imported, the code that runs; None where there is no file.
+    """Return the SHA-256 of a model as it was imported: of the file that defines its class, or of its files.
+
+    The base classes of the user count as well. Of a class without a file, as in a notebook, it is that of its source.
 
     Raises:
         UsageError: as ``own_class`` does.
     """
-    own_class(model)
-    return _digests[sys.modules[installed().get(model, model).partition(":")[0]]][1]
+    found = own_class(model)
+    digests = [digest for module in _defining_modules(found) if (digest := _digests[module][1]) is not None]
+    if len(digests) > 1:
+        return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    return digests[0] if digests else _source_digest(found)
+
+
+def _defining_modules(found: type) -> list[ModuleType]:
+    """The modules of the user's own that define a class and its bases."""
+    names = dict.fromkeys(one.__module__ for one in found.__mro__ if one.__module__.split(".")[0] not in _LIBRARIES)
+    return [sys.modules[name] for name in names if name in sys.modules]
 
 
 def _digest_of(module: ModuleType) -> str | None:
@@ -90,6 +105,13 @@ def _digest_of(module: ModuleType) -> str | None:
     try:
         return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
     except OSError:
+        return None
+
+
+def _source_digest(found: type) -> str | None:
+    try:
+        return hashlib.sha256(getsource(found).encode()).hexdigest()
+    except (OSError, TypeError):
         return None
 
 

@@ -109,13 +109,18 @@ def searched_name(model: str, dataset: str) -> str:
     return f"{model.replace(':', '-')}-{dataset}"
 
 
+def searched_file(folder: Path, model: str, dataset: str) -> Path:
+    """Return the file of settings that a search of a model writes to a folder."""
+    return folder / f"{searched_name(model, dataset)}.toml"
+
+
 def searched_files(folder: Path, models: Sequence[str], dataset: str) -> dict[str, Path]:
     """Return the files of settings that searches wrote to a folder, by model; others are left out.
 
     Raises:
         UsageError: it has none for any of the models.
     """
-    files = {model: folder / f"{searched_name(model, dataset)}.toml" for model in models}
+    files = {model: searched_file(folder, model, dataset) for model in models}
     found = {model: file for model, file in files.items() if file.is_file()}
     if models and not found:
         raise UsageError(

@@ -33,7 +33,8 @@ def shared_ranking(ranking: Ranking) -> Ranking:
             with fail_together():
                 blocks = [(items, scores) for _, items, scores in ranking(local_rows(users), k, masked)]
             items = torch.cat([users.new_empty(0, k), *(items for items, _ in blocks)])
-            scores = torch.cat([items.new_empty(0, k, dtype=torch.float32), *(scores for _, scores in blocks)])
+            # A process without users does not know the type of the scores.
+            scores = torch.cat([items.new_empty(0, k, dtype=torch.float64), *(scores.double() for _, scores in blocks)])
             yield users, gather_rows(items, len(users)), gather_rows(scores, len(users))
 
     return shared

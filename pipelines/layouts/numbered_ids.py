@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -185,7 +186,8 @@ def _picture_name(image: object) -> str | None:
 def known_image(image: object, folder: Path) -> str | None:
     """Return an image if it is an address or an existing picture of the folder, else None."""
     name = _picture_name(image)
-    known = (folder / PICTURES / name).is_file() if name else "://" in str(image)
+    # Unlike Path.is_file, no error where the name is too long.
+    known = os.path.isfile(folder / PICTURES / name) if name else "://" in str(image)  # noqa: PTH113
     return str(image) if known else None
 
 

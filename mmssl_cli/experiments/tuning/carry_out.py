@@ -66,7 +66,7 @@ def prepare_folder(out: Path, searches: Collection[Search], *, replace_other: bo
     """
     for search in searches:
         if not replace_other:
-            check_replaced(search, _stem(out, search).with_suffix(".toml"))
+            check_replaced(search, _file(out, search, "toml"))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -92,18 +92,17 @@ def carry_out_search(
     """
     if isinstance(search.base, FittedSettings):
         budget = replace(budget, seeds=1)  # nothing in these models is random
-    stem = _stem(out, search)
     what = f"{search.base.model} on {search.base.dataset}"
-    with held(stem.with_suffix(".lock"), f"The search in {out} for {what}", passing=True):
-        study = open_study(search, stem.with_suffix(".journal"), budget.trials)
+    with held(_file(out, search, "lock"), f"The search in {out} for {what}", passing=True):
+        study = open_study(search, _file(out, search, "journal"), budget.trials)
         reporter.begin(what, len(trials_of(study, search)), budget.trials)
         found = run_search(search, study, budget, data_dir, jobs, reporter, pool)
-        outcome = Outcome(search.base.model, budget, found, best_of(found), stem.with_suffix(".toml"))
+        outcome = Outcome(search.base.model, budget, found, best_of(found), _file(out, search, "toml"))
         if outcome.best is not None:
-            write_trials(found, stem.with_suffix(".csv"))
+            write_trials(found, _file(out, search, "csv"))
             write_best(search, found, outcome.best, outcome.file)
     return outcome
 
 
-def _stem(out: Path, search: Search) -> Path:
-    return out / searched_name(search.base.model, search.base.dataset)
+def _file(out: Path, search: Search, suffix: str) -> Path:
+    return out / f"{searched_name(search.base.model, search.base.dataset)}.{suffix}"

@@ -116,8 +116,8 @@ def _changed(search: Search, path: Path) -> list[str]:
     ]
 
 
-def write_best(search: Search, found: Sequence[Trial], best: Trial, path: Path) -> None:
-    """Write the settings of the best trial as TOML for ``--config``, with what the search took as provenance."""
+def settings_of(search: Search, trial: Trial) -> dict[str, Any]:
+    """Return the settings of a trial that differ from the defaults, with those that were searched."""
     defaults = type(search.base).model_fields
     fixed = {
         name: value
@@ -126,7 +126,12 @@ def write_best(search: Search, found: Sequence[Trial], best: Trial, path: Path) 
         and value is not None
         and value != defaults[name].default
     }
-    settings = {name.replace("_", "-"): value for name, value in _written({**fixed, **best.drawn}).items()}
+    return {**fixed, **trial.drawn}
+
+
+def write_best(search: Search, found: Sequence[Trial], best: Trial, path: Path) -> None:
+    """Write the settings of the best trial as TOML for ``--config``, with what the search took as provenance."""
+    settings = {name.replace("_", "-"): value for name, value in _written(settings_of(search, best)).items()}
     states = [trial.state for trial in found]
     provenance = {
         "searched": f"{date.today():%Y-%m-%d}",

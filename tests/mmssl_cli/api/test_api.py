@@ -275,14 +275,16 @@ def test_tune_finds_what_compare_then_trains_with_and_goes_on_where_it_was(data:
     found = mmssl.tune("mf", data, trials=3, **search)
     assert found.trials["trial"].tolist() == [0, 1, 2]
     pd.testing.assert_frame_equal(found.trials[["score", "lr"]][:2], begun.trials[["score", "lr"]])
-    assert "batch_size" not in found.settings
+    assert found.settings["batch_size"] == 512
     best = found.trials.set_index("trial").loc[found.trials["score"].idxmax()]
     assert (best["lr"], best["mean"], best["seeds"]) == (found.settings["lr"], found.score, 2)
     table = mmssl.compare(data, "MF", runs=2, config=tmp_path / "tuning", runs_dir=tmp_path / "runs", **small)
     assert table["validation"].tolist() == pytest.approx([found.score], abs=1e-12)
     [run, _] = mmssl_runs(tmp_path / "runs")
     assert run.settings["batch_size"] == 512
-    assert {name: run.settings[name] for name in found.settings} == found.settings
+    assert {**{name: run.settings[name] for name in found.settings}, "preset": "none"} == found.settings
+    again = mmssl.train("mf", data, device="cpu", runs_dir=tmp_path / "runs", **found.settings)
+    assert again.validation["recall@20"] == best["score"]  # and no shipped settings below them
     with pytest.raises(mmssl.InputError, match="is the result of another search"):
         mmssl.tune("mf", data, trials=2, **{**search, "batch_size": 256})
 
@@ -384,6 +386,11 @@ def mmssl_runs(folder: Path) -> list[mmssl.Run]:
         (lambda data, run: mmssl.tune("mff", data), "Usage", "There is no model 'mff': did you mean"),
         (lambda data, run: mmssl.tune("mf", data, trials=0), "Usage", "trials cannot be 0: expected the number of"),
         (lambda data, run: mmssl.tune("mf", data, minutes="x"), "Usage", "minutes cannot be 'x': expected processor"),
+        (
+            lambda data, run: mmssl.tune("mf", data, search_seed=-1),
+            "Usage",
+            "search_seed cannot be -1: expected a whole",
+        ),
         (lambda data, run: mmssl.tune("mf", data, layers=1), "Usage", "has no setting 'layers'"),
         (lambda data, run: mmssl.tune("mf", data, ranges="none.toml"), "Input", "There is no file of ranges none.toml"),
         (lambda data, run: mmssl.tune("pop", data), "Usage", "'pop' has no settings to search"),

@@ -166,6 +166,44 @@ def test_runs_of_code_that_has_changed_do_not_count(cli: Cli, demo: Path) -> Non
     assert "1 to train" in cli(*compare, *place).words
 
 
+def test_the_code_is_that_of_the_file_that_defines_the_class_and_its_bases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(own_names.VARIABLE, name := "my_package:ItemKNN")
+    Path("my_package").mkdir()
+    Path("my_package/__init__.py").write_text("from my_package.model import ItemKNN\n")
+    Path("my_package/base.py").write_text(
+        "from mmssl_cli.models.base import Recommender\nclass Base(Recommender): ...\n"
+    )
+    model = NEWCOMER.replace("mmssl_cli.models.base import Recommender", "my_package.base import Base")
+    Path("my_package/model.py").write_text(model.replace("(Recommender)", "(Base)"))
+
+    def digest() -> str | None:
+        for module in [each for each in sys.modules if each.startswith("my_package")]:
+            del sys.modules[module]
+        return own_models.code_digest(name)
+
+    seen = {digest()}
+    for file in ("my_package/model.py", "my_package/base.py"):
+        Path(file).write_text(Path(file).read_text() + "# another code\n")
+        seen.add(digest())
+    assert len(seen - {None}) == 3
+    assert digest() in seen
+
+
+def test_a_class_of_the_running_script_is_a_model(demo: Path, tmp_path: Path) -> None:
+    script = NEWCOMER + (
+        f"import mmssl_cli\nrun = mmssl_cli.train('__main__:ItemKNN', {str(demo)!r}, runs_dir='runs')\n"
+        "print(run.test['recall@20'])"
+    )
+    (tmp_path / "script.py").write_text(script)
+    for words in (["script.py"], ["-c", script]):
+        done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert float(done.stdout) > 0.05
+
+
 def test_a_run_of_two_codes_is_of_neither_and_a_search_is_of_one(cli: Cli, demo: Path) -> None:
     place = ("--data-dir", demo.parent)
     Path("my_bias.py").write_text(TRAINED)

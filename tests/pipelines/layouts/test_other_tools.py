@@ -165,6 +165,13 @@ def test_recbole_items_and_features(shop: Path) -> None:
     assert recbole.read_items(paths, ["B1"], MalformedRecords(shop))["title"].tolist() == [None]
 
 
+def test_a_picture_whose_name_is_too_long_for_a_file_is_none(shop: Path) -> None:
+    (shop / "images").mkdir()
+    (shop / "shop.item").write_text(ITEMS.replace("images/none.png", f"images/{'x' * 300}.png"))
+    items = recbole.read_items(recbole.files(shop), ["B2"], MalformedRecords(shop / "shop.item"))
+    assert items["image"].tolist() == [None]
+
+
 def test_recbole_with_the_split_in_three_files(shop: Path) -> None:
     header, *lines = RECBOLE.splitlines(keepends=True)
     for part, line in zip(("train", "valid", "test"), lines, strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mmssl_cli.config import SETTINGS, build_settings
+from mmssl_cli.experiments.tuning.carry_out import prepare_folder
 from mmssl_cli.experiments.tuning.findings import write_best, write_trials
 from mmssl_cli.experiments.tuning.space import Choices, Span, shipped_space, shipped_starts
 from mmssl_cli.experiments.tuning.study import (
@@ -20,6 +21,7 @@ from mmssl_cli.experiments.tuning.study import (
     trials_of,
     with_further,
 )
+from pipelines.errors import InputError
 
 TRIED = [model for model in SETTINGS if model != "pop"]
 
@@ -38,6 +40,14 @@ def test_the_first_trial_has_the_defaults_and_the_next_the_published_settings(mo
         assert search.settings(search.drawn(search.propose(study))) == build_settings(
             {**search.base.model_dump(), **start}
         )
+
+
+def test_searches_of_data_sets_whose_names_begin_alike_have_files_of_their_own(tmp_path: Path) -> None:
+    searches = [search_of("itemknn", dataset=name) for name in ("shop.a", "shop.b")]
+    (tmp_path / "itemknn-shop.a.toml").write_text("model = 'itemknn'\n")
+    with pytest.raises(InputError, match=r"itemknn-shop\.a\.toml is the result of another search"):
+        prepare_folder(tmp_path, searches[:1], replace_other=False)
+    prepare_folder(tmp_path, searches[1:], replace_other=False)
 
 
 def test_a_trial_is_recorded_with_the_values_that_its_ranges_do_not_hold(tmp_path: Path) -> None:
