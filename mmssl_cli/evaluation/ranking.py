@@ -181,20 +181,19 @@ def _as_scorable(embeddings: Tensor) -> Tensor:
 
 def _check_finite(users: Tensor, items: Tensor) -> None:
     # |<u, i>| <= |u| |i|: one look at the norms covers every score, overflow included.
+    largest = _longest(users) * _longest(items)
+    if largest < torch.finfo(users.dtype).max:
+        return
     for name, embeddings in (("user", users), ("item", items)):
         bad = torch.stack([(~rows.isfinite()).any(1).sum() for rows in embeddings.split(CHECKED_ROWS)]).sum()
         if bad:
             raise UnrankableError(f"the embeddings of {int(bad)} of {len(embeddings)} {name}s are not finite")
-    if not len(users):
-        return
-    largest = _longest(users) * _longest(items)
-    if largest >= torch.finfo(users.dtype).max:
-        raise UnrankableError(
-            f"the embeddings are so large (a score may reach {float(largest):.2g}) that scores overflow"
-        )
+    raise UnrankableError(f"the embeddings are so large (a score may reach {float(largest):.2g}) that scores overflow")
 
 
 def _longest(embeddings: Tensor) -> Tensor:
+    if not len(embeddings):
+        return torch.zeros((), dtype=torch.float64)
     return torch.stack([rows.double().norm(dim=1).max() for rows in embeddings.split(CHECKED_ROWS)]).max()
 
 

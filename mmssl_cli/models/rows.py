@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+_sparse: ContextVar[bool] = ContextVar("sparse", default=False)
 
 
 def some_rows(count: int, wanted: int, device: torch.device) -> Tensor:
@@ -16,4 +22,45 @@ def take(table: Tensor, rows: Tensor) -> Tensor:
 
     On a GPU the gradient of that function would be summed in no fixed order.
     """
-    return table.index_select(0, rows) if table.device.type == "cpu" else table[rows]
+    if table.device.type != "cpu":
+        return table[rows]
+    if _sparse.get() and table.is_leaf and table.requires_grad and not table._backward_hooks:
+        return nn.functional.embedding(rows, table, sparse=True)
+    return table.index_select(0, rows)
+
+
+@contextmanager
+def sparse_gradients() -> Iterator[None]:
+    """Give parameters sparse gradients of the rows that ``take`` takes within the block, for ``RowGradients``."""
+    token = _sparse.set(True)
+    try:
+        yield
+    finally:
+        _sparse.reset(token)
+
+
+class RowGradients:
+    """Dense gradients of parameters that a step used some rows of, in memory kept from step to step.
+
+    Without it each step would fill as many zeros as there are parameters.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Tensor, tuple[Tensor, Tensor]] = {}
+
+    @torch.no_grad()
+    def gather(self, parameters: Iterable[Tensor]) -> None:
+        """Replace the sparse gradients of parameters by dense ones."""
+        for parameter in parameters:
+            sparse = parameter.grad
+            if sparse is None or not sparse.is_sparse:
+                continue
+            rows = sparse._indices()[0]
+            if parameter in self._kept:
+                dense, used = self._kept[parameter]
+                # Single rows where they are few beside all.
+                dense.zero_() if 2 * len(used) > len(dense) else dense.index_fill_(0, used, 0)
+            else:
+                dense = torch.zeros_like(parameter)
+            self._kept[parameter] = dense, rows
+            parameter.grad = dense.index_add_(0, rows, sparse._values())

@@ -17,6 +17,7 @@ from mmssl_cli.data.sampling import Batch, TripleSampler
 from mmssl_cli.distributed.collectives import all_reduce_mean, average_gradients, broadcast_tensors, world_size
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.optimizers import Adam, AdamW
+from mmssl_cli.models.rows import RowGradients, sparse_gradients
 from mmssl_cli.training.cuda_graph import RecordedStep
 from mmssl_cli.training.device import local_gpu
 from pipelines.errors import MmsslError, UsageError
@@ -62,6 +63,7 @@ class TrainingLoop:
         groups = model.parameter_groups(settings.lr)
         optimizer = AdamW if settings.optimizer == "adamw" else Adam
         self.optimizer = optimizer(groups, weight_decay=settings.weight_decay, fused=True)
+        self.row_gradients = RowGradients()
         self.learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         adversary = model.adversary_optimizer
         self.adversary_rates = [group["lr"] for group in adversary.param_groups] if adversary else []
@@ -141,7 +143,8 @@ class TrainingLoop:
     def _update(self, batch: Batch) -> dict[str, Tensor]:
         # Without its cache: the discriminator's weights change within a step.
         half = self.settings.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=False):
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=False)
+        with autocast, sparse_gradients():
             terms = self.model.training_step(batch)
         if not isinstance(terms, dict) or not terms or any(getattr(t, "shape", None) != () for t in terms.values()):
             raise UsageError(
@@ -161,7 +164,9 @@ class TrainingLoop:
             )
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        average_gradients(p for group in self.optimizer.param_groups for p in group["params"])
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.row_gradients.gather(parameters)
+        average_gradients(parameters)
         self.optimizer.step()
         logged = {name: term.detach() for name, term in terms.items()}
         return {**logged, **self.model.monitored, "total": total.detach()}
@@ -186,8 +191,10 @@ class TrainingLoop:
     def _check_weights(self) -> None:
         """Check the weights after the last step, which no loss has seen yet, so that a checkpoint holds finite ones."""
         weights = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
-        finite = torch.stack([value.isfinite().all() for value in weights.values()]).tolist()
-        bad = [name for name, sound in zip(weights, finite, strict=True) if not sound]
+        # A sum is finite only if every weight is; it may overflow where all are.
+        sums = torch.stack([value.sum() for value in weights.values()]).isfinite().tolist()
+        bad = [name for name, finite in zip(weights, sums, strict=True) if not finite]
+        bad = [name for name in bad if not weights[name].isfinite().all()]
         if bad:
             raise DivergedError(
                 f"The weights {bad[0]!r} became infinite or NaN in epoch {self.epoch}; a smaller --lr usually helps"
