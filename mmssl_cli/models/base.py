@@ -264,15 +264,14 @@ def ranking_terms(
     # Rows are taken once from each table: every time costs a gradient of the whole table.
     of_users = take(users, batch.users) if of_users is None else of_users
     pairs = torch.cat([batch.positives, batch.negatives])
-    rows: tuple[Tensor, ...]
     if settings.loss == "softmax":
         rows = of_users, take(items, batch.positives)
         terms = {"softmax": softmax_loss(*rows, batch.positives, settings.softmax_temperature)}
     else:
-        rows = of_users, *take(items, pairs).chunk(2)
-        terms = {"bpr": bpr_loss(*rows)}
+        rows = of_users, take(items, pairs)
+        terms = {"bpr": bpr_loss(of_users, *rows[1].chunk(2))}
     if settings.l2_weight:
-        if layer0[0] is not users or layer0[1] is not items or len(rows) < 3:
-            rows = take(layer0[0], batch.users), *take(layer0[1], pairs).chunk(2)
+        if layer0[0] is not users or layer0[1] is not items or settings.loss == "softmax":
+            rows = take(layer0[0], batch.users), take(layer0[1], pairs)
         terms["l2"] = settings.l2_weight * l2_of(*rows)
     return terms

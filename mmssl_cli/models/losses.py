@@ -193,7 +193,7 @@ def contrasted_rows(batch: Batch, rows: str) -> tuple[CountedRows, CountedRows]:
 
 
 def l2_of(*rows: Tensor) -> Tensor:
-    """Half the squared norm of embeddings [B, d] each, a mean over the B triples of a batch."""
+    """Half the squared norm of embeddings, a mean over the B triples of a batch; the first ones are [B, d]."""
     norm: Tensor = _HalfSquaredNorm.apply(*rows)
     return norm / len(rows[0])
 

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
+#: Sparse gradients pay where a table has so many times the rows that are taken.
+FEW = 8
 _sparse: ContextVar[bool] = ContextVar("sparse", default=False)
 
 
@@ -24,14 +26,15 @@ def take(table: Tensor, rows: Tensor) -> Tensor:
     """
     if table.device.type != "cpu":
         return table[rows]
-    if _sparse.get() and table.is_leaf and table.requires_grad and not table._backward_hooks:
+    is_few = _sparse.get() and FEW * len(rows) <= len(table)
+    if is_few and table.is_leaf and table.requires_grad and not table._backward_hooks:
         return nn.functional.embedding(rows, table, sparse=True)
     return table.index_select(0, rows)
 
 
 @contextmanager
 def sparse_gradients() -> Iterator[None]:
-    """Give parameters sparse gradients of the rows that ``take`` takes within the block, for ``RowGradients``."""
+    """Give parameters sparse gradients, for ``RowGradients``, where ``take`` takes few of their rows."""
     token = _sparse.set(True)
     try:
         yield
@@ -58,8 +61,7 @@ class RowGradients:
             rows = sparse._indices()[0]
             if parameter in self._kept:
                 dense, used = self._kept[parameter]
-                # Single rows where they are few beside all.
-                dense.zero_() if 2 * len(used) > len(dense) else dense.index_fill_(0, used, 0)
+                dense.index_fill_(0, used, 0)
             else:
                 dense = torch.zeros_like(parameter)
             self._kept[parameter] = dense, rows
