@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
+from mmssl_cli.api.paths import shown
 from mmssl_cli.config import known_model, settings_class
 from mmssl_cli.config.own_names import allow
 from mmssl_cli.text import as_list
@@ -21,7 +22,7 @@ def known_names(models: object) -> list[str]:
     given = as_list(models)
     for name in given:
         if not isinstance(name, str):
-            raise UsageError(f'A model cannot be {name!r}: expected its name, such as "mf".')
+            raise UsageError(f'A model cannot be {shown(name)}: expected its name, such as "mf".')
     if not given:
         raise UsageError('No model is given: expected at least one model, such as "mf".')
     allow(given)

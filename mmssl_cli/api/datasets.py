@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from mmssl_cli.api.generated import must_be_generated
-from mmssl_cli.api.paths import path_of
+from mmssl_cli.api.paths import path_of, shown
 from mmssl_cli.console.preparation import prep_reporter
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import DEFAULT_DATA_DIR
@@ -117,7 +117,7 @@ def load_dataset(
     if isinstance(name, Dataset):
         return name
     if not isinstance(name, str | PathLike) or not fspath(name):
-        raise UsageError(f"A data set cannot be {name!r}: expected its name or path.")
+        raise UsageError(f"A data set cannot be {shown(name)}: expected its name or path.")
     if isinstance(name, PathLike) or len(Path(name).parts) > 1:
         found = Dataset(Path(name))
     else:
@@ -160,7 +160,7 @@ def prepare(
         (9, 9)
     """
     if not isinstance(name, str):
-        raise UsageError(f"A data set cannot be {name!r}: expected its name, as text.")
+        raise UsageError(f"A data set cannot be {shown(name)}: expected its name, as text.")
     folder = path_of(data_dir, "data_dir")
     with prep_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET) as reporter:
         outcome = run_pipeline(name, _options(options), data_dir=folder, force=force, reporter=reporter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike
@@ -23,6 +24,7 @@ from mmssl_cli.evaluation.splits import checked_ks, checked_metrics, checked_spl
 from mmssl_cli.training.inference import evaluate_split
 from mmssl_cli.training.loading import load_model
 from pipelines.errors import InputError, UsageError
+from pipelines.text import some
 
 Scores: TypeAlias = np.ndarray | Tensor | pd.DataFrame | Callable[[np.ndarray], Any]
 
@@ -106,7 +108,11 @@ def evaluate(
             means, per_user, warm_cold = evaluate_split(model.ranking(), loaded, chosen, cutoffs, names)
     else:
         loaded = load_interactions(data.path, modalities=())
-        score = scores_of_lists(scores, data) if isinstance(scores, pd.DataFrame) else _function_of(scores, loaded)
+        if isinstance(scores, pd.DataFrame):
+            score = scores_of_lists(scores, data)
+            _check_lists(scores, loaded, chosen, data.user_ids)
+        else:
+            score = _function_of(scores, loaded)
         ranking = partial(ranked_scores, score, loaded.num_items)
         means, per_user, warm_cold = evaluate_split(ranking, loaded, chosen, cutoffs, names)
     found = Metrics(means)
@@ -115,7 +121,27 @@ def evaluate(
     return found
 
 
+def _check_lists(table: pd.DataFrame, data: InteractionData, split: str, ids: Sequence[str]) -> None:
+    """Warn of users whose lists are missing, and refuse a table without any list of a user of the split."""
+    users = getattr(data, split).degrees().nonzero().squeeze(1).tolist()
+    listed = set(table["user"].astype(str))
+    missing = [ids[user] for user in users if ids[user] not in listed]
+    if len(missing) == len(users):
+        raise InputError(f"The lists are of none of the {len(users):,} users with {split} items.")
+    if missing:
+        warnings.warn(
+            f"{len(missing):,} of the {len(users):,} users with {split} items have no list ({some(missing)}); their "
+            "metrics are 0.",
+            stacklevel=3,
+        )
+
+
 def _function_of(scores: Any, data: InteractionData) -> Callable[[Tensor], Tensor]:
+    if isinstance(scores, str | PathLike):
+        raise InputError(
+            f"The scores are the text {str(scores)!r}; expected an array, a function, a table of lists, as pandas "
+            "reads it from a file, or a run of load_run()."
+        )
     if callable(scores):
         _check_call(scores)
         return lambda users: _tensor(scores(users.numpy()))

@@ -32,9 +32,10 @@ def scores_of_lists(table: pd.DataFrame, data: Dataset) -> Callable[[Tensor], Te
             "item_ids of the data set."
         )
     users, items = _numbers(table["user"], data.user_ids, "user"), _numbers(table["item"], data.item_ids, "item")
-    if len(twice := table[table.duplicated(["user", "item"])]):
-        pair = " and ".join(map(repr, twice.iloc[0][["user", "item"]]))
-        raise InputError(f"The lists have {len(twice):,} pairs of user and item more than once, such as {pair}.")
+    twice = pd.DataFrame({"user": users, "item": items}).duplicated().to_numpy()
+    if twice.any():
+        pair = " and ".join(map(repr, table[twice].iloc[0][["user", "item"]]))
+        raise InputError(f"The lists have {twice.sum():,} pairs of user and item more than once, such as {pair}.")
     if "score" in table:
         values = _order(table["score"], "score")
     else:

@@ -13,13 +13,13 @@ import pandas as pd
 import pyarrow as pa
 
 from mmssl_cli.api.embeddings import EmbeddingPair, Embeddings
-from mmssl_cli.api.paths import path_of
+from mmssl_cli.api.paths import path_of, shown
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import list_runs as summaries_of
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR
 from mmssl_cli.training.ranker import SCHEMA, Candidates, Ranker, listed_ids
-from pipelines.errors import UsageError
+from pipelines.errors import InputError, UsageError
 
 #: Columns of ``list_runs``, before its metrics.
 _LISTED = (
@@ -74,6 +74,11 @@ class Run:
         Raises:
             InputError: the run is not over.
         """
+        if not self.folder.is_over():
+            raise InputError(
+                f"Run {self.id} is not over: it is being trained, was interrupted or failed, as `mmssl runs` says; "
+                f"resume it by `mmssl train --resume {self.id}`."
+            )
         return self.folder.read_result()
 
     @property
@@ -233,7 +238,7 @@ def load_run(
         'demo'
     """
     if not isinstance(run, str | PathLike):
-        raise UsageError(f"A run cannot be {run!r}: expected its path or id, or latest.")
+        raise UsageError(f"A run cannot be {shown(run)}: expected its path or id, or latest.")
     if isinstance(run, Path):
         folder = RunFolder.open(path_of(run, "run"))
     else:

@@ -22,6 +22,7 @@ from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.experiments.executor import Engine
 from mmssl_cli.experiments.in_process import train_in_process
 from mmssl_cli.experiments.plan import RunIndex, over_seeds
+from mmssl_cli.experiments.workers.local import refuse_import_by_worker
 from mmssl_cli.runs.data_match import check_settings
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.results import Configuration, FinishedRun, configurations
@@ -130,6 +131,7 @@ def compare(
     plans = [over_seeds(merge_for(name, settings, data.name, files.get(name)), runs) for name in names]
     by_seed = [run for seeded in zip(*plans, strict=True) for run in seeded]
     if jobs > 1:
+        refuse_import_by_worker()
         finished = _trained_at_once(by_seed, data, path_of(runs_dir, "runs_dir"), jobs, verbose)
     else:
         finished = [FinishedRun.read(run) for run in _trained(by_seed, data, runs_dir, True, verbose)]

@@ -20,6 +20,7 @@ from mmssl_cli.experiments.tuning.carry_out import carry_out_search, define_sear
 from mmssl_cli.experiments.tuning.findings import settings_of, trials_frame
 from mmssl_cli.experiments.tuning.search import Budget
 from mmssl_cli.experiments.workers import local
+from mmssl_cli.experiments.workers.local import refuse_import_by_worker
 from pipelines.errors import MmsslError, UsageError
 
 
@@ -96,6 +97,7 @@ def tune(
         >>> found.settings["embedding_dim"], len(found.trials)
         (8, 2)
     """
+    refuse_import_by_worker()
     data = load_dataset(data)
     check_settings_alone(settings)
     [model] = known_names([model])

@@ -14,6 +14,7 @@ from mmssl_cli.commands.options import place_flags
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.settings_flags import shipped_line
 from mmssl_cli.config import resume_overrides
+from mmssl_cli.config.own_names import named
 from mmssl_cli.console.errors import disk_is_full
 from mmssl_cli.console.lines import warn
 from mmssl_cli.console.results import present
@@ -182,7 +183,9 @@ class Session:
         else:
             settings = {"config": options.config, **options.given, "runs": options.runs}
             words = [word for name, value in settings.items() for word in _flag(name, value)] + ["--continue"]
-        program = torchrun.command() if self.distributed else ["mmssl", "train"]
+        # A resumed run names its model in a file, which is not enough for code of the user's own.
+        imports = [word for name in named() for word in ("--import", name)]
+        program = torchrun.command(imports) if self.distributed else ["mmssl", *imports, "train"]
         return shlex.join([*program, *words]) + place_flags(options.data_dir, options.runs_dir)
 
     def interruption(self, info: Mapping[str, Any]) -> str:

@@ -76,6 +76,8 @@ def _of_command_line(problem: typer.TyperException) -> tuple[str, int]:
     sentence = sentence.replace("Input should be less than or equal to", "expected at most")
     if possible := getattr(problem, "possibilities", None):
         sentence = f"{problem.message}; did you mean {' or '.join(sorted(possible))}?"
+    if getattr(problem, "option_name", None) == "--import":
+        sentence = "--import stands before the command, as in mmssl --import MODULE:CLASS evaluate"
     advice = f" Try '{context.command_path} --help'." if context is not None else ""
     return f"{sentence}{'' if sentence[-1] in '.?!' else '.'}{advice}", problem.exit_code
 

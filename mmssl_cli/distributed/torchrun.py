@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 
 import typer
 
@@ -21,11 +22,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0))
 
 
-def command() -> list[str]:
-    """Return the words of a command line that starts as many processes of `mmssl train --distributed`."""
+def command(flags: Sequence[str] = ()) -> list[str]:
+    """Return the words of a command line that starts as many processes of `mmssl FLAGS train --distributed`."""
     places = {"--nnodes": os.environ.get("GROUP_WORLD_SIZE", "1"), "--nproc-per-node": os.environ["LOCAL_WORLD_SIZE"]}
     counts = [word for flag, count in places.items() if flag != "--nnodes" or count != "1" for word in (flag, count)]
-    return ["torchrun", *counts, "-m", "mmssl_cli", "train", "--distributed"]
+    return ["torchrun", *counts, "-m", "mmssl_cli", *flags, "train", "--distributed"]
 
 
 def ignore_sigterm() -> None:

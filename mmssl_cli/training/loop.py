@@ -146,11 +146,7 @@ class TrainingLoop:
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=False)
         with autocast, sparse_gradients():
             terms = self.model.training_step(batch)
-        if not isinstance(terms, dict) or not terms or any(getattr(t, "shape", None) != () for t in terms.values()):
-            raise UsageError(
-                f"training_step() of {type(self.model).__name__} returned no loss terms; expected a dictionary from "
-                'names to scalar tensors, such as {"bpr": loss}.'
-            )
+        _check_terms(terms, type(self.model).__name__)
         if "total" in terms:
             raise UsageError(
                 f"training_step() of {type(self.model).__name__} names a loss term 'total', which is the name of the "
@@ -245,6 +241,22 @@ class TrainingLoop:
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_random"])
+
+
+def _check_terms(terms: object, model: str) -> None:
+    if not isinstance(terms, dict) or not terms:
+        returned = "an empty dictionary" if terms == {} else f"a {type(terms).__name__}"
+    else:
+        wrong = [(name, term) for name, term in terms.items() if getattr(term, "shape", None) != ()]
+        if not wrong:
+            return
+        name, term = wrong[0]
+        kind = f"of the shape {list(term.shape)}" if isinstance(term, Tensor) else f"a {type(term).__name__}"
+        returned = f"the loss term {name!r}, which is {kind}"
+    raise UsageError(
+        f"training_step() of {model} returned {returned}; expected a dictionary from names to scalar tensors, such as "
+        '{"bpr": loss}.'
+    )
 
 
 @torch.no_grad()

@@ -56,8 +56,11 @@ class Outcome:
             return ""
         if not self.found:
             return f"No trial of {self.model} was begun within the minutes given; raise --minutes."
-        last = self.found[-1].problem
-        return f"No trial of {len(self.found)} gave a score for {self.model}; the last one failed: {last}"
+        last, journal = self.found[-1].problem, self.file.with_name(f"{self.file.stem}.journal")
+        return (
+            f"No trial of {len(self.found)} gave a score for {self.model}; the last one failed: {last} Delete "
+            f"{journal} to search anew."
+        )
 
     def spent(self) -> str:
         """Return a sentence on what the search took, beside the limits."""

@@ -12,10 +12,17 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 from mmssl_cli.experiments.workers.pool import GRACE, Message, WorkerPool, run_task
+from pipelines.errors import MmsslError, UsageError
+
+GUARD = (
+    "Each of these processes imports the script that starts it: put the calls of `tune`, and of `compare` with jobs, "
+    'under if __name__ == "__main__": there.'
+)
 
 
 class _OneProcess(SpawnContext):
@@ -33,14 +40,15 @@ class _Worker(ProcessPoolExecutor):
 
     def __init__(self) -> None:
         self.context = _OneProcess()
-        super().__init__(1, self.context, _begin)
+        self.begun = self.context.Event()
+        super().__init__(1, self.context, _begin, (self.begun,))
 
 
 class LocalPool(WorkerPool):
     """Tasks in processes of this machine, which share its cores.
 
     A task whose process died is not tried again: what killed it here, running out of memory above all, would do so
-    again.
+    again. A process that ends before its first task ends the pool by an error, for no other would begin either.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -67,6 +75,8 @@ class LocalPool(WorkerPool):
         worker = self._busy[future]
         worker.shutdown()  # the exit code is known after it
         code = worker.context.process.exitcode
+        if not worker.begun.is_set():
+            raise MmsslError(f"A process that was to train ended with exit code {code} before it began. {GUARD}")
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             return f"was killed by signal {-code} ({name}){'; memory may have run out' if name == 'SIGKILL' else ''}"
@@ -85,8 +95,19 @@ class LocalPool(WorkerPool):
                 process.join()
 
 
-def _begin() -> None:
+def refuse_import_by_worker() -> None:
+    """Refuse to start workers while this process, a worker itself, imports the script that started it.
+
+    Raises:
+        UsageError: it does.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UsageError(GUARD)
+
+
+def _begin(begun: Event) -> None:
     """Set up a worker process."""
+    begun.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -287,6 +288,42 @@ def test_tune_finds_what_compare_then_trains_with_and_goes_on_where_it_was(data:
     assert again.validation["recall@20"] == best["score"]  # and no shipped settings below them
     with pytest.raises(mmssl.InputError, match="is the result of another search"):
         mmssl.tune("mf", data, trials=2, **{**search, "batch_size": 256})
+
+
+def test_a_script_without_a_guard_is_told_what_it_lacks_and_fails_no_trial(demo: Path, tmp_path: Path) -> None:
+    call = f"mmssl.tune('itemknn', {str(demo)!r}, trials=1, out='tuning')"
+    (tmp_path / "bare.py").write_text(f"import mmssl_cli as mmssl\n{call}\n")
+    (tmp_path / "good.py").write_text(f"import mmssl_cli as mmssl\nif __name__ == '__main__':\n    {call}\n")
+    bare, good = (
+        subprocess.run([sys.executable, f"{name}.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        for name in ("bare", "good")
+    )
+    assert bare.returncode == 1
+    assert "before it began. Each of these processes imports the script that starts it: put the calls" in bare.stderr
+    assert good.returncode == 0, good.stderr
+
+
+def test_users_without_a_list_are_said_and_lists_of_nobody_refused(data: mmssl.Dataset, run: mmssl.Run) -> None:
+    lists = run.recommend(k=20)
+    some = lists[lists["user"] != lists["user"][0]]
+    with pytest.warns(UserWarning, match=r"1 of the \d+ users with test items have no list"):
+        mmssl.evaluate(some, data, ks=(20,))
+    with pytest.raises(mmssl.InputError, match="The lists are of none of the"):
+        mmssl.evaluate(lists.head(0), data, ks=(20,))
+    with pytest.raises(mmssl.InputError, match="1 pairs of user and item more than once"):
+        mmssl.evaluate(pd.concat([lists, lists[:1]]), data, ks=(20,))
+    with pytest.raises(mmssl.InputError, match=r"The scores are the text 'recs\.parquet'; expected an array"):
+        mmssl.evaluate("recs.parquet", data)  # type: ignore[arg-type]
+    with pytest.raises(mmssl.UsageError, match="A data set cannot be a DataFrame: expected its name or path"):
+        mmssl.train("mf", lists)  # type: ignore[arg-type]
+
+
+def test_a_run_that_is_not_over_says_so(data: mmssl.Dataset, run: mmssl.Run, tmp_path: Path) -> None:
+    copy = tmp_path / "begun"
+    shutil.copytree(run.path, copy)
+    (copy / "result.json").unlink()
+    with pytest.raises(mmssl.InputError, match=r"Run begun is not over: .* resume it by `mmssl train --resume begun`"):
+        _ = mmssl.load_run(copy, data_dir=data.data_dir).test
 
 
 def mmssl_runs(folder: Path) -> list[mmssl.Run]:

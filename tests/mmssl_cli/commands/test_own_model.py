@@ -307,7 +307,17 @@ WRONG = {
         HEAD + "    def __init__(self, data, settings):\n        super().__init__(data, settings)\n"
         "        self.w = nn.Parameter(torch.ones(3))\n"
         "    def score(self, users): ...\n    def training_step(self, batch): ...\n",
-        "returned no loss terms",
+        "training_step() of M returned a NoneType; expected a dictionary from names to scalar tensors",
+    ),
+    "a loss of each triple": (
+        "my_model:M",
+        EMBEDDINGS + "    def training_step(self, batch):\n        return {'bpr': self.users[batch.users].sum(1)}\n",
+        "returned the loss term 'bpr', which is of the shape [1024]; expected a dictionary",
+    ),
+    "a loss that is no tensor": (
+        "my_model:M",
+        EMBEDDINGS + "    def training_step(self, batch):\n        return {'bpr': 0.5}\n",
+        "returned the loss term 'bpr', which is a float; expected a dictionary",
     ),
     "settings of steps": (
         "my_model:M",
@@ -413,6 +423,25 @@ def test_an_interrupt_that_ends_in_another_error_is_an_interrupt(demo: Path, tmp
     ended = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 130
     assert ended.stderr.endswith("Interrupted.\n")
+
+
+def test_the_command_that_resumes_names_the_model_for_import(cli: Cli, demo: Path) -> None:
+    Path("my_model.py").write_text(
+        EMBEDDINGS + "    def begin_epoch(self, epoch):\n        if epoch == 2:\n            raise KeyboardInterrupt\n"
+    )
+    stopped = cli("train", "--model", "my_model:M", "--epochs", 3, "--data-dir", demo.parent)
+    assert stopped.code == 130
+    [words] = [
+        line.partition("Resume with: mmssl ")[2].split() for line in stopped.err.splitlines() if "Resume" in line
+    ]
+    assert words[:3] == ["--import", "my_model:M", "train"]
+    Path("my_model.py").write_text(EMBEDDINGS + "    pass\n")
+    _forget("my_model")
+    assert cli(*words).code == 0
+
+
+def test_import_after_the_command_is_told_its_place(cli: Cli) -> None:
+    assert "--import stands before the command" in cli("evaluate", "latest", "--import", "my_model:M").words
 
 
 def test_a_file_in_place_of_a_module_is_explained(cli: Cli) -> None:
