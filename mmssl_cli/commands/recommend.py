@@ -26,7 +26,7 @@ from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.runs.tables import check_ending
 from mmssl_cli.text import first_of, pluralize
 from pipelines.errors import InputError, UsageError, nearest
-from pipelines.text import TABLE_ENDINGS
+from pipelines.text import TABLE_ENDINGS, some
 
 if TYPE_CHECKING:
     from mmssl_cli.training.ranker import Ranker
@@ -131,11 +131,11 @@ def recommend(
 
 
 def _among(file: Path, ranker: Ranker) -> Ranker:
-    """Return the ranker of the items in the file of --items alone.
+    """Return the ranker of the items in the file of --items alone; say which the data set lacks.
 
     Raises:
         InputError: the file cannot be read, or has no column of items.
-        UsageError: there is no item of an id.
+        UsageError: the data set has none of them.
     """
     from pipelines.tables.id_list import read_ids
 
@@ -143,9 +143,15 @@ def _among(file: Path, ranker: Ranker) -> Ranker:
         raise InputError(
             f"--items {file} is a folder: expected a file with an id a line, or {', '.join(TABLE_ENDINGS)}."
         )
-    ids = read_ids(file, "item")
+    ids, there = read_ids(file, "item"), set(ranker.item_ids)
+    known, unknown = [one for one in ids if one in there], [one for one in ids if one not in there]
+    if known and unknown:
+        warn(
+            f"{len(unknown):,} of {len(ids):,} items in --items {file} are not in the data set, which leaves out items "
+            f"of few interactions, and are not ranked: {some(unknown)}."
+        )
     try:
-        return ranker.among(ids)
+        return ranker.among(known or ids)
     except UsageError as problem:
         raise UsageError(f"--items {file}: {problem}") from problem
 

@@ -104,6 +104,17 @@ def test_recommend_reads_candidates_from_its_own_output(cli: Cli, run: RunFolder
     assert "candidates" not in answer.err
 
 
+def test_candidates_that_the_data_set_lacks_are_said_and_left_out(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "few").write_text("i4\ngone\ni5\n")
+    answer = cli("recommend", "latest", "--like", "i0", "--items", "few", "--top", "2", "--json")
+    assert sorted(_ids(answer)) == ["i4", "i5"]
+    assert "1 of 3 items in --items few are not in the data set" in answer.words and ": gone." in answer.words
+    (tmp_path / "gone").write_text("gone\n")
+    assert (
+        "--items gone: There is no item 'gone'" in cli("recommend", "latest", "--like", "i0", "--items", "gone").words
+    )
+
+
 def test_recommend_to_a_new_user(cli: Cli, run: RunFolder, tmp_path: Path) -> None:
     answer = cli("recommend", "latest", "--like", "i0,i2", "--top", "2", "--json")
     assert _ids(answer) == ["i1", "i3"]
