@@ -244,6 +244,7 @@ def _train(run: RunFolder, loop: TrainingLoop, state: TrainState, reporter: Repo
     with _early_end_recorded(run, loop, state):
         count = partial(count_items, loop, state) if settings.item_epochs else lambda: None
         run_epochs(loop, state, on_epoch, lambda model: run.save_model(model.state_dict()), reporter.batch, count)
+        run.write_metrics(state.records)  # without an epoch that was cut off before its state and not trained again
         reporter.stage("Evaluating on test")
         record = _finish(run, loop, state, parameters, costs)
     if not is_over:

@@ -194,6 +194,16 @@ def test_a_finished_run_can_be_resumed_for_more_epochs(tmp_path: Path, data_dir:
     assert_same_run(short.folder, longer.folder)
 
 
+def test_an_epoch_cut_off_before_its_state_and_not_trained_again_is_in_no_file(tmp_path: Path, data_dir: Path) -> None:
+    run = RunFolder.open(train_run(toy_settings(epochs=3), data_dir, tmp_path / "run", reporter=Reporter()).folder)
+    epochs = run.read_metrics()
+    more = pd.concat([epochs, epochs[-1:].assign(epoch=4)])
+    run.write_metrics(more.to_dict("records"))
+    (run.path / "result.json").unlink()
+    assert _resume(run.path, data_dir).record["epochs"] == 3
+    pd.testing.assert_frame_equal(run.read_metrics(), epochs)
+
+
 def test_patience_counts_on_after_a_resume(tmp_path: Path, data_dir: Path) -> None:
     whole = _whole(tmp_path, epochs=40, patience=3, lr=0.2)
     assert whole.record["status"] == "stopped"
