@@ -15,7 +15,7 @@ from pipelines.errors import InputError, UsageError
 from pipelines.features.build import FeatureBuilder
 from pipelines.interactions import split_interactions
 from pipelines.io.raw import MalformedRecords, RawInteractions
-from pipelines.layouts.numbered_ids import read_pictures
+from pipelines.layouts.numbered_ids import picture_places, picture_settings, read_pictures
 from pipelines.layouts.unused import unused_files
 from pipelines.prepared.dataset import Features, PreparedDataset
 from pipelines.prepared.manifest import RECORDS
@@ -62,24 +62,25 @@ def plan_import(
         features={MODALITY_OF[kind]: FeatureEntry.model_validate({"input": kind}) for kind in made},
     )
     recipe = resolve(request.name, entry, options, request.work.path / "raw")
+    if fixes_split and (options.split is not None or options.k_core):
+        raise InputError(f"{folder} fixes the split of its interactions; leave out --split and --k-core (but for 0).")
     features = FeatureBuilder(recipe, request.work)
+    features.load()
     settings = {
         "source": layout,
         "k_core": options.k_core if fixes_split else recipe.k_core,
         "split": None if fixes_split else recipe.split,
         "seed": recipe.seed,
-        "encoders": made,
+        "encoders": {kind: features.makers[MODALITY_OF[kind]].settings() for kind in made},
         "dtype": recipe.dtype,
         "cold_users": "keep",
         **features.given_settings(),
+        **picture_settings(folder, request.work),
         **({} if options.min_rating is None else {"min_rating": options.min_rating}),
     }
     sources = hashes_by_name(paths, request.work)
-    if fixes_split and (options.split is not None or options.k_core):
-        raise InputError(f"{folder} fixes the split of its interactions; leave out --split and --k-core (but for 0).")
 
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
-        features.load()
         report(f"Reading {', '.join(sources)} in {folder}, of {layout}'s layout")
         malformed = MalformedRecords(next(iter(paths.values())), recipe.max_malformed)
         raw = read_interactions(paths, malformed, options.min_rating)
@@ -97,7 +98,8 @@ def plan_import(
         features.set_order(read_order(paths, raw))
         for line in unused_files(folder, paths.values(), len(ids), recipe.vectors.values()):
             report(line)
-        encoded = features.make_all(items, request.work)
+        places = pd.Series(picture_places(items["image"], folder), dtype=object)
+        encoded = features.make_all(items.assign(image=places), request.work)
         dataset = PreparedDataset(
             request.name,
             split.users,

@@ -22,7 +22,7 @@ from pipelines.io.files import sha256_of
 from pipelines.io.raw import MalformedRecords, check_id, read_lines
 from pipelines.layouts.mmssl import USERS_FILE, assemble, new_items_of, optional_files, write_tables
 from pipelines.layouts.notes import FeatureNote
-from pipelines.layouts.numbered_ids import ITEMS_FILE, read_pictures
+from pipelines.layouts.numbered_ids import ITEMS_FILE, picture_settings, read_pictures
 from pipelines.layouts.unused import unused_files
 from pipelines.prepared.dataset import PreparedDataset
 from pipelines.prepared.manifest import RECORDS
@@ -63,6 +63,7 @@ def plan(folder: Path, request: Request) -> Plan:
         "cold_users": policy,
         "modalities": dict(sorted(modalities.items())),
         **new_items_of(folder, options),
+        **picture_settings(folder, request.work),
         **({"seed": seed, "validation": f"1 of {SHARE} training items of each user"} if drawn else {}),
     }
 

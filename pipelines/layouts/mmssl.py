@@ -36,6 +36,7 @@ from pipelines.layouts.numbered_ids import (
     feature_paths,
     item_details,
     numbered,
+    picture_settings,
     read_feature_files,
     read_ids,
     read_pictures,
@@ -63,7 +64,7 @@ def plan(folder: Path, request: Request) -> Plan:
     name, options, modalities, report = request.name, request.options, request.entry.modalities, request.report
     allowed = ["source", "cold_users", "k_core", *(VECTOR_OPTIONS if options.vectors else ())]
     options.allow(allowed, f"nothing is drawn or encoded in preparing {folder}.")
-    new_items = new_items_of(folder, options)
+    more = {**new_items_of(folder, options), **picture_settings(folder, request.work)}
     vectors = vectors_alone(request)
     policy = options.cold_users or request.entry.cold_users
     sources = {path.name: sha256_of(path) for path in raw_files(folder)}
@@ -72,7 +73,7 @@ def plan(folder: Path, request: Request) -> Plan:
     def build() -> tuple[PreparedDataset, dict[str, bytes]]:
         report(f"Reading {', '.join(sources)} in {folder}")
         dataset = replace(read_published(name, folder, modalities=modalities, cold=policy), sources=sources)
-        dataset = replace(dataset, settings={**dataset.settings, **new_items})
+        dataset = replace(dataset, settings={**dataset.settings, **more})
         kept = [f"{len(users):,} in {split}" for split, users in cold_users(dataset.interactions).items() if len(users)]
         if kept and policy == "keep":
             report(f"Kept users without training interactions: {', '.join(kept)}")
@@ -84,7 +85,7 @@ def plan(folder: Path, request: Request) -> Plan:
             report(line)
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
-    return Plan({**_settings(modalities, policy), **new_items, **vectors.given_settings()}, sources, build)
+    return Plan({**_settings(modalities, policy), **more, **vectors.given_settings()}, sources, build)
 
 
 def new_items_of(folder: Path, options: PrepOptions) -> dict[str, Any]:

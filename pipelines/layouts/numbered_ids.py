@@ -17,6 +17,7 @@ from pipelines.entries import MODALITIES
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem
 from pipelines.io.raw import LONGEST_LINE, MalformedRecords
+from pipelines.io.step_cache import WorkFolder, key_of
 from pipelines.layouts.notes import FeatureNote, note_of, noted, read_notes
 from pipelines.prepared.dataset import Features, PreparedDataset, filled_rows
 from pipelines.prepared.storage import read_array
@@ -189,6 +190,19 @@ def known_image(image: object, folder: Path) -> str | None:
     # Unlike Path.is_file, no error where the name is too long.
     known = os.path.isfile(folder / PICTURES / name) if name else "://" in str(image)  # noqa: PTH113
     return str(image) if known else None
+
+
+def picture_settings(folder: Path, work: WorkFolder) -> dict[str, str]:
+    """Return ``pictures``: a digest of the pictures that came with the items; empty where there are none."""
+    paths = sorted((folder / PICTURES).glob("*"))
+    hashes = {path.name: sha256 for path, sha256 in work.hashes(paths).items()}
+    return {"pictures": key_of(hashes)} if hashes else {}
+
+
+def picture_places(images: Iterable[object], folder: Path) -> list[str | None]:
+    """Return where the pictures are: addresses as they are, those of the folder as paths to them."""
+    known = [known_image(image, folder) for image in images]
+    return [str(folder / image) if image is not None and _picture_name(image) else image for image in known]
 
 
 def read_pictures(folder: Path, images: Iterable[object]) -> dict[str, bytes]:

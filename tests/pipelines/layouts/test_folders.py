@@ -20,6 +20,7 @@ from pipelines.io.raw import MalformedRecords
 from pipelines.layouts import lightgcn
 from pipelines.layouts.unused import unused_files
 from pipelines.prepared import read_prepared
+from tests.helpers.encoder_cases import photo
 
 Cli = Callable[..., Any]
 PAIRS = [(user, item) for user in range(6) for item in range(7) if user != item]
@@ -241,3 +242,22 @@ def test_records_of_vectors_in_recbole_are_counted(cli: Cli, tmp_path: Path) -> 
         "read": 8,
         "left_out": {"an item without interactions that are kept": 1},
     }
+
+
+@pytest.mark.parametrize("layout", ["mmssl", "lightgcn"])
+def test_other_pictures_are_taken_over(cli: Cli, tmp_path: Path, layout: str) -> None:
+    folder = lightgcn_folder(tmp_path / "raw")
+    if layout == "mmssl":
+        for name, lists in (("train", {"0": [0, 1, 2, 3, 4, 5, 6]}), ("val", {"0": []}), ("test", {"0": []})):
+            (folder / f"{name}.json").write_text(json.dumps(lists | {"1": [{"train": 0, "val": 1, "test": 2}[name]]}))
+    rows = "".join(f"{item},i{item},images/i{item}.png\n" for item in range(7))
+    (folder / "items.csv").write_text("item,id,imUrl\n" + rows)
+    (folder / "images").mkdir()
+    for shift in (0, 7):
+        for item in range(7):
+            photo(item + shift).save(folder / "images" / f"i{item}.png")
+        answer = cli("prep", "t", "--from", folder)
+        assert answer.code == 0 and "t: prepared" in answer.words, answer.words
+        image = (folder / "images" / "i3.png").read_bytes()
+        assert (tmp_path / "data" / "t" / "images" / "i3.png").read_bytes() == image
+        assert "unchanged" in cli("prep", "t", "--from", folder).words

@@ -12,12 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError
+from pipelines.features.image import PixelEncoder, encode_images
 from pipelines.interactions import split_interactions
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.layouts import mmrec, recbole
+from pipelines.prepared import read_prepared
 from pipelines.prepared.dataset import Features
 from pipelines.prepared.manifest import read_manifest
 from tests.conftest import Answer
+from tests.helpers.encoder_cases import photo
 
 MMREC = """userID\titemID\trating\ttimestamp\tx_label
 0\t1\t5.0\t1393545600\t0
@@ -321,3 +324,46 @@ def test_a_column_of_splits_that_is_not_used_is_said(cli: Callable[..., Answer],
     answer = cli("prep", "shop", "--interactions", tmp_path / "clicks.csv", "--k-core", 1)
     assert answer.code == 0, answer.words
     assert "clicks.csv: the column split is not used; --split given keeps the split that it says" in answer.words
+
+
+def illustrated(folder: Path, layout: str) -> Path:
+    """Write interactions in a layout, with a picture of each item in ``images/``."""
+    (inter(folder, grid()) / "images").mkdir()
+    if layout == "mmrec":
+        lines = [f"{str(user)[1:]}\t{str(item)[1:]}" for user, item, *_ in grid()]
+        (folder / "shop.inter").write_text("\n".join(["userID\titemID", *lines]))
+        (folder / "items.csv").write_text(
+            "item,id,imUrl\n" + "".join(f"{item},{item},images/i{item}.png\n" for item in range(6))
+        )
+    else:
+        rows = "".join(f"i{item}\timages/i{item}.png\n" for item in range(6))
+        (folder / "shop.item").write_text("item_id:token\timage:token\n" + rows)
+    for item in range(6):
+        photo(item).save(folder / "images" / f"i{item}.png")
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["recbole", "mmrec"])
+def test_pictures_are_found_from_anywhere(cli: Callable[..., Answer], tmp_path: Path, layout: str) -> None:
+    folder = illustrated(tmp_path / "raw", layout)
+    answer = cli("prep", "shop", "--from", "raw", "--image-encoder", "pixels")
+    assert answer.code == 0, answer.words
+    made = read_prepared(tmp_path / "data" / "shop")
+    expected = encode_images([folder / "images" / f"i{item}.png" for item in range(6)])
+    np.testing.assert_array_equal(made.features["visual"].values, expected.values)
+    assert made.items["image"].tolist() == [f"images/i{item}.png" for item in range(6)]
+
+
+@pytest.mark.parametrize("layout", ["recbole", "mmrec"])
+def test_other_pictures_are_encoded_again(cli: Callable[..., Answer], tmp_path: Path, layout: str) -> None:
+    folder = illustrated(tmp_path / "raw", layout)
+    pixels = ("prep", "shop", "--from", "raw", "--image-encoder", "pixels")
+    assert cli(*pixels).code == 0
+    assert "unchanged" in cli(*pixels).words
+    for item in range(6):
+        photo(item + 6).save(folder / "images" / f"i{item}.png")
+    assert "shop: prepared" in cli(*pixels).words
+    expected = encode_images([folder / "images" / f"i{item}.png" for item in range(6)])
+    made = read_prepared(tmp_path / "data" / "shop")
+    np.testing.assert_array_equal(made.features["visual"].values, expected.values)
+    assert made.settings["encoders"] == {"image": PixelEncoder("float32").identity()}
