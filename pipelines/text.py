@@ -8,6 +8,7 @@ from textwrap import shorten
 TABLE = "CSV, TSV, JSON lines or parquet"
 """The kinds of tables that are read."""
 TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
+_CUT = " ..."
 
 
 def pluralize(number: int, what: str) -> str:
@@ -21,8 +22,10 @@ def percent(share: float) -> str:
 
 
 def shortened(problem: object, most: int = 200) -> str:
-    """Return the words of a message, cut between two of them, without the full stop."""
-    return shorten(str(problem).strip().rstrip("."), most, placeholder=" ...")
+    """Return the words of a message without the full stop, cut between two of them, or within a first one too long."""
+    text = " ".join(str(problem).split()).rstrip(".")
+    cut = shorten(text, most, placeholder=_CUT)
+    return cut if cut != _CUT.strip() else text[: most - len(_CUT)] + _CUT
 
 
 def some(names: Sequence[str], most: int = 3) -> str:
