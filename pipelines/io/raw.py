@@ -7,6 +7,7 @@ import gzip
 import lzma
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -193,7 +194,7 @@ def opened(path: Path, place: Callable[[], str]) -> Iterator[BinaryIO]:
 
 
 def read_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, bytes]]:
-    """The lines of a plain or gzip file with their numbers (from 1), streamed, without their line ends.
+    """The lines of a plain or packed file with their numbers (from 1), streamed, without line ends or byte order mark.
 
     Raises:
         InputError: the file cannot be read, its gzip data are damaged or cut off, or a line is longer than
@@ -207,4 +208,4 @@ def read_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, b
                 raise InputError(
                     f"Line {number:,} of {path} is longer than {longest:,} bytes; expected one record a line."
                 )
-            yield number, line.rstrip(b"\r\n")
+            yield number, (line.removeprefix(BOM_UTF8) if number == 1 else line).rstrip(b"\r\n")

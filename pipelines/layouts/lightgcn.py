@@ -146,7 +146,7 @@ def _with_ids(table: pd.DataFrame, kind: str, path: Path | None) -> pd.DataFrame
     """Return the table with the original ids that a list gives all its users (items)."""
     if path is None:
         return table
-    lines = [(number, line.decode("utf-8-sig", "replace").split()) for number, line in read_lines(path)]
+    lines = [(number, line.decode("utf-8", "replace").split()) for number, line in read_lines(path)]
     columns = lines[0][1] if lines else []
     if not {"org_id", "remap_id"} <= set(columns):
         raise InputError(f"{path} begins with {' '.join(columns)[:60]!r}; expected the columns org_id and remap_id.")
@@ -157,9 +157,15 @@ def _with_ids(table: pd.DataFrame, kind: str, path: Path | None) -> pd.DataFrame
             raise InputError(f"{path}, line {number:,} does not give the {' and '.join(columns)} of one {kind}.")
         if words:
             try:
-                ids[int(cells["remap_id"])] = check_id(cells["org_id"])
+                name, remapped = check_id(cells["org_id"]), int(cells["remap_id"])
             except ValueError as problem:
                 raise InputError(f"{path}, line {number:,}: {problem}; mend or remove it.") from problem
+            if remapped in ids:
+                raise InputError(
+                    f"{path}, line {number:,} gives {kind} {remapped} an id again, {name} after {ids[remapped]}; mend "
+                    "or remove it."
+                )
+            ids[remapped] = name
     missing = [number for number in table[kind].tolist() if number not in ids]
     if missing or len(set(ids.values())) < len(ids):
         what = f"lacks {kind} {missing[0]}" if missing else f"gives two {kind}s one id"

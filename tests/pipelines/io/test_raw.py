@@ -12,11 +12,11 @@ from pipelines.io.raw import MalformedRecords, check_id, read_lines
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_lines_come_with_their_numbers(tmp_path: Path, packed: bool) -> None:
+def test_lines_come_with_their_numbers_without_a_byte_order_mark(tmp_path: Path, packed: bool) -> None:
     path = tmp_path / "lines.any"
-    content = b"one\r\n\nthree"
+    content = b"\xef\xbb\xbfone\r\n\n\xef\xbb\xbfthree"
     path.write_bytes(gzip.compress(content) if packed else content)
-    assert list(read_lines(path)) == [(1, b"one"), (2, b""), (3, b"three")]
+    assert list(read_lines(path)) == [(1, b"one"), (2, b""), (3, b"\xef\xbb\xbfthree")]
 
 
 def test_an_endless_line_is_refused_by_its_number(tmp_path: Path) -> None:

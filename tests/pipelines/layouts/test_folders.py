@@ -78,6 +78,19 @@ def test_lightgcn_with_original_ids_and_validation(cli: Cli, tmp_path: Path) -> 
     (folder / "item_list.txt").write_text(f"org_id remap_id\n{'B' * 300} 0\n")
     told = "item_list.txt, line 2: the id has 300 characters, more than 200; mend or remove it."
     assert told in cli("prep", "t", "--from", folder).words
+    rows = [f"B{i} {i}\n" for i in range(7)]
+    (folder / "item_list.txt").write_text("".join(["org_id remap_id\n", *rows, "B9 3\n"]))
+    told = "item_list.txt, line 9 gives item 3 an id again, B9 after B3; mend or remove it."
+    assert told in cli("prep", "t", "--from", folder).words
+
+
+def test_a_mark_at_the_beginning_of_lightgcns_files_is_no_number(cli: Cli, tmp_path: Path) -> None:
+    folder = lightgcn_folder(tmp_path / "g")
+    for name in ("train.txt", "test.txt"):
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    answer = cli("prep", "t", "--from", folder)
+    assert answer.code == 0, answer.words
+    assert len(read_prepared(tmp_path / "data" / "t").interactions) == 31
 
 
 def test_one_training_item_is_kept(tmp_path: Path) -> None:
