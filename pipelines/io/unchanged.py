@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,4 +46,5 @@ def _state(path: Path) -> list[int] | None:
 
 def _names(folder: Path) -> str | None:
     """Return a digest of the names in a folder; None if there is no such folder."""
-    return key_of(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else None
+    is_folder = os.path.isdir(folder)  # noqa: PTH112 - unlike Path.is_dir, no error where the path is too long
+    return key_of(sorted(path.name for path in folder.iterdir())) if is_folder else None

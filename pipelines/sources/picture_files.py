@@ -14,6 +14,7 @@ from pipelines.text import pluralize, some
 
 _LONGEST_NAME = 255
 """Bytes of the name of a file, on every usual disk."""
+_LONGEST_PATH = 4096
 
 
 def pictures_named(folder: Path, item_ids: Sequence[str]) -> list[str | None]:
@@ -72,7 +73,8 @@ def file_named(texts: list[str], folder: Path, outside: list[str]) -> str | None
         return text or None
     path = PurePosixPath(text)
     is_plain = ".." not in path.parts and not set(text) & set("\\\ufffd") and text.isprintable()
-    is_plain &= not text.startswith("data:") and all(len(os.fsencode(part)) <= _LONGEST_NAME for part in path.parts)
+    is_plain &= not text.startswith("data:") and len(os.fsencode(text)) <= _LONGEST_PATH
+    is_plain &= all(len(os.fsencode(part)) <= _LONGEST_NAME for part in path.parts)
     if is_plain and not path.is_absolute():
         return str(folder / path)
     if is_plain and (place := next(filter(path.is_relative_to, (folder.absolute(), folder.resolve())), None)):

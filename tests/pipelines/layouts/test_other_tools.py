@@ -354,6 +354,14 @@ def test_pictures_are_found_from_anywhere(cli: Callable[..., Answer], tmp_path: 
     assert made.items["image"].tolist() == [f"images/i{item}.png" for item in range(6)]
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 200])
+def test_a_name_too_long_for_the_disk_is_no_picture(shop: Path, name: str) -> None:
+    (shop / "images").mkdir()
+    (shop / "shop.item").write_text(f"item_id:token\timage:token\nB1\timages/{name}\n")
+    items = recbole.read_items(recbole.files(shop), ["B1"], MalformedRecords(shop / "shop.item"))
+    assert items["image"].tolist() == [None]
+
+
 @pytest.mark.parametrize("layout", ["recbole", "mmrec"])
 def test_other_pictures_are_encoded_again(cli: Callable[..., Answer], tmp_path: Path, layout: str) -> None:
     folder = illustrated(tmp_path / "raw", layout)

@@ -24,6 +24,7 @@ from pipelines.features.pictures import ENDINGS
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
 from pipelines.io.step_cache import WorkFolder
+from pipelines.io.unchanged import recall_digest, remember_inputs
 from pipelines.sources.picture_files import unused_pictures
 from pipelines.sources.table import Table
 from pipelines.tables import encodings
@@ -393,7 +394,8 @@ INLINE = "data:image/png;base64," + 9 * "iVBORw0KGgo/" * 40
 
 
 @pytest.mark.parametrize(
-    "cell", ["/etc/passwd", "../x.png", "a/../../x.png", "a\\..\\x.png", "x\x00.png", "x\n.png", INLINE]
+    "cell",
+    ["/etc/passwd", "../x.png", "a/../../x.png", "a\\..\\x.png", "x\x00.png", "x\n.png", INLINE, "iVBORw0KGgo/" * 400],
 )
 def test_a_path_that_leads_out_of_the_folder_is_no_picture(tmp_path: Path, cell: str) -> None:
     path = tmp_path / "items.csv"
@@ -413,7 +415,10 @@ def test_white_space_around_a_picture_does_not_count(tmp_path: Path) -> None:
 
 
 def test_a_path_too_long_for_the_disk_is_no_file(tmp_path: Path) -> None:
-    assert WorkFolder(tmp_path, Reporter()).hashes([tmp_path / ("long/" * 2000)]) == {}
+    work = WorkFolder(tmp_path, Reporter())
+    assert work.hashes([tmp_path / ("long/" * 2000)]) == {}
+    remember_inputs(work, "key", "digest", [])
+    assert recall_digest(work, "key") == "digest"
 
 
 def test_an_absolute_path_inside_the_folder_is_one_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
