@@ -19,6 +19,7 @@ from pipelines.features.chunks import Encoded
 from pipelines.features.classifiers import load_classifier
 from pipelines.features.device import NetworkEncoder
 from pipelines.features.pictures import PictureError, load_picture
+from pipelines.io.circumstances import PICTURES
 
 Transform = Callable[[Image.Image], Tensor]
 """An RGB picture -> what the network takes of one, float32 [channels, height, width]."""
@@ -70,6 +71,7 @@ class CNNEncoder(NetworkEncoder):
             **self._identity,
             "layer": self._layer,
             "dim": self._dim,
+            "loader": PICTURES,
             **self._circumstances("torch", "torchvision", "pillow"),
         }
 

@@ -16,6 +16,7 @@ from pipelines.features.audio_files import AudioError, load_audio
 from pipelines.features.chunks import Encoded
 from pipelines.features.device import NetworkEncoder
 from pipelines.features.model_folders import check_safe, locate_model
+from pipelines.io.circumstances import AUDIO
 from pipelines.text import shortened
 
 LONGEST = 30.0
@@ -58,7 +59,7 @@ class HubAudioEncoder(NetworkEncoder):
 
     def identity(self) -> dict[str, Any]:
         """Return all that determines the rows, as JSON values."""
-        about = {"dim": self._dim, "rate": self._rate, "seconds": self._seconds}
+        about = {"dim": self._dim, "rate": self._rate, "seconds": self._seconds, "loader": AUDIO}
         versions = self._circumstances("transformers", "torch", "scipy")
         return {"name": "hub-audio", **self._found.identity(), **about, **versions}
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pipelines.errors import InputError, MmsslError
 from pipelines.features.cnn_image import CNNEncoder
 from pipelines.features.model_folders import ModelFolder, check_safe, locate_model
+from pipelines.io.circumstances import PICTURES
 from pipelines.io.files import read_problem
 from pipelines.io.parsing import parse_json
 from pipelines.text import shortened
@@ -41,7 +42,7 @@ class HubImageEncoder(CNNEncoder):
     def identity(self) -> dict[str, Any]:
         """Return all that determines the rows, as JSON values."""
         versions = self._circumstances("sentence-transformers", "transformers", "torch", "pillow")
-        return {"name": "hub-image", **self._identity, "dim": self._dim, **versions}
+        return {"name": "hub-image", **self._identity, "dim": self._dim, "loader": PICTURES, **versions}
 
 
 class _Tower(nn.Module):

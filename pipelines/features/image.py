@@ -14,6 +14,7 @@ from PIL import Image
 from pipelines.errors import InputError
 from pipelines.features.chunks import Encoded, Encoder
 from pipelines.features.pictures import PictureError, load_picture
+from pipelines.io.circumstances import PICTURES
 from pipelines.prepared.dataset import Features
 
 SIDE = 32
@@ -31,7 +32,8 @@ class PixelEncoder(Encoder):
 
     def identity(self) -> dict[str, Any]:
         """Return all that determines the rows, as JSON values."""
-        return {"name": "pixel-statistics", "version": 2, "side": SIDE, "dim": DIM, "precision": self._precision}
+        about = {"version": 2, "loader": PICTURES, "side": SIDE, "dim": DIM}
+        return {"name": "pixel-statistics", **about, "precision": self._precision}
 
     def encode(self, items: Sequence[Path | None]) -> Encoded:
         """Return values [len(items), 77] and presence; a picture that cannot be read is absent."""

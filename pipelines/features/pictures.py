@@ -16,13 +16,15 @@ from pipelines.text import shortened
 LARGEST_FILE = 32 * 2**20
 """Bytes: a photograph of a camera has a third of that."""
 MOST_PIXELS = 64_000_000
-"""192 MB in memory: a file of a few kilobytes can claim billions."""
+"""256 MB in memory, four bytes each: a file of a few kilobytes can claim billions."""
 LARGEST_RATIO = 100
 """Of the longer side to the shorter: resizing a picture of one row to a given height makes it enormous."""
 
 _KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 """Of files of these kinds, in lower case."""
+_ROWS = 64
+"""Of a grey picture that are scaled at a time."""
 _SPANS = (1, 255, 65_535)
 """Usual values of white in grey pictures of 32 bits or of floats."""
 
@@ -95,7 +97,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # which Pillow would cut off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
-        image = Image.fromarray(_as_bytes(np.asarray(image, dtype=np.float64)))
+        image = Image.fromarray(_as_bytes(np.asarray(image)))
     if not image.has_transparency_data:
         return image.convert("RGB")
     picture = image.convert("RGBA")
@@ -105,10 +107,14 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 def _as_bytes(grey: np.ndarray) -> np.ndarray:
     """Scale grey values to 0 to 255: from 0 to the smallest usual white that none exceeds, else by their own range."""
-    if not np.isfinite(grey).all():
-        raise PictureError("it has pixels that are not finite")
     low, high = float(grey.min()), float(grey.max())
+    if not np.isfinite([low, high]).all():
+        raise PictureError("it has pixels that are not finite")
     white = next((span for span in _SPANS if low >= 0 and high <= span), None)
     if white is not None:
         low, high = 0.0, float(white)
-    return np.round((grey - low) * (255 / max(high - low, 1e-300))).astype(np.uint8)
+    scaled = np.empty(grey.shape, np.uint8)
+    for top in range(0, len(grey), _ROWS):
+        rows = grey[top : top + _ROWS].astype(np.float64) - low
+        scaled[top : top + _ROWS] = np.round(rows * (255 / max(high - low, 1e-300)))
+    return scaled

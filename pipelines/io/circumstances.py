@@ -1,4 +1,4 @@
-"""What an encoder's rows depend on beside its files and the data: libraries and GPUs. None of them is loaded."""
+"""What an encoder's rows depend on beside its files and the data: libraries, GPUs and readers. None is loaded."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+PICTURES, AUDIO = 2, 2
+"""Versions of the readers of pictures and audio: higher once more files can be read, or some are read otherwise."""
 _LIBRARIES = ("torch", "torchvision", "transformers", "sentence-transformers", "pillow")
 
 
-def circumstances() -> list[str | None]:
-    """Return the versions of the libraries, None of one that is not installed, and signs of the GPUs."""
+def circumstances() -> list[str | int | None]:
+    """Return the versions of readers and libraries, None of one that is not installed, and signs of the GPUs."""
     gpus = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
-    return [*map(_version, _LIBRARIES), *gpus, os.environ.get("CUDA_VISIBLE_DEVICES", "")]
+    return [PICTURES, AUDIO, *map(_version, _LIBRARIES), *gpus, os.environ.get("CUDA_VISIBLE_DEVICES", "")]
 
 
 def _version(library: str) -> str | None:

@@ -15,6 +15,7 @@ from pipelines.errors import InputError
 from pipelines.features.audio_files import AudioError, audio_problem, load_audio
 from pipelines.features.hub_audio import HubAudioEncoder
 from pipelines.features.video import FRAMES, VideoEncoder, load_frames, video_problem
+from pipelines.io import circumstances
 from pipelines.prepared import read_prepared
 from tests.conftest import Answer
 from tests.helpers.encoder_cases import photo
@@ -82,6 +83,7 @@ def test_clap_gives_the_rows_of_transformers(clap: Path, tmp_path: Path) -> None
     assert present.all() and np.ptp(expected, axis=0).min() > 0
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
     assert (encoder.identity()["dim"], encoder.identity()["rate"], encoder.identity()["seconds"]) == (8, 8_000, 1.0)
+    assert encoder.identity()["loader"] == circumstances.AUDIO
 
 
 def test_a_video_has_the_mean_of_its_frames(clip: Path, tmp_path: Path) -> None:

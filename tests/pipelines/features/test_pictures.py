@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from PIL import Image
 
 from pipelines.features.image import PixelEncoder
 from pipelines.features.pictures import PictureError, load_picture, picture_problem
+from pipelines.prepared.manifest import read_manifest
+from tests.conftest import Answer
 from tests.helpers.encoder_cases import damaged, photo
 
 
@@ -61,6 +66,31 @@ def test_grey_pictures_of_32_bits_are_not_black(
     picture = load_picture(tmp_path / "grey.tiff")
     assert picture.mode == "RGB"
     assert [picture.getpixel((x, 5)) for x in (5, 30)] == [(value,) * 3 for value in expected]
+
+
+def test_grey_pictures_of_32_bits_take_little_memory(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).random((1000, 3000), dtype=np.float32)).save(tmp_path / "grey.tiff")
+    tracemalloc.start()
+    load_picture(tmp_path / "grey.tiff")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 12 * 3_000_000
+
+
+def test_pictures_that_can_be_read_now_are_encoded_again(cli: Callable[..., Answer], monkeypatch: Any) -> None:
+    """Where more files can be read than by an earlier version, those that were absent are looked at again."""
+    Path("photos").mkdir()
+    for item in range(6):
+        photo(item).save(f"photos/i{item}.png")
+    lines = [f"u{user},i{item}" for user in range(6) for item in range(6)]
+    Path("clicks.csv").write_text("\n".join(["user,item", *lines]))
+    command = ("prep", "shop", "--interactions", "clicks.csv", "--images", "photos", "--image-encoder", "pixels")
+    assert "shop: prepared" in cli(*command).words
+    assert "unchanged" in cli(*command).words
+    monkeypatch.setattr("pipelines.io.circumstances.PICTURES", 99)
+    monkeypatch.setattr("pipelines.features.image.PICTURES", 99)
+    assert "shop: prepared" in cli(*command).words
+    assert read_manifest(Path("data/shop")).settings["features"]["visual"]["loader"] == 99
 
 
 def test_pixels_that_are_not_finite_are_refused(tmp_path: Path) -> None:
