@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipelines.errors import InputError
 
 _DECIMAL_COMMA = r"^\s*([+-]?[0-9]+),([0-9]+)\s*$"
+_THOUSANDS = r"^\s*[+-]?[1-9][0-9]{0,2},[0-9]{3}\s*$"
 
 
 def as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
@@ -36,8 +37,15 @@ def as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
     raise InputError(f"{path} has {kind} values in column {name}; expected texts or whole numbers.")
 
 
-def as_numbers(column: pa.Array, name: str, path: Path, *, decimal_comma: bool = False) -> np.ndarray:
-    """Return numbers as float64 [n]; NaN where a cell holds no number."""
+def as_numbers(
+    column: pa.Array, name: str, path: Path, *, decimal_comma: bool = False, thousands: bool = False
+) -> np.ndarray:
+    """Return numbers as float64 [n]; NaN where a cell holds no number.
+
+    Args:
+        decimal_comma: read 4,5 as 4.5.
+        thousands: but not 1,500, which may be 1500.
+    """
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return np.asarray(column.cast(pa.float64(), safe=False).fill_null(math.nan))
@@ -45,16 +53,17 @@ def as_numbers(column: pa.Array, name: str, path: Path, *, decimal_comma: bool =
         raise InputError(f"{path} has {kind} values in column {name}; expected numbers.")
     texts = as_text(column, name, path)
     if decimal_comma:
-        texts = point_for_comma(texts)
+        texts = point_for_comma(texts, thousands=thousands)
     try:
         return np.asarray(texts.cast(pa.float64()).fill_null(math.nan))
     except pa.ArrowInvalid:
         return np.array([_number(text) for text in texts.to_pylist()])
 
 
-def point_for_comma(texts: pa.Array) -> pa.Array:
-    """Return numbers like 4,5 as 4.5, other texts unchanged."""
-    return pc.replace_substring_regex(texts, _DECIMAL_COMMA, r"\1.\2")
+def point_for_comma(texts: pa.Array, *, thousands: bool = False) -> pa.Array:
+    """Return numbers like 4,5 as 4.5, other texts unchanged; with ``thousands`` also 1,500, which may be 1500."""
+    changed = pc.replace_substring_regex(texts, _DECIMAL_COMMA, r"\1.\2")
+    return pc.if_else(pc.match_substring_regex(texts, _THOUSANDS), texts, changed) if thousands else changed
 
 
 def _number(text: str | None) -> float:

@@ -74,12 +74,12 @@ def gather(
     """
     users, items = IdColumn(exact), IdColumn(exact)
     rows: list[dict[str, np.ndarray]] = []
-    low, dates = 0, True
+    low, dates, numbers = 0, 0, 0
     for part in parts:
         of_part = malformed.of(part.path)
         reader = _PartReader(part, users, items, of_part)
         rows += reader.rows()
-        low, dates = low + reader.low, dates and not reader.has_numbers
+        low, dates, numbers = low + reader.low, dates + reader.times[0], numbers + reader.times[1]
         of_part.check(reader.records)
         if reader.low:
             of_part.leave_out(f"a rating below {part.min_rating:g}", reader.low)
@@ -92,9 +92,12 @@ def gather(
         for columns in rows:
             columns.setdefault("fraction", np.zeros(len(columns["user"])))
     whole = {name: np.concatenate([columns.pop(name) for columns in rows]) for name in list(rows[0])}
-    second = 1 if dates else None
+    second = None if numbers else 1
+    if dates and numbers:
+        mixed = f"{parts[0].time} mixes {pluralize(dates, 'date')} and {pluralize(numbers, 'number')}"
+        malformed.note_all([f"{mixed}; numbers are read as times since 1970"])
     if "fraction" in whole:
-        whole["timestamp"], sentence, second = with_fractions(whole["timestamp"], whole["fraction"], dates=dates)
+        whole["timestamp"], sentence, second = with_fractions(whole["timestamp"], whole["fraction"], dates=not numbers)
         malformed.note_all([sentence])
     user, user_ids = users.used(whole["user"])
     item, item_ids = items.used(whole["item"])
@@ -120,8 +123,8 @@ class _PartReader:
         }
         self._columns = {role: column for role, column in roles.items() if column is not None}
         self._file = ColumnFile(part.path, part.encoding, part.columns)
-        comma = self._file.decimal_comma
-        self._times = TimeColumn(part.time or "", part.path, self._time_column, decimal_comma=comma)
+        self._commas = {"decimal_comma": self._file.decimal_comma, "thousands": self._file.thousands}
+        self._times = TimeColumn(part.time or "", part.path, self._time_column, **self._commas)
         self.low = 0
 
     @property
@@ -129,9 +132,9 @@ class _PartReader:
         return self._file.records
 
     @property
-    def has_numbers(self) -> bool:
-        """True if some of the times read so far are numbers."""
-        return self._times.numbers
+    def times(self) -> tuple[int, int]:
+        """The number of times read so far that are dates, and of those that are numbers."""
+        return self._times.dates, self._times.numbers
 
     def rows(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield the records that count in large batches: columns user, item (codes), timestamp, its fraction, split."""
@@ -204,7 +207,7 @@ class _PartReader:
         return as_text(cells, self._columns[role], self._part.path)
 
     def _as_numbers(self, role: str, cells: pa.Array) -> np.ndarray:
-        return as_numbers(cells, self._columns[role], self._part.path, decimal_comma=self._file.decimal_comma)
+        return as_numbers(cells, self._columns[role], self._part.path, **self._commas)
 
     def _splits(self, cells: pa.Array) -> np.ndarray:
         """Return the positions in SPLITS that a column says, float64 [n]; NaN or another number where it says none."""

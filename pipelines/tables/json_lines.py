@@ -39,7 +39,7 @@ class JsonLines:
         InputError: the first line is not an object.
     """
 
-    decimal_comma = headerless = spaced = False
+    decimal_comma = thousands = headerless = spaced = False
 
     def __init__(self, path: Path, encoding: str | None, block: bytes) -> None:
         self.records = 0

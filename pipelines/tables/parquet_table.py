@@ -25,7 +25,7 @@ class ParquetTable:
         InputError: the file is damaged.
     """
 
-    decimal_comma = headerless = spaced = False
+    decimal_comma = thousands = headerless = spaced = False
 
     def __init__(self, path: Path) -> None:
         self.records = 0

@@ -59,6 +59,8 @@ class ColumnFile:
         self.names = self._table.names
         self.decimal_comma = self._table.decimal_comma
         """True if numbers may use a decimal comma."""
+        self.thousands = self._table.thousands
+        """True if a comma may as well stand between thousands."""
         self.headerless = self._table.headerless
         """True if the names of the columns seem to be the values of a first record."""
         self.spaced = self._table.spaced

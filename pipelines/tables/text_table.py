@@ -43,6 +43,7 @@ class TextTable:
         self.headerless = self._dialect.headerless
         self.spaced = self._dialect.separator == SPACE
         self.decimal_comma = self._dialect.separator != ","
+        self.thousands = self._dialect.separator != ";"
         separator = self._dialect.separator
         self._separator = separator if len(separator) == 1 else _SEPARATOR
 

@@ -57,12 +57,14 @@ class TimeColumn:
         whole: Callable[[], Iterable[pa.Array]],
         *,
         decimal_comma: bool = False,
+        thousands: bool = False,
     ) -> None:
-        self._name, self._path, self._whole, self._decimal_comma = name, path, whole, decimal_comma
+        self._name, self._path, self._whole = name, path, whole
+        self._decimal_comma, self._thousands = decimal_comma, thousands
         self._doubtful: str | None = None
         """Form of dates like 03/04/2021; empty if it is unknown."""
-        self.numbers = False
-        """True if some of the times are numbers, whose unit only their size tells, in contrast to dates."""
+        self.dates, self.numbers = 0, 0
+        """How many of the times read so far are dates, and numbers, whose unit only their size tells."""
 
     def read(self, column: pa.Array) -> Times:
         """Return the times, and where a cell holds none.
@@ -70,6 +72,12 @@ class TimeColumn:
         Numbers keep their unit; dates become seconds since 1970, in UTC where they name no zone. Days come before
         months in 04.03.2021; in 04/03/2021 and 04-03-2021, where other dates of the column show it.
         """
+        before = self.numbers
+        times = self._read(column)
+        self.dates += int(times.known.sum()) - (self.numbers - before)
+        return times
+
+    def _read(self, column: pa.Array) -> Times:
         kind = column.type
         if pa.types.is_date(kind):
             column = column.cast(pa.timestamp("ms"))
@@ -84,7 +92,7 @@ class TimeColumn:
             if _all(texts, _WHOLE):
                 return self._as_numbers(_plain(texts.cast(pa.int64())))
         texts = pc.utf8_trim_whitespace(texts)
-        return self._read_texts(point_for_comma(texts) if self._decimal_comma else texts)
+        return self._read_texts(point_for_comma(texts, thousands=self._thousands) if self._decimal_comma else texts)
 
     def problem(self, text: str) -> str:
         """Describe a text that is not a time."""
@@ -127,7 +135,7 @@ class TimeColumn:
         return times
 
     def _as_numbers(self, times: Times) -> Times:
-        self.numbers |= bool(times.known.any())
+        self.numbers += int(times.known.sum())
         return times
 
     def _read_doubtful(self, texts: pa.Array) -> Times:

@@ -38,6 +38,21 @@ def test_separators(tmp_path: Path, separator: str) -> None:
     assert raw.timestamp is not None and raw.timestamp.tolist() == [978300100, 978300200]
 
 
+@pytest.mark.parametrize("separator", ["\t", "|", "::", ";"])
+def test_commas_between_thousands_are_not_decimal(tmp_path: Path, separator: str) -> None:
+    """But where semicolons separate the columns, as where commas are decimal."""
+    path = tmp_path / "plays"
+    cells = ["plays", "1,500", "7", "0,500", "12,5", "1,234,567"]
+    rows = [("user", "item"), *((f"u{n}", "i") for n in range(1, len(cells)))]
+    path.write_text("".join(separator.join((*row, cell)) + "\n" for row, cell in zip(rows, cells, strict=True)))
+    malformed = MalformedRecords(path, limit=1.0)
+    raw = read_interactions(path, malformed, rating="plays", min_rating=5)
+    assert raw.user_ids == ["u2", "u4"]
+    refused = ["1,234,567"] if separator == ";" else ["1,500", "1,234,567"]
+    shown = [f"line {cells.index(cell) + 1}: plays: {cell!r} is no number" for cell in refused]
+    assert (malformed.shown, malformed.reasons["a rating below 5"]) == (shown, 3 - len(refused))
+
+
 @pytest.mark.parametrize(
     ("text", "title"),
     [

@@ -217,3 +217,21 @@ def test_fractions_beside_other_units_keep_their_order(tmp_path: Path) -> None:
     path.write_text(f"user,item,time\nu,a,{MOMENT}.5\nu,b,{MOMENT}250\nu,c,{MOMENT}\n")
     raw = read_interactions(path, MalformedRecords(path), time="time")
     assert raw.timestamp is not None and np.argsort(raw.timestamp).tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([MOMENT, "2021-03-04 05:06:07", 20210304], "mixes 1 date and 2 numbers"),
+        (["2021-03-04 05:06:07", f"{MOMENT}.5"], "mixes 1 date and 1 number"),
+        ([MOMENT, MOMENT + 1], ""),
+        (["2021-03-04 05:06:07", "04.03.2021"], ""),
+    ],
+)
+def test_dates_beside_numbers_are_told(tmp_path: Path, texts: list[int | str], said: str) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text("user,item,time\n" + "".join(f"u,i{n},{text}\n" for n, text in enumerate(texts)))
+    malformed = MalformedRecords(path)
+    read_interactions(path, malformed, time="time")
+    told = f"clicks.csv: time {said}; numbers are read as times since 1970"
+    assert [note for note in malformed.notes if "since 1970" in note] == ([told] if said else [])
