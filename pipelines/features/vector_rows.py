@@ -54,13 +54,15 @@ class VectorFileRows(Rows):
 
     def _describe(self) -> dict[str, Any]:
         found = self._read()
-        return {"dim": found.values.shape[1], "rows": len(found.values), "keyed": found.ids is not None}
+        by = {} if found.item is None else {"item": found.item}
+        return {"dim": found.values.shape[1], "rows": len(found.values), "keyed": found.ids is not None, **by}
 
     def _read(self) -> ItemVectors:
         return read_item_vectors(self._path, self._key, self._item_columns)
 
     def settings(self) -> dict[str, Any]:
         part = {} if self._key is None else {"key": self._key}
+        part |= {"item": self._about["item"]} if "item" in self._about else {}
         about = {"dim": self._about["dim"], "sha256": self._sha256, "precision": self.recipe.dtype}
         return {"name": "given", "file": self._path.name, **part, **about}
 

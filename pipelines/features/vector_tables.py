@@ -27,6 +27,7 @@ _SHOWN = 40
 class ItemVectors:
     """The rows of a file: values, of any type of numbers [rows, dim], and the item id of each, where it has ids.
 
+    item: the column of the ids, where they are in one of a table.
     empty: number of further rows, which have no vector.
     columns: the columns of a table that became dimensions, where each is one.
     unused: those among them that number the rows, and are none.
@@ -34,6 +35,7 @@ class ItemVectors:
 
     values: np.ndarray
     ids: list[str] | None
+    item: str | None = None
     empty: int = 0
     columns: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
@@ -78,7 +80,8 @@ def read_vector_table(path: Path, column: str | None, item_columns: Sequence[str
     if len(widths) != 1:
         raise InputError(f"{path} has vectors of the lengths {', '.join(map(str, widths)) or 'none'}; {FORMS}.")
     values = np.concatenate([block for block in blocks if len(block)])
-    return ItemVectors(values, ids, empty, tuple(columns) if len(columns) > 1 else (), tuple(unused))
+    of_ids = None if ids is None else item
+    return ItemVectors(values, ids, of_ids, empty, tuple(columns) if len(columns) > 1 else (), tuple(unused))
 
 
 def _usual_id(file: ColumnFile, column: str | None, item_columns: Sequence[str]) -> str | None:

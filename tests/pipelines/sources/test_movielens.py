@@ -148,6 +148,20 @@ def test_plots_and_posters_beside_it(cli: Cli, tmp_path: Path) -> None:
     assert "--rating-column is not applicable" in cli(*common, "--rating-column", "r").words
 
 
+def test_vectors_by_another_column_of_ids(cli: Cli, tmp_path: Path) -> None:
+    folder = unpack("ml-100k", tmp_path / "ml")
+    rows = [f"{film},{ITEMS - 1 - film},{film + 1}" for film in range(ITEMS)]
+    (tmp_path / "v.csv").write_text("\n".join(["a,b,x", *rows]) + "\n")
+    common = ("prep", "movielens-100k", "--raw", folder, "--text-encoder", "tfidf", "--features", "visual=v.csv:x")
+    for column in ("a", "b"):
+        assert cli(*common, "--item-column", column).code == 0
+        made = read_prepared(tmp_path / "data" / "movielens-100k")
+        films = [int(film) for film in made.items["id"]]
+        expected = [film + 1 if column == "a" else ITEMS - film for film in films]
+        assert made.features["visual"].values[:, 0].tolist() == expected
+        assert "unchanged" in cli(*common, "--item-column", column).out
+
+
 @pytest.mark.parametrize(
     ("name", "changed", "sentence"),
     [
