@@ -131,12 +131,14 @@ def _load_npy(path: Path) -> np.ndarray:
 
 def _read_folder(path: Path) -> ItemVectors:
     files = files_of(path)
-    rows = [np.array(_load_npy(file)) for file in files]  # in memory: a process may map so many files alone
-    for file, row in zip(files, rows, strict=True):
-        if row.size != max(row.shape, default=0) or row.size != rows[0].size:
-            expected = f"{rows[0].size:,} numbers, as in {files[0].name}" if row is not rows[0] else "one vector"
+    rows: list[np.ndarray] = []
+    for file in files:
+        row = _load_npy(file)
+        if row.size != max(row.shape, default=0) or (rows and row.size != rows[0].size):
+            expected = f"{rows[0].size:,} numbers, as in {files[0].name}" if rows else "one vector"
             raise InputError(f"{file} holds an array of shape {row.shape}; expected {expected}.")
-    return ItemVectors(np.stack([row.reshape(-1) for row in rows]), [file.stem for file in files])
+        rows.append(np.array(row).reshape(-1))  # in memory: a process may map so many files alone
+    return ItemVectors(np.stack(rows), [file.stem for file in files])
 
 
 def _read_npz(path: Path, key: str | None) -> ItemVectors:
@@ -264,8 +266,9 @@ def _read_torch(path: Path) -> ItemVectors:
         if "weights_only" in str(problem):
             problem = ValueError("it holds Python objects other than tensors, which are never loaded")
         raise _unreadable(path, "a tensor, or a dict of item ids and vectors", problem) from problem
+    most = max(MAPPED_BYTES, MOST_PACKED * path.stat().st_size)
     if isinstance(content, torch.Tensor):
-        if content.numel() * content.element_size() > max(MAPPED_BYTES, MOST_PACKED * path.stat().st_size):
+        if content.numel() * content.element_size() > most:
             raise InputError(f"{path} repeats few numbers to a tensor of shape {tuple(content.shape)}; save it whole.")
         return ItemVectors(_as_array(path, content), None)
     if not isinstance(content, Mapping) or not all(isinstance(row, torch.Tensor) for row in content.values()):
@@ -276,6 +279,9 @@ def _read_torch(path: Path) -> ItemVectors:
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         shown = ", ".join(map(str, sorted(shapes)[:3])) or "none"
         raise InputError(f"{path} holds vectors of the shapes {shown}; expected one vector an item, all of one length.")
+    if sum(row.numel() * row.element_size() for row in content.values()) > most:
+        shape = next(iter(shapes))
+        raise InputError(f"{path} repeats few numbers to {len(content):,} tensors of shape {shape}; save them whole.")
     return ItemVectors(np.stack([_as_array(path, row) for row in content.values()]), [str(name) for name in content])
 
 

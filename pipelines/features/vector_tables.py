@@ -132,8 +132,10 @@ def _rows(file: ColumnFile, batch: Batch, names: Sequence[str], unit: str) -> tu
     """Presence, bool [n], and the values of the rows that are present, [present, dim]."""
     present = np.ones(len(batch.records), bool)
     if len(names) > 1:
-        every = [_numbers(file, batch, name, unit) for name in names]
-        return present, np.stack(every, axis=1).astype(np.float32)
+        values = np.empty((len(batch.records), len(names)), np.float32)
+        for place, name in enumerate(names):
+            values[:, place] = _numbers(file, batch, name, unit)
+        return present, values
     name, column, path = names[0], batch.columns[names[0]], file.path
     if not _is_list(column.type):
         if not pa.types.is_string(column.type):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -481,3 +483,29 @@ def test_bombs_are_refused_before_they_unpack(tmp_path: Path, monkeypatch: pytes
     torch.save(torch.zeros(1).expand(2**9, 2**10), tmp_path / "bomb.pt")
     with pytest.raises(InputError, match=r"bomb.pt repeats few numbers to a tensor of shape \(512, 1024\)"):
         read_item_vectors(tmp_path / "bomb.pt", None)
+    with pytest.raises(InputError, match=r"bomb.pt repeats few numbers to 512 tensors of shape \(1024,\)"):
+        torch.save(dict.fromkeys(map(str, range(2**9)), torch.zeros(1).expand(2**10)), tmp_path / "bomb.pt")
+        read_item_vectors(tmp_path / "bomb.pt", None)
+
+
+def most_memory(read: Callable[[], Any]) -> int:
+    """The bytes that Python and NumPy hold at most in a call, which may be refused."""
+    tracemalloc.start()
+    with suppress(InputError):
+        read()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+def test_matrices_of_a_folder_are_refused_unread(tmp_path: Path) -> None:
+    for number in range(4):
+        np.save(tmp_path / f"i{number}.npy", np.ones((512, 256)))
+    assert most_memory(lambda: read_item_vectors(tmp_path, None)) < 2**19
+
+
+def test_wide_tables_are_held_in_single_precision(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((2000, 500))
+    pd.DataFrame(values, columns=[f"f{n}" for n in range(500)]).assign(item=range(2000)).to_parquet(tmp_path / "v.pq")
+    np.testing.assert_array_equal(read_item_vectors(tmp_path / "v.pq", None).values, values.astype(np.float32))
+    assert most_memory(lambda: read_item_vectors(tmp_path / "v.pq", None)) < 10 * values.size
