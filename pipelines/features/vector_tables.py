@@ -21,6 +21,9 @@ from pipelines.tables.table_file import ColumnFile
 FORMS = "expected [items, dim]: one row of numbers an item"
 _OF_IDS = ("id", "idx", "no", "asin", "item")
 _SHOWN = 40
+_TOKEN = r"[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?,?"
+_COMMAS = rf"(^|[\s\[(]){_TOKEN}\s+[+-]?[.0-9]|[.0-9],?\s+{_TOKEN}($|[\s\])])"
+"""A number like 1,5 with white space between it and another one, of which the comma may be the decimal one."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,8 @@ def _usual_id(file: ColumnFile, column: str | None, item_columns: Sequence[str])
     found = same or ids or usual
     if len(found) > 1:
         raise InputError(
-            f"{file.path} has several columns that could be the item's id: {', '.join(found)}; name one with "
-            f"--item-column, or take out {' and '.join(found[1:])}."
+            f"{file.path} has several columns that could be the item's id: {', '.join(found)}; take out all but the "
+            "one with the ids of the items."
         )
     return found[0] if found else None
 
@@ -140,6 +143,7 @@ def _rows(file: ColumnFile, batch: Batch, names: Sequence[str], unit: str) -> tu
     if not _is_list(column.type):
         if not pa.types.is_string(column.type):
             return present, _numbers(file, batch, name, unit)[:, None]
+        _refuse_doubtful(file, name, column)
         column = _split(_with_points(file, name, column) if file.decimal_comma else column)
     has = np.asarray(pc.greater(pc.list_value_length(column), 0).fill_null(False))
     column = column.filter(pa.array(has))
@@ -160,6 +164,20 @@ def _rows(file: ColumnFile, batch: Batch, names: Sequence[str], unit: str) -> tu
     return has, numbers.reshape(len(lengths), -1) if len(lengths) else np.zeros((0, 0), np.float32)
 
 
+def _refuse_doubtful(file: ColumnFile, name: str, texts: pa.Array) -> None:
+    """Refuse cells such as ``0,5 0,25``, two numbers with decimal commas, or four.
+
+    Raises:
+        InputError: there are such.
+    """
+    doubtful = texts.filter(pc.match_substring_regex(texts, _COMMAS))
+    if len(doubtful):
+        raise InputError(
+            f"{file.path} has in {name} cells like {doubtful[0].as_py()[:_SHOWN]!r}, whose commas may be decimal or "
+            "stand between numbers; write 0.5 0.25, or [0.5, 0.25]."
+        )
+
+
 def _with_points(file: ColumnFile, name: str, texts: pa.Array) -> pa.Array:
     """Return cells with points for decimal commas, where those without a comma show that each is one number.
 
@@ -171,7 +189,7 @@ def _with_points(file: ColumnFile, name: str, texts: pa.Array) -> pa.Array:
     changed = point_for_comma(filled)
     if not pc.all(pc.not_equal(filled, changed), min_count=0).as_py():
         bare = pc.all(pc.invert(pc.match_substring_regex(changed, r"[,;\s\[(]")), min_count=0).as_py()
-        return point_for_comma(texts) if bare else texts
+        return point_for_comma(texts, thousands=file.thousands) if bare else texts
     if len(filled):
         raise InputError(
             f"{file.path} has in {name} cells like {filled[0].as_py()!r}, one number with a decimal comma or two; "
@@ -193,7 +211,7 @@ def _numbers(file: ColumnFile, batch: Batch, name: str, unit: str) -> np.ndarray
         InputError: a text is no number.
     """
     cells = batch.columns[name]
-    values = as_numbers(cells, name, file.path, decimal_comma=file.decimal_comma)
+    values = as_numbers(cells, name, file.path, decimal_comma=file.decimal_comma, thousands=file.thousands)
     if not pa.types.is_string(cells.type):
         return values
     for row in np.flatnonzero(np.isnan(values)).tolist():

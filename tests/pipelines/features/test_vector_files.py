@@ -205,11 +205,11 @@ def test_ids_of_a_table_by_the_column_of_the_interactions(cli: Callable[..., Any
 
 def test_several_ids_of_a_table_or_an_archive_are_refused(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("item_idx,movieId,0\n0,12,0.5\n")
-    with pytest.raises(InputError, match="could be the item's id: item_idx, movieId; name one with --item-column, or"):
+    with pytest.raises(InputError, match="could be the item's id: item_idx, movieId; take out all but the one with"):
         read_item_vectors(tmp_path / "v.csv", None)
     assert read_item_vectors(tmp_path / "v.csv", None, ["movieId"]).ids == ["12"]
     (tmp_path / "v.csv").write_text("id,movie_id,0\n0,12,0.5\n")
-    with pytest.raises(InputError, match="could be the item's id: id, movie_id; name one"):
+    with pytest.raises(InputError, match="could be the item's id: id, movie_id; take out"):
         read_item_vectors(tmp_path / "v.csv", None)
     assert read_item_vectors(tmp_path / "v.csv", None, ["movieId"]).ids == ["12"]
     (tmp_path / "v.csv").write_text("movie,asin,0\n1,12,0.5\n")
@@ -257,6 +257,35 @@ def test_decimal_commas_in_columns_of_numbers(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("item\ta\n12\t1,0\nb7\t0,1\n")
     with pytest.raises(InputError, match="has in a cells like '1,0', one number with a decimal comma or two; write"):
         read_item_vectors(tmp_path / "v.csv", None)
+
+
+@pytest.mark.parametrize("name", ["v;.csv", "v\t.csv", "v,.csv", "v.jsonl", "v.parquet"])
+def test_decimal_commas_within_a_vector_are_refused(tmp_path: Path, name: str) -> None:
+    def write(cell: str) -> Path:
+        rows = pd.DataFrame({"item": ["a", "b"], "vec": ["[1, 2]", cell]})
+        if name == "v.jsonl":
+            rows.to_json(tmp_path / name, orient="records", lines=True)
+        elif name == "v.parquet":
+            rows.to_parquet(tmp_path / name)
+        else:
+            rows.to_csv(tmp_path / name, index=False, sep=name[1])
+        return tmp_path / name
+
+    for cell in ("0,5 0,25", "[0,5, 0,25]", "( 0,5\t2 )", "2 -0,5", "1,5e-3, 0.5"):
+        with pytest.raises(InputError, match=re.escape(f"has in vec cells like {cell!r}, whose commas may be decimal")):
+            read_item_vectors(write(cell), None)
+    for cell in ("1,2", "[1,2]", "1, 2", "1 , 2", "1 2", "1.0,2.0", "[ 1.0, 2.0 ]"):
+        if cell == "1,2" and name[1] in ";\t":
+            continue
+        assert read_item_vectors(write(cell), None).values.tolist() == [[1, 2], [1, 2]]
+
+
+def test_thousands_are_no_numbers_of_a_vector(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("item\tx\ty\n12\t0,125\t7\nb7\t1,500\t2,5\n")
+    with pytest.raises(InputError, match="line 3 has '1,500', no number, in the column x"):
+        read_item_vectors(tmp_path / "v.csv", None)
+    (tmp_path / "v.csv").write_text("item;x;y\n12;0,125;7\nb7;1,500;2,5\n")
+    assert read_item_vectors(tmp_path / "v.csv", None).values.tolist() == [[0.125, 7], [1.5, 2.5]]
 
 
 @pytest.mark.parametrize("name", ["v.jsonl", "v.parquet", "v.csv"])
