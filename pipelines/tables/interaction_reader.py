@@ -16,6 +16,7 @@ from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.prepared.dataset import SPLITS
 from pipelines.tables.batch import Batch, joined
+from pipelines.tables.column_names import plain_name
 from pipelines.tables.column_types import as_numbers, as_text, cell_texts
 from pipelines.tables.ids import IdColumn, shortened_by_spreadsheets
 from pipelines.tables.table_file import ColumnFile
@@ -81,6 +82,7 @@ def gather(
         rows += reader.rows()
         low, dates, numbers = low + reader.low, dates + reader.times[0], numbers + reader.times[1]
         of_part.check(reader.records)
+        of_part.note_all(reader.unused_ratings())
         if reader.low:
             of_part.leave_out(f"a rating below {part.min_rating:g}", reader.low)
     if low:
@@ -135,6 +137,14 @@ class _PartReader:
     def times(self) -> tuple[int, int]:
         """The number of times read so far that are dates, and of those that are numbers."""
         return self._times.dates, self._times.numbers
+
+    def unused_ratings(self) -> list[str]:
+        """Return a sentence if there is a column of ratings that decides nothing."""
+        used = {self._part.user, self._part.item, self._part.time, self._part.split_column}
+        rated = [name for name in self._file.names if plain_name(name) == "rating" and name not in used]
+        if self._part.min_rating is not None or not rated:
+            return []
+        return [f"{rated[0]} is not used, every interaction counts; --min-rating leaves the lower ones out"]
 
     def rows(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield the records that count in large batches: columns user, item (codes), timestamp, its fraction, split."""

@@ -283,6 +283,10 @@ def test_ratings_below_a_threshold_do_not_count(cli: Callable[..., Answer], tmp_
         (folder / "shop.inter").write_text("\n".join(["userID\titemID\trating", *lines]))
     answer = cli("prep", "shop", "--from", folder, "--min-rating", 4, "--k-core", 1)
     assert answer.code == 0, answer.words
+    assert "is not used" not in answer.words
+    everything = cli("prep", "shop", "--from", folder, "--k-core", 1)
+    assert "is not used, every interaction counts; --min-rating leaves the lower ones out" in everything.words
+    answer = cli("prep", "shop", "--from", folder, "--min-rating", 4, "--k-core", 1)
     kept = sum(int(str(row[2])) >= 4 for row in grid())
     manifest = read_manifest(Path("data/shop"))
     assert manifest.counts.interactions == kept and manifest.settings["min_rating"] == 4
