@@ -13,7 +13,6 @@ from mmssl_cli.experiments.tuning.space import RANGES, Choices, contains, shippe
 PRESETS = RANGES.parent
 #: Values of presets that the ranges do not hold, and why.
 OUTSIDE = {
-    "tiktok/mmgcl": ({"weight-decay"}, "it is AdamW's, and the range is Adam's"),
     "best/tiktok/mmssl": ({"adversarial-weight"}, "0 turns the adversary off"),
     "released/mmssl": (
         {"weight-decay", "l2-weight", "graph-topk", "gradient-penalty"},
