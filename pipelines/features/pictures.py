@@ -16,7 +16,7 @@ from pipelines.text import shortened
 LARGEST_FILE = 32 * 2**20
 """Bytes: a photograph of a camera has a third of that."""
 MOST_PIXELS = 64_000_000
-"""256 MB in memory, four bytes each: a file of a few kilobytes can claim billions."""
+"""256 MB, four bytes each, of which reading needs a few times as much: a file of a few kilobytes can claim billions."""
 LARGEST_RATIO = 100
 """Of the longer side to the shorter: resizing a picture of one row to a given height makes it enormous."""
 
@@ -47,7 +47,8 @@ def load_picture(path: Path | BytesIO) -> Image.Image:
             warnings.simplefilter("ignore")  # about odd EXIF data and palettes
             with Image.open(path, formats=_kinds()) as image:
                 _check_size(*image.size)
-                return _as_rgb(ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                return _as_rgb(image)
     except PictureError:
         raise
     except Image.DecompressionBombError as problem:
