@@ -35,10 +35,8 @@ def without_idle_content(plan: Mapping[str, _Settings], data_dir: Path) -> dict[
     """Leave out the models that need item features where the data set has none or none are used; say which."""
     from pipelines.prepared.manifest import read_manifest
 
-    settings = next(iter(plan.values()))
-    content = read_manifest(data_dir / settings.dataset).modalities
-    has_content = bool(content) and settings.modalities != ()
-    left_out = [name for name, one in plan.items() if one.needs_content and not has_content]
+    content = read_manifest(data_dir / next(iter(plan.values())).dataset).modalities
+    left_out = [name for name, one in plan.items() if one.needs_content and (not content or one.modalities == ())]
     if left_out:
         reason = "--modalities none leaves them without" if content else "the data set has no"
         print(f"Left out, as {reason} item features: {', '.join(left_out)}", file=sys.stderr)

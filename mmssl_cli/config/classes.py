@@ -56,6 +56,12 @@ def settings_class(model: str) -> type[TrainSettings]:
     return SETTINGS[model]
 
 
+def ignores_content(model: str) -> bool:
+    """Return whether a model that comes with the program uses no item features, and settings of them are idle."""
+    cls = settings_class(model)
+    return model in MODELS and not (cls.uses_content or cls.needs_content)
+
+
 def class_of(model: str) -> type[Any]:
     """Return the class of a model, a ``Recommender``, by its name.
 
@@ -74,5 +80,5 @@ def describe(model: str) -> dict[str, Any]:
     cls = settings_class(model)
     about = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split()).rstrip(".")
     # Among the models that come with the program those of content rank cold items; their classes need PyTorch.
-    cold = cls.uses_content or cls.needs_content if model in MODELS else class_of(model).cold_items is not None
+    cold = not ignores_content(model) if model in MODELS else class_of(model).cold_items is not None
     return {"model": model, "paper": cls.paper, "about": about, "cold_items": cold, "settings": len(cls.model_fields)}

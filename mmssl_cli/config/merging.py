@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from mmssl_cli.config.classes import SETTINGS, settings_class
+from mmssl_cli.config.classes import SETTINGS, ignores_content, settings_class
 from mmssl_cli.config.presets import check_preset, has_preset, preset_settings, read_toml, shipped_settings
 from mmssl_cli.config.registry import known_model
 from mmssl_cli.config.train import RESUMABLE, FittedSettings, TrainSettings
@@ -18,6 +18,8 @@ from pipelines.errors import UsageError, in_words, nearest
 
 #: Usual word for a choice that has another name here -> that name.
 _MEANT = {"gpu": "cuda", "metal": "mps"}
+#: Settings of item features.
+_CONTENT = {"modalities", "feature_scaling", "feature_control"}
 
 
 def merge_settings(
@@ -65,6 +67,8 @@ def merge_for(
 ) -> TrainSettings:
     """Merge settings for one of several models: those that it lacks and another model has are left out.
 
+    Those of content are left out for models that use none.
+
     A file that names another model is left out, and so is a preset that the model lacks; the settings shipped for it
     are used then.
 
@@ -77,9 +81,8 @@ def merge_for(
     """
     from_file = read_toml(config) if config else {}
     applies = config is not None and from_file.get("model", model) == model
-    others = {field for cls in SETTINGS.values() for field in cls.model_fields} - set(
-        settings_class(model).model_fields
-    )
+    own_fields = set(settings_class(model).model_fields) - (_CONTENT if ignores_content(model) else set())
+    others = {field for cls in SETTINGS.values() for field in cls.model_fields} - own_fields
     own, kept = (
         {
             key: value

@@ -94,6 +94,13 @@ def test_of_several_models_a_file_and_a_preset_reach_those_that_they_are_for(shi
     file = _write(tmp_path / "my.toml", 'model = "lightgcn"\nlayers = 1\n')
     assert [merge_for(name, {}, "demo", file).lr for name in ("mf", "lightgcn")] == [0.1, SETTINGS["lightgcn"]().lr]
     assert merge_for("lightgcn", {}, "demo", file).model_dump()["layers"] == 1
+    content = {"modalities": ("visual",), "feature_control": "noise"}
+    assert [merge_for(name, content, "demo").label for name in ("mf", "pop", "vbpr", "mmssl")] == [
+        "mf",
+        "pop",
+        "vbpr (visual, noise features)",
+        "mmssl (visual, noise features)",
+    ]
     assert [merge_for(name, {"preset": "paper"}, "demo").lr for name in ("mf", "lightgcn")] == [0.2, 0.3]
     refuse_idle(["mf", "lightgcn"], {"preset": "paper"}, "demo", file)
     with pytest.raises(UsageError, match=r"my.toml is for lightgcn, and only mf would be trained"):
