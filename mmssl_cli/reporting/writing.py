@@ -11,11 +11,13 @@ from pathlib import Path
 from mmssl_cli.reporting import html, latex, markdown, style, tabular
 from mmssl_cli.reporting.document import Plot, Report, Section, Table
 from mmssl_cli.text import dashed
+from pipelines.errors import InputError
 from pipelines.io.files import write_bytes, write_json, write_problem
 from pipelines.io.parsing import parse_json
 
 #: File beside a report that lists the files it wrote, so that the next report can remove those it does not write.
 LIST = "files.json"
+_PAGES = ("index.html", "report.md", "report.tex")
 _NAME = re.compile(r"((tables|figures)/)?[a-z0-9-]+\.(html|md|tex|csv|parquet|svg|pdf|png)")
 
 
@@ -47,36 +49,42 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         The files, the page first.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or has a file of such a name that is of no report.
         ValueError: two sections, tables or figures have the same name.
     """
     _check_names(report.sections)
+    listed = _listed(folder / LIST)
+    for name in _PAGES:
+        if name not in listed and (folder / name).exists():
+            raise InputError(f"{folder} has a file {name} that no report wrote; choose another --out.")
+    write_json(folder / LIST, sorted(listed | set(_PAGES)))  # first, so that a report cut off here is known as one
     parts = _tables_and_figures(report.sections, folder)
     pictures = {path.stem: path.read_text(encoding="utf-8") for path in parts if path.suffix == ".svg"}
+    contents = html.page(report, pictures), markdown.report(report), latex.report(report)
     paths = [
-        _write(folder / "index.html", html.page(report, pictures)),
-        _write(folder / "report.md", markdown.report(report)),
-        _write(folder / "report.tex", latex.report(report)),
+        *map(_write, (folder / name for name in _PAGES), contents),
         *parts,
     ]
     names = [path.relative_to(folder).as_posix() for path in paths]
-    _remove(_listed(folder / LIST) - set(names), folder)
+    _remove(listed - set(names), folder)
     write_json(folder / LIST, sorted(names))
     return [*paths, folder / LIST]
 
 
 def _listed(path: Path) -> set[str]:
-    """Files listed by an earlier report; none if there is no list or it is damaged."""
+    """Files listed by an earlier report, of names that a report can have; none if there is no list or it is damaged."""
     try:
         names = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return set()
-    return set(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else set()
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return set()
+    return {name for name in names if _NAME.fullmatch(name)}
 
 
 def _remove(names: Iterable[str], folder: Path) -> None:
-    """Remove files whose names a report can have and that no link leads out of the folder."""
-    for path in (folder / name for name in names if _NAME.fullmatch(name)):
+    """Remove files that no link leads out of the folder."""
+    for path in (folder / name for name in names):
         try:
             if path.is_file() and path.parent.resolve().is_relative_to(folder.resolve()):
                 path.unlink()

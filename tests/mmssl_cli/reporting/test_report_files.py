@@ -137,6 +137,16 @@ def test_a_damaged_list_is_ignored(tmp_path: Path, damaged: bytes) -> None:
     assert json.loads((tmp_path / LIST).read_text()) == ["index.html", "report.md", "report.tex"]
 
 
+def test_a_file_that_no_report_wrote_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "report.md").write_text("mine")
+    with pytest.raises(InputError, match=r"has a file report\.md that no report wrote; choose another --out"):
+        write_report(_report(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+    (tmp_path / "report.md").rename(tmp_path / "notes.md")
+    write_report(_report(), tmp_path)
+    write_report(_report(), tmp_path)
+
+
 @pytest.mark.parametrize(
     "write",
     [lambda to: write_report(sample_report.report(), to), lambda to: write_section(sample_report.section(), to)],
