@@ -33,8 +33,9 @@ def shared_ranking(ranking: Ranking) -> Ranking:
             with fail_together():
                 blocks = [(items, scores) for _, items, scores in ranking(local_rows(users), k, masked)]
             items = torch.cat([users.new_empty(0, k), *(items for items, _ in blocks)])
-            # A process without users does not know the type of the scores.
+            # Gathered as float64, for a process without users does not know the type of the scores.
+            kind = blocks[0][1].dtype if blocks else torch.float32
             scores = torch.cat([items.new_empty(0, k, dtype=torch.float64), *(scores.double() for _, scores in blocks)])
-            yield users, gather_rows(items, len(users)), gather_rows(scores, len(users))
+            yield users, gather_rows(items, len(users)), gather_rows(scores, len(users)).to(kind)
 
     return shared
