@@ -35,7 +35,11 @@ from pipelines.errors import UsageError
 MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "lightgcn": ("LightGCN", {"n_layers": 2}, {"layers": 2}),
     "mf": ("BPR", {}, {}),
-    "freedom": ("FREEDOM", {"n_ui_layers": 2, "dropout": 0.8}, {"layers": 2, "item_layers": 1, "train_features": True}),
+    "freedom": (
+        "FREEDOM",
+        {"n_ui_layers": 2, "dropout": 0.8},
+        {"layers": 2, "item_layers": 1, "train_features": True, "l2_weight": 0.0},  # MMRec's has no L2
+    ),
     "bm3": ("BM3", {"n_layers": 1, "dropout": 0.3}, {"layers": 1, "dropout": 0.3}),
     "mgcn": ("MGCN", {"n_ui_layers": 2}, {"layers": 2}),
 }
