@@ -109,9 +109,9 @@ def searched_name(model: str, dataset: str) -> str:
     return f"{model.replace(':', '-')}-{dataset}"
 
 
-def searched_file(folder: Path, model: str, dataset: str) -> Path:
-    """Return the file of settings that a search of a model writes to a folder."""
-    return folder / f"{searched_name(model, dataset)}.toml"
+def searched_file(folder: Path, model: str, dataset: str, suffix: str = "toml") -> Path:
+    """Return a file that a search of a model writes to a folder, by default that of the settings."""
+    return folder / f"{searched_name(model, dataset)}.{suffix}"
 
 
 def searched_files(folder: Path, models: Sequence[str], dataset: str) -> dict[str, Path]:

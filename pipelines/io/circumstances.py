@@ -1,4 +1,4 @@
-"""What an encoder's rows depend on beside its files and the data: libraries, GPUs and readers. None is loaded."""
+"""Versions of libraries and readers, and GPUs, on which the rows of an encoder depend; found without an import."""
 
 from __future__ import annotations
 

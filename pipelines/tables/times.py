@@ -64,7 +64,7 @@ class TimeColumn:
         self._doubtful: str | None = None
         """Form of dates like 03/04/2021; empty if it is unknown."""
         self.dates, self.numbers = 0, 0
-        """How many of the times read so far are dates, and numbers, whose unit only their size tells."""
+        """Numbers of the times read so far that are dates, and that are plain numbers, of no stated unit."""
 
     def read(self, column: pa.Array) -> Times:
         """Return the times, and where a cell holds none.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmssl_cli.config import FittedSettings, TrainSettings
-from mmssl_cli.config.presets import searched_name, shipped_settings
+from mmssl_cli.config.presets import searched_file, shipped_settings
 from mmssl_cli.console.tuning import TuneReporter
 from mmssl_cli.experiments.tuning.findings import Outcome, check_replaced, write_best, write_trials
 from mmssl_cli.experiments.tuning.search import Budget, run_search
@@ -105,4 +105,4 @@ def carry_out_search(
 
 
 def _file(out: Path, search: Search, suffix: str) -> Path:
-    return out / f"{searched_name(search.base.model, search.base.dataset)}.{suffix}"
+    return searched_file(out, search.base.model, search.base.dataset, suffix)

@@ -78,7 +78,7 @@ def test_grey_pictures_of_32_bits_take_little_memory(tmp_path: Path) -> None:
 
 
 def test_pictures_that_can_be_read_now_are_encoded_again(cli: Callable[..., Answer], monkeypatch: Any) -> None:
-    """Where more files can be read than by an earlier version, those that were absent are looked at again."""
+    """A newer reader encodes again the items whose files an earlier one could not read."""
     Path("photos").mkdir()
     for item in range(6):
         photo(item).save(f"photos/i{item}.png")
