@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from mmssl_cli.api.generated import must_be_generated
+from mmssl_cli.api.in_memory import InMemory
 from mmssl_cli.api.paths import path_of, shown
 from mmssl_cli.console.preparation import prep_reporter
 from mmssl_cli.console.verbosity import Verbosity
@@ -20,7 +21,7 @@ from mmssl_cli.text import DEFAULT_DATA_DIR
 from pipelines.catalog import resolve_dataset
 from pipelines.errors import UsageError, in_words, nearest
 from pipelines.prepare import prepare as run_pipeline
-from pipelines.prepared.manifest import Manifest, read_manifest
+from pipelines.prepared.manifest import Manifest, check_name, read_manifest
 from pipelines.prepared.storage import read_table
 from pipelines.recipe import PrepOptions, flag_of
 
@@ -146,10 +147,12 @@ def prepare(
         force: prepare again in any case.
         verbose: show the progress on standard error.
         options: the flags of `mmssl prep`, with underscores for dashes: ``interactions="clicks.csv"``,
-            ``text=["title"]``, ``k_core=5``; `--from` is ``from_``.
+            ``text=["title"]``, ``k_core=5``; `--from` is ``from_``. Interactions, items and each of ``features`` may
+            also be a table of pandas, Polars or PyArrow, and features an array or tensor [I, d] in the order of the
+            items; they are written to ``data_dir/raw/NAME/in-memory`` and read from there. A named index is a column.
 
     Raises:
-        UsageError: an unknown name or option, or a value that an option cannot have.
+        UsageError: an unknown name or option, a value that an option cannot have, or a table that is none of parquet.
         InputError: the raw files are not valid, or the folder cannot be written.
 
     Examples:
@@ -158,12 +161,18 @@ def prepare(
         >>> shop = mmssl.prepare("shop", interactions="clicks.csv", k_core=2)
         >>> shop.num_users, shop.num_items
         (9, 9)
+        >>> clicks = pd.DataFrame([row.split(",") for row in rows], columns=["user", "item"])
+        >>> mmssl.prepare("shop-in-memory", interactions=clicks, features={"visual": np.eye(9)}).modalities
+        {'visual': 9}
     """
     if not isinstance(name, str):
         raise UsageError(f"A data set cannot be {shown(name)}: expected its name, as text.")
     folder = path_of(data_dir, "data_dir")
+    in_memory = InMemory(options, folder / "raw" / check_name("data set", name) / "in-memory")
+    known = _options(in_memory.options)
+    in_memory.write()
     with prep_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET) as reporter:
-        outcome = run_pipeline(name, _options(options), data_dir=folder, force=force, reporter=reporter)
+        outcome = run_pipeline(name, known, data_dir=folder, force=force, reporter=reporter)
     return Dataset(outcome.folder)
 
 
