@@ -18,7 +18,7 @@ from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import list_runs as summaries_of
 from mmssl_cli.runs.listing import resolve_run
 from mmssl_cli.text import DEFAULT_DATA_DIR, DEFAULT_RUNS_DIR
-from mmssl_cli.training.ranker import SCHEMA, Candidates, Ranker, listed_ids
+from mmssl_cli.training.ranker import SCHEMA, Candidates, Ids, Ranker, listed_ids
 from pipelines.errors import InputError, UsageError
 
 #: Columns of ``list_runs``, before its metrics.
@@ -117,9 +117,9 @@ class Run:
 
     def recommend(
         self,
-        users: str | Sequence[str] | None = None,
+        users: Ids | None = None,
         k: int = 20,
-        candidates: Candidates | Sequence[str] = "all",
+        candidates: Candidates | Sequence[str | int] = "all",
     ) -> pd.DataFrame:
         """Recommend items to users, best first; their training items are left out.
 
@@ -150,7 +150,7 @@ class Run:
         found: pd.DataFrame = pa.concat_tables(tables or [SCHEMA.empty_table()]).to_pandas()
         return found
 
-    def user_rows(self, users: str | Sequence[str] | None) -> Sequence[int]:
+    def user_rows(self, users: Ids | None) -> Sequence[int]:
         """Return the numbers of users given by their original ids; None for all.
 
         Raises:
@@ -163,7 +163,7 @@ class Run:
         return range(len(self.ranker.user_ids)) if users is None else self.ranker.rows_of(listed_ids(users))
 
     def recommend_for(
-        self, items: str | Sequence[str], k: int = 20, candidates: Candidates | Sequence[str] = "all"
+        self, items: Ids, k: int = 20, candidates: Candidates | Sequence[str | int] = "all"
     ) -> pd.DataFrame:
         """Recommend items to a new user who liked some items, without training.
 
@@ -191,7 +191,7 @@ class Run:
             raise UsageError("recommend_for needs at least one item that the user liked.")
         return self._ranked(*self.ranker.among(candidates).best_for(liked, k))
 
-    def similar_items(self, item: str, k: int = 20) -> pd.DataFrame:
+    def similar_items(self, item: str | int, k: int = 20) -> pd.DataFrame:
         """Return the items most similar to an item, which is itself left out.
 
         The score is the cosine of final embeddings. Models of weights between items (``itemknn``, ``rp3beta``,

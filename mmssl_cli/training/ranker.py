@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -25,6 +26,8 @@ from mmssl_cli.training.loading import load_model
 from pipelines.errors import UsageError, nearest
 from pipelines.prepared.storage import read_table
 
+#: Original ids, one or several; whole numbers count as texts.
+Ids: TypeAlias = str | int | Sequence[str | int]
 #: Items that may be recommended: all, or those with, or without, a training interaction.
 Candidates: TypeAlias = Literal["all", "warm", "cold"]
 #: Columns of recommendations.
@@ -86,7 +89,7 @@ class Ranker:
                 return index_ranking(*self.embeddings, self.search, self.candidates)
             return self.model.ranking(self.candidates)
 
-    def among(self, candidates: Candidates | Sequence[str]) -> Ranker:
+    def among(self, candidates: Candidates | Sequence[str | int]) -> Ranker:
         """Return the same with fewer candidates: the ``warm`` or ``cold`` items alone, or those of the given ids.
 
         Raises:
@@ -149,7 +152,7 @@ class Ranker:
         """Number of items that may be recommended."""
         return len(self.item_ids) if self.candidates is None else int(self.candidates.sum())
 
-    def rows_of(self, ids: Sequence[str]) -> list[int]:
+    def rows_of(self, ids: Sequence[str | int]) -> list[int]:
         """The rows of users given by their original ids.
 
         Raises:
@@ -157,7 +160,7 @@ class Ranker:
         """
         return _rows(self.user_ids, ids, "user")
 
-    def item_rows_of(self, ids: Sequence[str]) -> list[int]:
+    def item_rows_of(self, ids: Sequence[str | int]) -> list[int]:
         """The rows of items given by their original ids.
 
         Raises:
@@ -286,14 +289,14 @@ class Ranker:
             yield pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
-def listed_ids(ids: object) -> list[str]:
+def listed_ids(ids: object) -> list[Any]:
     """Return one id or several as a list.
 
     Raises:
         UsageError: there is no id.
     """
-    if isinstance(ids, str):
-        return [ids]
+    if isinstance(ids, str | Integral):
+        ids = [ids]
     if hasattr(ids, "columns"):
         raise UsageError("Ids cannot be a DataFrame: give one of its columns.")
     if not isinstance(ids, Iterable) or isinstance(ids, bytes):
@@ -301,11 +304,10 @@ def listed_ids(ids: object) -> list[str]:
     return list(ids)
 
 
-def _rows(known: pd.Series, ids: Sequence[str], what: str) -> list[int]:
+def _rows(known: pd.Series, ids: Sequence[str | int], what: str) -> list[int]:
+    ids = [str(one) if isinstance(one, Integral) and not isinstance(one, bool) else one for one in ids]
     if wrong := [name for name in ids if not isinstance(name, str)]:
-        raise UsageError(
-            f"Ids cannot be {wrong[0]!r}: expected original ids of {what}s, which are texts, such as {known.iloc[0]!r}."
-        )
+        raise UsageError(f"Ids cannot be {wrong[0]!r}: expected original ids of {what}s, such as {known.iloc[0]!r}.")
     row_of = {name: row for row, name in enumerate(known)}
     unknown = [name for name in dict.fromkeys(ids) if name not in row_of]
     if unknown:

@@ -113,3 +113,10 @@ def test_what_is_no_table_is_refused_before_anything_is_written(options: dict[st
     with pytest.raises(mmssl.UsageError, match=sentence):
         mmssl.prepare("shop", **options)
     assert not Path("data").exists()
+
+
+def test_ids_that_are_whole_numbers_may_be_given_as_such() -> None:
+    run = mmssl.train("itemknn", _prepare("shop", interactions=_clicks(), items=_items()), device="cpu")
+    numbers, texts = run.recommend_for(_items()["item"][:2], k=3), run.recommend_for(["0", "1"], k=3)
+    pd.testing.assert_frame_equal(numbers, texts)
+    assert set(run.recommend("u1", k=2, candidates=[3, np.int64(5), 6])["item"]) <= {"3", "5", "6"}
