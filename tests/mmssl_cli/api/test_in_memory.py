@@ -116,7 +116,8 @@ def test_what_is_no_table_is_refused_before_anything_is_written(options: dict[st
 
 
 def test_ids_that_are_whole_numbers_may_be_given_as_such() -> None:
-    run = mmssl.train("itemknn", _prepare("shop", interactions=_clicks(), items=_items()), device="cpu")
+    data = _prepare("shop", interactions=_clicks(), items=_items())
+    run = mmssl.train("itemknn", data, device="cpu", ks=[5], select_on="recall@5")
     numbers, texts = run.recommend_for(_items()["item"][:2], k=3), run.recommend_for(["0", "1"], k=3)
     pd.testing.assert_frame_equal(numbers, texts)
     assert set(run.recommend("u1", k=2, candidates=[3, np.int64(5), 6])["item"]) <= {"3", "5", "6"}
