@@ -253,9 +253,9 @@ def list_runs(*, runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR) -> pd.DataFra
         runs_dir: folder of the runs; a missing one holds none.
 
     Returns:
-        A row a run: ``id``, ``path``, ``status`` (finished, stopped, diverged, running, interrupted or damaged),
-        ``started``, ``model``, ``variant``, ``dataset``, ``seed``, ``select_on``, ``epochs``, ``seconds``, ``problem``,
-        ``note``, and a column a metric (``validation recall@20``, ``test recall@20``; NaN where not measured).
+        A row a run: ``id``, ``path``, ``status`` (finished, stopped, diverged, running, interrupted, failed or
+        damaged), ``started``, ``model``, ``variant``, ``dataset``, ``seed``, ``select_on``, ``epochs``, ``seconds``,
+        ``problem``, ``note``, and a column a metric (``validation recall@20``, ``test recall@20``; or NaN).
 
     Raises:
         InputError: the folder cannot be read.

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from mmssl_cli.config import INERT_FIELDS, TrainSettings, build_settings
 from mmssl_cli.runs.data_match import changed_code, check_same_data
 from mmssl_cli.runs.folder import RunFolder
-from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, RunSummary, list_runs
+from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RESUMABLE, RUNNING, RunSummary, list_runs
 from mmssl_cli.runs.results import FinishedRun, identity
 from pipelines.errors import InputError
 
@@ -19,6 +19,8 @@ from pipelines.errors import InputError
 _START_UP = 5.0
 
 Status = Literal["finished", "running", "interrupted", "diverged", "missing"]
+#: Status of a run that is not finished -> that in a plan.
+_UNFINISHED = {RUNNING: RUNNING, DIVERGED: DIVERGED} | dict.fromkeys(RESUMABLE, INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class PlannedRun:
     """A run of a plan, and its status in the folder of runs.
 
     Attributes:
-        status: finished (it is reused), running (another process trains it), interrupted (it is resumed), diverged
-            (it would diverge again) or missing (it is trained).
+        status: finished (it is reused), running (another process trains it), interrupted or failed (it is resumed),
+            diverged (it would diverge again) or missing (it is trained).
         folder: of the run; None for a missing one.
         run: the finished run.
         epochs: epochs trained so far.
@@ -92,7 +94,7 @@ class RunIndex:
                 check_same_data(folder, settings, data_dir)
                 if (changed := changed_code(folder, settings)) is not None:
                     raise InputError(changed)
-                status = summary.status if summary.status in (RUNNING, INTERRUPTED, DIVERGED) else "finished"
+                status = _UNFINISHED.get(summary.status, "finished")
                 run = FinishedRun.read(folder) if status == "finished" else None
             except InputError as problem:
                 problems.append(f"Run {folder.id} does not count. {problem}")

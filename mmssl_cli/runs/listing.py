@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LATEST = "latest"
-RUNNING, INTERRUPTED, DAMAGED, DIVERGED = "running", "interrupted", "damaged", "diverged"
+RUNNING, INTERRUPTED, FAILED, DAMAGED, DIVERGED = "running", "interrupted", "failed", "damaged", "diverged"
 FINISHED, STOPPED = "finished", "stopped"
-STATUSES = (FINISHED, STOPPED, DIVERGED, RUNNING, INTERRUPTED, DAMAGED)
+STATUSES = (FINISHED, STOPPED, DIVERGED, RUNNING, INTERRUPTED, FAILED, DAMAGED)
+#: Those of runs that a plan resumes.
+RESUMABLE = (INTERRUPTED, FAILED)
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,12 @@ class RunSummary:
     Attributes:
         label: model, variant, plug-ins and preset, as tables show them.
         select_on: the validation metric that selects its model, such as recall@20.
-        status: of result.json (finished, stopped, diverged, ...), else running, interrupted or damaged.
+        status: of result.json (finished, stopped, diverged, ...), else running, interrupted, failed or damaged.
         epochs: epochs trained so far.
         seconds: time in those epochs; None where unknown.
         validation: metrics of the best epoch so far.
         test: metrics of the best epoch, once the run is over.
-        problem: why a damaged run cannot be read, or why an interrupted one failed.
+        problem: why a damaged run cannot be read, or why another failed.
         note: the text of `mmssl runs note`.
         settings: content of config.toml.
         data: start of the digest of the data set that it was trained on.
@@ -118,9 +120,9 @@ def _progress(run: RunFolder, select_on: str) -> dict[str, Any]:
             "validation": result["validation"],
             "test": result["test"],
         }
-    progress: dict[str, Any] = {"status": RUNNING if running else INTERRUPTED}
-    if not running:
-        progress["problem"] = run.failure()
+    problem = "" if running else run.failure()
+    progress: dict[str, Any] = {"problem": problem}
+    progress["status"] = RUNNING if running else FAILED if problem else INTERRUPTED
     if (run.path / METRICS).exists():
         epochs = run.read_metrics()
         progress |= {"epochs": len(epochs), "seconds": float(epochs["seconds"].sum())}

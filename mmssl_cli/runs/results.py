@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.config import INERT_FIELDS, TrainSettings
 from mmssl_cli.runs.folder import RunFolder
-from mmssl_cli.runs.listing import DAMAGED, DIVERGED, INTERRUPTED, RUNNING, list_runs
+from mmssl_cli.runs.listing import DAMAGED, DIVERGED, RESUMABLE, RUNNING, list_runs
 from mmssl_cli.text import OF_ALL_LISTS, pluralize
 from pipelines.errors import InputError
 
@@ -165,7 +165,7 @@ def finished_runs(runs_dir: Path, dataset: str | None = None) -> tuple[list[Fini
     found, problems = [], []
     for summary in list_runs(runs_dir):
         named = summary.dataset == dataset or (not summary.dataset and f"-{dataset}-" in summary.id)
-        if (dataset is not None and not named) or summary.status in (RUNNING, INTERRUPTED, DIVERGED):
+        if (dataset is not None and not named) or summary.status in (RUNNING, *RESUMABLE, DIVERGED):
             continue
         try:
             if summary.status == DAMAGED:
@@ -182,5 +182,5 @@ def unfinished_runs(runs_dir: Path, dataset: str) -> list[str]:
     return [
         f"Run {run.id} is {run.status} after {pluralize(run.epochs, 'epoch')} and left out."
         for run in list_runs(runs_dir)
-        if run.dataset == dataset and run.status in (RUNNING, INTERRUPTED)
+        if run.dataset == dataset and run.status in (RUNNING, *RESUMABLE)
     ]

@@ -27,7 +27,7 @@ class Trace:
     Attributes:
         metrics: one row per epoch, as in metrics.parquet.
         device: device of the last training.
-        status: finished, stopped, diverged, running or interrupted.
+        status: finished, stopped, diverged, running, interrupted or failed.
     """
 
     id: str

@@ -94,7 +94,8 @@ def test_runs_on_two_preparations_of_a_data_set_are_told_apart(cli: Cli, run: Ru
 
 def test_why_a_run_failed_is_listed(cli: Cli, run: RunFolder) -> None:
     run.append_log({"event": "failed", "problem": "name 'x' is not defined"})
-    assert f"{run.id} failed: name 'x' is not defined" in cli("runs").words
+    assert f"{run.id} failed: name 'x' is not defined" in cli("runs", "--status", "failed").words
+    assert run.id not in cli("runs", "--status", "interrupted").out
     run.append_log({"event": "start"})
     assert "failed" not in cli("runs").out
     (run.path / "log.jsonl").write_text("{")

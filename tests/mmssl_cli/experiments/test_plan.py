@@ -25,6 +25,7 @@ from mmssl_cli.experiments.plan import PlannedRun, RunIndex, distinct, over_seed
 from mmssl_cli.experiments.workers.local import LocalPool
 from mmssl_cli.experiments.workers.pool import Message, Send
 from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.runs.listing import list_runs
 from mmssl_cli.runs.results import configurations, finished_runs
 from mmssl_cli.training.trainer import train_run
 from pipelines.errors import InputError
@@ -128,6 +129,8 @@ def test_a_run_that_is_being_trained_or_was_cut_off_is_told_apart(trained: Train
     run = trained()
     (run.path / "result.json").unlink()
     assert status_of(toy()) == "interrupted"
+    run.append_log({"event": "failed", "problem": "no memory"})
+    assert status_of(toy()) == "interrupted" and list_runs(Path("runs"))[0].status == "failed"
     with run.lock():
         assert status_of(toy()) == "running"
 
