@@ -36,7 +36,7 @@ class JsonLines:
         block: first block of the file; its keys are the names of the columns.
 
     Raises:
-        InputError: the first line is not an object.
+        InputError: the first line is not an object, or the only one holds whole columns.
     """
 
     decimal_comma = thousands = headerless = spaced = False
@@ -49,6 +49,11 @@ class JsonLines:
             raise InputError(
                 f"{path} begins as JSON does, but its first line is no whole object; expected JSON lines: one object "
                 "a line."
+            )
+        if len(objects) == 1 and objects[0] and all(isinstance(cells, dict | list) for cells in objects[0].values()):
+            raise InputError(
+                f"{path} is one JSON object of columns; expected JSON lines: one object a line, as "
+                'pandas writes with to_json(PATH, orient="records", lines=True).'
             )
         self.names = list(dict.fromkeys(key for record in objects if isinstance(record, dict) for key in record))
 

@@ -69,6 +69,11 @@ def test_items_with_lists(tmp_path: Path) -> None:
     [
         ('[{"user": 1, "item": 2}]', "is a JSON list; expected JSON lines: one object a line"),
         ('[\n{"user": 1}\n]', "is a JSON list"),
+        (
+            '{"user": {"0": 1}, "item": {"0": 2}}',
+            "is one JSON object of columns; expected JSON lines: one object a line",
+        ),
+        ('{"columns": ["user", "item"], "index": [0], "data": [[1, 2]]}', "is one JSON object of columns"),
         ('{\n"user": 1}\n', "its first line is no whole object; expected JSON lines"),
         ('{"user": 1, "items": 2}', "has no column 'item', only user, items: did you mean items"),
         ('{"user": 1, "item": [2]}\n', "has list<item: string> values in column item; expected texts"),
