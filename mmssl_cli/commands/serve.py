@@ -34,7 +34,7 @@ def serve(
     """Serve a run over HTTP as JSON: /recommend/USER?k=20 and /similar/ITEM?k=20, by the ids of the data.
 
     It listens on this machine alone unless --host says otherwise, and has no login: put a proxy before it where
-    others can reach it. Needs pip install 'mmssl[serve]'.
+    others can reach it. Needs pip install 'mmssl\\[serve]'.
 
     Example: mmssl serve latest --port 8000
     """

@@ -78,7 +78,7 @@ def plan(folder: Path, request: Request) -> Plan:
             pairs = {"train": (users, kept), "validation": (users, validation), "test": pairs["test"]}
             report(
                 f"No {SPLIT_FILES['validation']}: {len(validation):,} of {len(training):,} training interactions drawn "
-                f"for validation, 1 in {SHARE} of each user's, at least one, from the seed {seed}"
+                f"for validation, 1 in {SHARE} of each user's, at least one of two or more, from the seed {seed}"
             )
         dataset = assemble(request.name, folder, pairs, counts, modalities, policy)
         if not (folder / USERS_FILE).is_file():
