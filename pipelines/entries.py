@@ -87,28 +87,28 @@ class TableOptions(Entry):
     interactions: Path | None = option("Your interactions, one a row: CSV, TSV, JSON lines or parquet.", metavar="FILE")
     items: Path | None = option("Your items, one a row: CSV, TSV, JSON lines or parquet.", metavar="FILE")
     columns: tuple[str, ...] | None = option(
-        "Columns of interactions without a header: user,item,rating,time.", metavar="COLUMNS"
+        "Column names if --interactions has none: user,item,rating,time.", metavar="COLUMNS"
     )
-    user: str | None = option("Column of the user's id, else by its usual names.", flag="--user-column", metavar="NAME")
+    user: str | None = option("User id column, by default found by name.", flag="--user-column", metavar="NAME")
     item: str | None = option(
-        "Column of the item's id, in both tables or one, else by its usual names.", flag="--item-column", metavar="NAME"
+        "Item id column, in both tables or one, by default found by name.", flag="--item-column", metavar="NAME"
     )
     time: str | None = option(
-        "Column of the time, else by its usual names; none for no times.", flag="--time-column", metavar="NAME"
+        "Time column, by default found by name; none to ignore times.", flag="--time-column", metavar="NAME"
     )
     rating: str | None = option("Column of the rating, for --min-rating.", flag="--rating-column", metavar="NAME")
     split_column: str | None = option(
         "Column of the split, for --split given: train, validation and test, or 0, 1 and 2.", metavar="NAME"
     )
-    min_rating: float | None = option("Least rating that counts as an interaction.")
+    min_rating: float | None = option("Lowest rating to count as an interaction.")
     text: tuple[str, ...] | None = option("Columns of the items that make their text: title,brand.", metavar="COLUMNS")
-    image: str | None = option("Column of the picture's path or address.", flag="--image-column", metavar="NAME")
+    image: str | None = option("Column of the image's path or URL.", flag="--image-column", metavar="NAME")
     images: Path | None = option(
-        "Folder of the pictures, named by item id unless --image-column is given.", metavar="DIR"
+        "Folder of the images, named by item id unless --image-column is given.", metavar="DIR"
     )
     audio: str | None = option("Column of the path of an audio file.", flag="--audio-column", metavar="NAME")
     video: str | None = option("Column of the path of a video.", flag="--video-column", metavar="NAME")
-    encoding: str | None = option("Encoding of both tables, else found out: cp1252, utf-16, ...", metavar="NAME")
+    encoding: str | None = option("Encoding of both tables (cp1252, ...), else detected.", metavar="NAME")
 
 
 class ShopEntry(Entry):

@@ -197,13 +197,13 @@ def _check_settings(raw: RawInteractions, k_core: int, split: str, seed: int) ->
     if split not in SPLITTERS:
         raise UsageError(f"There is no split {split!r}: {nearest(split, SPLITTERS)}")
     if k_core < 0:
-        raise UsageError(f"--k-core {k_core} is below 0; expected the least number of interactions to keep, such as 5.")
+        raise UsageError(f"--k-core {k_core} is below 0; expected a minimum number of interactions, such as 5.")
     if seed < 0:
         raise UsageError(f"--seed {seed} is below 0; expected a whole number from 0.")
     if split in ("temporal", "global-time") and raw.timestamp is None:
-        raise UsageError(f"The split {split} needs the time of each interaction, which is not known; try ratio.")
+        raise UsageError(f"--split {split} needs the time of each interaction, which is unknown; try ratio.")
     if split == "given" and raw.split is None:
-        raise UsageError("The split given needs a source that fixes the split, which this one does not; try ratio.")
+        raise UsageError("--split given needs a source with its own split, which this one lacks; try ratio.")
     if split == "cold-items" and raw.split is not None:
         raise UsageError("--split cold-items draws a split, and this source fixes its own; leave it out.")
     if not len(raw):

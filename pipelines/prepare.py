@@ -172,7 +172,7 @@ def _split_of(dataset: PreparedDataset, manifest: Manifest) -> list[str]:
     if split == "ratio" and "timestamp" in dataset.interactions:
         line += "; it is random though times are given, --split temporal holds out the last ones of each user"
     if split == "leave-one-out" and "timestamp" not in dataset.interactions:
-        line += "; it is random, for no times are known"
+        line += "; it is random, as no times are known"
         line += "; name their column with --time-column" if manifest.settings.get("source") == "table" else ""
     return [line]
 

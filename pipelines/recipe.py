@@ -42,7 +42,7 @@ MODALITY_OF = {
 }
 _CONTENTS = {
     "text": ("texts", "--text COLUMNS"),
-    "image": ("pictures", "--images DIR or --image-column NAME"),
+    "image": ("images", "--images DIR or --image-column NAME"),
     "audio": ("audio files", "--audio-column NAME"),
     "video": ("videos", "--video-column NAME"),
 }
@@ -77,9 +77,7 @@ class SourceOptions(Entry):
         flag="--raw",
         metavar="DIR",
     )
-    release: Release | None = option(
-        "Of the Amazon product data, with --category.", metavar="|".join(get_args(Release))
-    )
+    release: Release | None = option("Amazon data release, used with --category.", metavar="|".join(get_args(Release)))
     category: str | None = option("Category of that release; `mmssl datasets --available` lists them.", metavar="NAME")
     offline: bool | None = option("Download nothing; say what is missing.")
 
@@ -89,10 +87,10 @@ class CleaningOptions(Entry):
 
     panel: ClassVar = "Cleaning and splitting"
 
-    k_core: int | None = option("Least interactions of a user and an item (5).", ge=0, metavar="N")
+    k_core: int | None = option("Minimum interactions per user and item (5).", ge=0, metavar="N")
     split: str | None = option(
-        "How interactions are split: 8:1:1 a user at random (ratio), by time, a fifth of the items held out whole "
-        "(cold-items), or as --split-column says (given).",
+        "8:1:1 per user, random (ratio) or by time (temporal), or by time overall (global-time); a fifth of items "
+        "held out (cold-items); --split-column (given).",
         metavar="|".join(get_args(Split)),
     )
     seed: int | None = option("Seed of the split, the sampling, the demo (0).", ge=0, metavar="N")
@@ -101,7 +99,7 @@ class CleaningOptions(Entry):
         "those interactions. By default as datasets.toml says, else refuse.",
         metavar="|".join(get_args(ColdUsers)),
     )
-    max_malformed: Share | None = option("Most malformed lines of a file (0.01).", metavar="SHARE")
+    max_malformed: Share | None = option("Max. malformed lines per file (0.01).", metavar="SHARE")
 
 
 class FeatureOptions(Entry):
@@ -130,13 +128,13 @@ class FeatureOptions(Entry):
         metavar="FILE",
     )
     audio_encoder: str | None = option(
-        "A model of audio by name or folder (laion/clap-htsat-unfused, wav2vec 2.0, ...).", metavar="NAME|FOLDER"
+        "An audio model by name or folder (laion/clap-htsat-unfused, wav2vec 2.0, ...).", metavar="NAME|FOLDER"
     )
     video_encoder: str | None = option(
-        "A model of pictures by name or folder, for 8 frames of each video (CLIP, SigLIP, ...).", metavar="NAME|FOLDER"
+        "An image model by name or folder, for 8 frames of each video (CLIP, SigLIP, ...).", metavar="NAME|FOLDER"
     )
-    dtype: DType | None = option("Type of the values kept.", metavar="|".join(get_args(DType)))
-    max_absent: Share | None = option("Most items without content of a modality (0.5).", metavar="SHARE")
+    dtype: DType | None = option("Type of stored features.", metavar="|".join(get_args(DType)))
+    max_absent: Share | None = option("Max. items lacking a modality's content (0.5).", metavar="SHARE")
 
 
 class PrepOptions(FeatureOptions, CleaningOptions, TableOptions, SourceOptions):
@@ -278,7 +276,7 @@ def _features(name: str, entry: DatasetEntry, table: TableOptions, options: Prep
     }
     if options.engine is not None and all(feature.encoder in _QUICK for feature in made.values()):
         raise UsageError(
-            f"--engine is not applicable: data set {name!r} has no texts or pictures to encode chunk by chunk."
+            f"--engine is not applicable: data set {name!r} has no texts or images to encode chunk by chunk."
         )
     return made
 

@@ -148,7 +148,7 @@ def _function_of(scores: Any, data: InteractionData) -> Callable[[Tensor], Tenso
     matrix = _dense(scores) if isinstance(scores, Tensor) else _array(scores)
     shape, expected = list(matrix.shape), [data.num_users, data.num_items]
     if shape != expected:
-        raise InputError(f"The scores have the shape {shape}; expected a row a user and a column an item, {expected}.")
+        raise InputError(f"The scores have the shape {shape}; expected [users, items] = {expected}.")
     if isinstance(matrix, Tensor):
         return lambda users: _tensor(matrix[users.to(matrix.device)])
     return lambda users: _tensor(matrix[users.numpy()])

@@ -69,5 +69,5 @@ def _order(column: pd.Series, name: str) -> np.ndarray:
     values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     known = np.isfinite(values) | (np.isneginf(values) if name == "score" else False)
     if not known.all():
-        raise InputError(f"The column {name} of the lists holds what is no finite number; expected one in every row.")
+        raise InputError(f"The column {name} of the lists holds non-numeric or infinite values; expected numbers.")
     return values

@@ -35,7 +35,7 @@ def analyze(
         str,
         typer.Argument(
             metavar="[RUN]",
-            help="Id, start of an id, or path. By default, and as latest, the newest finished run of the full MMSSL.",
+            help="Id, id prefix, or path; by default, or as latest, the newest finished run of the full MMSSL.",
         ),
     ] = LATEST,
     dataset: Annotated[
@@ -54,7 +54,7 @@ def analyze(
         bool | None,
         typer.Option(
             "--cost/--no-cost",
-            help="Measure training steps on data of growing size, again or not at all; by default once.",
+            help="Time steps on data of growing size: --cost again, --no-cost never; by default once.",
         ),
     ] = None,
     out: Out = None,

@@ -22,7 +22,7 @@ def chosen_models(named: Sequence[str]) -> tuple[list[str], bool]:
     """
     names = [ALL if name.casefold() == ALL else known_model(name) for name in named]
     if ALL in names and len(names) > 1:
-        raise UsageError(f"The models are {ALL} and others; leave out the others, or {ALL}.")
+        raise UsageError(f"Give {ALL}, or names of models, not both.")
     if not names or names == [ALL]:
         return list(SETTINGS), True
     names = list(dict.fromkeys(names))

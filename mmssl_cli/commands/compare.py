@@ -33,11 +33,11 @@ def compare(
 ) -> None:
     """Compare models on one data set, beside published numbers: Table 2, with tests and costs.
 
-    One model is tested against each of the others: differences with 95 % intervals, p-values, and these corrected for
-    the number of tests.
+    One model is tested against each of the others: differences with 95 % intervals, p-values, also corrected for
+    multiple testing.
 
     Each model has the settings shipped for it and the data set, else its defaults; a flag or a preset applies to
-    every model that has it, a --config file that names a model to this one alone; of a --config folder each model has
+    every model that has it, a --config file that names a model only to that one; from a --config folder each takes
     the file that `mmssl tune` wrote. Finished runs are reused, interrupted ones resumed, the rest trained.
 
     Example: mmssl compare --dataset tiktok --models all --runs 5
@@ -61,7 +61,7 @@ def compare(
     first = next(iter(plan.values()))
     tested = reference is None or reference in found
     if not tested:
-        warn(f"No run of --reference {reference} is finished, so that the tests against it are left out.")
+        warn(f"No run of --reference {reference} is finished, so the tests against it are left out.")
     against = None if reference is None else found.get(reference)
     compared = sorted(found.values(), key=validation)
     selecting = first.select_on.partition("@")[0]

@@ -40,7 +40,7 @@ def controls(
     names = list(dict.fromkeys([*listed(models), *listed(more)])) or ["mmssl"]
     for name in names:
         if not settings_class(name).uses_content and not settings_class(name).needs_content:
-            raise UsageError(f"Model {name!r} uses no item features, so that controls of them say nothing of it.")
+            raise UsageError(f"Model {name!r} uses no item features to control; choose a model that does.")
     options.check(names)
     plan = {name: control_settings(options.settings(name)) for name in names}
     dataset = options.dataset()

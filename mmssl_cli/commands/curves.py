@@ -30,8 +30,8 @@ def curves(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]...",
-            help="Runs, finished or not: ids, starts of ids, paths, or latest. By default the finished runs of the "
-            "data set: of each model and variant the settings with the most seeds, of these the best on validation.",
+            help="Runs, finished or not: ids, id prefixes, paths, or latest. By default the finished runs of the "
+            "data set: per model and variant the settings with the most seeds (ties: the best on validation).",
         ),
     ] = None,
     dataset: Annotated[

@@ -34,8 +34,8 @@ def embeddings(
 
     parquet: users.parquet and items.parquet, with columns id and embedding (a list of float32). npy: users.npy and
     items.npy, float32, a row an embedding, with their ids in users.ids.json and items.ids.json. faiss and hnsw: as npy,
-    with items.index beside them for approximate search with faiss, by inverted lists or by a graph of neighbours; its
-    recall of the exact 20 best items of a user is printed.
+    with items.index beside them for approximate search with faiss, by inverted lists (IVF) or an HNSW graph; its
+    recall of a user's exact top 20 is printed.
 
     Example: mmssl embeddings latest --out vectors
 
@@ -53,5 +53,5 @@ def embeddings(
     recall = write_embeddings(found, out, format)
     sizes = f"{pluralize(len(found.users), 'user')}, {pluralize(len(found.items), 'item')}"
     if recall is not None:
-        say(f"{out / INDEX}: finds {recall:.1%} of the exact {K} best items of a user, training items included")
+        say(f"{out / INDEX}: finds {recall:.1%} of a user's exact top {K}, training items included")
     say(f"{out}: embeddings of {sizes}, {pluralize(found.items.values.shape[1], 'dimension')}")

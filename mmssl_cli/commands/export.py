@@ -18,9 +18,7 @@ def export(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Data set; else $MMSSL_DATASET, else the default.")
     ] = None,
-    layout: Annotated[
-        str, typer.Option("--format", metavar="|".join(LAYOUTS), help="Whose layout to write.")
-    ] = "mmrec",
+    layout: Annotated[str, typer.Option("--format", metavar="|".join(LAYOUTS), help="Layout to write.")] = "mmrec",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="New or empty folder; exports/FORMAT/NAME by default.")
     ] = None,
@@ -39,4 +37,4 @@ def export(
     files = write(data_dir / name, layout, folder)
     say(f"{folder}: {pluralize(len(files), 'file')} of {name} written")
     if has_new_items(read_manifest(data_dir / name).settings):
-        say(f"Items without training interactions are new ones in {name}: prepare it again with `--k-core 0`.")
+        say(f"Items without training interactions are cold ones in {name}: prepare the export with `--k-core 0`.")

@@ -21,11 +21,11 @@ from pipelines.io.files import write_bytes
 def models(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A model, to list its settings.")] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="<name>", help="Show the settings as `train` uses them there.")
+        str | None, typer.Option("--dataset", metavar="<name>", help="Show the values that `train` uses on it.")
     ] = None,
     template: Annotated[
         Path | None,
-        typer.Option("--template", metavar="FILE", help="Write a model of your own to start from."),
+        typer.Option("--template", metavar="FILE", help="Write a template of a custom model."),
     ] = None,
     presets: Annotated[
         bool, typer.Option("--presets", help="Show the presets of the model side by side, with the sources of values.")

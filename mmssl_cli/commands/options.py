@@ -32,7 +32,7 @@ Out = Annotated[
         "--out", metavar="DIR", help="Also write tables (CSV, parquet, Markdown, LaTeX), figures (SVG, PDF, PNG)."
     ),
 ]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Id, start of an id, path, or `latest`.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Id, id prefix, path, or `latest`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
 
 ENGINES = ("local", "ray")

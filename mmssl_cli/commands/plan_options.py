@@ -45,7 +45,7 @@ from mmssl_cli.text import companion
 from pipelines.errors import UsageError
 
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings, or folder of `tune`.")
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings as TOML, or --out folder of `tune`.")
 ]
 Runs = Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs: seed, seed + 1, ...")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Runs trained in parallel.")]
@@ -57,8 +57,8 @@ TensorBoard = Annotated[
         help="Log to RUN/tensorboard too; " + escape("pip install 'mmssl[tensorboard]'."),
     ),
 ]
-Wandb = Annotated[bool, typer.Option("--wandb", help="The same to Weights & Biases: " + escape("mmssl[wandb]."))]
-Mlflow = Annotated[bool, typer.Option("--mlflow", help="The same to MLflow: " + escape("mmssl[mlflow]."))]
+Wandb = Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases too: " + escape("mmssl[wandb]."))]
+Mlflow = Annotated[bool, typer.Option("--mlflow", help="Log to MLflow too: " + escape("mmssl[mlflow]."))]
 
 _NAME = typer.Argument(
     metavar="[NAME]",

@@ -30,7 +30,7 @@ from pipelines.recipe import PrepOptions, flag_of, panel_of
 
 AMAZON = "amazon"
 """In place of a name: that of the release and category."""
-EngineName = Annotated[str, engine_option("Encode text and pictures", "pictures and models")]
+EngineName = Annotated[str, engine_option("Encode text and images", "images and models")]
 
 
 def _accepts_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -69,7 +69,7 @@ def prep(
     address: Address = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     force: Annotated[bool, typer.Option("--force", help="Prepare again even if nothing has changed.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Only verify what is prepared, every file of it.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only verify all files of a prepared data set.")] = False,
     **given: Any,
 ) -> None:
     """Prepare a data set: raw files, or a generator, to one checked folder that every model reads.

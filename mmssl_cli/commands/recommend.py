@@ -59,7 +59,7 @@ def recommend(
         typer.Option(
             "--items",
             metavar="FILE",
-            help="Rank the items of this file alone: an id a line, or "
+            help="Rank only this file's items: one id per line, or "
             f"{', '.join(TABLE_ENDINGS[:-1])} or {TABLE_ENDINGS[-1]} with a column of them, such as item or id.",
         ),
     ] = None,
@@ -68,7 +68,7 @@ def recommend(
         typer.Option(
             "--search",
             metavar="|".join(SEARCHES),
-            help="With --all: exact lists, or nearly those through an index; " + escape("pip install 'mmssl[ann]'."),
+            help="With --all: exact, or approximate search in an index; " + escape("pip install 'mmssl[ann]'."),
         ),
     ] = "exact",
     out: Annotated[
@@ -82,8 +82,8 @@ def recommend(
     """Recommend items with the model of a run: to one user, to several, to all, or to a new one.
 
     RUN may be `latest`. Users and items go by their original ids; training items are left out, and those of --like. A
-    new user is the mean of the items liked, in the direction of their embeddings. Models of content rank cold items of
-    a data set prepared with --split cold-items or --k-core 0.
+    new user is the mean of the liked items' L2-normalised embeddings. Content-based models rank cold items of a data
+    set prepared with --split cold-items or --k-core 0.
 
     Example: mmssl recommend latest --user user-0007 --top 10
 
@@ -117,7 +117,7 @@ def recommend(
     say_if_unfinished(folder)
     top = _fitting(top, ranker)
     if search != "exact":
-        say(f"--search {search}: finds {ranker.recall(rows, top):.1%} of the exact {top} best items of a user")
+        say(f"--search {search}: finds {ranker.recall(rows, top):.1%} of a user's exact top {top} items")
     if out is not None:
         count = ranker.write_for(out, liked, top) if liked else ranker.write(out, rows, top)
         whom = "a new user" if liked else pluralize(len(rows), "user")

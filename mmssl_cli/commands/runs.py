@@ -35,7 +35,7 @@ def runs(
         typer.Argument(metavar="[show|rm|note]", help="Show, remove or annotate one run.", show_default=False),
     ] = None,
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Id, start of an id, path, or `latest`.", show_default=False)
+        str | None, typer.Argument(metavar="[RUN]", help="Id, id prefix, path, or `latest`.", show_default=False)
     ] = None,
     text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="The note.", show_default=False)] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only runs on a data set.")] = None,
@@ -45,7 +45,7 @@ def runs(
         typer.Option(
             "--status",
             metavar="STATUS",
-            help=f"Only such runs: {', '.join(STATUSES)}; of the finished, stopped ones ended early.",
+            help=f"Status to list: {', '.join(STATUSES)}; finished includes stopped (early).",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
@@ -54,8 +54,8 @@ def runs(
 ) -> None:
     """List the runs, newest first, with their metrics. A run that cannot be read is listed as damaged.
 
-    Of runs of one model and data set, the settings in which they differ are listed. On a narrow terminal only the most
-    telling columns are shown; -v shows all. `runs show RUN` has everything of one run, `runs rm RUN` removes it, and
+    For runs of one model and data set, the settings in which they differ are listed. On a narrow terminal only the
+    main columns are shown; -v shows all. `runs show RUN` has everything of one run, `runs rm RUN` removes it, and
     `runs note RUN TEXT` keeps a note with it, which an empty text removes.
 
     Example: mmssl runs --json
@@ -113,9 +113,9 @@ def _none_found(runs_dir: Path, listed: Sequence[RunSummary], wanted: dict[str, 
 
 def _act(action: str, argument: str | None, text: str | None, runs_dir: Path, *, yes: bool, as_json: bool) -> None:
     if action not in ACTIONS:
-        raise UsageError(f"`mmssl runs` cannot {action!r}: {nearest(action, ACTIONS)}")
+        raise UsageError(f"There is no action {action!r}: {nearest(action, ACTIONS)}")
     if argument is None:
-        raise UsageError(f"`mmssl runs {action}` needs a run: its id, the start of it, a path, or latest.")
+        raise UsageError(f"`mmssl runs {action}` needs a run: its id, an id prefix, a path, or latest.")
     if (text is None) == (action == "note"):
         raise UsageError("`mmssl runs note RUN TEXT` takes a note in quotes, the other actions take none.")
     if action == "show":

@@ -33,8 +33,8 @@ def serve(
 ) -> None:
     """Serve a run over HTTP as JSON: /recommend/USER?k=20 and /similar/ITEM?k=20, by the ids of the data.
 
-    It listens on this machine alone unless --host says otherwise, and has no login: put a proxy before it where
-    others can reach it. Needs pip install 'mmssl\\[serve]'.
+    It listens on localhost unless --host says otherwise, without authentication: where others can reach it, put it
+    behind a proxy. Needs pip install 'mmssl\\[serve]'.
 
     Example: mmssl serve latest --port 8000
     """

@@ -47,15 +47,15 @@ def sweep(
         typer.Option(
             "--metric",
             metavar="METRIC",
-            help="Metric of the figures on test; on validation it chooses the value. By default --select-on.",
+            help="Metric: plotted on test; on validation it selects the value. By default --select-on.",
         ),
     ] = None,
 ) -> None:
     """Train with several values of one or more settings, and show the effect on the test metrics (Figure 4).
 
     The other settings are those of `mmssl train`: this reference is a point of every line. Finished runs are reused.
-    The best baseline is drawn beside them: of each other model the finished settings with the most seeds, of these the
-    best on validation; of the models the best on validation. Where it has runs at several values, these are drawn.
+    The best baseline is drawn beside them: each other model's finished settings with the most seeds (ties: the best on
+    validation), then the model best on validation. Where it has runs at several values, these are drawn.
 
     Example: mmssl sweep --dataset demo --param layers=1,2 --param zeta=0,1
 

@@ -57,8 +57,8 @@ def train(
 ) -> None:
     """Train a model on a prepared data set and report its test metrics.
 
-    Every setting is a flag and a key of the --config file; flags win over the file, this over --preset. With --model
-    X this help has the settings of X.
+    Every setting is a flag and a key of the --config file; flags override the file, the file --preset. With --model
+    X, --help lists the settings of X.
 
     With --jobs above 1 or --engine ray the --runs are trained in parallel, and reused and resumed as with --continue.
     One model on several GPUs: torchrun --nproc-per-node 2 -m mmssl_cli train --distributed

@@ -54,7 +54,7 @@ class NodeContrastSettings(GraphSettings):
 
 
 class SGLSettings(NodeContrastSettings):
-    """SGL. LightGCN and a contrast of two views of each node over damaged graphs."""
+    """SGL. LightGCN and a contrast of two augmented views of each node."""
 
     paper = "Wu et al., SIGIR 2021"
 
@@ -81,13 +81,11 @@ class NCLSettings(NodeContrastSettings):
     l2_weight: float = 1e-4
     contrast_weight: float = Field(4e-3, ge=0, description="Weight lambda_1 of the structural contrast.")
     contrast_temperature: float = Field(0.05, gt=0, description="Temperature tau of both contrasts.")
-    structure_hops: int = Field(
-        1, ge=1, le=8, description="Half the layers after which a node is contrasted with its layer 0."
-    )
+    structure_hops: int = Field(1, ge=1, le=8, description="Contrast a node's layer 0 with its layer 2 x this.")
     item_weight: float = Field(1.0, ge=0, description="Weight alpha of the items' contrasts beside the users'.")
     prototype_weight: float = Field(4e-4, ge=0, description="Weight lambda_2 of the contrast with cluster centres.")
     clusters: int = Field(1000, ge=1, description="Clusters K of the users, and of the items.")
-    cluster_rounds: int = Field(25, ge=1, description="Rounds of k-means a clustering.")
+    cluster_rounds: int = Field(25, ge=1, description="Iterations per k-means run.")
     prototype_refresh: int = Field(1, ge=1, description="Epochs between two clusterings.")
     prototype_warmup: int = Field(20, ge=0, description="Epochs before the first clustering.")
 

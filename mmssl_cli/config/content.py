@@ -119,7 +119,7 @@ class GRCNSettings(TrainSettings):
 
 
 class CLCRecSettings(TrainSettings):
-    """CLCRec. Contrast of collaborative embeddings with content, for items without users."""
+    """CLCRec. Contrast of collaborative embeddings with content, for cold-start items."""
 
     paper = "Wei et al., MM 2021"
     needs_content = True

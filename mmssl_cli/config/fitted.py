@@ -23,13 +23,13 @@ class ItemWeightSettings(FittedSettings):
 
     fallback: Literal["popularity", "none"] = Field(
         "popularity",
-        description="Order of the items that have no weight from any item of the user, after the others; none is that "
-        "of their numbers.",
+        description="Order, after the others, of items with no weight from any of the user's items; none is that of "
+        "their numbers.",
     )
 
 
 class ItemKNNSettings(ItemWeightSettings):
-    """Item neighbours: the summed cosine similarity of an item's nearest items that the user has."""
+    """Item-based kNN: the summed cosine similarity of an item's neighbours that the user has."""
 
     paper = "Deshpande and Karypis, TOIS 2004"
     ranges: ClassVar = {
@@ -89,6 +89,6 @@ class RP3betaSettings(ItemWeightSettings):
     }
 
     model: Literal["rp3beta"] = "rp3beta"
-    neighbours: int = Field(100, ge=1, description="Items to which the walks from an item may lead.")
+    neighbours: int = Field(100, ge=1, description="Nearest items kept per item (top k).")
     alpha: float = Field(1.0, ge=0, le=4, description="Exponent of the transition probabilities.")
     beta: float = Field(0.6, ge=0, le=4, description="Exponent of the discount of popular items.")

@@ -107,7 +107,7 @@ def refuse_idle(models: Sequence[str], flags: Mapping[str, Any], dataset: str, c
     """
     from_file = read_toml(config) if config else {}
     if (owner := from_file.get("model")) is not None and owner not in models:
-        raise UsageError(f"--config {config} is for {owner}, and only {', '.join(models)} would be trained.")
+        raise UsageError(f"--config {config} is for {owner}, not {', '.join(models)}; train {owner}, or leave it out.")
     if (preset := flags.get("preset", from_file.get("preset"))) is not None:
         check_preset(models, preset, dataset)
     for key in flags:

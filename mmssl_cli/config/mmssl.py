@@ -68,7 +68,7 @@ class AddedContrastSettings(PluginSettings):
 
 
 class MMSSLSettings(GraphSettings, AdversarySettings):
-    """MMSSL. Modality graphs learnt against a discriminator, and a contrast across modalities (Eq.: its paper's)."""
+    """MMSSL. Modality graphs learnt against a discriminator, and a contrast across modalities (Eq.: see paper)."""
 
     paper = "Wei et al., WWW 2023"
     uses_content = True

@@ -76,7 +76,7 @@ class TrainSettings(BaseModel):
         "same means and deviations; none uses the features as they are.",
     )
     embedding_dim: int = Field(64, ge=1, le=8192, description="Size d of the user and item embeddings.")
-    batch_size: int = Field(1024, ge=1, description="Training triples a step.")
+    batch_size: int = Field(1024, ge=1, description="Triples per batch.")
     epochs: int = Field(200, ge=1, description="Maximum number of epochs.")
     patience: int = Field(15, ge=1, description="Epochs without a better score before training stops.")
     evaluate_every: int = Field(1, ge=1, description="Epochs between two validations.")
@@ -103,7 +103,7 @@ class TrainSettings(BaseModel):
         0.0,
         ge=0,
         lt=1,
-        description="Decay a step of a running mean of the weights, which is validated and kept; 0 turns it off "
+        description="Decay per step of an EMA of the weights, which is validated and kept; 0 turns it off "
         "(not in the paper).",
     )
     loss: Literal["bpr", "softmax"] = Field(
@@ -116,7 +116,7 @@ class TrainSettings(BaseModel):
     )
     user_sampling: Literal["interaction", "user"] = Field(
         "interaction",
-        description="Sampling of positives: each interaction once, or users evenly and then one item each.",
+        description="Sampling of positives: each interaction once, or users uniformly, then one item each.",
     )
     seed: int = Field(2023, ge=0, lt=2**63, description="Seed of every random choice.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(

@@ -32,7 +32,7 @@ def explain(problem: Exception) -> tuple[str, int]:
         return _of_system(problem), 1
     # By name, as importing torch takes a second.
     if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
-        return "Memory ran out; try a smaller --batch-size or --embedding-dim, or --device cpu.", 1
+        return "Out of memory; try a smaller --batch-size or --embedding-dim, or --device cpu.", 1
     if sentence := _of_own_model(problem):
         return sentence, 1
     what = f"{type(problem).__name__}: {problem}".rstrip(": ")

@@ -44,7 +44,7 @@ def _show(results: Mapping[Path, Mapping[str, Any]]) -> None:
     parts = [
         f"Test metrics of {label} on {first['dataset']}",
         beside_label(label, first.get("modalities")),  # a run of an older version does not say
-        f"seed {seeds}" if len(results) == 1 else f"mean ± deviation over seeds {seeds}",
+        f"seed {seeds}" if len(results) == 1 else f"mean ± std over seeds {seeds}",
     ]
     show(metrics_table([record["test"] for record in results.values()], ", ".join(filter(None, parts))))
     for table in warm_cold_tables([record.get("warm_cold") or {} for record in results.values()]):

@@ -124,8 +124,8 @@ def ranked_scores(
         scores = _as_scorable(given).contiguous()
         if scores.shape != (len(ids), num_items):
             raise InputError(
-                f"The scores of {len(ids)} users have the shape {list(scores.shape)}; expected a row a user and a "
-                f"column an item, {[len(ids), num_items]}."
+                f"The scores of {len(ids)} users have the shape {list(scores.shape)}; expected [users, items] = "
+                f"{[len(ids), num_items]}."
             )
         if bool((scores.isnan() | scores.isposinf()).any()):
             raise InputError("The scores hold NaN or +inf; expected finite numbers, or -inf for an item to leave out.")

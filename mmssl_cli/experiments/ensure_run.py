@@ -39,8 +39,8 @@ def _from(planned: PlannedRun, data_dir: Path, runs_dir: Path, reporter: Reporte
         raise LockedError(f"Run {folder.id} is being trained by another process.")
     if folder is not None and planned.status == "diverged":
         raise DivergedError(
-            f"{folder.read_result().get('problem', 'It diverged')}. It would again: change its settings, or remove "
-            f"{folder.path} to try once more."
+            f"{folder.read_result().get('problem', 'It diverged')}. It would do so again: change a setting, or "
+            f"remove {folder.path} to retry."
         )
     if folder is not None:
         try:

@@ -76,5 +76,5 @@ def check_same_data(run: RunFolder, settings: TrainSettings, data_dir: Path) -> 
         raise InputError(
             f"Run {run.id} was trained on another preparation of data set {settings.dataset!r} than the one in "
             f"{data_dir} ({data_digest(trained_on)[:12]} in `mmssl runs show`, not {found['content_digest'][:12]}); "
-            "prepare that one again, or start a new run."
+            "restore the run's data, or start a new run."
         )

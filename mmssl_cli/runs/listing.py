@@ -166,7 +166,7 @@ def resolve_run(argument: str, runs_dir: Path) -> RunFolder:
     if len(starting) == 1:
         return RunFolder.open(runs_dir / starting[0])
     if starting:
-        raise UsageError(f"{argument!r} begins the ids of {len(starting)} runs: {first_of(starting)}; write more.")
+        raise UsageError(f"{argument!r} matches {len(starting)} runs: {first_of(starting)}; use a longer prefix.")
     if argument and path.is_dir():
         return RunFolder.open(path)
     if not ids:

@@ -132,7 +132,7 @@ class Configuration:
         columns = []
         for run in self.runs:
             if metric not in run.per_user:
-                raise InputError(f"Run {run.id} did not measure {metric}; train it with --ks that hold its K.")
+                raise InputError(f"Run {run.id} did not measure {metric}; train it with its K in --ks.")
             columns.append(run.per_user.set_index("user")[metric])
         if any(not column.index.equals(columns[0].index) for column in columns):
             raise InputError(f"The runs {', '.join(run.id for run in self.runs)} tested different users.")

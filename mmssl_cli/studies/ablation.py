@@ -103,7 +103,7 @@ def _findings(found: Mapping[str, Configuration], metrics: Sequence[str]) -> tup
         sentences = [f"{kind} the full model: {', '.join(which)}" for kind, which in kinds.items() if which]
         texts.append(f"{metric_label(metric)}: {'; '.join(sentences)}.")
     if all(len(ours.runs) == 1 for ours in found.values()):
-        texts.append("With one seed, chance in training is not tested: another seed may reverse the order.")
+        texts.append("With one seed, seed variance is not tested: another seed may reverse the order.")
     return tuple(texts)
 
 

@@ -71,13 +71,13 @@ def _accuracy(
     if models:
         notes.append(
             "Here: mean ± sample standard deviation over the seeds; all items are ranked, training items left out. "
-            f"Every epoch was selected on validation ({', '.join(selects)}), the last column."
+            f"Epochs were selected on validation ({', '.join(selects)}; last column)."
         )
         notes.append(f"Trained with {'; '.join(map(_trained, models))}.")
     if published:
         notes.append(
-            "Published rows by rising Recall: their features, settings and number of seeds are their papers'; some "
-            "normalise NDCG otherwise."
+            "Published rows by rising Recall, with the features, settings and seed counts of their papers; some "
+            "normalise NDCG differently."
         )
     return Table(
         dashed(f"table2-comparison-{dataset}"),
@@ -166,7 +166,7 @@ def _costs(dataset: str, models: Sequence[Configuration]) -> Table:
         dashed(f"costs-{dataset}"),
         f"Cost on {dataset}",
         (
-            *("Model", "Device", "Parameters", "Seconds an epoch", "Best epoch", "Seconds to it"),
+            *("Model", "Device", "Parameters", "Seconds an epoch", "Best epoch", "Seconds to best"),
             *("Processor minutes", "Peak memory, GiB"),
         ),
         tuple(rows),

@@ -1,4 +1,4 @@
-"""The headline of a report: the best model on a data set, its lead, and whether it is clear of chance."""
+"""The headline of a report: the best model on a data set, its lead, and whether it is significant."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def headline(dataset: str, models: Sequence[Configuration], metric: str) -> str:
     scores = [mean_of(each.test(metric)).text for each in pair]
     lead = corrected([(best, rival) for rival in rivals], metric)[0]
     users, seeds = lead.holm_users, lead.holm_seeds
-    over_seeds = f"{p_value(seeds).text} over seeds" if seeds is not None else "chance in training untested"
+    over_seeds = f"{p_value(seeds).text} over seeds" if seeds is not None else "seed variance untested"
     count = f", corrected for {len(rivals)} comparisons" if len(rivals) > 1 else ""
     text = (
         f"{start}: test {shown} {scores[0]} against {scores[1]} of the next, {rivals[0].label}, "
@@ -48,7 +48,7 @@ def headline(dataset: str, models: Sequence[Configuration], metric: str) -> str:
 def _verdict(relative: float | None, is_clear: bool) -> str:
     if relative is not None and relative <= 0:
         return "On test it has no lead."
-    return "" if is_clear else "This is not clear of chance."
+    return "" if is_clear else "This is not significant."
 
 
 def _seeds_left_out(shared: Configuration, models: Sequence[Configuration]) -> str:

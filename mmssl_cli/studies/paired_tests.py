@@ -31,8 +31,8 @@ class Difference:
         relative: difference of the means, relative to the other's mean.
         low, high: 95% interval of the absolute difference over the test users (bootstrap).
         over_users: p-value over the test users (chance in the choice of users).
-        over_seeds: p-value over the seeds (chance in training); None with a single seed, and where every seed has the
-            same difference, as between models without training.
+        over_seeds: p-value over the seeds (variance between seeds); None with a single seed, and where every seed
+            has the same difference, as between models without training.
         holm_users, holm_seeds: the same, corrected for the number of tests (Holm, 1979).
     """
 
@@ -65,11 +65,9 @@ class Difference:
         plain = (self.over_users, self.over_seeds) == (self.holm_users, self.holm_seeds)
         over_users = f"{'p' if plain else 'corrected p'} {p_equals(self.holm_users)} over users"
         over_seeds = (
-            f"{p_value(self.holm_seeds).text} over seeds"
-            if self.holm_seeds is not None
-            else "chance in training untested"
+            f"{p_value(self.holm_seeds).text} over seeds" if self.holm_seeds is not None else "seed variance untested"
         )
-        clear = "" if self.is_clear else "; not clear of chance"
+        clear = "" if self.is_clear else "; not significant"
         return f"{percent(self.relative).text} ({over_users}, {over_seeds}{clear})"
 
 

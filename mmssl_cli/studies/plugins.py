@@ -21,7 +21,7 @@ PLUGINS: dict[str, dict[str, bool]] = {
 _NOTES = (
     "All else is the same: the settings of the model alone. +ASL adds Eq. 2 to 5 and 7 with the model's projections of "
     "the content as the generator; +CL the contrast of Eq. 11, in place of the model's own task in slmrec.",
-    "Mean ± sample standard deviation over the seeds. Every epoch was selected on validation, the last column.",
+    "Mean ± sample standard deviation over the seeds. Epochs were selected on validation (last column).",
 )
 
 #: Plug-in -> finished runs, of a model.

@@ -25,7 +25,7 @@ from pipelines.prepared.manifest import MANIFEST, read_manifest
 
 OURS = "mmssl"
 #: The rule of ``best_of_each_model``, for captions.
-RULE = "the settings with the most seeds, of these the best on validation"
+RULE = "the settings with the most seeds (ties: the best on validation)"
 #: Settings of the length of training and of the schedule, which no sweep is about.
 _NOT_SWEPT = {"epochs", "patience", "evaluate_every", "lr_decay_every"}
 
@@ -157,7 +157,7 @@ def of_one_preparation(
         said.append(f"All runs were trained on another preparation of {kept[0].settings.dataset} than the one at hand.")
     if others:
         name = runs[0].settings.dataset
-        said.append(f"Left out, for they were trained on another preparation of {name}: {', '.join(others)}.")
+        said.append(f"Left out, as they were trained on another preparation of {name}: {', '.join(others)}.")
     return kept, str(chosen), tuple(said)
 
 

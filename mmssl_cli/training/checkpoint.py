@@ -44,8 +44,8 @@ def _restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> TrainSta
     if (saved["cuda_random"] is None) == (loop.device.type == "cuda"):
         _change_device(saved, loop)
         reporter.message(
-            f"Run {run.id} was on another kind of device until epoch {saved['epoch']}: on {loop.device} its "
-            "random draws are others, so that it ends with other numbers than without the change."
+            f"Run {run.id} was on another kind of device until epoch {saved['epoch']}: on {loop.device} it draws "
+            "other random numbers, so its results will differ from those without the change."
         )
     loop.restore(saved)
     return state

@@ -43,8 +43,7 @@ def extract_zip(archive: Path, folder: Path, *, most_files: int = MOST_FILES, mo
     except _DAMAGE as problem:
         if not _begins_as_zip(archive):
             raise InputError(
-                f"{archive} is no zip; expected a folder, or one packed as zip. A table ({TABLE}) goes "
-                "to --interactions."
+                f"{archive} is not a zip; expected a folder, or a zip of one. A table ({TABLE}) goes to --interactions."
             ) from problem
         raise _damaged(archive, problem) from problem
     with opened, atomic_folder(folder) as place:
@@ -77,7 +76,7 @@ def _extract(archive: Path, opened: zipfile.ZipFile, entry: zipfile.ZipInfo, pla
         raise InputError(f"{archive} holds {entry.filename!r}, a link or device; only files and folders are unpacked.")
     # The methods of the others put no bound on what one read unpacks.
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & _ENCRYPTED:
-        raise InputError(f"{archive} packs {entry.filename!r} in an unusual way or encrypts it; pack it anew, plainly.")
+        raise InputError(f"{archive} compresses {entry.filename!r} unusually or encrypts it; zip it again plainly.")
     target = place.joinpath(*parts)
     try:
         if entry.filename.endswith(("/", "\\")):

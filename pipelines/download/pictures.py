@@ -218,7 +218,7 @@ def _get(url: str, limits: Limits) -> bytes:
     ) as answer:
         kind = answer.content_type
         if kind and not kind.startswith("image/") and kind not in _UNTYPED:
-            raise WebProblem(f"is of the type {kind}, no picture")
+            raise WebProblem(f"is of the type {kind}, not an image")
         if (answer.length or 0) > limits.most_bytes:
             raise WebProblem(f"has {answer.length:,} bytes; at most {limits.most_bytes:,} are fetched")
         picture = bytearray()
@@ -228,5 +228,5 @@ def _get(url: str, limits: Limits) -> bytes:
                 raise WebProblem(f"has more than the {limits.most_bytes:,} bytes that are fetched at most")
     webp, avif = picture[:4] == b"RIFF" and picture[8:12] == b"WEBP", picture[4:12] in (b"ftypavif", b"ftypavis")
     if not (picture.startswith(_MAGIC) or webp or avif):
-        raise WebProblem("is no picture of a known kind")
+        raise WebProblem("is not an image of a known kind")
     return bytes(picture)

@@ -127,7 +127,7 @@ class CNNEncoder(NetworkEncoder):
             if "DataLoader worker" not in str(problem):
                 raise
             raise InputError(
-                f"A process that decodes pictures was ended by the system ({str(problem).splitlines()[0]}): memory, or "
+                f"A process that decodes images was ended by the system ({str(problem).splitlines()[0]}): memory, or "
                 f"shared memory (/dev/shm), is too small for {workers} of them; use fewer, or 0."
             ) from problem
 
@@ -137,7 +137,7 @@ class CNNEncoder(NetworkEncoder):
             self._seen.clear()
             self._network(batch.to(self._device, non_blocking=True))
         if not self._seen:
-            raise UsageError(f"The layer {self._layer} is not used when a picture is classified; choose another one.")
+            raise UsageError(f"The layer {self._layer} is not used when an image is classified; choose another one.")
         return _as_rows(self._seen.pop(), self._layer)
 
     @cached_property
@@ -226,5 +226,5 @@ def _as_rows(output: Any, layer: str) -> Tensor:
         output = output.mean(dim=1)
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise UsageError(f"The layer {layer} gives {shape}, not one row of numbers a picture; choose another one.")
+        raise UsageError(f"The layer {layer} gives {shape}, not one row of numbers per image; choose another one.")
     return output.float()

@@ -146,6 +146,6 @@ def _load(folder: Path) -> tuple[Any, Any]:
 def _refusal(folder: Path, problem: Exception) -> InputError:
     reason = shortened(problem, 300)
     return InputError(
-        f"{folder} cannot be loaded as a model of audio ({reason}); expected a folder with config.json, "
+        f"{folder} cannot be loaded as an audio model ({reason}); expected a folder with config.json, "
         "preprocessor_config.json and weights, such as CLAP or wav2vec 2.0."
     )

@@ -74,7 +74,7 @@ def _load(found: ModelFolder) -> tuple[str, nn.Module, Callable[[Image.Image], T
     except Exception as problem:  # configuration, preprocessing and weights each fail in their own ways
         reason = shortened(problem, 300)
         raise InputError(
-            f"{folder} cannot be loaded as a model of pictures ({reason}); expected a folder with config.json, "
+            f"{folder} cannot be loaded as an image model ({reason}); expected a folder with config.json, "
             "preprocessor_config.json and weights, or as SentenceTransformer.save writes it."
         ) from problem
 
@@ -92,7 +92,7 @@ def _with_text(folder: Path) -> tuple[nn.Module, Callable[[Image.Image], Tensor]
 
     model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=False, local_files_only=True)
     if "image" not in model.modalities:
-        raise InputError(f"{folder} encodes {' and '.join(map(str, model.modalities))}, no pictures; give another one.")
+        raise InputError(f"{folder} encodes {' and '.join(map(str, model.modalities))}, not images; give another one.")
     prepared = model.preprocess([Image.new("RGB", (64, 64))])
     more = [name for name, value in prepared.items() if isinstance(value, Tensor) and name != _PIXELS]
     if more:

@@ -63,8 +63,8 @@ def encode_images(pictures: Sequence[bytes | Path | None]) -> Features:
             try:
                 values[row] = _statistics(_small(picture))
             except PictureError as problem:
-                name = picture if isinstance(picture, Path) else "a picture"
-                raise InputError(f"Cannot read {name} as a picture: {problem}.") from problem
+                name = picture if isinstance(picture, Path) else "an image"
+                raise InputError(f"Cannot read {name} as an image: {problem}.") from problem
     encoder = {"name": "pixel-statistics", "side": SIDE, "dim": DIM}
     return Features(_rounded(values), present, encoder)
 

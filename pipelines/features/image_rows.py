@@ -80,7 +80,7 @@ class ImageRows(EncodedRows):
         def why(row: int) -> str:
             path = found[row]
             if path is None:
-                return nothing(items, row, "picture")
+                return nothing(items, row, "image")
             return f"{path}: {picture_problem(path)}" if isinstance(path, Path) else path
 
         return features, why
@@ -107,17 +107,17 @@ def fetch_pictures(addresses: list[str], recipe: Recipe, work: WorkFolder) -> Ma
     Raises:
         InputError: some could not be fetched for a passing reason, and the recipe is not offline.
     """
-    work.reporter.line(f"Fetching {pluralize(len(addresses), 'picture')}")
+    work.reporter.line(f"Fetching {pluralize(len(addresses), 'image')}")
 
     def show(done: int, total: int) -> None:
-        work.reporter.bar("Fetching pictures", done, total, "items")
+        work.reporter.bar("Fetching images", done, total, "items")
 
     fetched = fetch_images(addresses, recipe.raw_dir / "images", offline=recipe.offline, progress=show)
     passing = {address: reason for address, reason in fetched.items() if isinstance(reason, Passing)}
     if passing and not recipe.offline:
         address, reason = next(iter(passing.items()))
         raise InputError(
-            f"{len(passing):,} of {len(addresses):,} pictures could not be fetched for now (the first, {address}, "
+            f"{len(passing):,} of {len(addresses):,} images could not be fetched for now (the first, {address}, "
             f"{reason}); run the same command again to resume, or with --offline to count them as absent."
         )
     return fetched

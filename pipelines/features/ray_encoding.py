@@ -12,7 +12,7 @@ from pipelines.features.chunks import ChunkStore, Encoded, Encoder, Item, Progre
 from pipelines.io.ray_cluster import joined, nodes_of, processors_each, unseen
 from pipelines.version import created_by
 
-_UNSEEN = "{node} does not see the picture {path}; pictures must lie on storage that all nodes share, under one path."
+_UNSEEN = "{node} does not see the image {path}; images must lie on storage that all nodes share, under one path."
 
 
 def encode_on_ray(

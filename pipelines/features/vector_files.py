@@ -200,8 +200,8 @@ def _chosen(path: Path, key: str | None, parts: Mapping[str, _Part]) -> tuple[st
     fitting = [name for name in usual if parts[name].shape == parts[key].shape[:1]]
     if len(fitting) > 1 and _IDS not in parts:
         raise InputError(
-            f"{path} holds {' and '.join(fitting)} beside {key}, as long as it has rows; rename the one that names the "
-            f"items to {_IDS}."
+            f"{path} holds {' and '.join(fitting)} beside {key}, each with one entry per row; rename the one with "
+            f"item ids to {_IDS}."
         )
     ids = _IDS if _IDS in parts else next(iter([*fitting, *usual]), None)
     for name, kind in ((ids, "str"), (key, "'float32'")):
@@ -213,8 +213,8 @@ def _chosen(path: Path, key: str | None, parts: Mapping[str, _Part]) -> tuple[st
     others = [name for name, part in parts.items() if name != key and part.shape == rows and part.kind in "iuUSO"]
     if ids is None and others:
         raise InputError(
-            f"{path} holds {others[0]} beside {key}, as long as it has rows; rename it to {_IDS} if it names the "
-            "items, else take it out."
+            f"{path} holds {others[0]} beside {key}, with one entry per row; rename it to {_IDS} if it holds "
+            "item ids, else remove it."
         )
     return key, ids
 
@@ -269,7 +269,7 @@ def _read_torch(path: Path) -> ItemVectors:
     most = max(MAPPED_BYTES, MOST_PACKED * path.stat().st_size)
     if isinstance(content, torch.Tensor):
         if content.numel() * content.element_size() > most:
-            raise InputError(f"{path} repeats few numbers to a tensor of shape {tuple(content.shape)}; save it whole.")
+            raise InputError(f"{path} holds an expanded tensor of shape {tuple(content.shape)}; save tensor.clone().")
         return ItemVectors(_as_array(path, content), None)
     if not isinstance(content, Mapping) or not all(isinstance(row, torch.Tensor) for row in content.values()):
         raise InputError(
@@ -281,7 +281,7 @@ def _read_torch(path: Path) -> ItemVectors:
         raise InputError(f"{path} holds vectors of the shapes {shown}; expected one vector an item, all of one length.")
     if sum(row.numel() * row.element_size() for row in content.values()) > most:
         shape = next(iter(shapes))
-        raise InputError(f"{path} repeats few numbers to {len(content):,} tensors of shape {shape}; save them whole.")
+        raise InputError(f"{path} holds {len(content):,} expanded tensors of shape {shape}; save tensor.clone().")
     return ItemVectors(np.stack([_as_array(path, row) for row in content.values()]), [str(name) for name in content])
 
 

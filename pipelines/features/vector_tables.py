@@ -160,7 +160,7 @@ def _rows(file: ColumnFile, batch: Batch, names: Sequence[str], unit: str) -> tu
             flat = flat.cast(pa.float32())
         numbers = np.asarray(flat.fill_null(float("nan")) if pa.types.is_floating(flat.type) else flat)
     except pa.ArrowInvalid as problem:
-        raise InputError(f"{path} has in {name} what is no number ({problem}).") from problem
+        raise InputError(f"{path} has non-numeric cells in {name} ({problem}).") from problem
     return has, numbers.reshape(len(lengths), -1) if len(lengths) else np.zeros((0, 0), np.float32)
 
 

@@ -74,7 +74,7 @@ def load_frames(path: Path) -> list[Image.Image]:
         with av.open(path.absolute().as_posix(), options={"protocol_whitelist": "file"}) as container:
             stream = next(iter(container.streams.video), None)
             if stream is None:
-                raise VideoError("it has no pictures")
+                raise VideoError("it has no frames")
             _check_size(stream.codec_context.width, stream.codec_context.height)
             count = sum(1 for _ in container.decode(stream))
         wanted = sorted({(2 * part + 1) * count // (2 * FRAMES) for part in range(FRAMES)}) if count else []

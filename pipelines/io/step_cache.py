@@ -62,7 +62,7 @@ class WorkFolder:
             made = build()
             _write(folder, key, made)
         else:
-            self.reporter.line(f"Unchanged, taken over: {name}")
+            self.reporter.line(f"Unchanged, reused: {name}")
         for note in made.notes:
             self.reporter.line(note)
         return made

@@ -63,7 +63,7 @@ def plan_import(
     )
     recipe = resolve(request.name, entry, options, request.work.path / "raw")
     if fixes_split and (options.split is not None or options.k_core):
-        raise InputError(f"{folder} fixes the split of its interactions; leave out --split and --k-core (but for 0).")
+        raise InputError(f"{folder} fixes the split of its interactions; leave out --split and --k-core (except 0).")
     features = FeatureBuilder(recipe, request.work)
     features.load()
     settings = {

@@ -159,15 +159,15 @@ def _with_ids(table: pd.DataFrame, kind: str, path: Path | None) -> pd.DataFrame
             try:
                 name, remapped = check_id(cells["org_id"]), int(cells["remap_id"])
             except ValueError as problem:
-                raise InputError(f"{path}, line {number:,}: {problem}; mend or remove it.") from problem
+                raise InputError(f"{path}, line {number:,}: {problem}; fix or remove it.") from problem
             if remapped in ids:
                 raise InputError(
-                    f"{path}, line {number:,} gives {kind} {remapped} an id again, {name} after {ids[remapped]}; mend "
+                    f"{path}, line {number:,} gives {kind} {remapped} an id again, {name} after {ids[remapped]}; fix "
                     "or remove it."
                 )
             ids[remapped] = name
     missing = [number for number in table[kind].tolist() if number not in ids]
     if missing or len(set(ids.values())) < len(ids):
         what = f"lacks {kind} {missing[0]}" if missing else f"gives two {kind}s one id"
-        raise InputError(f"{path} {what}; mend or remove it.")
+        raise InputError(f"{path} {what}; fix or remove it.")
     return table.assign(id=[ids[number] for number in table[kind].tolist()])

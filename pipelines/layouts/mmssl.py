@@ -95,7 +95,7 @@ def new_items_of(folder: Path, options: PrepOptions) -> dict[str, Any]:
         UsageError: another k-core, of a folder that fixes the split.
     """
     if options.k_core:
-        raise UsageError(f"{folder} fixes the split of its interactions: --k-core can be 0, for new items, alone.")
+        raise UsageError(f"{folder} fixes the split of its interactions: --k-core can only be 0, for cold items.")
     return {} if options.k_core is None else {"k_core": 0}
 
 

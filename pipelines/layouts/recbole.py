@@ -292,7 +292,7 @@ def _read_vectors(
         try:
             numbers = pa.array(words).cast(pa.int32() if dtype == "int32" else pa.float32())
         except pa.ArrowInvalid as problem:
-            raise InputError(f"{path} has in {column} what is no number ({problem}).") from problem
+            raise InputError(f"{path} has non-numeric cells in {column} ({problem}).") from problem
         values[row_of[name]] = numbers
         present[row_of[name]] = record - 2 in zeros
     if not values.shape[1]:

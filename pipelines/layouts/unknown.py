@@ -87,7 +87,7 @@ def _convert(folder: Path, matrices: dict[str, str], on_progress: Callable[[str]
     ):
         on_progress(line)
     return InputError(
-        f"{folder} has pickled matrices ({', '.join(matrices.values())}), which are not read, for opening a pickle may "
+        f"{folder} has pickled matrices ({', '.join(matrices.values())}), which are not read, as opening a pickle may "
         "run any program. If you trust them, run the three lines of Python above in that folder (SciPy must be "
         "installed), which turn them into JSON; then prepare again."
     )

@@ -162,7 +162,7 @@ def check_images(dataset: PreparedDataset, files: set[str]) -> None:
     missing = [name for name in named if "://" not in name and name not in files]
     if missing:
         raise InputError(
-            f'Data set "{dataset.name}": pictures of {pluralize(len(missing), "item")} are missing '
+            f'Data set "{dataset.name}": images of {pluralize(len(missing), "item")} are missing '
             f"(first {first(missing, 3)})."
         )
 
@@ -197,7 +197,7 @@ def _check_interactions(dataset: PreparedDataset) -> None:
     for split, count in dataset.counts().items():
         if count == 0:
             own = dataset.settings.get("split") == "given"
-            way_out = f": give some the label {split}, or choose another --split than given" if own else ""
+            way_out = f": label some {split}, or use a --split that draws one" if own else ""
             raise InputError(f"the {split} split is empty; each of the three splits needs interactions{way_out}.")
     _check_repeated(dataset)
     if dataset.settings.get("cold_users") != "keep":

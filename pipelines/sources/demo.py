@@ -80,7 +80,7 @@ class Demo:
         def build() -> tuple[PreparedDataset, dict[str, bytes]]:
             report(f"Generating the shop from seed {seed}")
             shop = generate_shop(seed, **{f"num_{kind}": number for kind, number in size.items()})
-            report("Encoding pictures and titles")
+            report("Encoding images and titles")
             features = {
                 "visual": encode_images([shop.pictures[Path(image).name] for image in shop.items["image"]]),
                 "textual": encode_text(list(shop.items["title"])),

@@ -39,7 +39,7 @@ def _pictures(folder: Path) -> list[Path]:
 def _refuse_outer(folder: Path) -> None:
     for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
         if count := len(_pictures(inner)):
-            raise InputError(f"{folder} has no pictures itself, but {inner} has {count:,}; give that folder.")
+            raise InputError(f"{folder} has no images itself, but {inner} has {count:,}; give that folder.")
 
 
 def unused_pictures(folder: Path, items: pd.DataFrame, *, by_id: bool) -> list[str]:

@@ -6,8 +6,9 @@
     images          optionally a folder of pictures: where such paths begin, else pictures named by the item's id
 
 Columns are those that options name, else those of usual names; a text table of interactions may lack a header.
-All files are streamed; text files may be packed with gzip, bzip2 or xz, separated by commas, tabs, semicolons, | or ::, and in any
-encoding. White space around ids does not count. Where all ids of a column are like 12 or 12.0, 12.0 means 12.
+All files are streamed; text files may be packed with gzip, bzip2 or xz, separated by commas, tabs, semicolons, | or ::,
+and in any encoding. White space around ids does not count.
+Where all ids of a column are like 12 or 12.0, 12.0 means 12.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Table(RawSource):
         table = self.recipe.table
         if table.items is None and (table.text or table.image or table.audio or table.video):
             raise UsageError(
-                "--text and the columns of pictures, audio and video are those of the items; give their table as "
+                "--text and the columns of images, audio and video are those of the items; give their table as "
                 "--items FILE."
             )
         given = {"interactions": table.interactions, "items": table.items}
@@ -81,7 +82,7 @@ class Table(RawSource):
             if not path.is_file():
                 raise InputError(f"{no_file(path)}; --{role} (in datasets.toml: {role}) expects a table: {TABLE}.")
         if table.images is not None and not table.images.is_dir():
-            raise InputError(f"{no_folder(table.images)}; --images expects one with pictures.")
+            raise InputError(f"{no_folder(table.images)}; --images expects one with images.")
         return paths
 
     def check(self) -> None:

@@ -119,7 +119,7 @@ def shortened_by_spreadsheets(ids: Iterable[str], what: str) -> list[str]:
     if not found:
         return []
     count = f"{pluralize(len(found), f'{what} id')} such as {found[0]}"
-    return [f"{count}: a spreadsheet shortens numbers so, and makes one of several; export that column as text"]
+    return [f"{count}: a spreadsheet rounds numbers so, merging different ids; export that column as text"]
 
 
 def written_as(names: Iterable[str], known: Container[str]) -> list[str]:

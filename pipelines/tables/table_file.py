@@ -23,10 +23,10 @@ from pipelines.text import TABLE
 
 _PARQUET = b"PAR1"
 _OTHERS = {
-    b"\x89PNG": "a picture (PNG)",
-    b"\xff\xd8\xff": "a picture (JPEG)",
-    b"GIF8": "a picture (GIF)",
-    b"RIFF": "a picture, sound or film (RIFF)",
+    b"\x89PNG": "an image (PNG)",
+    b"\xff\xd8\xff": "an image (JPEG)",
+    b"GIF8": "an image (GIF)",
+    b"RIFF": "an image, audio or video (RIFF)",
     b"PK\x03\x04": "a zip, as spreadsheets are",
     b"%PDF": "a document (PDF)",
     b"SQLite": "a database (SQLite)",

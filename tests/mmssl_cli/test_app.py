@@ -158,7 +158,7 @@ def test_a_wrong_command_line_is_one_sentence_and_code_2(cli: Run, arguments: li
             1,
             "Error: Cannot write x.npz: the disk is full",
         ),
-        (MemoryError(), 1, "Error: Memory ran out; try a smaller --batch-size"),
+        (MemoryError(), 1, "Error: Out of memory; try a smaller --batch-size"),
         (ValueError("odd"), 1, "Error: This is a bug in mmssl (ValueError: odd); run the command with -v"),
         (BrokenPipeError(), 1, ""),
     ],
@@ -222,7 +222,7 @@ def test_out_of_memory_on_the_device_is_known_by_its_name() -> None:
     class OutOfMemoryError(RuntimeError):
         pass
 
-    assert "Memory ran out" in explain(OutOfMemoryError("CUDA"))[0]
+    assert "Out of memory" in explain(OutOfMemoryError("CUDA"))[0]
 
 
 def test_a_closed_pipe_is_silent() -> None:

@@ -296,7 +296,7 @@ def test_a_core_of_zero_keeps_ids_without_interactions() -> None:
         ({"seed": -1}, UsageError, "--seed -1 is below 0"),
         ({"split": "temporal"}, UsageError, "temporal needs the time of each"),
         ({"split": "global-time"}, UsageError, "global-time needs the time of each"),
-        ({"split": "given"}, UsageError, "given needs a source that fixes the split"),
+        ({"split": "given"}, UsageError, "given needs a source with its own split"),
         ({"split": "cold-items", "k_core": 1, "items": 2}, InputError, "each of the three splits, and there are 2"),
         ({"k_core": 31}, InputError, "Nothing is left of 1,200 interactions in the 31-core"),
     ],

@@ -88,9 +88,9 @@ def test_only_what_a_change_touches_is_made_again(cli: Cli, category: dict[str, 
     assert cli("prep", "toys", "--raw", "raw").code == 0
     answer = cli("prep", "toys", "--raw", "raw", "--dtype", "float16", "--modalities", "visual")
     assert answer.code == 0
-    assert "Unchanged, taken over: interactions" in answer.err and "Unchanged, taken over: items" in answer.err
+    assert "Unchanged, reused: interactions" in answer.err and "Unchanged, reused: items" in answer.err
     other = cli("prep", "toys", "--raw", "raw", "--seed", "1")
-    assert "Reading interactions" in other.err and "Unchanged, taken over: items" in other.err
+    assert "Reading interactions" in other.err and "Unchanged, reused: items" in other.err
 
 
 def test_malformed_lines_are_shown_and_limited(cli: Cli, tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_pictures_that_cannot_be_fetched_for_now_are_not_forgotten(cli: Cli, tmp
     (tmp_path / "items.csv").write_text(items)
     answer = cli("prep", "shop", *SHOP)
     assert answer.code == 1
-    assert "1 of 1 pictures could not be fetched for now" in answer.words and "--offline" in answer.words
+    assert "1 of 1 images could not be fetched for now" in answer.words and "--offline" in answer.words
     assert cli("prep", "shop", *SHOP, "--offline").code == 0
     assert read_manifest(tmp_path / "data" / "shop").modalities["visual"].present == ITEMS - 3
 

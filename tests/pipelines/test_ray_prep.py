@@ -78,7 +78,7 @@ def test_a_node_that_would_encode_otherwise_is_named(cluster: Any, pictures: lis
         spread(cluster, store, pictures, partial(PixelEncoder, "float16"))
     assert pictures[0] is not None
     pictures[0].unlink()
-    with pytest.raises(InputError, match=r"Node [\d.]+ .* does not see the picture .*i0.png"):
+    with pytest.raises(InputError, match=r"Node [\d.]+ .* does not see the image .*i0.png"):
         spread(cluster, store, pictures)
 
 

@@ -153,5 +153,5 @@ def read_analysis(run: RunFolder) -> Analysis | None:
     except ValueError as problem:
         raise InputError(f"{path} is damaged or of another version; {again}.") from problem
     if found.model_sha256 != digest:
-        raise InputError(f"{path} is about other weights than the run has now; {again}.")
+        raise InputError(f"{path} is about earlier weights of the run; {again}.")
     return found

@@ -102,7 +102,7 @@ class _UserSide:
         rows = []
         for run in configuration.runs:
             if self.metric not in run.per_user:
-                raise InputError(f"Run {run.id} did not measure {self.metric}; train it with --ks that hold its K.")
+                raise InputError(f"Run {run.id} did not measure {self.metric}; train it with its K in --ks.")
             rows.append(self.buckets.means(run.per_user["train_degree"], run.per_user[self.metric]))
         return np.array(rows)
 

@@ -260,5 +260,5 @@ def test_an_analysis_of_other_weights_does_not_count(cli: Cli, train: Callable[.
     assert cli("analyze", "--no-cost").code == 0
     weights = run.load_model()
     run.save_model({name: tensor + 1 for name, tensor in weights.items()})
-    with pytest.raises(InputError, match="about other weights than the run has now; `mmssl analyze"):
+    with pytest.raises(InputError, match="about earlier weights of the run; `mmssl analyze"):
         read_analysis(run)

@@ -61,7 +61,7 @@ def test_no_other_model_is_tested_where_the_reference_failed(compare: Cli) -> No
     Path("broken.toml").write_text('model = "mf"\nlr = 1e30\n')
     mishap = compare("--models", "lightgcn,pop,mf", "--reference", "mf", "--config", "broken.toml")
     assert mishap.code == 1
-    assert "No run of --reference mf is finished, so that the tests against it are left out." in mishap.words
+    assert "No run of --reference mf is finished, so the tests against it are left out." in mishap.words
     assert "Test metrics on toy" in mishap.words and "against the other models" not in mishap.words
 
 
@@ -111,7 +111,7 @@ def test_all_models_are_those_the_data_have_enough_for(compare: Cli) -> None:
     ("arguments", "sentence"),
     [
         (("--models", "lightgcm"), "did you mean lightgcn"),
-        (("--models", "all,mf"), "leave out the others"),
+        (("--models", "all,mf"), "or names of models, not both"),
         (("--models", "mf,pop", "--reference", "lightgcn"), "--reference 'lightgcn' is none of the compared models"),
         (("--models", "mf", "--metrics", "mmr"), "there is no metric 'mmr': did you mean mrr"),
         (

@@ -48,7 +48,7 @@ def test_the_named_metrics_are_shown_and_the_sentences_have_corrected_p_values(c
     for row in tests["rows"][:3]:
         kind = row["Features"].removeprefix("mmssl, ")
         seeds = row["Holm, seeds"]  # None where both seeds have the same difference
-        over_seeds = "chance in training untested" if seeds is None else f"{seeds:.2g} over seeds"
+        over_seeds = "seed variance untested" if seeds is None else f"{seeds:.2g} over seeds"
         p_values = f"p = {row['Holm, users']:.2g} over users, {over_seeds}"
         assert f"{kind} {row['Difference']:+.1%}".replace("%", "\N{NO-BREAK SPACE}%") in told["text"][0]
         assert p_values in told["text"][0]

@@ -212,7 +212,7 @@ def test_runs_on_another_preparation_are_left_out_and_named(cli: Callable[..., A
     model_runs(tmp_path / "runs")
     shown = json.loads(cli("curves", "--dataset", "demo", "--json").out)
     assert [row["Model"] for row in shown["tables"][0]["rows"]] == ["mf"]
-    assert f"Left out, for they were trained on another preparation of demo: {older.id}." in shown["text"]
+    assert f"Left out, as they were trained on another preparation of demo: {older.id}." in shown["text"]
     prepared = cli("prep", "demo")
     assert prepared.code == 0, prepared.err
     elsewhere = json.loads(cli("curves", "--dataset", "demo", "--json").out)

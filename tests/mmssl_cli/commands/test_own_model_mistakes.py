@@ -29,7 +29,7 @@ WRONG = {
     "shape": (
         "my_model:M",
         HEAD + FIT + "    def score(self, users):\n        return self.w[None, 1:].repeat(len(users), 1)\n",
-        "expected a row a user and a column an item",
+        "expected [users, items] = ",
     ),
     "NaN": (
         "my_model:M",

@@ -269,7 +269,7 @@ def test_an_encoder_without_anything_to_encode(cli: Cli, shop: tuple[str, ...]) 
         ),
         (
             ("--text", "title"),
-            "--image-encoder has nothing to encode: name the pictures of the items with --images DIR or --image-column",
+            "--image-encoder has nothing to encode: name the images of the items with --images DIR or --image-column",
         ),
         (("--images", "tables/photos"), "--text-encoder has nothing to encode: name the texts of the items with --t"),
         (

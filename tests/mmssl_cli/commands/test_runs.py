@@ -71,7 +71,7 @@ def test_a_damaged_run_can_be_removed(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["shw"], "`mmssl runs` cannot 'shw': did you mean show?"),
+        (["shw"], "There is no action 'shw': did you mean show?"),
         (["rm"], "`mmssl runs rm` needs a run"),
         (["note", "latest"], "takes a note in quotes"),
         (["show", "none"], "There is no run 'none'"),

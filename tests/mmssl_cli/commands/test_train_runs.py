@@ -74,7 +74,7 @@ def test_the_title_names_model_variant_and_modalities(train: Cli) -> None:
     whole = train("--epochs", 1, model="mmssl")
     assert whole.out.splitlines()[0] == "Test metrics of mmssl on toy, visual + text, seed 2023"
     assert "Finished after 1 epoch;" in whole.err
-    assert train("--runs", 2).out.splitlines()[0] == "Test metrics of mf on toy, mean ± deviation over seeds 2023, 2024"
+    assert train("--runs", 2).out.splitlines()[0] == "Test metrics of mf on toy, mean ± std over seeds 2023, 2024"
 
 
 def test_without_modalities_the_model_is_said_to_be_plain_propagation(train: Cli) -> None:
@@ -218,7 +218,9 @@ def test_a_run_goes_on_on_another_device(cli: Cli, train: Cli) -> None:
     answer = cli("train", "--resume", "latest")
 
     assert answer.code == 0, answer.err
-    assert f"Run {run.id} was on another kind of device until epoch 1: on cpu its random draws are others" in answer.err
+    assert (
+        f"Run {run.id} was on another kind of device until epoch 1: on cpu it draws other random numbers" in answer.err
+    )
     assert len(run.read_metrics()) == 2
     assert run.read_config()[1]["device"] == run.read_result()["device"] != "NVIDIA H100"
     assert not torch.equal(run.read_state()["sampler_random"], state["sampler_random"])

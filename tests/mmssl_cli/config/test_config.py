@@ -103,7 +103,7 @@ def test_of_several_models_a_file_and_a_preset_reach_those_that_they_are_for(shi
     ]
     assert [merge_for(name, {"preset": "paper"}, "demo").lr for name in ("mf", "lightgcn")] == [0.2, 0.3]
     refuse_idle(["mf", "lightgcn"], {"preset": "paper"}, "demo", file)
-    with pytest.raises(UsageError, match=r"my.toml is for lightgcn, and only mf would be trained"):
+    with pytest.raises(UsageError, match=r"my.toml is for lightgcn, not mf; train lightgcn, or"):
         refuse_idle(["mf"], {}, "demo", file)
     with pytest.raises(UsageError, match="no preset 'paper' of lightgcn, ngcf on demo"):
         refuse_idle(["lightgcn", "ngcf"], {"preset": "paper"}, "demo")

@@ -100,5 +100,5 @@ def test_missing_pictures_are_absent_zero_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"not a picture", picture((1, 2, 3))[:60]])
 def test_damaged_pictures_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"bad\.png as a picture: it is (damaged|no JPEG)"):
+    with pytest.raises(InputError, match=r"bad\.png as an image: it is (damaged|no JPEG)"):
         encode_images([tmp_path / "bad.png"])

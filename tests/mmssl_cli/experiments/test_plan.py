@@ -185,7 +185,7 @@ def test_a_run_that_fails_does_not_stop_the_others(trained: Trained) -> None:
     assert failed.run is None and failed.problem and failed.log is not None and "diverged" in failed.log.read_text()
     assert sound.run is not None and sound.run.seed == 1
     again = carry_out(diverging)[0]
-    assert again.run is None and "It would again" in again.problem
+    assert again.run is None and "It would do so again" in again.problem
 
 
 LONG = {"seed": 1, "epochs": 40, "patience": 40}

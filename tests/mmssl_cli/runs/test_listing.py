@@ -338,7 +338,7 @@ def test_a_run_is_found_by_id_prefix_path_or_as_the_latest(tmp_path: Path, monke
     assert resolve_run("2025-tiktok", tmp_path / "elsewhere").id == "2025-tiktok"
     assert resolve_run("./2025-tiktok", tmp_path / "elsewhere").id == "2025-tiktok"
 
-    with pytest.raises(UsageError, match="begins the ids of 2 runs: 2026-demo-mf, 2026-demo-mf-2;"):
+    with pytest.raises(UsageError, match="matches 2 runs: 2026-demo-mf, 2026-demo-mf-2;"):
         resolve_run("2026", runs)
     with pytest.raises(UsageError, match="did you mean 2025-tiktok"):
         resolve_run("2025-tiktik", runs)
@@ -347,7 +347,9 @@ def test_a_run_is_found_by_id_prefix_path_or_as_the_latest(tmp_path: Path, monke
 def test_a_long_list_of_ids_is_cut_short(tmp_path: Path) -> None:
     for number in range(7):
         _run(tmp_path, f"run-{number}")
-    with pytest.raises(UsageError, match="of 7 runs: run-0, run-1, run-2, run-3, run-4 and 2 more; write more"):
+    with pytest.raises(
+        UsageError, match="matches 7 runs: run-0, run-1, run-2, run-3, run-4 and 2 more; use a longer prefix"
+    ):
         resolve_run("run", tmp_path)
     with pytest.raises(UsageError, match="there are 7 runs, such as run-6, run-5, run-4"):
         resolve_run("2026", tmp_path)

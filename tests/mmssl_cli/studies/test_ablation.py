@@ -34,5 +34,5 @@ def test_variants_are_sorted_by_what_the_tests_tell(tmp_path: Path) -> None:
 
 def test_a_single_seed_is_said_not_to_test_chance_in_training(tmp_path: Path) -> None:
     *_, note, _ = texts_of(tmp_path, {"full": [0.3], "w/o-CL": [0.1]})
-    assert note == "With one seed, chance in training is not tested: another seed may reverse the order."
+    assert note == "With one seed, seed variance is not tested: another seed may reverse the order."
     assert len(texts_of(tmp_path / "alone", {"full": [0.3]})) == 1

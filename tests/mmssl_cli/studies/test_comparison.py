@@ -41,5 +41,5 @@ def test_a_sentence_has_the_corrected_p_values() -> None:
     assert plain.is_clear and plain.text == "+10.0\N{NO-BREAK SPACE}% (p = 0.02 over users, 0.03 over seeds)"
     corrected = Difference(0.1, over_users=0.02, holm_users=0.06)
     assert corrected.text == (
-        "+10.0\N{NO-BREAK SPACE}% (corrected p = 0.06 over users, chance in training untested; not clear of chance)"
+        "+10.0\N{NO-BREAK SPACE}% (corrected p = 0.06 over users, seed variance untested; not significant)"
     )

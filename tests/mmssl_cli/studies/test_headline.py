@@ -32,7 +32,7 @@ def test_one_seed_leaves_chance_in_training_untested_and_a_lost_lead_is_said(tmp
     written(tmp_path, "mf", {1: (0.2, 0.5)})
     written(tmp_path, "bm3", {1: (0.3, 0.3)})
     text = headline("demo", read(tmp_path)[1], "recall@20")
-    assert "chance in training untested" in text
+    assert "seed variance untested" in text
     assert text.endswith("On test it has no lead.")
 
 

@@ -17,7 +17,7 @@ def test_models_that_chance_does_not_change_are_not_tested_over_seeds(tmp_path: 
     found = {one.label: one for one in configurations(finished_runs(tmp_path)[0])}
     fixed, drawn = corrected([(found["lightgcn"], found["ngcf"]), (found["mf"], found["ngcf"])], "recall@20")
     assert fixed.over_seeds is None and fixed.holm_seeds is None
-    assert fixed.text.endswith("chance in training untested)")
+    assert fixed.text.endswith("seed variance untested)")
     assert drawn.over_seeds is not None and drawn.over_seeds == drawn.holm_seeds < 0.05
 
 

@@ -181,7 +181,7 @@ def test_models_that_cannot_be_compared_are_refused_in_a_sentence(
     other = Configuration((_run(tmp_path / "runs", "mf", 9, DEGREES[:-1]),))
     with pytest.raises(InputError, match="were tested on different users"):
         sparsity([*compared, other], tmp_path)
-    with pytest.raises(InputError, match=r"did not measure ndcg@7; train it with --ks"):
+    with pytest.raises(InputError, match=r"did not measure ndcg@7; train it with its K in --ks"):
         sparsity(compared, tmp_path, metric="ndcg@7")
     with pytest.raises(InputError, match="they have from 0 to 101 training items"):
         sparsity(compared, tmp_path, buckets=parse_buckets("200,300"))

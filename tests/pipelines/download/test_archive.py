@@ -111,14 +111,14 @@ def test_a_bomb_that_lies_about_its_size_ends_at_what_it_declares(place: Path) -
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_methods_without_a_bound_are_refused(place: Path, method: int) -> None:
-    refused(place, packed({"a": b"x"}, method), "'a' in an unusual way or encrypts it")
+    refused(place, packed({"a": b"x"}, method), "'a' unusually or encrypts it")
 
 
 def test_an_encrypted_entry_is_refused(place: Path) -> None:
     content = bytearray(packed({"a": b"x"}))
     content[content.index(b"PK\x03\x04") + 6] |= 1
     content[content.index(b"PK\x01\x02") + 8] |= 1
-    refused(place, bytes(content), "'a' in an unusual way or encrypts it")
+    refused(place, bytes(content), "'a' unusually or encrypts it")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -137,7 +137,7 @@ def test_what_is_no_zip_is_refused(place: Path) -> None:
         refused(
             place,
             content,
-            r"a\.zip is no zip; expected a folder, .*\(CSV, TSV, JSON lines or parquet\) goes to --inter",
+            r"a\.zip is not a zip; expected a folder, .*\(CSV, TSV, JSON lines or parquet\) goes to --inter",
         )
     for content in (b"PK\x03\x04", whole[:-30], whole[: len(whole) // 2]):
         refused(place, content, r"a\.zip is a damaged zip \(")

@@ -185,7 +185,7 @@ def to_tensor(picture: Image.Image) -> Any:
 
 
 def test_a_decoding_process_that_dies_is_said_in_a_sentence(photos: list[Path]) -> None:
-    with pytest.raises(InputError, match=r"process that decodes pictures was ended .* 2 of them; use fewer, or 0\."):
+    with pytest.raises(InputError, match=r"process that decodes images was ended .* 2 of them; use fewer, or 0\."):
         tiny(transform=deadly, workers=2, batch_size=1).encode(photos)
 
 
@@ -209,7 +209,7 @@ def test_layers_that_give_no_rows_or_do_not_exist(photos: list[Path]) -> None:
     network = nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (1, -1)), nn.Linear(3 * 16 * 16, 2))
     network.unused = nn.Identity()
     make = partial(CNNEncoder, network, to_tensor, {}, workers=0, device="cpu")
-    with pytest.raises(UsageError, match=r"layer 0 gives shape \(768,\), not one row of numbers a picture"):
+    with pytest.raises(UsageError, match=r"layer 0 gives shape \(768,\), not one row of numbers per image"):
         make(layer="0").identity()
     network.forward = lambda pictures: network[2](network[1](network[0](pictures)))  # type: ignore[method-assign]
     with pytest.raises(UsageError, match="layer unused is not used"):

@@ -92,7 +92,7 @@ def test_a_model_that_cannot_be_loaded_is_a_sentence(clip: Path, dinov2: Path, t
     for path in dinov2.iterdir():
         content = path.read_bytes()
         (spoilt / path.name).write_bytes(content[: len(content) // 2] if path.suffix == ".safetensors" else content)
-    with pytest.raises(InputError, match="cannot be loaded as a model of pictures"):
+    with pytest.raises(InputError, match="cannot be loaded as an image model"):
         HubImageEncoder(str(spoilt))
 
 

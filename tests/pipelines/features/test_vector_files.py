@@ -146,7 +146,7 @@ def broken(folder: Path, name: str, content: Any) -> Path:
         ("v.npz", {"a": VALUES, "ids": np.array(IDS, dtype=object)}, r"Python objects in ids, .* as ids.astype\(str\)"),
         ("v.npz", {"a": VALUES.astype(object)}, r"holds Python objects in a, .* save them as a.astype\('float32'\)"),
         ("v.itememb", "iid:token\te:float_seq\nx\t1 2\ny\t1\n", "line 3 has 1 numbers in e:float_seq; expected 2"),
-        ("v.itememb", "iid:token\te:float_seq\nx\t1 two\n", "what is no number"),
+        ("v.itememb", "iid:token\te:float_seq\nx\t1 two\n", "has non-numeric cells in"),
         ("v.txt", "0.5 1.5\n1.5 2.5\n", "has no header: it begins with '0.5 1.5'. Begin it with the names"),
         ("v.csv", "b7,0.5,1.5\nc,1.5,2.5\n", "has no header: it begins with 'b7 0.5 1.5'"),
         ("v.txt", "b7 0.5 1.5\nc 1.5 2.5\n", "has no header: it begins with 'b7 0.5 1.5'"),
@@ -215,7 +215,7 @@ def test_several_ids_of_a_table_or_an_archive_are_refused(tmp_path: Path) -> Non
     (tmp_path / "v.csv").write_text("movie,asin,0\n1,12,0.5\n")
     assert read_item_vectors(tmp_path / "v.csv", None).ids == ["12"]
     np.savez(tmp_path / "v.npz", item_idx=np.arange(3), movie_id=np.array(IDS), clip=VALUES)
-    with pytest.raises(InputError, match=r"item_idx and movie_id beside clip, .*; rename the one that names the items"):
+    with pytest.raises(InputError, match=r"item_idx and movie_id beside clip, .*; rename the one with item ids"):
         read_item_vectors(tmp_path / "v.npz", None)
     np.savez(tmp_path / "v.npz", item_idx=np.arange(3), ids=np.array(IDS), clip=VALUES)
     assert read_item_vectors(tmp_path / "v.npz", None).ids == IDS
@@ -240,7 +240,7 @@ def test_arrays_that_could_be_the_ids_are_not_passed_over(tmp_path: Path) -> Non
     np.savez(tmp_path / "v.npz", rows=np.array(IDS), clip=VALUES)
     np.savez(tmp_path / "o.npz", rows=np.array(IDS, dtype=object), clip=VALUES)
     for name in ("v.npz", "o.npz", "v.safetensors"):
-        with pytest.raises(InputError, match="holds rows beside clip, as long as it has rows; rename it to ids if"):
+        with pytest.raises(InputError, match="holds rows beside clip, with one entry per row; rename it to ids if"):
             read_item_vectors(tmp_path / name, "clip")
     np.savez(
         tmp_path / "v.npz", weights=np.ones(3), few=np.array([1, 2]), labels=np.array([1, 1, 2]), ids=IDS, clip=VALUES
@@ -510,9 +510,9 @@ def test_bombs_are_refused_before_they_unpack(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(InputError, match=r"bomb.npz cannot be read: arr_0.npy unpacks from .* more than vectors take"):
         read_item_vectors(tmp_path / "bomb.npz", None)
     torch.save(torch.zeros(1).expand(2**9, 2**10), tmp_path / "bomb.pt")
-    with pytest.raises(InputError, match=r"bomb.pt repeats few numbers to a tensor of shape \(512, 1024\)"):
+    with pytest.raises(InputError, match=r"bomb.pt holds an expanded tensor of shape \(512, 1024\)"):
         read_item_vectors(tmp_path / "bomb.pt", None)
-    with pytest.raises(InputError, match=r"bomb.pt repeats few numbers to 512 tensors of shape \(1024,\)"):
+    with pytest.raises(InputError, match=r"bomb.pt holds 512 expanded tensors of shape \(1024,\)"):
         torch.save(dict.fromkeys(map(str, range(2**9)), torch.zeros(1).expand(2**10)), tmp_path / "bomb.pt")
         read_item_vectors(tmp_path / "bomb.pt", None)
 

@@ -74,13 +74,13 @@ def test_lightgcn_with_original_ids_and_validation(cli: Cli, tmp_path: Path) -> 
     data = read_prepared(tmp_path / "data" / "t")
     assert data.pairs("validation").tolist() == [[0, 6]] and data.items["id"].tolist() == [f"B{i}" for i in range(7)]
     (folder / "item_list.txt").write_text("org_id remap_id\nB0 0\n")
-    assert "item_list.txt lacks item 1; mend" in cli("prep", "t", "--from", folder).words
+    assert "item_list.txt lacks item 1; fix" in cli("prep", "t", "--from", folder).words
     (folder / "item_list.txt").write_text(f"org_id remap_id\n{'B' * 300} 0\n")
-    told = "item_list.txt, line 2: the id has 300 characters, more than 200; mend or remove it."
+    told = "item_list.txt, line 2: the id has 300 characters, more than 200; fix or remove it."
     assert told in cli("prep", "t", "--from", folder).words
     rows = [f"B{i} {i}\n" for i in range(7)]
     (folder / "item_list.txt").write_text("".join(["org_id remap_id\n", *rows, "B9 3\n"]))
-    told = "item_list.txt, line 9 gives item 3 an id again, B9 after B3; mend or remove it."
+    told = "item_list.txt, line 9 gives item 3 an id again, B9 after B3; fix or remove it."
     assert told in cli("prep", "t", "--from", folder).words
 
 

@@ -73,7 +73,7 @@ def test_whole_items_are_held_out(cli: Cli, make: Any) -> None:
 def test_new_items_stay_new_ones_after_an_export(cli: Cli, layout: str) -> None:
     before, _ = prepared(cli, own_tables, "--split", "cold-items", "--k-core", 1)
     said = cli("export", "shop", "--format", layout, "--out", "out")
-    assert said.code == 0 and "are new ones in shop: prepare it again with `--k-core 0`" in said.words
+    assert said.code == 0 and "are cold ones in shop: prepare the export with `--k-core 0`" in said.words
     answer = cli("prep", "again", "--from", "out", "--k-core", 0)
     assert answer.code == 0, answer.words
     after = read_prepared(Path("data/again"))

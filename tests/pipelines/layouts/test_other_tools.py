@@ -204,7 +204,7 @@ def test_recbole_with_the_split_in_three_files(shop: Path) -> None:
             "item_id:token\tv:float_seq\nB1\t1 2\nB2\t1\n",
             "line 3 has 1 numbers in v:float_seq; exp",
         ),
-        ("shop.item", "item_id:token\tv:float_seq\nB1\t1 two\n", "has in v:float_seq what is no number"),
+        ("shop.item", "item_id:token\tv:float_seq\nB1\t1 two\n", "has non-numeric cells in v:float_seq"),
         ("shop.item", "item_id:token\tv:float_seq\nB1\t\nB2\t\n", "has no numbers in v:float_seq for any of the 2"),
     ],
 )

@@ -263,7 +263,7 @@ def test_a_link_cannot_lead_out_of_its_folder(folder: Path, tmp_path: Path) -> N
 def test_pictures_are_stored_and_verified(tmp_path: Path) -> None:
     data = small()
     pictured = replace(data, items=data.items.assign(image=["images/a.png", None, "https://x.org/b.png", None, None]))
-    with pytest.raises(InputError, match=r"pictures of 1 item are missing \(first images/a.png\)"):
+    with pytest.raises(InputError, match=r"images of 1 item are missing \(first images/a.png\)"):
         write_prepared(pictured, tmp_path / "s")
     assert not (tmp_path / "s").exists()
     write_prepared(pictured, tmp_path / "s", images={"a.png": b"png"})

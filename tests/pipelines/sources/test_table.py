@@ -287,7 +287,7 @@ def test_hostile_files_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     read(b"u\x00s\x00", "neither parquet nor text in UTF-8.* --encoding utf-16-le")
     read(b"PAR1 and nothing else", "cannot be read as parquet")
     read(b"\xfeabc\n\x00\x01\n", "neither parquet nor text in UTF-8; expected a table: CSV, TSV, JSON lines or parquet")
-    read(b"\xff\xd8\xff\xe0\x00\x10JFIF", r"is a picture \(JPEG\), no table; expected CSV, TSV, JSON lines or parq")
+    read(b"\xff\xd8\xff\xe0\x00\x10JFIF", r"is an image \(JPEG\), no table; expected CSV, TSV, JSON lines or parq")
     packed = gzip.compress(b"user,item\n" + b"".join(b"%d,%d\n" % (n * 7919, n) for n in range(9000)))
     read(packed[: len(packed) // 2], "cannot be read after record|damaged or cut off")
     read(b"user,item\n" + b"x" * 300 + b",y\n", "the id has 300 characters")
@@ -385,7 +385,7 @@ def test_pictures_in_a_folder_inside_the_one_given(tmp_path: Path) -> None:
     (photos / "small").mkdir(parents=True)
     (photos / "small" / "B1.png").write_bytes(b"")
     path.write_text("item\nB1\n")
-    with pytest.raises(InputError, match=r"photos has no pictures itself, but .*photos/small has 1; give that folder"):
+    with pytest.raises(InputError, match=r"photos has no images itself, but .*photos/small has 1; give that folder"):
         read_items(path, ["B1"], MalformedRecords(path), images=photos)
 
 
@@ -464,5 +464,5 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         files(tmp_path)
     with pytest.raises(InputError, match=r"--items \(in datasets.toml: items\) expects a table"):
         files(clicks, tmp_path / "gone")
-    with pytest.raises(InputError, match=r"clicks\.csv is a file, not a folder; --images expects one with pictures"):
+    with pytest.raises(InputError, match=r"clicks\.csv is a file, not a folder; --images expects one with images"):
         files(clicks, None, clicks)

@@ -72,7 +72,7 @@ def test_the_flag_is_named(cli: Cli, header: tuple[str, ...], flags: tuple[Any, 
     [
         (
             b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
-            "odd is a picture (PNG), no table; expected CSV, TSV, JSON lines or parquet",
+            "odd is an image (PNG), no table; expected CSV, TSV, JSON lines or parquet",
         ),
         (
             b"PK\x03\x04\x14\x00\x06\x00",
@@ -127,9 +127,7 @@ def test_held_out_interactions_that_chance_decides_are_told(cli: Cli, tmp_path: 
     common = ("--interactions", "clicks.csv", "--split", "leave-one-out", *NO_FEATURES)
     write("clicks.csv", ["user", "item", "when"], [(*pair, n) for n, pair in enumerate(PAIRS)])
     answer = cli("prep", "t", *common)
-    assert (
-        "leave-one-out, seed 0; it is random, for no times are known; name their column with --time-c" in answer.words
-    )
+    assert "leave-one-out, seed 0; it is random, as no times are known; name their column with --time-c" in answer.words
     write("clicks.csv", ["user", "item", "time"], [(*pair, n // 5) for n, pair in enumerate(PAIRS)])
     answer, told = (
         cli("prep", "t", *common),
@@ -251,7 +249,7 @@ def test_a_split_of_ones_own_without_validation(cli: Cli) -> None:
         [(*pair, "test" if n % 5 == 4 else "train") for n, pair in enumerate(PAIRS)],
     )
     answer = cli("prep", "t", "--interactions", "clicks.csv", "--split", "given", "--modalities", "none")
-    sentence = "the validation split is empty; each of the three splits needs interactions: give some the label validat"
+    sentence = "the validation split is empty; each of the three splits needs interactions: label some validation"
     assert answer.code == 1 and sentence in answer.words
 
 
