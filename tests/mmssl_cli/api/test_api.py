@@ -344,7 +344,7 @@ def mmssl_runs(folder: Path) -> list[mmssl.Run]:
         (
             lambda data, run: mmssl.evaluate(np.ones((2, 3)), data),
             "Input",
-            r"the shape \[2, 3\]; expected a row a user",
+            r"the shape \[2, 3\]; expected \[users, items\] = ",
         ),
         (lambda data, run: mmssl.evaluate(lambda users: np.ones(3), data), "Input", "have the shape"),
         (lambda data, run: mmssl.evaluate(np.full((600, 400), np.nan), data), "Input", "hold NaN"),

@@ -43,7 +43,7 @@ def test_an_index_finds_nearly_all_of_the_exact_best(
     scores, found = index.search(users.values, 20)
     best = np.argsort(-(users.values @ items.values.T), axis=1)[:, :20]
     recall = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(found.tolist(), best.tolist(), strict=True)])
-    assert recall >= 0.99 and f"finds {recall:.1%} of the exact 20" in answer.words
+    assert recall >= 0.99 and f"finds {recall:.1%} of a user's exact top 20" in answer.words
     exact = np.take_along_axis(users.values @ items.values.T, found, axis=1)
     np.testing.assert_allclose(scores, exact, rtol=1e-4, atol=1e-6)
 
@@ -67,7 +67,7 @@ def test_recommendations_through_an_index_say_how_many_of_the_best_they_have(
     exact, found = (pd.read_parquet(f"{name}.parquet") for name in ("exact", "found"))
     assert found.dtypes.equals(exact.dtypes) and found["user"].equals(exact["user"])
     both = found.merge(exact, on=["user", "item"])
-    assert f"finds {len(both) / len(exact):.1%} of the exact 10 best" in answer.words
+    assert f"finds {len(both) / len(exact):.1%} of a user's exact top 10" in answer.words
     assert len(both) >= 0.95 * len(exact)
     np.testing.assert_allclose(both["score_x"], both["score_y"], rtol=1e-5, atol=1e-7)
 
