@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmssl_cli.api.paths import shown
 from pipelines.errors import UsageError
 from pipelines.io.files import atomic_file
 from pipelines.prepared.manifest import check_name
@@ -39,6 +40,8 @@ class InMemory:
             if _is_table(options.get(name)):
                 self.options[name] = self._add(folder / f"{name}.parquet", _table(name, options[name]))
         features = options.get("features")
+        if _is_table(features) or hasattr(features, "__array__"):
+            raise UsageError(f"features is {shown(features)}: expected a dict of modalities, such as visual: array.")
         if isinstance(features, dict):
             self.options["features"] = {name: self._vectors(folder, name, values) for name, values in features.items()}
         media = next((name for name in ("audio_column", "video_column") if options.get(name) is not None), None)

@@ -105,6 +105,10 @@ def test_other_forms_of_vectors(form: str) -> None:
             r"features of visual are <U1 values of shape \(1, 1\): expected numbers of shape \[items, dimensions\]",
         ),
         ({"interactions": _clicks(), "features": {"visual": np.ones(8)}}, r"of shape \(8,\): expected numbers"),
+        (
+            {"interactions": _clicks(), "features": np.ones((8, 2))},
+            "features is a ndarray: expected a dict of modalities",
+        ),
         ({"interactions": _clicks(), "features": {"a/b": np.ones((8, 2))}}, "'a/b' cannot name a modality"),
         ({"interactions": _clicks(), "items": _items(), "audio_column": "title"}, "audio_column names files beside"),
     ],
