@@ -69,9 +69,9 @@ def tune(
     """Search a model's settings: proposals by TPE, unpromising trials pruned, the best written as a TOML file.
 
     A setting given as a flag or in --config is fixed; the others with a range are searched, and the rest have the
-    model's defaults, but for a patience of 20 epochs or more. The defaults, the published settings and those
-    shipped for the data set are tried first (the last only without --preset or --config). A trial may be ended
-    early from epoch 30 on, once its curve is flat. The search ends with --trials or --minutes, whichever
+    model's defaults, but for a patience of 20 epochs or more. The defaults, the settings shipped for the
+    data set (not with --preset or --config) and the published ones are tried first. A trial may be ended early from
+    epoch 30 on, once its curve is flat. The search ends with --trials or --minutes, whichever
     comes first; then its best trials are trained with further seeds. All are evaluated on validation, never on
     test. The same command resumes an interrupted search, and extends it with more --trials. Several models have the
     same budget each; `mmssl compare --config DIR` then trains them with what was found.

@@ -38,7 +38,7 @@ def define_search(
         fixed: names of the settings that were given, which are not searched.
         ranges: file of ranges and starts; None for those shipped for the model.
         seed: of the proposals.
-        starts_shipped: try the settings shipped for the data set first, beside the defaults and the published ones.
+        starts_shipped: try the settings shipped for the data set after the defaults, before the published ones.
 
     Raises:
         InputError: the file of ranges, or the data set, cannot be read.
@@ -48,7 +48,7 @@ def define_search(
     space = read_space(ranges, model) if ranges is not None else shipped_space(model)
     starts = read_starts(ranges, model) if ranges is not None else shipped_starts(model)
     if starts_shipped:
-        starts = [*starts, shipped_settings(base.dataset, model)]
+        starts = [shipped_settings(base.dataset, model), *starts]  # in the shortest budget too
     if "patience" not in fixed:
         base = base.model_copy(update={"patience": max(base.patience, PATIENCE)})
     free = without(space, fixed)
