@@ -44,9 +44,7 @@ from mmssl_cli.experiments.plan import over_seeds, run_name
 from mmssl_cli.text import companion
 from pipelines.errors import UsageError
 
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings as TOML, or --out folder of `tune`.")
-]
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings as TOML, or folder of `tune`.")]
 Runs = Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Runs: seed, seed + 1, ...")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Runs trained in parallel.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be trained and the expected time, then stop.")]

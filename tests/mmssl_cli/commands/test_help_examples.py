@@ -53,10 +53,10 @@ def _quick(words: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("inline_runs")
 def test_every_example_works(cli: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generate = demo.generate_shop
     monkeypatch.setattr(demo, "generate_shop", lambda seed: generate(seed, num_users=40, num_items=60))
-    monkeypatch.setattr("mmssl_cli.runs.figures.plot_curves", lambda *given, **named: None)
     monkeypatch.setattr("mmssl_cli.config.presets.SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr("uvicorn.Config.bind_socket", lambda config: None)
     monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)  # it would serve for ever

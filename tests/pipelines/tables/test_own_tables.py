@@ -116,7 +116,7 @@ def test_ids_that_a_spreadsheet_shortened_are_noted(tmp_path: Path, name: str) -
     path.write_text(f"user\titem\n{name}\ti1\n1e5\ti2\n")
     malformed = MalformedRecords(path)
     assert read_interactions(path, malformed).user_ids == [name, "1e5"]
-    assert f"1 user id such as {name}: a spreadsheet shortens numbers so" in malformed.notes[0]
+    assert f"1 user id such as {name}: a spreadsheet rounds numbers so" in malformed.notes[0]
 
 
 @pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
