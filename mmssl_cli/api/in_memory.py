@@ -59,7 +59,7 @@ class InMemory:
                 write(temporary)
 
     def _vectors(self, folder: Path, modality: str, values: Any) -> Any:
-        stem, name = check_name("modality", modality), f"features of {modality}"
+        stem, name = check_name("modality", str(modality)), f"features of {modality}"
         if _is_table(values):
             return self._add(folder / f"{stem}.vectors.parquet", _table(name, values))
         return self._add(folder / f"{stem}.npy", _array(name, values)) if hasattr(values, "__array__") else values

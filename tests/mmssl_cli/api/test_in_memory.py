@@ -109,6 +109,7 @@ def test_other_forms_of_vectors(form: str) -> None:
             {"interactions": _clicks(), "features": np.ones((8, 2))},
             "features is a ndarray: expected a dict of modalities",
         ),
+        ({"interactions": _clicks(), "features": {1: np.ones((8, 2))}}, "--features cannot be .*expected"),
         ({"interactions": _clicks(), "features": {"a/b": np.ones((8, 2))}}, "'a/b' cannot name a modality"),
         ({"interactions": _clicks(), "items": _items(), "audio_column": "title"}, "audio_column names files beside"),
     ],
