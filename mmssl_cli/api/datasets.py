@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from mmssl_cli.api.generated import must_be_generated
-from mmssl_cli.api.in_memory import InMemory
+from mmssl_cli.api.in_memory import as_files, write_files
 from mmssl_cli.api.paths import path_of, shown
 from mmssl_cli.console.preparation import prep_reporter
 from mmssl_cli.console.verbosity import Verbosity
@@ -152,7 +152,7 @@ def prepare(
             items; they are written to ``data_dir/raw/NAME/in-memory`` and read from there. A named index is a column.
 
     Raises:
-        UsageError: an unknown name or option, a value that an option cannot have, or a table that is none of parquet.
+        UsageError: an unknown name or option, a value that an option cannot have, or a table that parquet cannot hold.
         InputError: the raw files are not valid, or the folder cannot be written.
 
     Examples:
@@ -168,9 +168,9 @@ def prepare(
     if not isinstance(name, str):
         raise UsageError(f"A data set cannot be {shown(name)}: expected its name, as text.")
     folder = path_of(data_dir, "data_dir")
-    in_memory = InMemory(options, folder / "raw" / check_name("data set", name) / "in-memory")
-    known = _options(in_memory.options)
-    in_memory.write()
+    named, contents = as_files(options, folder / "raw" / check_name("data set", name) / "in-memory")
+    known = _options(named)
+    write_files(contents)
     with prep_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET) as reporter:
         outcome = run_pipeline(name, known, data_dir=folder, force=force, reporter=reporter)
     return Dataset(outcome.folder)

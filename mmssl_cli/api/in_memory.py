@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,74 +17,78 @@ from pipelines.io.files import atomic_file
 from pipelines.prepared.manifest import check_name
 
 _TABLES = ("interactions", "items")
+_MEDIA = ("audio_column", "video_column")
+#: File -> the table or array to write to it.
+Contents: TypeAlias = dict[Path, pa.Table | np.ndarray]
 
 
-class InMemory:
-    """What of the options of `prepare` is in memory: the files it is to be written to, and their contents.
+def as_files(options: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], Contents]:
+    """Replace tables and vectors in memory by files of a folder, which are not written yet.
 
     Args:
         options: keyword -> value, as given to `prepare`.
         folder: of the files.
 
-    Attributes:
-        options: the same, with paths in place of tables and vectors.
+    Returns:
+        The options, with the paths of files, and the contents of these files.
 
     Raises:
-        UsageError: a table or array has no form of a file; the sentence says why.
+        UsageError: a table or array cannot be written as a file.
     """
+    media = next((name for name in _MEDIA if options.get(name) is not None), None)
+    if media is not None and _is_table(options.get("items")):
+        raise UsageError(f"{media} names files beside those of a table; give items as the path of a table there.")
+    features = options.get("features")
+    if _is_table(features) or hasattr(features, "__array__"):
+        raise UsageError(f"features is {shown(features)}: expected a dict of modalities, such as visual: array.")
+    contents: Contents = {}
+    replaced = dict(options)
+    for name in _TABLES:
+        if _is_table(options.get(name)):
+            replaced[name] = path = folder / f"{name}.parquet"
+            contents[path] = _table(name, options[name])
+    if isinstance(features, dict):
+        replaced["features"] = dict(features)
+        for modality, values in features.items():
+            stem, name = check_name("modality", str(modality)), f"features of {modality}"
+            if _is_table(values):
+                replaced["features"][modality] = path = folder / f"{stem}.vectors.parquet"
+                contents[path] = _table(name, values)
+            elif hasattr(values, "__array__"):
+                replaced["features"][modality] = path = folder / f"{stem}.npy"
+                contents[path] = _array(name, values)
+    return replaced, contents
 
-    def __init__(self, options: dict[str, Any], folder: Path) -> None:
-        self.options = dict(options)
-        self._files: dict[Path, Callable[[Path], None]] = {}
-        for name in _TABLES:
-            if _is_table(options.get(name)):
-                self.options[name] = self._add(folder / f"{name}.parquet", _table(name, options[name]))
-        features = options.get("features")
-        if _is_table(features) or hasattr(features, "__array__"):
-            raise UsageError(f"features is {shown(features)}: expected a dict of modalities, such as visual: array.")
-        if isinstance(features, dict):
-            self.options["features"] = {name: self._vectors(folder, name, values) for name, values in features.items()}
-        media = next((name for name in ("audio_column", "video_column") if options.get(name) is not None), None)
-        if media is not None and _is_table(options.get("items")):
-            raise UsageError(f"{media} names files beside those of a table; give items as the path of a table there.")
 
-    def write(self) -> None:
-        """Write the files, each of them whole or not at all.
+def write_files(contents: Contents) -> None:
+    """Write files, each of them whole or not at all.
 
-        Raises:
-            InputError: the folder cannot be written.
-        """
-        for path, write in self._files.items():
-            with atomic_file(path) as temporary:
-                write(temporary)
-
-    def _vectors(self, folder: Path, modality: str, values: Any) -> Any:
-        stem, name = check_name("modality", str(modality)), f"features of {modality}"
-        if _is_table(values):
-            return self._add(folder / f"{stem}.vectors.parquet", _table(name, values))
-        return self._add(folder / f"{stem}.npy", _array(name, values)) if hasattr(values, "__array__") else values
-
-    def _add(self, path: Path, write: Callable[[Path], None]) -> Path:
-        self._files[path] = write
-        return path
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    for path, content in contents.items():
+        with atomic_file(path) as temporary:
+            if isinstance(content, np.ndarray):
+                np.save(temporary, content, allow_pickle=False)
+            else:
+                pq.write_table(content, temporary)
 
 
 def _is_table(value: object) -> bool:
-    """Whether a value is a table of pandas, Polars, PyArrow or another library with Arrow's interface."""
+    """Return whether a value is a table of pandas, Polars, PyArrow or another library with Arrow's interface."""
     return hasattr(value, "__arrow_c_stream__")
 
 
-def _table(name: str, frame: Any) -> Callable[[Path], None]:
-    """Return what writes a table as parquet."""
+def _table(name: str, frame: Any) -> pa.Table:
     try:
         table = pa.table(_with_index(name, frame) if isinstance(frame, pd.DataFrame) else frame)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as problem:
         raise UsageError(f"{name} cannot be written as parquet: {problem}.") from problem
-    return lambda path: pq.write_table(table.replace_schema_metadata(None), path)
+    return table.replace_schema_metadata(None)
 
 
 def _with_index(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with its named index as columns, without one of row numbers, and with texts as names.
+    """Return a table with texts as column names: a named index as columns, one of row numbers left out.
 
     Raises:
         UsageError: the index holds something else, and has no name.
@@ -101,8 +105,8 @@ def _with_index(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def _array(name: str, values: Any) -> Callable[[Path], None]:
-    """Return what writes an array [I, d], or a tensor, as .npy."""
+def _array(name: str, values: Any) -> np.ndarray:
+    """Return an array or tensor [I, d] as an array of numbers."""
     try:
         array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
     except (TypeError, ValueError, RuntimeError) as problem:
@@ -111,9 +115,4 @@ def _array(name: str, values: Any) -> Callable[[Path], None]:
         raise UsageError(
             f"{name} are {array.dtype} values of shape {array.shape}: expected numbers of shape [items, dimensions]."
         )
-
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-
-    return write
+    return array

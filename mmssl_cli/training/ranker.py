@@ -296,7 +296,7 @@ def listed_ids(ids: object) -> list[Any]:
         UsageError: there is no id.
     """
     if isinstance(ids, str | Integral):
-        ids = [ids]
+        return [ids]
     if hasattr(ids, "columns"):
         raise UsageError("Ids cannot be a DataFrame: give one of its columns.")
     if not isinstance(ids, Iterable) or isinstance(ids, bytes):

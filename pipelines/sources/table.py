@@ -7,8 +7,8 @@
 
 Columns are those that options name, else those of usual names; a text table of interactions may lack a header.
 All files are streamed; text files may be packed with gzip, bzip2 or xz, separated by commas, tabs, semicolons, | or ::,
-and in any encoding. White space around ids does not count.
-Where all ids of a column are like 12 or 12.0, 12.0 means 12.
+and in any encoding. White space around ids does not count. Where all ids of a column are like 12 or 12.0, 12.0 means
+12.
 """
 
 from __future__ import annotations
