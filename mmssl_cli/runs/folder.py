@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ from pipelines.io.parsing import parse_toml
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     from torch import Tensor
 
 CONFIG = "config.toml"
@@ -149,12 +150,23 @@ class RunFolder:
 
     def read_metrics(self) -> pd.DataFrame:
         """Read metrics.parquet; its rows are by epoch."""
+        import pandas as pd
+
+        return pd.DataFrame(self.read_epochs())
+
+    def read_epochs(self) -> dict[str, list[float]]:
+        """Read the columns of metrics.parquet, NaN where there is none; unlike ``read_metrics`` without pandas."""
         table = self._table(METRICS, ("epoch", "seconds"))
-        if not table["epoch"].is_monotonic_increasing or table["epoch"].duplicated().any():
+        columns = {
+            name: [float("nan") if value is None else value for value in table[name].to_pylist()]
+            for name in table.column_names
+        }
+        epochs = columns["epoch"]
+        if not all(epoch < after for epoch, after in pairwise(epochs)):
             raise InputError(f"{self.path / METRICS} is damaged: its epochs are not in order.")
-        if not table["seconds"].between(0, _LONGEST).all():
+        if not all(0 <= seconds <= _LONGEST for seconds in columns["seconds"]):
             raise InputError(f"{self.path / METRICS} is damaged: it has an epoch that took no possible time.")
-        return table
+        return columns
 
     def write_per_user(self, table: pd.DataFrame) -> None:
         """Write per_user.parquet: ``user`` and ``train_degree`` int32, and a float column a metric."""
@@ -292,12 +304,12 @@ class RunFolder:
             )
         return self.path / name
 
-    def _table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    def _table(self, name: str, columns: Sequence[str]) -> pa.Table:
         with self._reading(name) as path:
             return parse_table(path, path.read_bytes(), columns)
 
     def _counts_and_metrics(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
-        table = self._table(name, columns)
+        table = self._table(name, columns).to_pandas()
         for column in table:
             least = -1 if column.startswith("similarity@") else 0
             if not table[column].between(least, 2**31 - 1).all():

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmssl_cli.runs.folder import FILES, METRICS, RESULT, RunFolder
 from mmssl_cli.runs.notes import read_note
 from mmssl_cli.text import first_of, model_label, nearest_of_many
 from pipelines.errors import InputError, UsageError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LATEST = "latest"
 RUNNING, INTERRUPTED, FAILED, DAMAGED, DIVERGED = "running", "interrupted", "failed", "damaged", "diverged"
@@ -124,19 +122,21 @@ def _progress(run: RunFolder, select_on: str) -> dict[str, Any]:
     progress: dict[str, Any] = {"problem": problem}
     progress["status"] = RUNNING if running else FAILED if problem else INTERRUPTED
     if (run.path / METRICS).exists():
-        epochs = run.read_metrics()
-        progress |= {"epochs": len(epochs), "seconds": float(epochs["seconds"].sum())}
+        epochs = run.read_epochs()
+        progress |= {"epochs": len(epochs["epoch"]), "seconds": sum(epochs["seconds"])}
         progress["validation"] = _best_so_far(epochs, f"validation/{select_on}")
     return progress
 
 
-def _best_so_far(epochs: pd.DataFrame, selecting: str) -> dict[str, float]:
+def _best_so_far(epochs: Mapping[str, Sequence[float]], selecting: str) -> dict[str, float]:
     """The validation metrics of the best epoch, the first of equals; empty before the first validation."""
-    validated = epochs.dropna(subset=[selecting]) if selecting in epochs else epochs[:0]
-    if validated.empty:
+    scores = epochs.get(selecting, ())
+    validated = [row for row, score in enumerate(scores) if not math.isnan(score)]
+    if not validated:
         return {}
-    best = validated.loc[validated[selecting].idxmax()]
-    return {name.removeprefix("validation/"): float(best[name]) for name in epochs if name.startswith("validation/")}
+    best = max(validated, key=lambda row: scores[row])
+    start = "validation/"
+    return {name.removeprefix(start): values[best] for name, values in epochs.items() if name.startswith(start)}
 
 
 def _timestamp(started: Any, otherwise: float) -> float:

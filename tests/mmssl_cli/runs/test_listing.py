@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -36,7 +37,7 @@ RESULT: dict[str, Any] = {
 
 
 def _config(started: str = "2026-11-23T10:55:01+00:00", model: str = "mf") -> str:
-    settings = f'model = "{model}"\ndataset = "demo"\nseed = 3\nbatch-size = 64\n'
+    settings = f'model = "{model}"\ndataset = "demo"\nseed = 3\nbatch-size = 64\nselect-on = "recall@20"\n'
     return f'{settings}\n[provenance]\nmanifest_digest = "abc"\nstarted = "{started}"\n'
 
 
@@ -161,6 +162,7 @@ def test_a_result_of_another_shape_is_damaged(tmp_path: Path, change: dict[str, 
     [
         (pd.DataFrame({"epoch": [2, 1], "seconds": 1.0}), "not in order"),
         (pd.DataFrame({"epoch": [1, 1], "seconds": 1.0}), "not in order"),
+        (pd.DataFrame({"epoch": np.array([2, 1], "uint8"), "seconds": 1.0}), "not in order"),
         (pd.DataFrame({"epoch": [1]}), "no column seconds"),
         (pd.DataFrame({"epoch": [1], "seconds": ["soon"]}), "does not hold numbers"),
         (pd.DataFrame({"epoch": [1], "seconds": [float("nan")]}), "no possible time"),
@@ -318,6 +320,26 @@ def test_runs_are_listed_newest_first_with_what_is_known_of_each(tmp_path: Path)
     )
     assert third.status == "damaged"
     assert "result.json is damaged" in third.problem
+
+
+def test_the_best_epoch_so_far_is_the_first_of_equals_among_those_validated(tmp_path: Path) -> None:
+    nan = float("nan")
+    run, early = _run(tmp_path, "run"), _run(tmp_path, "early")
+    scores = {"validation/recall@20": [nan, 0.2, nan, 0.3, 0.3], "validation/ndcg@20": [nan, 0.9, nan, 0.4, 0.5]}
+    run.write_metrics(pd.DataFrame({"epoch": range(1, 6), "seconds": 1.0, **scores}))
+    early.write_metrics(pd.DataFrame({"epoch": [1], "seconds": 1.0, "validation/recall@20": [nan]}))
+    listed = {found.id: found.validation for found in list_runs(tmp_path)}
+    assert listed == {"run": {"recall@20": 0.3, "ndcg@20": 0.4}, "early": {}}
+
+
+def test_runs_that_are_not_over_are_listed_without_pandas(tmp_path: Path) -> None:
+    _run(tmp_path).write_metrics([{"epoch": 1, "seconds": 0.5, "validation/recall@20": 0.1}])
+    script = (
+        "import sys; from pathlib import Path; from mmssl_cli.runs.listing import list_runs\n"
+        f"[run] = list_runs(Path({str(tmp_path)!r})); print(run.validation, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "{'recall@20': 0.1} False\n"
 
 
 def test_no_folder_holds_no_runs(tmp_path: Path) -> None:
