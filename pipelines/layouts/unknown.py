@@ -42,7 +42,8 @@ def _nearest(folder: Path, names: list[str]) -> str:
         file = ColumnFile(folder / interactions[0])
         return (
             f"{interactions[0]} has the columns {file.shown_names()}; RecBole's layout needs {recbole.USER}:token and "
-            f"{recbole.ITEM}:token, MMRec's {mmrec.USER} and {mmrec.ITEM}."
+            f"{recbole.ITEM}:token, MMRec's {mmrec.USER} and {mmrec.ITEM}. Columns of other names "
+            f"go to --interactions {file.path}, with --user-column and --item-column."
         )
     layouts = {"the published layout": mmssl.SPLIT_FILES.values(), "LightGCN's": ("train.txt", "test.txt")}
     for layout, needed in layouts.items():

@@ -138,7 +138,8 @@ def test_recbole_in_parts(cli: Cli, tmp_path: Path, separator: str, header: tupl
         (("train.txt", "test.txt"), "nearest to LightGCN's .* but its first lines are no numbers"),
         (
             ("a.inter",),
-            r"a.inter has the columns x, y; RecBole's layout needs user_id:token .* MMRec's userID and itemID",
+            r"a.inter has the columns x, y; RecBole's layout needs user_id:token .* MMRec's userID and itemID. "
+            r"Columns of other names go to --interactions .*a.inter, with --user-column and --item-column",
         ),
         (("ratings.csv",), "If ratings.csv is a table of interactions, give it as --interactions .*ratings.csv"),
         ((), r"It has no files\. Expected train.json, val.json and test.json; train.txt and test.txt of LightGCN"),
