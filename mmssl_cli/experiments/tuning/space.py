@@ -10,7 +10,7 @@ from typing import Any
 from mmssl_cli.config import build_settings, settings_class
 from mmssl_cli.config.forms import ELSEWHERE
 from mmssl_cli.config.merging import flag_of
-from mmssl_cli.config.presets import parse_toml
+from mmssl_cli.config.presets import parse_toml, shipped_settings
 from pipelines.errors import InputError, UsageError, nearest
 
 _ELSEWHERE = ELSEWHERE | {
@@ -68,24 +68,37 @@ def shipped_starts(model: str) -> list[Start]:
 def read_starts(path: Path, model: str) -> list[Start]:
     """Read the tables ``[[starts]]`` of a file of ranges: settings to try first, and ``source``, where they come from.
 
+    With ``preset = "DATASET"`` or ``"DATASET/MODEL"``, those shipped for it stand for the settings that are not given.
+
     Raises:
         InputError: a table is none, or a value is outside of its range.
-        UsageError: a setting without a range.
+        UsageError: a setting without a range, or a preset that is not shipped.
     """
     space = read_space(path, model)
-    found = []
-    for number, table in enumerate(_tables(path), 1):
-        start = {key.replace("-", "_"): hashable(value) for key, value in table.items() if key != "source"}
-        for name, value in start.items():
+    return [_start(table, space, model, f"{path}: start {number}") for number, table in enumerate(_tables(path), 1)]
+
+
+def _start(table: Mapping[str, Any], space: Space, model: str, where: str) -> Start:
+    given = {key.replace("-", "_"): hashable(value) for key, value in table.items() if key not in ("source", "preset")}
+    if unknown := [name.replace("_", "-") for name in given if name not in space]:
+        raise UsageError(f"{where} has {unknown[0]!r}, which has no range; give it one or leave it out.")
+    preset = _of_preset(table["preset"], model, where) if "preset" in table else {}
+    start = {name: value for name, value in preset.items() if name in space} | given
+    for name, value in start.items():
+        if not contains(space[name], value):
             key = name.replace("_", "-")
-            if name not in space:
-                raise UsageError(
-                    f"{path}: start {number} has {key!r}, which has no range; give it one or leave it out."
-                )
-            if not contains(space[name], value):
-                raise InputError(f"{path}: start {number} has {key} = {value}, outside of its range; widen the range.")
-        found.append(start)
-    return found
+            raise InputError(f"{where} has {key} = {value}, outside of its range; widen the range.")
+    return start
+
+
+def _of_preset(name: Any, model: str, where: str) -> Start:
+    dataset, _, other = str(name).partition("/")
+    if settings := shipped_settings(dataset, other or model):
+        return {key: hashable(value) for key, value in settings.items()}
+    raise UsageError(
+        f"{where} has the preset {name!r}: expected DATASET or DATASET/MODEL with shipped settings, such as "
+        '"tiktok/lightgcn".'
+    )
 
 
 def _tables(path: Path) -> list[dict[str, Any]]:

@@ -331,6 +331,10 @@ def test_what_is_drawn_are_values_of_settings() -> None:
         ("lr = [1]\nstarts = 3", InputError, "expected starts as tables"),
         ("lr = [1]\n[[starts]]\nlr = 2", InputError, "outside of its range"),
         ("lr = [1]\n[[starts]]\nlayers = 2", UsageError, "has no range"),
+        ("lr = [1]\n[[starts]]\npreset = 'tiktok'", InputError, "start 1 has lr = 0.00851, outside of its range"),
+        ("lr = [1]\n[[starts]]\npreset = 'tictoc'", UsageError, "the preset 'tictoc': expected DATASET or DATASET/"),
+        ("lr = [1]\n[[starts]]\npreset = '../mf'", UsageError, "the preset '../mf': expected DATASET"),
+        ("lr = [1]\n[[starts]]\npreset = 3", UsageError, "the preset 3: expected DATASET"),
     ],
 )
 def test_ranges_that_are_none_are_refused(tmp_path: Path, text: str, error: type[Exception], sentence: str) -> None:
@@ -338,6 +342,19 @@ def test_ranges_that_are_none_are_refused(tmp_path: Path, text: str, error: type
     path.write_text(text)
     with pytest.raises(error, match=sentence):
         read_starts(path, "mf")
+
+
+def test_a_start_may_name_shipped_settings(tmp_path: Path) -> None:
+    path = tmp_path / "ranges.toml"
+    path.write_text(
+        "lr = { low = 1e-4, high = 1 }\nlayers = [1, 3]\n"
+        '[[starts]]\npreset = "tiktok"\n[[starts]]\npreset = "tiktok/mf"\nlayers = 1\n'
+    )
+    shipped = {model: shipped_settings("tiktok", model) for model in ("lightgcn", "mf")}
+    assert read_starts(path, "lightgcn") == [
+        {"lr": shipped["lightgcn"]["lr"], "layers": 3},
+        {"lr": shipped["mf"]["lr"], "layers": 1},
+    ]
 
 
 @pytest.mark.parametrize(
