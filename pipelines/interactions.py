@@ -15,7 +15,7 @@ import pandas as pd
 from pipelines.entries import SPLITTERS
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.raw import RawInteractions
-from pipelines.prepared.dataset import SPLITS
+from pipelines.prepared.dataset import SPLITS, cold_users
 from pipelines.splits import TRAIN, assign_splits, seen_in_training, stable_order
 from pipelines.text import pluralize
 
@@ -44,6 +44,7 @@ class SplitInteractions:
     moved: split -> its pairs that are in another split too, and were left out of this one.
     drawn: number of users whose interactions at one and the same time are in different splits, at random.
     resplit: whether the source fixes a split that was not kept.
+    cold: held-out split -> its users without a training interaction, where the source fixes the split.
     """
 
     users: pd.DataFrame
@@ -53,18 +54,24 @@ class SplitInteractions:
     moved: Mapping[str, int] = field(default_factory=dict)
     drawn: int = 0
     resplit: bool = False
+    cold: Mapping[str, int] = field(default_factory=dict)
 
     def notes(self) -> list[str]:
-        """Return sentences on held-out interactions that chance decided, and on a split that is not kept."""
+        """Return sentences on what chance decided, and on a given split that is not kept, or is an odd one."""
         some = f"the held-out interactions of {self.drawn:,} of {pluralize(len(self.users), 'user')}"
-        drawn = [f"{some} were drawn at random among some of the same time"] if self.drawn else []
-        return [*drawn, *(["the split of the files is not used; --split given keeps it"] if self.resplit else [])]
+        counts = [f"{count:,} of {split}" for split, count in self.moved.items() if count]
+        cold = [f"{count:,} in {split}" for split, count in self.cold.items() if count]
+        said = {
+            f"{some} were drawn at random among some of the same time": self.drawn,
+            "the split of the files is not used; --split given keeps it": self.resplit,
+            f"pairs in two splits, kept in one: {', '.join(counts)} left out": counts,
+            f"users without a training interaction are kept: {', '.join(cold)}": cold,
+        }
+        return [sentence for sentence, holds in said.items() if holds]
 
     def remarks(self) -> list[str]:
-        """Return sentences on pairs in several splits, and on items without a training interaction."""
-        counts = [f"{count:,} of {split}" for split, count in self.moved.items() if count]
-        moved = f"pairs in two splits, kept in one: {', '.join(counts)} left out" if counts else ""
-        return [sentence for sentence in (moved, self._cold_items()) if sentence]
+        """Return a sentence on the items without a training interaction, if there are any."""
+        return [sentence] if (sentence := self._cold_items()) else []
 
     def _cold_items(self) -> str:
         """Return a sentence on the items without a training interaction, for each held-out split; empty without any."""
@@ -190,7 +197,9 @@ def split_interactions(
     }
     if rows.timestamp is not None:
         columns["timestamp"] = rows.timestamp
-    return SplitInteractions(users, items, pd.DataFrame(columns, copy=False), steps, moved, drawn, resplit)
+    interactions = pd.DataFrame(columns, copy=False)
+    cold = {name: len(of) for name, of in cold_users(interactions).items()} if split == "given" else {}
+    return SplitInteractions(users, items, interactions, steps, moved, drawn, resplit, cold)
 
 
 def _check_settings(raw: RawInteractions, k_core: int, split: str, seed: int) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # What reads data and builds features is imported where it is needed: a repeat with nothing to do reads manifests alone.
 WORK = ".prep"
+#: Folder of the raw files of all data sets, beside the data sets.
+RAW = "raw"
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def prepare(
         InputError: the raw files are not valid, or the folder cannot be written.
         MmsslError: another process prepares this data set.
     """
-    check_name("data set", name)
+    if check_name("data set", name) == RAW:
+        raise UsageError(f"{name!r} cannot name a data set: {data_dir / name} is the folder of raw files.")
     options, reporter = options or PrepOptions(), reporter or Reporter()
     folder, work = data_dir / name, WorkFolder(data_dir / WORK / name, reporter)
     entry = _find_entry(name, options, folder.exists())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import keyword
+import warnings
 from dataclasses import dataclass
-from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from mmssl_cli.api.generated import must_be_generated
-from mmssl_cli.api.in_memory import as_files, write_files
+from mmssl_cli.api.in_memory import as_files, written
+from mmssl_cli.api.losses import losses
 from mmssl_cli.api.paths import path_of, shown
 from mmssl_cli.console.preparation import prep_reporter
 from mmssl_cli.console.verbosity import Verbosity
@@ -21,7 +22,7 @@ from mmssl_cli.text import DEFAULT_DATA_DIR
 from pipelines.catalog import resolve_dataset
 from pipelines.errors import UsageError, in_words, nearest
 from pipelines.prepare import prepare as run_pipeline
-from pipelines.prepared.manifest import Manifest, check_name, read_manifest
+from pipelines.prepared.manifest import MANIFEST, Manifest, check_name, read_manifest
 from pipelines.prepared.storage import read_table
 from pipelines.recipe import PrepOptions, flag_of
 
@@ -56,9 +57,18 @@ class Dataset:
         """Folder of the prepared data sets, which holds this one."""
         return self.path.parent
 
-    @cached_property
+    @property
     def _manifest(self) -> Manifest:
         return read_manifest(self.path)
+
+    def _ids(self, name: str) -> list[str]:
+        """The ids in a table, read again once the data set has been prepared again."""
+        state = (self.path / MANIFEST).stat().st_mtime_ns if (self.path / MANIFEST).exists() else None
+        kept = self.__dict__.setdefault("_kept", {})
+        if kept.get(name, (None, []))[0] != state or state is None:
+            kept[name] = state, read_table(name, self.path / f"{name}.parquet")["id"].tolist()
+        ids: list[str] = kept[name][1]
+        return ids
 
     @property
     def num_users(self) -> int:
@@ -75,15 +85,15 @@ class Dataset:
         """Modality -> dimensions of its features (tokens an item for texts as tokens)."""
         return {name: modality.dim for name, modality in self._manifest.modalities.items()}
 
-    @cached_property
+    @property
     def user_ids(self) -> list[str]:
-        """Original ids of the users, by their number [U]."""
-        return read_table("users", self.path / "users.parquet")["id"].tolist()
+        """Original ids of the users, as texts, by their number [U]."""
+        return self._ids("users")
 
-    @cached_property
+    @property
     def item_ids(self) -> list[str]:
-        """Original ids of the items, by their number [I]."""
-        return read_table("items", self.path / "items.parquet")["id"].tolist()
+        """Original ids of the items, as texts, by their number [I]."""
+        return self._ids("items")
 
     def interactions(self) -> pd.DataFrame:
         """Return all interactions: ``user`` and ``item`` by original id, ``split``, and ``timestamp`` where known.
@@ -150,6 +160,11 @@ def prepare(
             ``text=["title"]``, ``k_core=5``; `--from` is ``from_``. Interactions, items and each of ``features`` may
             also be a table of pandas, Polars or PyArrow, and features an array or tensor [I, d] in the order of the
             items; they are written to ``data_dir/raw/NAME/in-memory`` and read from there. A named index is a column.
+            The order of the items is that of the table of items, else ``Dataset.item_ids``: numbers ascending, else
+            texts; a table of features needs a column of item ids.
+
+    Warns:
+        UserWarning: rows, columns or items are left out, or what is meant was not certain; with ``verbose`` shown.
 
     Raises:
         UsageError: an unknown name or option, a value that an option cannot have, or a table that parquet cannot hold.
@@ -170,9 +185,11 @@ def prepare(
     folder = path_of(data_dir, "data_dir")
     named, contents = as_files(options, folder / "raw" / check_name("data set", name) / "in-memory")
     known = _options(named)
-    write_files(contents)
-    with prep_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET) as reporter:
+    with written(contents), prep_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET) as reporter:
         outcome = run_pipeline(name, known, data_dir=folder, force=force, reporter=reporter)
+    if outcome.changed and not verbose:
+        for sentence in losses(outcome.manifest, own_k_core="k_core" in options):
+            warnings.warn(f"data set {name}: {sentence}", stacklevel=2)
     return Dataset(outcome.folder)
 
 
@@ -185,9 +202,8 @@ def _options(given: dict[str, Any]) -> PrepOptions:
         return PrepOptions(**{fields[name]: value for name, value in given.items() if value is not False})
     except ValidationError as problem:
         error = problem.errors()[0]
-        value, plain = error["input"], str | int | float | list | tuple | dict
-        shown = repr(value) if isinstance(value, plain) else f"a {type(value).__name__}"
-        raise UsageError(f"{flag_of(str(error['loc'][0]))} cannot be {shown}: {in_words(error)}") from problem
+        flag = flag_of(str(error["loc"][0]))
+        raise UsageError(f"{flag} cannot be {shown(error['input'])}: {in_words(error)}") from problem
 
 
 def _keyword(field: str) -> str:

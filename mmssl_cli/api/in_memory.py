@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,9 +18,12 @@ from mmssl_cli.api.paths import shown
 from pipelines.errors import UsageError
 from pipelines.io.files import atomic_file
 from pipelines.prepared.manifest import check_name
+from pipelines.tables.column_names import may_name_items
 
 _TABLES = ("interactions", "items")
 _MEDIA = ("audio_column", "video_column")
+#: Columns and types that an error lists.
+_SHOWN = 5
 #: File -> the table or array to write to it.
 Contents: TypeAlias = dict[Path, pa.Table | np.ndarray]
 
@@ -33,58 +39,137 @@ def as_files(options: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], 
         The options, with the paths of files, and the contents of these files.
 
     Raises:
-        UsageError: a table or array cannot be written as a file.
+        UsageError: a table or array cannot be written as a file, or is of another type.
     """
-    media = next((name for name in _MEDIA if options.get(name) is not None), None)
-    if media is not None and _is_table(options.get("items")):
-        raise UsageError(f"{media} names files beside those of a table; give items as the path of a table there.")
+    if is_table(options.get("items")):
+        _refuse_files_beside(options)
     features = options.get("features")
-    if _is_table(features) or hasattr(features, "__array__"):
+    if is_table(features) or hasattr(features, "__array__"):
         raise UsageError(f"features is {shown(features)}: expected a dict of modalities, such as visual: array.")
     contents: Contents = {}
     replaced = dict(options)
     for name in _TABLES:
-        if _is_table(options.get(name)):
+        given = options.get(name)
+        if is_table(given):
             replaced[name] = path = folder / f"{name}.parquet"
-            contents[path] = _table(name, options[name])
-    if isinstance(features, dict):
+            contents[path] = _table(name, given)
+        elif given is not None and not isinstance(given, str | PathLike):
+            raise UsageError(
+                f"{name} is {shown(given)}: expected a table of pandas, Polars or PyArrow, or the path of a file."
+            )
+    if isinstance(features, Mapping):
         replaced["features"] = dict(features)
         for modality, values in features.items():
             stem, name = check_name("modality", str(modality)), f"features of {modality}"
-            if _is_table(values):
+            if is_table(values):
                 replaced["features"][modality] = path = folder / f"{stem}.vectors.parquet"
-                contents[path] = _table(name, values)
+                contents[path] = _vector_table(name, values, options.get("item_column"))
             elif hasattr(values, "__array__"):
                 replaced["features"][modality] = path = folder / f"{stem}.npy"
                 contents[path] = _array(name, values)
+            elif not isinstance(values, str | PathLike):
+                raise UsageError(
+                    f"{name} is {shown(values)}: expected an array or tensor [items, dimensions], a table with a "
+                    "column of item ids, or the path of a file."
+                )
     return replaced, contents
 
 
-def write_files(contents: Contents) -> None:
-    """Write files, each of them whole or not at all.
+def _refuse_files_beside(options: Mapping[str, Any]) -> None:
+    """Refuse columns of a table of items that name files, where it is not known in which folder.
+
+    Raises:
+        UsageError: there are such.
+    """
+    for name in _MEDIA:
+        if options.get(name) is not None:
+            raise UsageError(f"{name} names files beside those of a table; give items as the path of a table there.")
+    column = options.get("image_column")
+    if column is None or options.get("images") is not None:
+        return
+    table = _table("items", options["items"])
+    cells = table[column].to_pylist() if table.column_names.count(column) == 1 else []
+    if files := [cell for cell in cells if cell is not None and "://" not in str(cell)]:
+        raise UsageError(
+            f"image_column names files, such as {shown(files[0])}: give the folder that holds them too, as images, or "
+            "items as the path of a table beside them."
+        )
+
+
+@contextmanager
+def written(contents: Contents) -> Iterator[None]:
+    """Write files, each of them whole or not at all; a new folder of theirs is removed again if the work fails.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    for path, content in contents.items():
-        with atomic_file(path) as temporary:
-            if isinstance(content, np.ndarray):
-                np.save(temporary, content, allow_pickle=False)
-            else:
-                pq.write_table(content, temporary)
-
-
-def _is_table(value: object) -> bool:
-    """Return whether a value is a table of pandas, Polars, PyArrow or another library with Arrow's interface."""
-    return hasattr(value, "__arrow_c_stream__")
-
-
-def _table(name: str, frame: Any) -> pa.Table:
+    new = [path.parent for path in contents if not path.parent.exists()][:1]
     try:
-        table = pa.table(_with_index(name, frame) if isinstance(frame, pd.DataFrame) else frame)
+        for path, content in contents.items():
+            with atomic_file(path) as temporary:
+                if isinstance(content, np.ndarray):
+                    np.save(temporary, content, allow_pickle=False)
+                else:
+                    pq.write_table(content, temporary)
+        yield
+    except BaseException:
+        for folder in new:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # another file is there
+                folder.parent.rmdir()
+                folder.parent.parent.rmdir()
+        raise
+
+
+def is_table(value: object) -> bool:
+    """Return whether a value is a table of pandas, Polars, PyArrow or another library with Arrow's interface."""
+    return hasattr(value, "__arrow_c_stream__") and not isinstance(value, pd.Series)
+
+
+def _table(name: str, given: Any) -> pa.Table:
+    frame = _with_index(name, given) if isinstance(given, pd.DataFrame) else given
+    try:
+        table = pa.table(frame)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as problem:
-        raise UsageError(f"{name} cannot be written as parquet: {problem}.") from problem
+        raise UsageError(_unwritable(name, frame, problem)) from problem
+    for field in table.schema:
+        if isinstance(field.type, pa.BaseExtensionType):
+            raise UsageError(
+                f"{name} has values of type {field.type} in the column {field.name!r}: expected numbers, texts, dates "
+                "or lists; convert or drop it."
+            )
     return table.replace_schema_metadata(None)
+
+
+def _unwritable(name: str, frame: Any, problem: Exception) -> str:
+    """Say which column of a table cannot be written, as far as that can be told."""
+    columns = frame.columns if isinstance(frame, pd.DataFrame) and frame.columns.is_unique else ()
+    for column in columns:
+        try:
+            pa.array(frame[column], from_pandas=True)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            kinds = sorted({type(value).__name__ for value in frame[column] if value is not None})
+            return (
+                f"{name} has values of type {', '.join(kinds[:_SHOWN])} in the column {column!r}: expected numbers, "
+                "texts, dates or lists, of one type; convert them, with astype(str), or drop the column."
+            )
+    return f"{name} is {shown(frame)} that cannot be read as a table: {str(problem).rstrip('.')}."
+
+
+def _vector_table(name: str, given: Any, item_column: object) -> pa.Table:
+    """Return a table of vectors, which has item ids.
+
+    Raises:
+        UsageError: no column is known to have them.
+    """
+    table = _table(name, given)
+    if item_column not in table.column_names and not any(map(may_name_items, table.column_names)):
+        columns = ", ".join(map(repr, table.column_names[:_SHOWN])) + ", ..." * (table.num_columns > _SHOWN)
+        raise UsageError(
+            f"{name} has no column of item ids, only {columns or 'none'}: add one, such as 'item', name it with "
+            "item_column, or give the numbers alone as an array, in the order of the items."
+        )
+    return table
 
 
 def _with_index(name: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -107,12 +192,20 @@ def _with_index(name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _array(name: str, values: Any) -> np.ndarray:
     """Return an array or tensor [I, d] as an array of numbers."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise UsageError(f"{name} has masked values: fill them in, or give a table without the items that lack them.")
     try:
-        array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+        array = np.asarray(_dense(values) if hasattr(values, "detach") else values)
     except (TypeError, ValueError, RuntimeError) as problem:
-        raise UsageError(f"{name} cannot be read as an array: {problem}.") from problem
+        raise UsageError(f"{name} cannot be read as an array: {str(problem).rstrip('.')}.") from problem
     if array.dtype.kind not in "fiu" or array.ndim != 2:
         raise UsageError(
             f"{name} are {array.dtype} values of shape {array.shape}: expected numbers of shape [items, dimensions]."
         )
     return array
+
+
+def _dense(tensor: Any) -> Any:
+    """Return a tensor as one that NumPy can read."""
+    tensor = tensor.detach().cpu()
+    return tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor

@@ -7,11 +7,20 @@ from pathlib import Path
 
 from pipelines.errors import UsageError
 
+#: Values of a list that an error shows.
+_SHORT = 5
+
 
 def shown(value: object) -> str:
-    """Return what an error shows of a value: texts and numbers as they are, of anything else its type."""
-    plain = value is None or isinstance(value, str | bytes | Path | bool | int | float)
-    return repr(value) if plain else f"a {type(value).__name__}"
+    """Return what an error shows of a value: texts, numbers and short lists of them; of anything else its type."""
+    if _is_plain(value) or (isinstance(value, list | tuple) and len(value) <= _SHORT and all(map(_is_plain, value))):
+        return repr(value)
+    kind = type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeio' else 'a'} {kind}"
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | bytes | Path | bool | int | float)
 
 
 def path_of(given: str | PathLike[str], argument: str) -> Path:

@@ -22,10 +22,13 @@ def check_fit(settings: TrainSettings, dataset: str, num_items: int, modalities:
     check_modalities(settings.modalities or (), dataset, modalities)
     largest = max(settings.all_ks)
     if largest > num_items:
-        flags = "--ks" if int(settings.select_on.partition("@")[2]) <= num_items else "--ks and --select-on"
+        fitting = [k for k in (5, 10, 20) if k <= num_items] or [num_items]
+        metric, _, cut_off = settings.select_on.partition("@")
+        smaller = [f"--ks {','.join(map(str, fitting))}"] if max(settings.ks) > num_items else []
+        smaller += [f"--select-on {metric}@{fitting[-1]}"] if int(cut_off) > num_items else []
         raise UsageError(
-            f"K is {largest}, but data set {dataset!r} has only {num_items} items; choose smaller {flags}, such as "
-            f"--ks {','.join(str(k) for k in (5, 10, 20) if k <= num_items) or num_items}."
+            f"K is {largest}, but data set {dataset!r} has only {num_items} items; choose a smaller K, such as "
+            f"{' and '.join(smaller)}."
         )
     used = modalities if settings.modalities is None else settings.modalities
     variant = getattr(settings, "variant", "full")

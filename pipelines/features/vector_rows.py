@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class VectorFileRows(Rows):
         self.order, self._item_columns = order, tuple(item_columns)
         self._work = work
         self._path, self._key = locate_vectors(place)
-        self._counts = MalformedRecords(self._path)
+        self._counts, self._listed = MalformedRecords(self._path), False
         files = files_of(self._path)
         hashes = {file.name: digest for file, digest in work.hashes(files).items()}
         self._sha256 = key_of(hashes) if self._path.is_dir() else hashes[self._path.name]
@@ -79,6 +80,7 @@ class VectorFileRows(Rows):
         if self._about["keyed"]:
             return []
         listed = self.order() if self.order else []
+        self._listed = bool(listed)
         order, where = (listed, "the table of items has") if listed else (items["id"].tolist(), "the data set has")
         if len(order) != self._about["rows"]:
             raise InputError(
@@ -138,6 +140,8 @@ class VectorFileRows(Rows):
         self._counts.leave_out("a row of no item that is kept", len(surplus))
         self._counts.leave_out("no id", names.count(""))
         self._counts.leave_out("another row of the same item", len(names) - names.count("") - len(row_of))
+        if not self._about["keyed"] and not self._listed and names != sorted(names, key=_by_number):
+            self._counts.note(f"its rows are taken in the order of the item ids as texts: {some(names)}")
 
     def _report_table(self, modality: str, found: ItemVectors) -> None:
         """Report and count what a table alone has: rows without a vector, and columns that became dimensions."""
@@ -148,9 +152,15 @@ class VectorFileRows(Rows):
             names = found.columns
             shown = names if len(names) <= _SHOWN else (*names[: _SHOWN // 2], "...", *names[-_SHOWN // 2 :])
             told.append(f"the dimensions are the columns {', '.join(shown)}")
-            self._counts.note(told[-1])
+            if len({re.sub(r"[0-9]+$", "#", name) for name in names}) > 1:  # not numbered, as those of vectors are
+                self._counts.note(told[-1])
         if found.unused:
             told.append(f"no dimension, for its name is that of numbers of rows: {', '.join(map(repr, found.unused))}")
             self._counts.note(told[-1])
         for sentence in told:
             self._work.reporter.line(f"{modality}: {sentence}")
+
+
+def _by_number(name: str) -> list[str | int]:
+    """Return a key that sorts i2 before i10."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]

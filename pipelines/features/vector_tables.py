@@ -80,8 +80,10 @@ def read_vector_table(path: Path, column: str | None, item_columns: Sequence[str
             raise InputError(f"{path} has no vector in {strict.unit} {record:,}, nor item ids; leave no row empty.")
     strict.check(file.records)
     widths = sorted({block.shape[1] for block in blocks if len(block)})
+    if not widths:
+        raise InputError(f"{path} has no vectors; {FORMS}.")
     if len(widths) != 1:
-        raise InputError(f"{path} has vectors of the lengths {', '.join(map(str, widths)) or 'none'}; {FORMS}.")
+        raise InputError(f"{path} has vectors of the lengths {', '.join(map(str, widths))}; {FORMS}.")
     values = np.concatenate([block for block in blocks if len(block)])
     of_ids = None if ids is None else item
     return ItemVectors(values, ids, of_ids, empty, tuple(columns) if len(columns) > 1 else (), tuple(unused))

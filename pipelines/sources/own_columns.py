@@ -24,8 +24,11 @@ _MEANING = {
 
 def find_columns(
     path: Path, table: TableOptions, split: str, of_items: Sequence[str] = ()
-) -> tuple[TableOptions, list[str]]:
-    """Find the columns of interactions that are not named; return the options with them, and notes, a sentence each.
+) -> tuple[TableOptions, list[str], list[str]]:
+    """Find the columns of interactions that are not named.
+
+    Returns:
+        The options with them; sentences on columns that may be meant and are not used; and on those that were found.
 
     Args:
         split: the name of the split; only ``given`` looks for a column with it.
@@ -49,7 +52,7 @@ def find_columns(
     }
     wanted = [role for role in needed if needed[role] or role == "time"]
     found: dict[str, str | None] = {}
-    notes = []
+    unsure = []
     for role in wanted:
         name = getattr(table, role)
         if role == "time" and name == NONE and NONE not in file.names:
@@ -61,17 +64,17 @@ def find_columns(
             if len(candidates) != 1 and needed[role]:
                 raise _not_found(file, role, candidates)
             if len(candidates) > 1:
-                notes.append(
-                    f"{path.name}: no times are read; the column could be {' or '.join(candidates)}: add "
+                unsure.append(
+                    f"no times are read; the column could be {' or '.join(candidates)}: add "
                     f"{flag_of(role)} {candidates[0]}"
                 )
             found[role] = candidates[0] if len(candidates) == 1 else None
     if split != "given" and (labels := usual_columns("split_column", file.names)):
-        notes.append(f"{path.name}: the column {labels[0]} is not used; --split given keeps the split that it says")
+        unsure.append(f"the column {labels[0]} is not used; --split given keeps the split that it says")
     taken = [f"{name} is {_MEANING[role]}" for role, name in found.items() if name not in (None, role)]
     taken += ["time is the time"] if found.get("time") == "time" else []
-    notes += [f"{path.name}: found by their usual names: {', '.join(taken)}"] if taken and table.columns is None else []
-    return table.model_copy(update=found), notes
+    notes = [f"{path.name}: found by their usual names: {', '.join(taken)}"] if taken and table.columns is None else []
+    return table.model_copy(update=found), unsure, notes
 
 
 def _require(file: ColumnFile, name: str, role: str) -> None:

@@ -141,9 +141,9 @@ class Table(RawSource):
         return self._columns[0]
 
     @cached_property
-    def _columns(self) -> tuple[TableOptions, list[str]]:
+    def _columns(self) -> tuple[TableOptions, list[str], list[str]]:
         if "interactions" not in self.paths:
-            return self.recipe.table, []
+            return self.recipe.table, [], []
         items = ColumnFile(self.paths["items"], self.recipe.table.encoding).names if "items" in self.paths else ()
         return find_columns(self.paths["interactions"], self.recipe.table, self.recipe.split, items)
 
@@ -178,9 +178,10 @@ class Table(RawSource):
             UsageError: an option without the one that it goes with.
         """
         path = self.paths["interactions"]
-        table, notes = self._columns
+        table, unsure, notes = self._columns
         for sentence in notes:
             on_progress(sentence)
+        malformed.note_all(unsure)
         columns = (str(table.user), str(table.item), table.time, table.rating, table.min_rating)
         part = Part(path, *columns, split_column=table.split_column, encoding=table.encoding, columns=table.columns)
         roles = ("user", "item", "time", "rating", "split_column")

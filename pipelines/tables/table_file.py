@@ -65,6 +65,8 @@ class ColumnFile:
         """True if the names of the columns seem to be the values of a first record."""
         self.spaced = self._table.spaced
         """True if spaces separate the columns."""
+        if not self.names:
+            raise InputError(f"{path} has no columns.")
         twice = {name for name in self.names if name and self.names.count(name) > 1}
         if twice and not self.headerless:
             raise InputError(f"{path} has more than one column {', '.join(sorted(twice))}; rename all but one.")
@@ -127,9 +129,11 @@ class ColumnFile:
             )
 
     def shown_names(self) -> str:
-        """Return the names of the columns, the first of many, as a phrase."""
+        """Return the names of the columns, the first of many, as a phrase"""
         names = [_printable(name) for name in self.names]
-        return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+        return (", ".join(names[:_SHOWN]) or "none") + (
+            f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+        )
 
 
 def _printable(name: str) -> str:

@@ -385,7 +385,7 @@ def mmssl_runs(folder: Path) -> list[mmssl.Run]:
         (lambda data, run: mmssl.train("mf", data, config=3), "Usage", "config cannot be 3: expected a path"),
         (lambda data, run: mmssl.compare(data, ["mf"], runs_dir=3), "Usage", "runs_dir cannot be 3: expected a path"),
         (lambda data, run: run.recommend([["user-0007"]]), "Usage", "Ids cannot be .*user-0007"),
-        (lambda data, run: mmssl.prepare("x", interactions=np.eye(2)), "Usage", "a ndarray: expected the path"),
+        (lambda data, run: mmssl.prepare("x", interactions=np.eye(2)), "Usage", "a ndarray: expected a table"),
         (lambda data, run: mmssl.compare(data, ["mf"], layers=1), "Usage", "None of mf has a setting 'layers'"),
         (lambda data, run: mmssl.compare(data, []), "Usage", "at least one model"),
         (lambda data, run: mmssl.compare(data, ["mf"], jobs=0), "Usage", "jobs cannot be 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from scipy import sparse
 
 import mmssl_cli as mmssl
 from pipelines.prepared import read_prepared
@@ -71,27 +73,35 @@ def test_other_forms_of_a_table(form: str) -> None:
     pd.testing.assert_frame_equal(made.interactions(), expected.interactions())
 
 
-@pytest.mark.parametrize("form", ["tensor", "table", "index"])
+@pytest.mark.parametrize("form", ["tensor", "bfloat16", "table", "named", "index"])
 def test_other_forms_of_vectors(form: str) -> None:
     values = np.arange(16, dtype=np.float32).reshape(8, 2) + 1
     order = [3, 1, 0, 2, 7, 6, 5, 4]
     frame = pd.DataFrame(values[order]).assign(item=order)
     given = {
         "tensor": torch.tensor(values, requires_grad=True),
+        "bfloat16": torch.tensor(values, dtype=torch.bfloat16),
         "table": frame,
+        "named": frame.rename(columns={"item": "sku"}),
         "index": frame.set_index("item"),
     }[form]
-    made = _prepare("shop", interactions=_clicks(), items=_items(), features={"clip.v1": given})
+    items = _items().rename(columns={"item": "sku"}) if form == "named" else _items()
+    clicks = _clicks().rename(columns={"item": "sku"}) if form == "named" else _clicks()
+    named = {"item_column": "sku"} if form == "named" else {}
+    made = _prepare("shop", interactions=clicks, items=items, features={"clip.v1": given}, **named)
     np.testing.assert_array_equal(read_prepared(made.path).features["clip.v1"].values, values)
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"interactions": pd.DataFrame({"user": [["a"], 1], "item": [1, 2]})}, "interactions cannot be written as"),
+        (
+            {"interactions": pd.DataFrame({"user": [["a"], 1], "item": [1, 2]})},
+            "interactions has values of type int, list in the",
+        ),
         (
             {"interactions": pd.DataFrame([[1, 2, 3]], columns=["user", "item", "item"])},
-            "interactions cannot be written as parquet: Duplicate column names",
+            "interactions is a DataFrame that cannot be read as a table: Duplicate column names",
         ),
         (
             {
@@ -108,6 +118,39 @@ def test_other_forms_of_vectors(form: str) -> None:
         (
             {"interactions": _clicks(), "features": np.ones((8, 2))},
             "features is a ndarray: expected a dict of modalities",
+        ),
+        ({"interactions": {"user": list(range(999))}}, "interactions is a dict: expected a table of pandas, Polars or"),
+        (
+            {"interactions": _clicks()["user"]},
+            "interactions is a Series: expected a table of pandas",
+        ),
+        ({"interactions": sparse.eye(8, format="csr")}, "interactions is a csr_matrix: expected a table of pandas"),
+        (
+            {"interactions": _clicks().assign(note=["a", Path("b"), *"c" * (len(_clicks()) - 2)])},
+            r"interactions has values of type PosixPath, str in the column 'note': expected .* with astype\(str\)",
+        ),
+        (
+            {"interactions": _clicks().assign(time=pd.Period("2020-01", "M"))},
+            r"interactions has values of type extension<.*> in the column 'time': expected numbers, texts, dates or",
+        ),
+        (
+            {"interactions": _clicks(), "items": _items().assign(photo="/a.png"), "image_column": "photo"},
+            "image_column names files, such as '/a.png': give the folder that holds them too, as images",
+        ),
+        *(
+            ({"interactions": _clicks(), "features": {"visual": values}}, f"features of visual {sentence}")
+            for values, sentence in (
+                ([[1.0, 2.0]] * 8, "is a list: expected an array or tensor"),
+                (None, "is None: expected an array or tensor"),
+                (sparse.eye(8, format="csr"), "is a csr_matrix: expected an array or tensor"),
+                (np.ma.masked_equal(np.eye(8), 1), "has masked values: fill them in"),
+                (torch.eye(8).to_sparse(), "cannot be read as an array: .*to_dense.*[^.][.]$"),
+                (pd.DataFrame(np.eye(8)), "has no column of item ids, only '0', '1', '2', '3', '4', ...: add one"),
+                (
+                    pd.DataFrame({"vector": [[1.0, 2.0]] * 8}, index=[3, 1, 0, 2, 7, 6, 5, 4]),
+                    "has no column of item ids, only 'vector'",
+                ),
+            )
         ),
         ({"interactions": _clicks(), "features": {1: np.ones((8, 2))}}, "--features cannot be .*expected"),
         ({"interactions": _clicks(), "features": {"a/b": np.ones((8, 2))}}, "'a/b' cannot name a modality"),
@@ -126,3 +169,56 @@ def test_ids_that_are_whole_numbers_may_be_given_as_such() -> None:
     numbers, texts = run.recommend_for(_items()["item"][:2], k=3), run.recommend_for(["0", "1"], k=3)
     pd.testing.assert_frame_equal(numbers, texts)
     assert set(run.recommend("u1", k=2, candidates=[3, np.int64(5), 6])["item"]) <= {"3", "5", "6"}
+
+
+def test_a_refused_data_set_leaves_no_files_behind() -> None:
+    with pytest.raises(mmssl.UsageError, match="demo"):
+        mmssl.prepare("demo", interactions=_clicks())
+    with pytest.raises(mmssl.UsageError, match=r"'raw' cannot name a data set: data.raw is the folder of raw files"):
+        mmssl.prepare("raw", interactions=_clicks())
+    assert not [path for path in Path("data").rglob("*") if path.is_file()]
+
+
+def test_a_data_set_that_is_prepared_again_is_read_again() -> None:
+    data = _prepare("shop", interactions=_clicks(), items=_items())
+    assert (data.num_users, len(data.user_ids)) == (8, 8)
+    _prepare("shop", interactions=_clicks().query("user != 'u0'"), items=_items())
+    assert (data.num_users, data.user_ids[0]) == (7, "u1")
+    assert set(data.interactions()["user"]) == set(data.user_ids)
+
+
+def test_what_is_left_out_is_a_warning() -> None:
+    clicks = _clicks().assign(split="train", item=lambda table: "i" + table["item"].astype(str))
+    clicks = pd.concat(
+        [clicks, pd.DataFrame({"user": "u0", "item": [f"i{n}" for n in range(8, 12)], "split": "test", "time": 0})]
+    )
+    vectors = pd.DataFrame({"item": ["i0", "i0", "x", "i1"], "price": [1.0, 2, 3, 4], "year": [1.0, 2, 3, 4]})
+    given = {"visual": np.ones((12, 2)), "facts": vectors}
+    with pytest.warns(UserWarning, match="data set shop") as caught:
+        mmssl.prepare("shop", interactions=clicks, features=given, k_core=1, max_absent=1.0)
+    told = sorted(str(warning.message).removeprefix("data set shop: ") for warning in caught)
+    assert told == [
+        "facts: 10 of 12 items without content",
+        "facts=facts.vectors.parquet: 2 of 4 rows left out (a row of no item that is kept: 1, another row of the same "
+        "item: 1)",
+        "facts=facts.vectors.parquet: the dimensions are the columns price, year",
+        "interactions.parquet: the column split is not used; --split given keeps the split that it says",
+        "visual=visual.npy: its rows are taken in the order of the item ids as texts: i0, i1, i10, ...",
+    ]
+    assert all(warning.filename == __file__ for warning in caught)
+
+
+def test_the_default_k_core_and_odd_splits_are_warnings() -> None:
+    rare = pd.concat([_clicks(), pd.DataFrame({"user": ["solo"], "item": [0], "time": [0]})])
+    with pytest.warns(UserWarning, match="5-core, the default: 8 of 9 users and 8 of 8 items are kept; k_core=1 keeps"):
+        mmssl.prepare("shop", interactions=rare)
+    labelled = rare.assign(split=["validation", *["train"] * (len(rare) - 2), "test"])
+    with pytest.warns(UserWarning, match="users without a training interaction are kept: 1 in test"):
+        mmssl.prepare("labelled", interactions=labelled, split="given", k_core=1)
+
+
+def test_a_preparation_that_loses_nothing_is_silent() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vectors = pd.DataFrame(np.eye(8), columns=[f"f{n}" for n in range(8)]).assign(item=range(8))
+        mmssl.prepare("shop", interactions=_clicks(), features={"visual": np.eye(8), "other": vectors})

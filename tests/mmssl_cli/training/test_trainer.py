@@ -226,10 +226,10 @@ def test_a_data_set_or_setting_that_does_not_fit_leaves_nothing_behind(train: Tr
     cases: list[tuple[type[MmsslError], str, dict[str, Any]]] = [
         (
             UsageError,
-            "has only 25 items; choose smaller --ks, such as --ks 5,10,20.",
+            "has only 25 items; choose a smaller K, such as --ks 5,10,20.",
             {"ks": (5, 26)},
         ),
-        (UsageError, "has only 25 items; choose smaller --ks and --select-on, such as", {"select_on": "recall@30"}),
+        (UsageError, "choose a smaller K, such as --select-on recall@20.", {"select_on": "recall@30"}),
         (
             UsageError,
             "no modality 'visul' for --modalities: did you mean visual",
