@@ -4,7 +4,8 @@ MMRec (https://github.com/enoche/MMRec) is not part of this project; ``--mmrec``
 ``pip install lmdb pyyaml``. Each program has a process of its own and computes on one thread; a turn is an epoch and an
 evaluation of the test split of each, and the first is not counted. A ratio is MMRec's seconds divided by ours.
 
-Settings of MMRec are those of its files, the first of several values, but for ``--set NAME=VALUE``.
+Settings of MMRec are those of its files, the first of several values, but for ``--set NAME=VALUE``; ours are the
+defaults, which are the references' forms.
 
 Example: python -m benchmarks.bench_mmrec --mmrec ../MMRec --data data/tiktok --models lightgcn,bm3
 """
@@ -24,7 +25,7 @@ import torch
 from benchmarks.command import Report, add_numbers, child, parser_for, run
 from benchmarks.mmrec import NAME, MMRec, given_settings, write_data
 from benchmarks.timing import quartiles
-from benchmarks.workload import DATA_HELP, load, random_data, settings_of
+from benchmarks.workload import DATA_HELP, LARGE, load, random_data, settings_of
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.evaluation.metrics import evaluate_ranking
 from mmssl_cli.training.loop import TrainingLoop
@@ -43,8 +44,6 @@ MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "bm3": ("BM3", {"n_layers": 1, "dropout": 0.3}, {"layers": 1, "dropout": 0.3}),
     "mgcn": ("MGCN", {"n_ui_layers": 2}, {"layers": 2}),
 }
-#: Sizes of ``--large``.
-LARGE = {"users": 35_598, "items": 18_357, "interactions": 218_409, "test_users": 20_000, "feature_dim": 64}
 KS, METRICS = (5, 10, 20, 50), ("recall", "ndcg", "precision", "map")
 #: The program of this process, between its turns.
 _programs: dict[str, Any] = {}
@@ -113,7 +112,7 @@ def _begin_theirs(model: str, options: argparse.Namespace, folder: Path) -> None
 
 
 def _begin_ours(model: str, options: argparse.Namespace) -> None:
-    given = {"batch_size": options.batch_size, "feature_scaling": "none", "seed": options.seed}
+    given = {"batch_size": options.batch_size, "feature_scaling": "none", "seed": options.seed, "preset": "none"}
     settings = settings_of(model, "cpu", **{**given, **MODELS[model][2]})
     _programs["turn"] = make_loop(settings, _data(options), torch.device("cpu"))
 

@@ -2,17 +2,15 @@
 
 Each model has a process of its own and trains with its settings for TikTok, or the defaults if there are none. The
 models take turns, one epoch each, so that other load on the machine falls on all; the first epoch, for warm-up, is not
-counted. An epoch is everything before validation, with what a model refreshes at its start. ``--against`` shows the
-seconds of other programs beside: theirs divided by ours. On a busy machine the ratio by processor seconds says more,
-if both sides use one thread.
+counted. An epoch is everything before validation, with what a model refreshes at its start.
 
-Example: python -m benchmarks.bench_models --batch-size 2048 --threads 1 --against benchmarks/mmrec_tiktok.csv
+Example: python -m benchmarks.bench_models --batch-size 2048 --threads 1
+Example: python -m benchmarks.bench_models --random large --models sgl,ncl --batch-size 2048 --threads 1
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,11 +21,10 @@ import numpy as np
 
 from benchmarks.command import Report, add_numbers, child, parser_for, run
 from benchmarks.timing import quartiles
-from benchmarks.workload import DATA_HELP, settings_of, sizes_of, training_loop
+from benchmarks.workload import DATA_HELP, RANDOM, RANDOM_HELP, settings_of, sizes_of, training_loop
 from mmssl_cli.config import SETTINGS
 from mmssl_cli.training.device import peak_memory
 from mmssl_cli.training.loop import TrainingLoop
-from pipelines.errors import InputError
 
 #: The model of this process, between its epochs.
 _loops: dict[str, TrainingLoop] = {}
@@ -37,19 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, then print a table or JSON."""
     parser = parser_for(__doc__, "threads", "device")
     parser.add_argument("--data", type=Path, help=DATA_HELP)
+    parser.add_argument("--random", choices=RANDOM, help=RANDOM_HELP)
     parser.add_argument("--models", default="all", help="comma-separated, or all that train in batches (the default)")
-    parser.add_argument("--against", type=Path, metavar="FILE", help="CSV of model, seconds, source to print beside")
     add_numbers(parser, batch_size=2048, epochs=3)
     run(parser, arguments, measure)
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Return wall and processor seconds per epoch and peak memory of each model, with the ratio to other programs."""
+    """Return wall and processor seconds per epoch and peak memory of each model."""
     trained = [model for model, settings in SETTINGS.items() if "batch_size" in settings.model_fields]
     models = trained if options.models == "all" else options.models.split(",")
     for model in models:  # before anything is measured
         settings_of(model, options.device, batch_size=options.batch_size)
-    others = read_others(options.against) if options.against else {}
     taken: dict[str, list[tuple[float, float]]] = {model: [] for model in models}
     with ExitStack() as stack:
         processes = {model: stack.enter_context(child(options.threads)) for model in models}
@@ -61,44 +57,21 @@ def measure(options: argparse.Namespace) -> Report:
     results = []
     for model, epochs in taken.items():
         wall, cpu = np.array(epochs[1:]).T
-        result = {
-            "model": model,
-            "seconds": quartiles(wall),
-            "processor_seconds": quartiles(cpu),
-            "peak_memory_bytes": memory[model],
-            "modalities": about[model]["sizes"].pop("modalities"),
-        }
-        if model in others:
-            theirs = others[model]["seconds"]
-            result |= {
-                "theirs": theirs,
-                "ratio": quartiles(theirs / wall),
-                "processor_ratio": quartiles(theirs / cpu),
-                "source": others[model]["source"],
+        results.append(
+            {
+                "model": model,
+                "seconds": quartiles(wall),
+                "processor_seconds": quartiles(cpu),
+                "peak_memory_bytes": memory[model],
+                "modalities": about[model]["sizes"].pop("modalities"),
             }
-        results.append(result)
+        )
     return {**about[models[0]], "results": results}
 
 
-def read_others(path: Path) -> dict[str, dict[str, Any]]:
-    """Read the seconds per epoch of other programs and their source, by model in small letters.
-
-    Raises:
-        InputError: the file does not exist or has another form.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        found = {row["model"].lower(): {"seconds": float(row["seconds"]), "source": row["source"]} for row in rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise InputError(
-            f"{path} holds nothing to compare with ({problem}); expected a CSV file of model, seconds and source."
-        ) from problem
-    return found
-
-
 def _begin(model: str, options: argparse.Namespace) -> dict[str, Any]:
-    loop = _loops["model"] = training_loop(options.data, model, options.device, batch_size=options.batch_size)
+    size = options.batch_size
+    loop = _loops["model"] = training_loop(options.data, model, options.device, size=options.random, batch_size=size)
     return {"data": loop.data.name, "sizes": sizes_of(loop)}
 
 

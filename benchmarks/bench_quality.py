@@ -3,9 +3,10 @@
 ``--runs`` reads the finished runs of a folder; without it models are trained here, each with its settings for TikTok or
 the defaults. The final score is that of the selected epoch, by the metric that selects it. Seconds are those of the
 epochs, validation included, and not of reading the data and building the model. ``--against`` shows the log of other
-programs beside, each until 99 % of its own final score, and theirs divided by ours: CSV of model, epoch, seconds and
-score, with seed where there are several trainings, or JSON, a list of objects with these keys; a row an epoch, its own
-processor seconds with validation, the score empty (null) where it was not validated.
+programs beside, until 99 % of its own final score: theirs divided by ours until 99 % of our score, and of their score.
+The log is CSV of model, epoch, seconds and score, with seed where there are several trainings, or JSON, a list of
+objects with these keys; a row an epoch, its own processor seconds with validation, the score empty (null) where it was
+not validated.
 
 Example: python -m benchmarks.bench_quality --runs runs --dataset tiktok --against mmrec_log.csv
 """
@@ -59,6 +60,11 @@ class Course:
     def reached(self) -> int:
         """Epochs until ``SHARE`` of the final score."""
         return int(np.argmax(self.scores >= SHARE * self.final)) + 1
+
+    def processor_until(self, score: float) -> float:
+        """Processor seconds until ``SHARE`` of a score; infinity if it is never reached."""
+        there = np.flatnonzero(self.scores >= SHARE * score)
+        return float(self.processor_seconds[: there[0] + 1].sum()) if len(there) else math.inf
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -145,12 +151,22 @@ def _processor(courses: Iterable[Course]) -> np.ndarray:
 
 
 def _beside(theirs: Sequence[Course], courses: Sequence[Course]) -> dict[str, Any]:
-    """Return the medians of another program's trainings, and its median seconds divided by each of ours."""
+    """Return the medians of another program's trainings, and its median seconds divided by each of ours.
+
+    ``ratio_to_their_score`` is that of ours until the same share of their final score, 0 where it is never reached.
+    """
     seconds = float(np.median(_processor(theirs)))
     reached, final = (float(np.median([getattr(one, name) for one in theirs])) for name in ("reached", "final"))
     found = {"their_epochs": reached, "their_score": final, "theirs": seconds}
     ours = _processor(courses)
-    return {**found, "processor_ratio": quartiles(seconds / ours)} if np.isfinite(ours).all() else found
+    if not np.isfinite(ours).all():
+        return found
+    to_theirs = np.array([course.processor_until(final) for course in courses])
+    return {
+        **found,
+        "processor_ratio": quartiles(seconds / ours),
+        "ratio_to_their_score": quartiles(seconds / to_theirs),
+    }
 
 
 def _whole(courses: Sequence[Course]) -> dict[str, Any]:

@@ -78,7 +78,8 @@ def _measure_one(sizes: dict[str, int], options: argparse.Namespace) -> dict[str
     device = torch.device(options.device)
     reset_peak_memory(device)
     before = peak_memory(device)
-    data = random_data(sizes["users"], sizes["items"], sizes["interactions"], 0, FEATURE_DIM, sizes["modalities"])
+    dimensions = [FEATURE_DIM] * sizes["modalities"]
+    data = random_data(sizes["users"], sizes["items"], sizes["interactions"], 0, dimensions)
     own = {"embedding_dim": sizes["dim"], "batch_size": sizes["batch"], "feature_scaling": "none"}
     point = measure_point(
         data.to(device), settings_of("mmssl", options.device, options.set, **own), timed=options.steps

@@ -20,22 +20,35 @@ from mmssl_cli.training.trainer import make_loop
 from pipelines.prepared.manifest import MANIFEST
 
 PREPARED = Path("data/tiktok")
-#: Sizes of TikTok, with features as wide as its whitened ones.
-SIZES = {"users": 9308, "items": 6710, "interactions": 59541, "test_users": 6130, "feature_dim": 64}
+#: Sizes of TikTok, with features as wide as its whitened ones; and of a larger data set, that of Amazon Sports.
+SIZES = {"users": 9308, "items": 6710, "interactions": 59541, "test_users": 6130, "feature_dims": (64, 64)}
+LARGE = {"users": 35_598, "items": 18_357, "interactions": 218_409, "test_users": 20_000, "feature_dims": (64, 64)}
+#: Sizes of Amazon Baby, with features as wide as its raw ones, and as its whitened ones.
+_BABY = {"users": 19_445, "items": 7_050, "interactions": 118_551, "test_users": 19_445}
+RANDOM = {
+    "large": LARGE,
+    "baby-raw": {**_BABY, "feature_dims": (4096, 1024)},
+    "baby": {**_BABY, "feature_dims": (64, 64)},
+}
 DATA_HELP = f"a prepared data set; else {PREPARED}, else random data of its sizes"
+RANDOM_HELP = f"random data of a size in place of a data set: {', '.join(RANDOM)}"
 
 
 def training_loop(
-    folder: Path | None, model: str, device: str, given: Sequence[str] = (), **settings: Any
+    folder: Path | None, model: str, device: str, given: Sequence[str] = (), size: str | None = None, **settings: Any
 ) -> TrainingLoop:
     """Return a model ready to train with its settings for TikTok, changed by ``given`` and ``settings``.
+
+    Args:
+        size: of random data in place of those of the folder, a name of ``RANDOM``.
 
     Raises:
         UsageError: unknown setting, model or device.
         InputError: the data cannot be read.
     """
     merged = settings_of(model, device, given, **settings)
-    return make_loop(merged, load(folder, merged), torch.device(device))
+    data = random_data(**RANDOM[size]) if size else load(folder, merged)
+    return make_loop(merged, data, torch.device(device))
 
 
 def settings_of(model: str, device: str, given: Sequence[str] = (), **settings: Any) -> TrainSettings:
@@ -54,16 +67,16 @@ def load(folder: Path | None, settings: TrainSettings) -> InteractionData:
 
 
 def random_data(
-    users: int, items: int, interactions: int, test_users: int, feature_dim: int, modalities: int = 2
+    users: int, items: int, interactions: int, test_users: int, feature_dims: Sequence[int]
 ) -> InteractionData:
-    """Return random pairs with a few popular items, at least one per user, and modalities of random features."""
+    """Return random pairs with a few popular items, at least one per user, and a modality a dimension."""
     chance = np.random.default_rng(0)
     train = CSR.from_pairs(random_pairs(chance, users, items, interactions), users)
     held_out = np.stack([np.arange(test_users), chance.integers(items, size=test_users)], axis=1)
     test = CSR.from_pairs(held_out, users)
     features = {
-        f"modality{number}": torch.from_numpy(chance.random((items, feature_dim), np.float32))
-        for number in range(modalities)
+        f"modality{number}": torch.from_numpy(chance.random((items, dimension), np.float32))
+        for number, dimension in enumerate(feature_dims)
     }
     present = {name: torch.ones(items, dtype=torch.bool) for name in features}
     return InteractionData("random data", users, items, train, test, test, features, present)

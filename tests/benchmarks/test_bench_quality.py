@@ -73,6 +73,7 @@ def test_seconds_until_a_share_of_the_final_score(bench: Bench, runs: Path, log:
     assert mf["processor_seconds_of_all_epochs"]["median"] == pytest.approx(5.0)
     assert (mf["their_epochs"], mf["their_score"], mf["theirs"]) == (2, 0.1, 5.0)
     assert mf["processor_ratio"]["high"] == pytest.approx((5 / 1.5 + (5 / 1.5 + 5 / 4.5) / 2) / 2)
+    assert mf["ratio_to_their_score"] == mf["processor_ratio"]  # both programs end at 0.1
     assert lightgcn["seconds"]["median"] == 4.0 and lightgcn["theirs"] == 1.0
     assert "processor_seconds" not in lightgcn and "processor_ratio" not in lightgcn
     plan = report["plan"]
@@ -144,3 +145,14 @@ def test_a_folder_without_finished_runs_is_refused(tmp_path: Path, capsys: pytes
     with pytest.raises(SystemExit) as ended:
         bench_quality.main(["--runs", str(tmp_path), "--dataset", "demo"])
     assert ended.value.code == 2 and "holds no finished runs on demo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("score", "ratio"), [(0.05, (5 / 1 + 5 / 3) / 2), (0.5, 0.0)])
+def test_the_time_to_a_lower_score_of_another_program_and_to_one_that_is_never_reached(
+    bench: Bench, runs: Path, tmp_path: Path, score: float, ratio: float
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text(f"model,epoch,seconds,score\nmf,1,5,{score}\n")
+    report = bench("--runs", runs, "--dataset", "demo", "--against", log)
+    [mf] = [row for row in report["results"] if row["model"] == "mf"]
+    assert mf["ratio_to_their_score"]["median"] == pytest.approx(ratio)

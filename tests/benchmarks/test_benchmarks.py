@@ -21,7 +21,7 @@ from mmssl_cli.sparse.products import product_in_float32
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import make_loop
 
-SIZES = {"users": 40, "items": 30, "interactions": 160, "test_users": 20, "feature_dim": 6}
+SIZES = {"users": 40, "items": 30, "interactions": 160, "test_users": 20, "feature_dims": (6, 6)}
 CPU = torch.device("cpu")
 
 
@@ -38,7 +38,7 @@ def tiny_loop(**settings: Any) -> TrainingLoop:
 def test_random_data_has_the_sizes_asked_for_and_a_training_item_for_every_user() -> None:
     pairs = workload.random_pairs(np.random.default_rng(0), 40, 30, 200, least=3)
     assert len(np.unique(pairs, axis=0)) == 200 and np.bincount(pairs[:, 0], minlength=40).min() >= 3
-    data = workload.random_data(**SIZES, modalities=3)
+    data = workload.random_data(**{**SIZES, "feature_dims": (6, 6, 2)})
     assert (data.num_users, data.num_items, len(data.train), len(data.test), len(data.features)) == (40, 30, 160, 20, 3)
     assert int(data.train.degrees().min()) >= 1
 

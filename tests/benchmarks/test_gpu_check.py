@@ -108,7 +108,7 @@ def test_checks_that_do_not_pass_and_benchmarks_that_break_are_told_by_the_exit_
 
 
 def test_one_step_on_two_devices_agrees_and_another_gradient_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {"users": 40, "items": 30, "interactions": 160, "test_users": 20, "feature_dim": 6}
+    sizes = {"users": 40, "items": 30, "interactions": 160, "test_users": 20, "feature_dims": (6, 6)}
     monkeypatch.setattr(workload, "SIZES", sizes)
     monkeypatch.setattr(workload, "PREPARED", workload.PREPARED / "not there")
     seen: list[dict[str, Any]] = []
