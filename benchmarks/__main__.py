@@ -22,11 +22,13 @@ BENCHMARKS = {
     "growth": ("bench_size --grow all", _SMALL),
     "ranking": ("bench_ranking", "--repeats 3"),
     "interactions": ("bench_interactions", "--interactions 1000000 --repeats 1"),
+    "processes": ("bench_processes", "--steps 2 --batch-sizes 1024 --models lightgcn"),
+    "start": ("bench_start", "--runs 3 --repeats 1"),
     "encoders": ("bench_encoders", "--repeats 2 --texts 512 --pictures 64 --network resnet18"),
 }
-WITH_DATA = ("epoch", "models", "quality")
+WITH_DATA = ("epoch", "models", "quality", "processes")
 #: Flags of threads and devices are not for these.
-SINGLE = ("interactions",)
+SINGLE = ("interactions", "processes", "start")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
