@@ -295,10 +295,12 @@ def listed_ids(ids: object) -> list[Any]:
     Raises:
         UsageError: there is no id.
     """
-    if isinstance(ids, str | Integral):
-        return [ids]
     if hasattr(ids, "columns"):
         raise UsageError("Ids cannot be a DataFrame: give one of its columns.")
+    if hasattr(ids, "tolist"):  # arrays, tensors and columns
+        ids = ids.tolist()
+    if isinstance(ids, str | Integral):
+        return [ids]
     if not isinstance(ids, Iterable) or isinstance(ids, bytes):
         raise UsageError(f"Ids cannot be {ids!r}: expected the original id of a user or item, or a list of several.")
     return list(ids)

@@ -166,8 +166,9 @@ def test_what_is_no_table_is_refused_before_anything_is_written(options: dict[st
 def test_ids_that_are_whole_numbers_may_be_given_as_such() -> None:
     data = _prepare("shop", interactions=_clicks(), items=_items())
     run = mmssl.train("itemknn", data, device="cpu", ks=[5], select_on="recall@5")
-    numbers, texts = run.recommend_for(_items()["item"][:2], k=3), run.recommend_for(["0", "1"], k=3)
-    pd.testing.assert_frame_equal(numbers, texts)
+    texts = run.recommend_for(["0", "1"], k=3)
+    for numbers in (_items()["item"][:2], torch.arange(2), pa.array([0, 1]), np.arange(2), [0, np.int64(1)]):
+        pd.testing.assert_frame_equal(run.recommend_for(numbers, k=3), texts)
     assert set(run.recommend("u1", k=2, candidates=[3, np.int64(5), 6])["item"]) <= {"3", "5", "6"}
 
 
