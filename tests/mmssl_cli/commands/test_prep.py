@@ -165,6 +165,7 @@ def test_quiet_says_only_the_result(cli: Cli, small_shop: None) -> None:
         (["demo", "--cold-users", "kep"], "--cold-users 'kep' is unknown: did you mean keep?"),
         (["own", "--from", "raw", "--seed", "3"], "--seed is not applicable: nothing is drawn"),
         (["../own", "--from", "raw"], "'../own' cannot name a data set"),
+        (["raw", "--from", "raw"], "'raw' cannot name a data set: data/raw is the folder of raw files"),
         (["demo", "--check", "--force"], "--check only verifies"),
         (["demo", "--seed", "-1"], "--seed"),
     ],
@@ -188,7 +189,6 @@ def test_a_wrong_command_line_ends_with_2(
         ),
         (["demo", "--check"], "There is no prepared data set at data/demo"),
         (["own", "--from", "raw", "--cold-users", "keep", "--data-dir", "raw/train.json"], "raw/train.json"),
-        (["raw", "--from", "raw", "--cold-users", "keep", "--data-dir", "."], "would be lost"),
     ],
 )
 def test_wrong_files_end_with_1(cli: Cli, tmp_path: Path, raw: Path, arguments: list[str], sentence: str) -> None:
