@@ -56,7 +56,7 @@ def measure(options: argparse.Namespace) -> Report:
 
 
 def _measured(count: int, model: str, size: int, options: argparse.Namespace) -> list[Measured]:
-    """What each of ``count`` processes measured."""
+    """Return the measurements of each of ``count`` processes."""
     with tempfile.TemporaryDirectory() as folder:
         given = (count, folder, model, size, options.data and options.data.absolute(), options.steps)
         mp.spawn(_take_part, given, count)

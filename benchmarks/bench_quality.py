@@ -147,7 +147,7 @@ def _figures(courses: Sequence[Course]) -> dict[str, Any]:
 
 
 def _processor(courses: Iterable[Course]) -> np.ndarray:
-    return np.array([course.processor_seconds[: course.reached].sum() for course in courses])
+    return np.array([course.processor_until(course.final) for course in courses])
 
 
 def _beside(theirs: Sequence[Course], courses: Sequence[Course]) -> dict[str, Any]:

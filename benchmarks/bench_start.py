@@ -1,9 +1,8 @@
-"""What a user waits for: commands that compute nothing, a preparation with nothing to do, the start of a training.
+"""Seconds until a command ends: those that compute nothing, a preparation with nothing to do, the start of a training.
 
-Each command is a process of its own, in a new folder with the demo and ``--runs`` finished runs of it. Seconds from the
-start of the process to its end; of the training, wall seconds to the beginning of its first epoch, processor seconds of
-all of it. ``--prep`` adds a preparation,
-such as one with large encoders; it is made once before it is timed.
+Each command is a process of its own, in a new folder with the demo and ``--runs`` finished runs of it. Of the training,
+the wall seconds end where its first epoch begins, and the processor seconds are of all of it. ``--prep`` adds a
+preparation, such as one with large encoders; it is made once before it is timed.
 
 Example: python -m benchmarks.bench_start --prep "my-shop --interactions /data/clicks.csv --items /data/items.csv"
 """
@@ -99,7 +98,7 @@ def _command(folder: Path, *words: str) -> Taken:
 
 
 def _training(folder: Path) -> Taken:
-    """Start a training of the demo, and end it after its first epoch; its other seconds are those that are returned."""
+    """Train one epoch of the demo; return the wall seconds before it, and the processor seconds of all."""
     before, started = _processor(), time.perf_counter()
     process = _start(folder, ("train", "--dataset", "demo", "--epochs", "1"))
     assert process.stderr is not None

@@ -24,7 +24,7 @@ from pipelines.io.reporter import Reporter
 from pipelines.io.step_cache import StepResult, WorkFolder, key_of
 from pipelines.prepared.dataset import PreparedDataset
 from pipelines.prepared.manifest import RECORDS
-from pipelines.recipe import PrepOptions, Recipe, check_encoders, resolve
+from pipelines.recipe import RAW, PrepOptions, Recipe, check_encoders, resolve
 from pipelines.text import pluralize, some
 from pipelines.version import created_by
 
@@ -143,7 +143,7 @@ class RawSource(ABC):
         """Find or download the raw files and make the tables; see :class:`Source`."""
         name, work = request.name, request.work
         request.options.allow(cls.options, f"{name} is prepared from raw files of the source {request.entry.source}.")
-        recipe = resolve(name, request.entry, request.options, request.data_dir / "raw" / name)
+        recipe = resolve(name, request.entry, request.options, request.data_dir / RAW / name)
         source = cls(recipe, work.reporter)
         source.check()
         check_encoders(recipe, request.options)

@@ -18,7 +18,7 @@ from pipelines.io.reporter import Reporter
 from pipelines.io.step_cache import WorkFolder, key_of
 from pipelines.io.unchanged import recall_digest, remember_inputs
 from pipelines.prepared.manifest import RECORDS, Manifest, check_files, check_name, read_manifest
-from pipelines.recipe import PrepOptions
+from pipelines.recipe import RAW, PrepOptions
 from pipelines.sources import load_source
 from pipelines.sources.amazon_releases import entry_of
 from pipelines.text import pluralize
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 # What reads data and builds features is imported where it is needed: a repeat with nothing to do reads manifests alone.
 WORK = ".prep"
-#: Folder of the raw files of all data sets, beside the data sets.
-RAW = "raw"
 
 
 @dataclass(frozen=True)

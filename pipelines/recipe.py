@@ -48,6 +48,8 @@ _CONTENTS = {
 }
 """Kind of input -> its name, and the flags that name it in tables of one's own."""
 _WITH_TABLES = ("table", "movielens")
+#: Folder of the raw files of all data sets, beside the data sets.
+RAW = "raw"
 #: Encoders that do not work chunk by chunk.
 _QUICK = ("tfidf", "published", "sample")
 _CHOICES = {"dtype": get_args(DType), "cold_users": get_args(ColdUsers), "release": get_args(Release)}

@@ -24,7 +24,7 @@ from pipelines.errors import UsageError, in_words, nearest
 from pipelines.prepare import prepare as run_pipeline
 from pipelines.prepared.manifest import MANIFEST, Manifest, check_name, read_manifest
 from pipelines.prepared.storage import read_table
-from pipelines.recipe import PrepOptions, flag_of
+from pipelines.recipe import RAW, PrepOptions, flag_of
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,10 @@ class Dataset:
 
     def _ids(self, name: str) -> list[str]:
         """The ids in a table, read again once the data set has been prepared again."""
-        state = (self.path / MANIFEST).stat().st_mtime_ns if (self.path / MANIFEST).exists() else None
+        manifest = self.path / MANIFEST
+        state = manifest.stat().st_mtime_ns if manifest.exists() else None
         kept = self.__dict__.setdefault("_kept", {})
-        if kept.get(name, (None, []))[0] != state or state is None:
+        if state is None or name not in kept or kept[name][0] != state:
             kept[name] = state, read_table(name, self.path / f"{name}.parquet")["id"].tolist()
         ids: list[str] = kept[name][1]
         return ids
@@ -183,7 +184,7 @@ def prepare(
     if not isinstance(name, str):
         raise UsageError(f"A data set cannot be {shown(name)}: expected its name, as text.")
     folder = path_of(data_dir, "data_dir")
-    named, contents = as_files(options, folder / "raw" / check_name("data set", name) / "in-memory")
+    named, contents = as_files(options, folder / RAW / check_name("data set", name) / "in-memory")
     known = _options(named)
     with written(contents), prep_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET) as reporter:
         outcome = run_pipeline(name, known, data_dir=folder, force=force, reporter=reporter)

@@ -41,27 +41,27 @@ def as_files(options: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], 
     Raises:
         UsageError: a table or array cannot be written as a file, or is of another type.
     """
-    if is_table(options.get("items")):
-        _refuse_files_beside(options)
     features = options.get("features")
-    if is_table(features) or hasattr(features, "__array__"):
+    if _is_table(features) or hasattr(features, "__array__"):
         raise UsageError(f"features is {shown(features)}: expected a dict of modalities, such as visual: array.")
     contents: Contents = {}
     replaced = dict(options)
     for name in _TABLES:
         given = options.get(name)
-        if is_table(given):
+        if _is_table(given):
             replaced[name] = path = folder / f"{name}.parquet"
             contents[path] = _table(name, given)
         elif given is not None and not isinstance(given, str | PathLike):
             raise UsageError(
                 f"{name} is {shown(given)}: expected a table of pandas, Polars or PyArrow, or the path of a file."
             )
+    if (items := contents.get(folder / "items.parquet")) is not None:
+        _refuse_files_beside(items, options)
     if isinstance(features, Mapping):
         replaced["features"] = dict(features)
         for modality, values in features.items():
             stem, name = check_name("modality", str(modality)), f"features of {modality}"
-            if is_table(values):
+            if _is_table(values):
                 replaced["features"][modality] = path = folder / f"{stem}.vectors.parquet"
                 contents[path] = _vector_table(name, values, options.get("item_column"))
             elif hasattr(values, "__array__"):
@@ -75,7 +75,7 @@ def as_files(options: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], 
     return replaced, contents
 
 
-def _refuse_files_beside(options: Mapping[str, Any]) -> None:
+def _refuse_files_beside(items: pa.Table, options: Mapping[str, Any]) -> None:
     """Refuse columns of a table of items that name files, where it is not known in which folder.
 
     Raises:
@@ -87,8 +87,7 @@ def _refuse_files_beside(options: Mapping[str, Any]) -> None:
     column = options.get("image_column")
     if column is None or options.get("images") is not None:
         return
-    table = _table("items", options["items"])
-    cells = table[column].to_pylist() if table.column_names.count(column) == 1 else []
+    cells = items[column].to_pylist() if items.column_names.count(column) == 1 else []
     if files := [cell for cell in cells if cell is not None and "://" not in str(cell)]:
         raise UsageError(
             f"image_column names files, such as {shown(files[0])}: give the folder that holds them too, as images, or "
@@ -103,7 +102,7 @@ def written(contents: Contents) -> Iterator[None]:
     Raises:
         InputError: the folder cannot be written.
     """
-    new = [path.parent for path in contents if not path.parent.exists()][:1]
+    folder = next((path.parent for path in contents if not path.parent.exists()), None)
     try:
         for path, content in contents.items():
             with atomic_file(path) as temporary:
@@ -113,7 +112,7 @@ def written(contents: Contents) -> Iterator[None]:
                     pq.write_table(content, temporary)
         yield
     except BaseException:
-        for folder in new:
+        if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):  # another file is there
                 folder.parent.rmdir()
@@ -121,7 +120,7 @@ def written(contents: Contents) -> Iterator[None]:
         raise
 
 
-def is_table(value: object) -> bool:
+def _is_table(value: object) -> bool:
     """Return whether a value is a table of pandas, Polars, PyArrow or another library with Arrow's interface."""
     return hasattr(value, "__arrow_c_stream__") and not isinstance(value, pd.Series)
 

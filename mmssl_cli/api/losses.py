@@ -1,4 +1,4 @@
-"""What a preparation left out, as warnings say it."""
+"""Sentences of the warnings after a preparation."""
 
 from __future__ import annotations
 

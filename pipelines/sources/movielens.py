@@ -26,7 +26,7 @@ from pipelines.errors import InputError, UsageError
 from pipelines.features.text_cleaning import clean_text
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id, read_lines
 from pipelines.io.reporter import Reporter
-from pipelines.recipe import Recipe, resolve
+from pipelines.recipe import RAW, Recipe, resolve
 from pipelines.sources.published import unpacked
 from pipelines.sources.ratings import Rated, collect_rated
 from pipelines.sources.table import Table
@@ -67,7 +67,7 @@ class MovieLens(Table):
         if options.image is not None or options.images is not None:
             pictures = {"visual": FeatureEntry(input="image")}
             entry = entry.model_copy(update={"features": {**entry.features, **pictures}})
-        recipe = resolve(request.name, entry, options, request.data_dir / "raw" / request.name)
+        recipe = resolve(request.name, entry, options, request.data_dir / RAW / request.name)
         folder = _folder(recipe, request)
         return super().plan(replace(request, entry=entry, options=options.model_copy(update={"raw_dir": folder})))
 

@@ -27,12 +27,12 @@ def find_columns(
 ) -> tuple[TableOptions, list[str], list[str]]:
     """Find the columns of interactions that are not named.
 
-    Returns:
-        The options with them; sentences on columns that may be meant and are not used; and on those that were found.
-
     Args:
         split: the name of the split; only ``given`` looks for a column with it.
         of_items: the columns of the table of items; the named column of the item may be there alone.
+
+    Returns:
+        The options with them; sentences on columns that may be meant and are not used; and on those that were found.
 
     Raises:
         InputError: a needed column is not found, or could be several, or a named one is missing.
