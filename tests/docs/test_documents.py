@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -50,13 +51,13 @@ def _anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-def _command_lines() -> Iterator[tuple[str, str]]:
-    """Yield the lines of code blocks that call `mmssl`, each with its document."""
+def _command_lines(start: str) -> Iterator[tuple[str, str]]:
+    """Yield the command lines with a start, in code blocks and in backticks, each with its document."""
     for path in DESCRIPTIVE:
-        for block in FENCE.findall(path.read_text(encoding="utf-8")):
-            for line in block.replace("\\\n", " ").splitlines():
-                if line.startswith("mmssl "):
-                    yield _name(path), line
+        text = path.read_text(encoding="utf-8")
+        lines = [line for block in FENCE.findall(text) for line in block.replace("\\\n", " ").splitlines()]
+        lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", FENCE.sub("", text))]
+        yield from ((_name(path), line) for line in lines if re.match(start, line))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
@@ -85,15 +86,25 @@ def test_benchmarks_exist(path: Path) -> None:
         assert (ROOT / "benchmarks" / f"{name}.py").is_file(), name
 
 
-@pytest.mark.parametrize(("document", "line"), list(_command_lines()))
+@pytest.mark.parametrize(("document", "line"), list(_command_lines("mmssl [a-z]")))
 def test_command_lines_use_commands_and_flags_that_exist(document: str, line: str) -> None:
     group = typer.main.get_command(app)
     assert isinstance(group, LazyGroup)
     _, name, *words = shlex.split(line, comments=True)
     command = group.commands[name]
     assert isinstance(command, LazyCommand)
-    known = {flag for option in command.load().params for flag in (*option.opts, *option.secondary_opts)}
+    known = {flag for option in command.load().params for flag in (*option.opts, *option.secondary_opts)} | {"--help"}
     assert {word for word in words if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize(("document", "line"), list(_command_lines(r"python -m benchmarks\.")))
+def test_benchmarks_take_the_flags_of_the_documents(
+    document: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, name, *words = shlex.split(line)
+    module = importlib.import_module(name)
+    monkeypatch.setattr(module, "run", lambda parser, arguments, *_: parser.parse_args(arguments))
+    module.main(words)
 
 
 def test_the_readme_is_short_and_names_every_command_model_and_data_set() -> None:
