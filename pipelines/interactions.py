@@ -15,7 +15,7 @@ import pandas as pd
 from pipelines.entries import SPLITTERS
 from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.raw import RawInteractions
-from pipelines.prepared.dataset import SPLITS, cold_users
+from pipelines.prepared.dataset import SPLITS, cold_users_note
 from pipelines.splits import TRAIN, assign_splits, seen_in_training, stable_order
 from pipelines.text import pluralize
 
@@ -44,7 +44,7 @@ class SplitInteractions:
     moved: split -> its pairs that are in another split too, and were left out of this one.
     drawn: number of users whose interactions at one and the same time are in different splits, at random.
     resplit: whether the source fixes a split that was not kept.
-    cold: held-out split -> its users without a training interaction, where the source fixes the split.
+    cold: a sentence on the users without a training interaction, where the source fixes the split; else empty.
     """
 
     users: pd.DataFrame
@@ -54,18 +54,17 @@ class SplitInteractions:
     moved: Mapping[str, int] = field(default_factory=dict)
     drawn: int = 0
     resplit: bool = False
-    cold: Mapping[str, int] = field(default_factory=dict)
+    cold: str = ""
 
     def notes(self) -> list[str]:
         """Return sentences on what chance decided, and on a given split that is not kept, or is an odd one."""
         some = f"the held-out interactions of {self.drawn:,} of {pluralize(len(self.users), 'user')}"
         counts = [f"{count:,} of {split}" for split, count in self.moved.items() if count]
-        cold = [f"{count:,} in {split}" for split, count in self.cold.items() if count]
         said = {
             f"{some} were drawn at random among some of the same time": self.drawn,
             "the split of the files is not used; --split given keeps it": self.resplit,
             f"pairs in two splits, kept in one: {', '.join(counts)} left out": counts,
-            f"users without a training interaction are kept: {', '.join(cold)}": cold,
+            self.cold: self.cold,
         }
         return [sentence for sentence, holds in said.items() if holds]
 
@@ -198,7 +197,7 @@ def split_interactions(
     if rows.timestamp is not None:
         columns["timestamp"] = rows.timestamp
     interactions = pd.DataFrame(columns, copy=False)
-    cold = {name: len(of) for name, of in cold_users(interactions).items()} if split == "given" else {}
+    cold = cold_users_note(interactions) if split == "given" else ""
     return SplitInteractions(users, items, interactions, steps, moved, drawn, resplit, cold)
 
 

@@ -43,7 +43,7 @@ class VectorFileRows(Rows):
         self.order, self._item_columns = order, tuple(item_columns)
         self._work = work
         self._path, self._key = locate_vectors(place)
-        self._counts, self._listed = MalformedRecords(self._path), False
+        self._counts = MalformedRecords(self._path)
         files = files_of(self._path)
         hashes = {file.name: digest for file, digest in work.hashes(files).items()}
         self._sha256 = key_of(hashes) if self._path.is_dir() else hashes[self._path.name]
@@ -71,26 +71,29 @@ class VectorFileRows(Rows):
         self.check_count(items)
         return ""
 
-    def check_count(self, items: pd.DataFrame) -> list[str]:
-        """Return the ids to which the rows of a file without ids belong.
+    def check_count(self, items: pd.DataFrame) -> None:
+        """Check that a file without ids has a row for each item.
 
         Raises:
-            InputError: the numbers of rows and of ids differ.
+            InputError: the numbers of rows and of items differ.
         """
+        self._order_of(items)
+
+    def _order_of(self, items: pd.DataFrame) -> tuple[list[str], bool]:
+        """Return the ids to which the rows of a file without ids belong, and whether the table of items lists them."""
         if self._about["keyed"]:
-            return []
+            return [], False
         listed = self.order() if self.order else []
-        self._listed = bool(listed)
         order, where = (listed, "the table of items has") if listed else (items["id"].tolist(), "the data set has")
         if len(order) != self._about["rows"]:
             raise InputError(
                 f"{self._path} has {self._about['rows']:,} rows, but {where} {len(order):,}; expected a row each, in "
                 "that order, or item ids: an array ids in an .npz, a dict in a .pt, a column of ids in a table."
             )
-        return order
+        return order, bool(listed)
 
     def make(self, modality: str, items: pd.DataFrame, work: WorkFolder) -> Made:
-        order = self.check_count(items)
+        order, is_listed = self._order_of(items)
         found = self._read()
         ids = items["id"].tolist()
         known = set(ids)
@@ -101,6 +104,8 @@ class VectorFileRows(Rows):
                 row_of.setdefault(name, row)
         rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
         self._report(modality, names, row_of, known, rows)
+        if found.ids is None and not is_listed and names != sorted(names, key=_by_number):
+            self._counts.note(f"its rows are taken in the order of the item ids as texts: {some(names)}")
         self._report_table(modality, found)
         present = rows >= 0
         values = np.zeros((len(ids), self._about["dim"]), dtype=self.recipe.dtype)
@@ -140,8 +145,6 @@ class VectorFileRows(Rows):
         self._counts.leave_out("a row of no item that is kept", len(surplus))
         self._counts.leave_out("no id", names.count(""))
         self._counts.leave_out("another row of the same item", len(names) - names.count("") - len(row_of))
-        if not self._about["keyed"] and not self._listed and names != sorted(names, key=_by_number):
-            self._counts.note(f"its rows are taken in the order of the item ids as texts: {some(names)}")
 
     def _report_table(self, modality: str, found: ItemVectors) -> None:
         """Report and count what a table alone has: rows without a vector, and columns that became dimensions."""

@@ -44,7 +44,7 @@ from pipelines.layouts.numbered_ids import (
 )
 from pipelines.layouts.unused import unused_files
 from pipelines.layouts.writing import write_table
-from pipelines.prepared.dataset import PreparedDataset, cold_users
+from pipelines.prepared.dataset import PreparedDataset, cold_users, cold_users_note
 from pipelines.prepared.manifest import RECORDS
 from pipelines.recipe import PrepOptions
 from pipelines.tables.interaction_reader import Part, gather
@@ -74,9 +74,8 @@ def plan(folder: Path, request: Request) -> Plan:
         report(f"Reading {', '.join(sources)} in {folder}")
         dataset = replace(read_published(name, folder, modalities=modalities, cold=policy), sources=sources)
         dataset = replace(dataset, settings={**dataset.settings, **more})
-        kept = [f"{len(users):,} in {split}" for split, users in cold_users(dataset.interactions).items() if len(users)]
-        if kept and policy == "keep":
-            report(f"Kept users without training interactions: {', '.join(kept)}")
+        if policy == "keep" and (note := cold_users_note(dataset.interactions)):
+            report(note.capitalize())
         unseen = dataset.num_items - dataset.interactions["item"].nunique()
         if unseen:
             report(f"{unseen:,} of {dataset.num_items:,} items occur in no split: other files describe them")

@@ -101,6 +101,12 @@ def cold_users(interactions: pd.DataFrame) -> dict[str, np.ndarray]:
     return {split: np.setdiff1d(users.get(split, ()), trained).astype(np.int64) for split in SPLITS[1:]}
 
 
+def cold_users_note(interactions: pd.DataFrame) -> str:
+    """Return a sentence on the ``cold_users`` of each held-out split; empty if there are none."""
+    counts = [f"{len(users):,} in {split}" for split, users in cold_users(interactions).items() if len(users)]
+    return f"users without a training interaction are kept: {', '.join(counts)}" if counts else ""
+
+
 def check_cold_users(interactions: pd.DataFrame, ids: pd.Series) -> None:
     """Refuse users with held-out interactions but none in training; ``ids`` are the original ones, by user.
 

@@ -98,9 +98,7 @@ def test_command_lines_use_commands_and_flags_that_exist(document: str, line: st
 
 
 @pytest.mark.parametrize(("document", "line"), list(_command_lines(r"python -m benchmarks\.")))
-def test_benchmarks_take_the_flags_of_the_documents(
-    document: str, line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_benchmarks_take_the_flags_of_the_documents(document: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, name, *words = shlex.split(line)
     module = importlib.import_module(name)
     monkeypatch.setattr(module, "run", lambda parser, arguments, *_: parser.parse_args(arguments))

@@ -135,7 +135,7 @@ def test_users_without_training_are_refused_kept_or_dropped(cli: Cli, tmp_path: 
     assert not (tmp_path / "data").exists()
     answer = cli("prep", "own", "--from", raw, "--cold-users", "keep")
     assert answer.code == 0
-    assert "Kept users without training interactions: 1 in test" in answer.words
+    assert "Users without a training interaction are kept: 1 in test" in answer.words
     sources = read_prepared(tmp_path / "data" / "own").sources
     assert sources == {path.name: sha256_of(path) for path in raw.iterdir()}
     assert cli("prep", "own", "--check").code == 0
