@@ -191,7 +191,7 @@ def _same_state(to: TrainingLoop, of: TrainingLoop) -> None:
 
 def _tensors(loop: TrainingLoop) -> Iterator[Tensor]:
     yield from loop.model.state_dict().values()
-    for optimizer in filter(None, (loop.optimizer, loop.model.adversary_optimizer)):
+    for optimizer in filter(None, (loop.optimizer, loop.model.auxiliary_optimizer)):
         for moments in optimizer.state.values():
             yield from moments.values()
 

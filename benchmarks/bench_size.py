@@ -146,7 +146,7 @@ def _train(loop: TrainingLoop, options: argparse.Namespace, stages: Stages) -> N
             losses = loop._step(batch)
     if not all(bool(loss.isfinite()) for loss in losses.values()):
         raise RuntimeError(f"a loss of the last step is not finite: {losses}")
-    if loop.model.adversary_optimizer is None:
+    if loop.model.auxiliary_optimizer is None:
         raise RuntimeError("the model has no adversary")
 
 

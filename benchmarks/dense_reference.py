@@ -125,24 +125,24 @@ class DenseMMSSL(MMSSL):
 
     def train_discriminator(self, observed: Tensor, fakes: list[Tensor], auxiliary: Tensor) -> None:
         """Eq. 5 and 7."""
-        assert self.adversary is not None and self.adversary_optimizer is not None
+        assert self.adversary is not None and self.auxiliary_optimizer is not None
         settings = self.adversary.settings
         noise = -torch.log(-torch.log(torch.rand(observed.shape, device=observed.device)))
         perturbed = (observed + settings.gumbel_scale * noise) / settings.gumbel_temperature
         real = torch.softmax(perturbed, dim=1) + settings.zeta * auxiliary
         for _ in range(settings.discriminator_steps):
             objective, gap = self.objective(real, fakes)
-            self.adversary_optimizer.zero_grad(set_to_none=True)
+            self.auxiliary_optimizer.zero_grad(set_to_none=True)
             objective.backward()
-            self.adversary_optimizer.step()
+            self.auxiliary_optimizer.step()
         self.monitored = {"discriminator": objective.detach(), "discriminator gap": gap.detach()}
 
     def objective(self, real: Tensor, fakes: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Eq. 7 for the discriminator."""
         assert self.adversary is not None
         weight = self.adversary.settings.gradient_penalty
-        verdicts = self.forward(torch.cat([real, *fakes])).split(len(real))
-        gap = verdicts[0].mean() - torch.stack([verdict.mean() for verdict in verdicts[1:]]).mean()
+        outputs = self.forward(torch.cat([real, *fakes])).split(len(real))
+        gap = outputs[0].mean() - torch.stack([output.mean() for output in outputs[1:]]).mean()
         if not weight:
             return -gap, gap
         share = torch.rand(len(fakes), len(real), 1, device=real.device)
@@ -159,9 +159,9 @@ class DenseMMSSL(MMSSL):
         assert self.adversary is not None
         discriminator = self.adversary.discriminator
         discriminator.eval().requires_grad_(False)
-        verdict = self.forward(torch.cat(fakes)).mean()
+        output = self.forward(torch.cat(fakes)).mean()
         discriminator.train().requires_grad_(True)
-        return -verdict
+        return -output
 
     def forward(self, rows: Tensor) -> Tensor:
         """Eq. 4: D [n] of rows [n, I]."""

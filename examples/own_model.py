@@ -52,7 +52,7 @@ class Taste(Recommender):
 
     def score_from_items(self, items: CSR) -> Tensor:
         """The same for users who are not in the data, from their items. Only similar items and new users need it."""
-        has = torch.zeros(items.num_rows, self.num_items)
+        has = torch.zeros(items.num_rows, self.num_items, device=items.indices.device)
         has[items.row_of_each(), items.indices] = 1
         taste = normalize(has @ self.content)
         return taste @ self.content.T + self.settings.popularity * self.popular

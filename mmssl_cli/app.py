@@ -215,8 +215,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # OpenMP threads spin while they wait. A short spin is as fast on idle cores, and much faster where other programs
     # use them. Read when PyTorch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-    # On Apple's GPUs, operations that PyTorch lacks run on the CPU. Read when PyTorch is imported.
-    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     # Pydantic reads the metadata of every installed package to look for plugins, at the first class with fields.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # SIGTERM, from a job scheduler or `kill`, is treated as Ctrl-C.

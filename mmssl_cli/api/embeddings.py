@@ -67,12 +67,12 @@ def write_embeddings(pair: EmbeddingPair, folder: Path, format: str) -> float | 
         InputError: the folder holds files, or cannot be written.
         UsageError: the package of the index is not installed.
     """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} already exists and is not an empty folder; remove it or choose another one.")
     recall: float | None = None
     if format in INDEXES:
         check_installed(f"--format {format}", "parquet or npy")
         index, recall = build_index(pair.users.values, pair.items.values, format)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} already exists and is not an empty folder; remove it or choose another one.")
     with atomic_folder(folder) as place:
         for name, embeddings in pair._asdict().items():
             if format != "parquet":

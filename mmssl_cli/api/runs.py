@@ -167,7 +167,7 @@ class Run:
     ) -> pd.DataFrame:
         """Recommend items to a new user who liked some items, without training.
 
-        The user's embedding is the mean of the liked items' final embeddings, each normalised to length 1; the score
+        The user's embedding is the mean of the liked items' final embeddings, each normalised to unit norm; the score
         is its inner product with the final embedding of an item, as for known users. Models of weights between items
         (``itemknn``, ``rp3beta``, ``ease``, ``gfcf``) score as for a user with these items. Liked items are left out.
 

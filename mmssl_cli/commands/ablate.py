@@ -60,8 +60,7 @@ def ablate(
         return
     plan = {name: variant_settings(full, name) for name in chosen}
     result = carry_out(options.plan(plan.values()), options)
-    found = {name: result.configuration(settings) for name, settings in plan.items()}
-    kept = {name: ours for name, ours in found.items() if ours is not None}
+    kept = result.configurations(plan)
     from mmssl_cli.studies.ablation import ablation_section  # pandas, once there is something to show
 
     section = ablation_section(plan["full"], kept, options.metrics_of(full))

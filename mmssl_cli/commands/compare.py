@@ -57,7 +57,7 @@ def compare(
     from mmssl_cli.studies.comparison import comparison_section  # pandas, once there is something to show
     from mmssl_cli.studies.run_selection import validation
 
-    found = {name: one for name, settings in plan.items() if (one := result.configuration(settings)) is not None}
+    found = result.configurations(plan)
     first = next(iter(plan.values()))
     tested = reference is None or reference in found
     if not tested:

@@ -53,10 +53,7 @@ def controls(
         check_content(settings["real"], dataset, has_content)
     wanted = (kinds[kind] for kind in CONTROLS for kinds in plan.values() if kind in kinds)
     result = carry_out(options.plan(wanted), options)
-    found = {
-        name: {kind: one for kind, wanted in kinds.items() if (one := result.configuration(wanted)) is not None}
-        for name, kinds in plan.items()
-    }
+    found = {name: result.configurations(kinds) for name, kinds in plan.items()}
     real = next(iter(plan.values()))["real"]
     kept = {name: kinds for name, kinds in found.items() if kinds}
     from mmssl_cli.studies.controls import controls_section  # pandas, once there is something to show

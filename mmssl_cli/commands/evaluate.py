@@ -86,7 +86,7 @@ def parse_ks(text: str) -> tuple[int, ...]:
         UsageError: they are not whole numbers of at least 1.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
+    if not all(part.isdecimal() and len(part) <= 9 and int(part) >= 1 for part in parts):
         raise UsageError(f"--ks cannot be {text!r}: expected cut-offs of at least 1, such as 10,20,50.")
     return checked_ks([int(part) for part in parts])
 

@@ -57,10 +57,7 @@ def plugin(
         check_content(first, dataset, used if first.modalities is None else first.modalities)
     settings = [kinds[kind] for kind in PLUGINS for kinds in plan.values()]
     result = carry_out(options.plan(settings), options)
-    found = {
-        name: {kind: one for kind, wanted in kinds.items() if (one := result.configuration(wanted)) is not None}
-        for name, kinds in plan.items()
-    }
+    found = {name: result.configurations(kinds) for name, kinds in plan.items()}
     plain = next(iter(plan.values()))["plain"]
     kept = {name: kinds for name, kinds in found.items() if kinds}
     section = plugins_section(dataset, kept, plain.select_on, options.metrics_of(plain))

@@ -45,6 +45,11 @@ class PlanResult:
         }
         return Configuration(tuple(found[seed] for seed in sorted(found))) if found else None
 
+    def configurations(self, plan: Mapping[str, TrainSettings]) -> dict[str, Configuration]:
+        """Return the finished runs of each of the named settings that has any."""
+        found = {name: self.configuration(settings) for name, settings in plan.items()}
+        return {name: one for name, one in found.items() if one is not None}
+
     def raise_failures(self) -> None:
         """List the failed runs on standard error.
 

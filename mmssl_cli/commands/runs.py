@@ -151,10 +151,10 @@ def _show(run: RunFolder, as_json: bool) -> None:
 
 
 def _remove(argument: str, runs_dir: Path, yes: bool) -> None:
-    damaged = [
-        one.path for one in list_runs(runs_dir) if one.id == argument
-    ]  # of these `resolve_run` knows the sound ones
-    run = RunFolder(damaged[0]) if damaged else resolve_run(argument, runs_dir)
+    listed = {one.id: one.path for one in list_runs(runs_dir)}  # `resolve_run` knows the sound ones alone
+    run = RunFolder(listed[argument]) if argument in listed else resolve_run(argument, runs_dir)
+    if run.path not in listed.values():
+        run.read_config()  # a path may lead to any folder with a config.toml
     if run.is_locked():
         raise InputError(f"Run {run.id} is being trained; stop it first.")
     if not yes:

@@ -23,11 +23,10 @@ if TYPE_CHECKING:
         settings_to_toml,
     )
     from mmssl_cli.config.mmssl import VARIANTS, MMSSLSettings
-    from mmssl_cli.config.presets import PRESETS, SHIPPED, has_preset, preset_settings, read_toml, shipped_settings
+    from mmssl_cli.config.presets import PRESETS, has_preset, preset_settings, read_toml, shipped_settings
     from mmssl_cli.config.registry import known_model
     from mmssl_cli.config.train import (
         INERT_FIELDS,
-        RESUMABLE,
         RUNTIME_FIELDS,
         FittedSettings,
         GraphSettings,
@@ -37,10 +36,8 @@ if TYPE_CHECKING:
 __all__ = [
     "INERT_FIELDS",
     "PRESETS",
-    "RESUMABLE",
     "RUNTIME_FIELDS",
     "SETTINGS",
-    "SHIPPED",
     "VARIANTS",
     "FittedSettings",
     "GraphSettings",
@@ -64,9 +61,9 @@ _MODULES = {
     "classes": ("SETTINGS", "settings_class"),
     "merging": ("build_settings", "merge_for", "merge_settings", "refuse_idle", "resume_overrides", "settings_to_toml"),
     "mmssl": ("VARIANTS", "MMSSLSettings"),
-    "presets": ("PRESETS", "SHIPPED", "has_preset", "preset_settings", "read_toml", "shipped_settings"),
+    "presets": ("PRESETS", "has_preset", "preset_settings", "read_toml", "shipped_settings"),
     "registry": ("known_model",),
-    "train": ("INERT_FIELDS", "RESUMABLE", "RUNTIME_FIELDS", "FittedSettings", "GraphSettings", "TrainSettings"),
+    "train": ("INERT_FIELDS", "RUNTIME_FIELDS", "FittedSettings", "GraphSettings", "TrainSettings"),
 }
 
 

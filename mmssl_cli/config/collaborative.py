@@ -30,7 +30,7 @@ class NGCFSettings(GraphSettings):
     """NGCF. Propagation with learnt matrices and products with the neighbours, layers side by side."""
 
     paper = "Wang et al., SIGIR 2019"
-    earlier: ClassVar[Mapping[str, Any]] = {"l2_on": "layer0"}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {"l2_on": "layer0"}
 
     model: Literal["ngcf"] = "ngcf"
     layers: int = 3
@@ -40,7 +40,7 @@ class NGCFSettings(GraphSettings):
     node_dropout: float = Field(0.0, ge=0, lt=1, description="Share of nodes whose messages a layer blocks.")
     layer_scaling: Literal["l2", "none"] = Field(
         "l2",
-        description="Scaling of the layers after the first before they are joined: rows of length 1, as the authors' "
+        description="Scaling of the layers after the first before they are joined: rows of unit norm, as the authors' "
         "program has it, or none, as the paper.",
     )
 
@@ -74,7 +74,7 @@ class NCLSettings(NodeContrastSettings):
     """NCL. LightGCN and contrasts of a node with its neighbours in the graph and among the embeddings."""
 
     paper = "Lin et al., WWW 2022"
-    earlier: ClassVar[Mapping[str, Any]] = {"cluster_rounds": 10}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {"cluster_rounds": 10}
 
     model: Literal["ncl"] = "ncl"
     layers: int = 3
@@ -94,7 +94,7 @@ class HCCFSettings(NodeContrastSettings):
     """HCCF. Propagation over the graph contrasted with propagation over learnt hyperedges."""
 
     paper = "Xia et al., SIGIR 2022"
-    earlier: ClassVar[Mapping[str, Any]] = {"detach_local": False}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {"detach_local": False}
 
     model: Literal["hccf"] = "hccf"
     layers: int = 2

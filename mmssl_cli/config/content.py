@@ -16,7 +16,7 @@ class VBPRSettings(TrainSettings):
 
     paper = "He and McAuley, AAAI 2016"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {"feature_rows": "joined"}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {"feature_rows": "joined"}
 
     model: Literal["vbpr"] = "vbpr"
     feature_weight: float | None = Field(
@@ -40,7 +40,7 @@ class LightGCNMSettings(GraphSettings, AddedContrastSettings):
         "sum",
         description="Content in layer 0: added to the items' embeddings, or concatenated to them.",
     )
-    feature_weight: float = Field(1.0, ge=0, description="Weight of the content, rows of length 1, in layer 0.")
+    feature_weight: float = Field(1.0, ge=0, description="Weight of the content, rows of unit norm, in layer 0.")
 
     @field_validator("content_join")
     @classmethod
@@ -55,7 +55,7 @@ class MMGCNSettings(GraphSettings):
 
     paper = "Wei et al., MM 2019"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {"content_width": "embedding", "train_ids": True, "fusion": "sum"}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {"content_width": "embedding", "train_ids": True, "fusion": "sum"}
 
     model: Literal["mmgcn"] = "mmgcn"
     adjacency: Literal["mean", "sym", "left"] = Field(  # type: ignore[assignment]
@@ -88,7 +88,7 @@ class GRCNSettings(TrainSettings):
 
     paper = "Wei et al., MM 2020"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {"confidence_init": "ones"}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {"confidence_init": "ones"}
 
     model: Literal["grcn"] = "grcn"
     layers: int = Field(2, ge=0, le=16, description="Layers L of propagation of the ids over the refined graph.")
@@ -156,7 +156,11 @@ class BM3Settings(TrainedFeaturesSettings, AddedContrastSettings):
 
     paper = "Zhou et al., WWW 2023"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {"train_features": False, "l2_on": "layer0", "dropout_masks": "triple"}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {
+        "train_features": False,
+        "l2_on": "layer0",
+        "dropout_masks": "triple",
+    }
 
     model: Literal["bm3"] = "bm3"
     loss: Literal["bootstrap"] = Field(  # type: ignore[assignment]

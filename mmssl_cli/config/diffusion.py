@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from mmssl_cli.config.train import TrainSettings
 
@@ -43,7 +43,17 @@ class DiffMMSettings(TrainSettings):
     diffusion_steps: int = Field(5, ge=1, description="Steps of the diffusion.")
     noise_scale: float = Field(0.1, gt=0, le=1, description="Factor on the noise of the diffusion.")
     noise_min: float = Field(1e-4, gt=0, lt=1, description="Variance of the first step's noise, before the factor.")
-    noise_max: float = Field(0.02, gt=0, lt=1, description="Variance of the last step's noise, before the factor.")
+    noise_max: float = Field(
+        0.02, gt=0, lt=1, validate_default=True, description="Variance of the last step's noise, before the factor."
+    )
     signal_weight: float = Field(
         0.1, ge=0, description="Weight of the modality-aware signal in the diffusion's loss: users by generated items."
     )
+
+    @field_validator("noise_max")
+    @classmethod
+    def _rising_noise(cls, noise_max: float, info: ValidationInfo) -> float:
+        least = info.data.get("noise_min", 0.0)
+        if noise_max < least:
+            raise ValueError(f"expected at least --noise-min, {least:g}")
+        return noise_max

@@ -19,7 +19,7 @@ class PopSettings(FittedSettings):
 class ItemWeightSettings(FittedSettings):
     """Settings of the models that add up weights between items."""
 
-    earlier: ClassVar[Mapping[str, Any]] = {"fallback": "none"}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {"fallback": "none"}
 
     fallback: Literal["popularity", "none"] = Field(
         "popularity",

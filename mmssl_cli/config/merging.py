@@ -17,7 +17,7 @@ from mmssl_cli.text import first_of
 from pipelines.errors import UsageError, in_words, nearest
 
 #: Usual word for a choice that has another name here -> that name.
-_MEANT = {"gpu": "cuda", "metal": "mps"}
+_MEANT = {"gpu": "cuda"}
 #: Settings of item features.
 _CONTENT = {"modalities", "feature_scaling", "feature_control"}
 

@@ -42,7 +42,8 @@ class AdversarySettings(TrainSettings):
         "discriminator: Miyato and Koyama, ICLR 2018). Not in the paper.",
     )
     row_scaling: Literal["none", "l2"] = Field(
-        "none", description="Scale of the rows that the discriminator sees: as they are, or length 1. Not in the paper."
+        "none",
+        description="Scale of the rows that the discriminator sees: as they are, or of unit norm. Not in the paper.",
     )
 
 

@@ -32,7 +32,7 @@ class FREEDOMSettings(ItemGraphSettings, AddedContrastSettings):
 
     paper = "Zhou and Shen, MM 2023"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {"train_features": False}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {"train_features": False}
 
     model: Literal["freedom"] = "freedom"
     visual_weight: float = Field(
@@ -52,7 +52,11 @@ class LATTICESettings(ItemGraphSettings, AddedContrastSettings):
 
     paper = "Zhang et al., MM 2021"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {"train_features": False, "l2_on": "layer0", "ranking_graph": "epoch"}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {
+        "train_features": False,
+        "l2_on": "layer0",
+        "ranking_graph": "epoch",
+    }
 
     model: Literal["lattice"] = "lattice"
     lr: float = 5e-4
@@ -78,7 +82,11 @@ class MGCNSettings(ItemGraphSettings, AddedContrastSettings):
 
     paper = "Yu et al., MM 2023"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {"train_features": False, "l2_on": "layer0", "contrast_rows": "distinct"}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {
+        "train_features": False,
+        "l2_on": "layer0",
+        "contrast_rows": "distinct",
+    }
 
     model: Literal["mgcn"] = "mgcn"
     l2_weight: float = 1e-4
@@ -103,7 +111,7 @@ class SLMRecSettings(ModalityViewsSettings):
 
     paper = "Tao et al., TMM 2022"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {
         "optimizer": "adamw",
         "contrast_rows": "distinct",
         "space_similarity": "cosine",
@@ -130,7 +138,7 @@ class MMGCLSettings(ModalityViewsSettings, AddedContrastSettings):
 
     paper = "Yi et al., SIGIR 2022"
     needs_content = True
-    earlier: ClassVar[Mapping[str, Any]] = {"optimizer": "adamw", "contrast_pairs": "versions"}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {"optimizer": "adamw", "contrast_pairs": "versions"}
 
     model: Literal["mmgcl"] = "mmgcl"
     contrast_pairs: Literal["user-item", "versions"] = Field(

@@ -49,7 +49,7 @@ class TrainSettings(BaseModel):
     #: True if the model cannot do without item features.
     needs_content: ClassVar[bool] = False
     #: Values of settings for runs that were saved before these existed.
-    earlier: ClassVar[Mapping[str, Any]] = {}
+    legacy_defaults: ClassVar[Mapping[str, Any]] = {}
     #: Ranges that `mmssl tune` searches where ``presets/ranges`` has no file for the model, as such a file has them.
     ranges: ClassVar[Mapping[str, Any]] = {
         "lr": {"low": 3e-4, "high": 1e-2, "log": True},
@@ -66,14 +66,14 @@ class TrainSettings(BaseModel):
     modalities: tuple[str, ...] | None = Field(None, description="Modalities, comma-separated; none; or all (default).")
     feature_scaling: Literal["none", "standard", "l2", "whiten"] = Field(
         "none",
-        description="Scaling of raw features: as they are, columns standardised, rows of length 1, or principal "
+        description="Scaling of raw features: as they are, columns standardised, rows of unit norm, or principal "
         "components of unit variance.",
     )
     feature_components: int = Field(64, ge=1, description="Maximum number of components of a whitened modality.")
     feature_control: Literal["none", "shuffled", "noise"] = Field(
         "none",
-        description="Control in place of the items' own features: those of other items (shuffled), or noise of the "
-        "same means and deviations; none uses the features as they are.",
+        description="Control in place of the items' own features: the same permuted among the items (shuffled), or "
+        "noise of the same means and deviations; none uses the features as they are.",
     )
     embedding_dim: int = Field(64, ge=1, le=8192, description="Size d of the user and item embeddings.")
     batch_size: int = Field(1024, ge=1, description="Triples per batch.")
@@ -119,8 +119,8 @@ class TrainSettings(BaseModel):
         description="Sampling of positives: each interaction once, or users uniformly, then one item each.",
     )
     seed: int = Field(2023, ge=0, lt=2**63, description="Seed of every random choice.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="auto (a CUDA GPU if there is one), cpu, cuda or mps."
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto (a CUDA GPU if there is one), cpu or cuda."
     )
     cuda_graph: bool = Field(
         False,
@@ -184,7 +184,7 @@ class TrainSettings(BaseModel):
     @classmethod
     def _valid_metric(cls, metric: str) -> str:
         name, _, k = metric.partition("@")
-        if name not in ACCURACY or not k.isdigit() or int(k) < 1:
+        if name not in ACCURACY or not k.isdecimal() or len(k) > 9 or int(k) < 1:
             *most, last = (f"{each}@K" for each in ACCURACY)
             raise ValueError(f"expected {', '.join(most)} or {last}, such as recall@20")
         return metric

@@ -209,11 +209,11 @@ def print_plan(runs: Sequence[tuple[str, str, str | None, float | None]], total:
         total: seconds of all; None if unknown.
     """
     if as_json:
-        rows = [dict(zip(("run", "stands", "in", "seconds"), run, strict=True)) for run in runs]
+        rows = [dict(zip(("run", "status", "run_id", "seconds"), run, strict=True)) for run in runs]
         print(json.dumps({"runs": rows, "seconds": total}, indent=2))
         return
     table = new_table()
-    for heading in ("Run", "Status", "In", "Time"):
+    for heading in ("Run", "Status", "Run id", "Time"):
         table.add_column(heading)
     for name, status, run, seconds in runs:
         shown = "unknown" if seconds is None else clock(seconds) if seconds else ""

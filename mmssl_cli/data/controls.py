@@ -16,7 +16,7 @@ def control_features(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Replace the raw features of every modality by controls.
 
-    ``shuffled`` gives each item the content of another, the same one in every modality. ``noise`` draws each column
+    ``shuffled`` permutes the items' features, by one permutation for all modalities. ``noise`` draws each column
     from a normal distribution with its mean and deviation over the present items; tokens are instead dealt out anew
     among all items.
 

@@ -15,6 +15,8 @@ from mmssl_cli.sparse.products import SparseMatrix, product_in_float32, transpos
 
 #: Rows, columns (int64 [n] each) and weights (float [n]) of a graph's edges.
 Edges = tuple[Tensor, Tensor, Tensor]
+#: Values of users [U, n] and of items [I, n].
+Sides = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ class BipartiteGraph:
     ) -> BipartiteGraph:
         """Build from edges (int64 [n] each, every edge once).
 
-        ``adjacency`` is ``left`` (Eq. 2, 8, 10 as printed: 1/sqrt(N) of the receiving node), ``mean`` (1/N of it) or
-        ``sym`` (1/sqrt(N_u N_i), LightGCN's). A node without edges receives zeros. Where ``mask`` (bool [n]) is False
-        an entry only pads the matrices: it counts in no degree, has weight 0, and may repeat an edge.
+        ``adjacency`` is ``left`` (Eq. 2, 8, 10 as printed: 1/sqrt(N) of the receiving node), ``mean`` or ``mean-self``
+        (1/N of it; the model adds the loops) or ``sym`` (1/sqrt(N_u N_i), LightGCN's). A node without edges receives
+        zeros. Where ``mask`` (bool [n]) is False an entry only pads the matrices: it counts in no degree, has weight
+        0, and may repeat an edge.
         """
         shape = (num_users, num_items)
 
@@ -56,14 +59,14 @@ class BipartiteGraph:
         if adjacency == "sym":
             to_users = SparseMatrix.from_entries(users, items, by_user * by_item, shape)
             return cls(to_users, SparseMatrix(to_users.transpose, to_users.matrix))
-        if adjacency == "mean":
+        if adjacency in ("mean", "mean-self"):
             by_user, by_item = by_user.square(), by_item.square()
         return cls(
             SparseMatrix.from_entries(users, items, by_user, shape),
             SparseMatrix.from_entries(items, users, by_item, shape[::-1]),
         )
 
-    def become(self, other: BipartiteGraph) -> None:
+    def copy_(self, other: BipartiteGraph) -> None:
         """Copy the edges and weights of another graph of as many edges into this one's storage."""
         self.to_users.copy_(other.to_users)
         self.to_items.copy_(other.to_items)
@@ -232,15 +235,11 @@ def nearest_items(features: Tensor, k: int, present: Tensor | None = None) -> tu
         rows = rows * present.unsqueeze(1)
     columns = cosine_topk(rows, rows, min(k, len(rows)))
     anchors = torch.arange(len(rows), device=rows.device).unsqueeze(1).expand_as(columns)
-    cosines = torch.cat(
-        [(rows[c] * rows[r].unsqueeze(1)).sum(2) for r, c in zip(_blocks(anchors[:, 0]), _blocks(columns), strict=True)]
-    )
+    size = max(1, BLOCK_ELEMENTS // (columns.shape[1] * rows.shape[1]))
+    blocks = zip(rows.split(size), columns.split(size), strict=True)
+    cosines = torch.cat([(rows[nearest] * block.unsqueeze(1)).sum(2) for block, nearest in blocks])
     kept = (columns >= 0) & (cosines > 0)
     return anchors[kept], columns[kept], cosines[kept]
-
-
-def _blocks(table: Tensor, rows: int = 4096) -> tuple[Tensor, ...]:
-    return table.split(rows)
 
 
 def merged_edges(rows: Tensor, columns: Tensor, weights: Tensor, num_items: int) -> Edges:

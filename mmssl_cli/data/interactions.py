@@ -78,7 +78,7 @@ def load_interactions(
         folder: the prepared data set.
         modalities: the ones to use; ``None`` takes all.
         feature_scaling: ``none``, ``standard`` (each column to mean 0 and deviation 1 over the present items),
-            ``l2`` (each row to length 1) or ``whiten`` (the strongest principal components, each to deviation 1).
+            ``l2`` (each row to unit norm) or ``whiten`` (the strongest principal components, each to deviation 1).
         feature_components: how many principal components ``whiten`` keeps at most.
         feature_control: control features in place of the items' own (``control_features``).
         seed: of the control features.

@@ -28,7 +28,7 @@ def negative_gradients(
     The anchor is e_u of a view; the loss is its own term of Eq. 11, unweighted. Its negatives are h_u' and e_u' of
     all the other users, of which N has the share
     ``(q_N - (q_u . q_N) q_u) exp(q_u . q_N / tau) / (tau |e_u| sum_A exp(q_u . q_A / tau))``, where q are the
-    embeddings at length 1 and A runs over h and e of all users, as in Eq. 11.
+    embeddings at unit norm and A runs over h and e of all users, as in Eq. 11.
 
     Args:
         final: h, [U, d].
@@ -45,7 +45,7 @@ def negative_gradients(
     for block in anchors.split(block_rows):
         x = candidates[block + len(view)] @ candidates.T
         share = torch.softmax(x / temperature, dim=1)
-        # |q_N - x q_u|^2 = |q_N|^2 - x^2, since q_u has length 1.
+        # |q_N - x q_u|^2 = |q_N|^2 - x^2, since q_u has unit norm.
         norms = (squares - x.square()).clamp(min=0).sqrt() * share / (temperature * lengths[block].unsqueeze(1))
         others = torch.ones_like(x, dtype=torch.bool)
         rows = torch.arange(len(block), device=x.device)

@@ -8,6 +8,7 @@ afterwards: the lower item index comes first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from numbers import Integral
 from typing import TypeAlias
 
@@ -82,10 +83,37 @@ def ranked_blocks(
     Args:
         candidates: the items that may appear, bool [I]; by default all.
     """
-    num_items = len(items)
-    _check_k(k, num_items)
+    _check_k(k, len(items))
+    yield from _by_inner_product(*_checked(users, items), user_ids, k, masked, block_size, candidates)
+
+
+def embedding_ranking(users: Tensor, items: Tensor, candidates: Tensor | None = None) -> Ranking:
+    """Return a function that ranks as ``ranked_blocks`` does, and checks the embeddings at its first call alone."""
+    checked = cache(partial(_checked, users, items))
+
+    def ranking(user_ids: Tensor, k: int, masked: CSR | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        _check_k(k, len(items))
+        yield from _by_inner_product(*checked(), user_ids, k, masked, None, candidates)
+
+    return ranking
+
+
+def _checked(users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
     users, items = _as_scorable(users), _as_scorable(items)
     _check_finite(users, items)
+    return users, items
+
+
+def _by_inner_product(
+    users: Tensor,
+    items: Tensor,
+    user_ids: Tensor,
+    k: int,
+    masked: CSR | None,
+    block_size: int | None,
+    candidates: Tensor | None,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    num_items = len(items)
     bytes_of_row = num_items * users.element_size()
     size = min(block_size or max(1, BLOCK_BYTES // bytes_of_row), max(1, len(user_ids)))
     part = _rows_at_once(size, bytes_of_row, users.device)
@@ -161,7 +189,7 @@ def _ranked(
         for ids in block.split(part):
             scores = score(ids)
             if masked is not None:
-                _strike_out(scores, masked.select(ids))
+                _mask_items(scores, masked.select(ids))
             if candidates is not None:
                 scores.masked_fill_(~candidates, float("-inf"))
             parts.append(_topk_lowest_index_first(scores, k))
@@ -197,7 +225,7 @@ def _longest(embeddings: Tensor) -> Tensor:
     return torch.stack([rows.double().norm(dim=1).max() for rows in embeddings.split(CHECKED_ROWS)]).max()
 
 
-def _strike_out(scores: Tensor, masked: CSR) -> None:
+def _mask_items(scores: Tensor, masked: CSR) -> None:
     flat = masked.row_of_each() * scores.shape[1] + masked.indices
     scores.view(-1).index_fill_(0, flat, float("-inf"))
 

@@ -15,9 +15,9 @@ def topk(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return ``torch.topk(values, k, dim=1)``: values and columns [n, k], descending; of equal ones, any.
 
     The k largest of a row lie in the k chunks whose maxima are the largest: each of these chunks has a value that no
-    value of another chunk exceeds. So the search goes through a maximum a chunk, and then through k chunks. A chunk
-    holds every so manieth column, so that the maxima are taken of whole rows of memory. On a GPU PyTorch's own search
-    is taken.
+    value of another chunk exceeds. So the search goes through a maximum a chunk, and then through k chunks. Chunk j
+    holds the columns j, j + chunks, j + 2 chunks and so on, so that the maxima are taken of whole rows of memory. On a
+    GPU PyTorch's own search is taken.
 
     Args:
         values: [n, m].

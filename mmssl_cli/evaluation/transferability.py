@@ -1,7 +1,7 @@
 """Adversarial transferability between two functions of the same input, from their gradients: Eq. 16, 24 and 25.
 
 The paper leaves its symbols open. Here x is an input, f_S and f_T have one value each, and the attack on f is a step
-of length 1 in the direction in which f changes most, delta_f = grad f / |grad f|. So the attack on f_S changes f_S by
+of unit norm in the direction in which f changes most, delta_f = grad f / |grad f|. So the attack on f_S changes f_S by
 Delta_S = |grad f_S| and f_T by Delta_T = grad f_S . grad f_T / |grad f_S|.
 
 For one x the second measure of Eq. 24 would be 1 whatever the functions are, since both changes are plain numbers. But

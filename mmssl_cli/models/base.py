@@ -13,7 +13,7 @@ from mmssl_cli.config import GraphSettings, TrainSettings
 from mmssl_cli.data.graph import BipartiteGraph, ItemGraph
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.evaluation.ranking import Ranking, ranked_blocks, ranked_scores
+from mmssl_cli.evaluation.ranking import Ranking, embedding_ranking, ranked_scores
 from mmssl_cli.models.content import nearest_warm_items
 from mmssl_cli.models.losses import bpr_loss, l2_of, softmax_loss
 from mmssl_cli.models.rows import take
@@ -28,11 +28,11 @@ class Recommender(nn.Module):
     It scores by the inner product of its embeddings (``represent``), or in any way of its own (``score``). It is
     trained in steps (``training_step``), or at once (``fit``), then with settings derived from ``FittedSettings``.
 
-    A model with parts that a second optimiser trains (an adversary) lists their names in ``adversary_modules`` and
-    keeps that optimiser in ``adversary_optimizer``; it steps it inside ``training_step``.
+    A model with parts that a second optimiser trains (an adversary) lists their names in ``auxiliary_modules`` and
+    keeps that optimiser in ``auxiliary_optimizer``; it steps it inside ``training_step``.
     """
 
-    adversary_modules: ClassVar[tuple[str, ...]] = ()
+    auxiliary_modules: ClassVar[tuple[str, ...]] = ()
     #: True if a step can be recorded as a CUDA graph: with padded batches all its tensors have the same shapes each
     #: time, none replaces another between steps, and a step never waits for the device.
     static_shapes: ClassVar[bool] = False
@@ -47,9 +47,9 @@ class Recommender(nn.Module):
         super().__init__()
         self.settings = settings
         self.num_users, self.num_items = data.num_users, data.num_items
-        self.adversary_optimizer: torch.optim.Optimizer | None = None
-        #: Factor on the learning rate of ``adversary_optimizer`` every ``lr_decay_every`` epochs.
-        self.adversary_lr_decay = 1.0
+        self.auxiliary_optimizer: torch.optim.Optimizer | None = None
+        #: Factor on the learning rate of ``auxiliary_optimizer`` every ``lr_decay_every`` epochs.
+        self.auxiliary_lr_decay = 1.0
         #: Learning rates of submodules that do not use the trainer's, by name.
         self.learning_rates: dict[str, float] = {}
         #: Scalars worth logging that are no part of the loss, as of the last ``training_step``; detached.
@@ -145,7 +145,7 @@ class Recommender(nn.Module):
         if type(self).score is Recommender.score:
             pair = self.represent()
             self._check_shapes("represent", pair)
-            return partial(ranked_blocks, *pair, candidates=candidates)
+            return embedding_ranking(*pair, candidates)
         return partial(ranked_scores, self.score, self.num_items, candidates=candidates)
 
     def _check_shapes(self, method: str, pair: tuple[Tensor, Tensor]) -> None:
@@ -174,7 +174,7 @@ class Recommender(nn.Module):
         groups: dict[float, list[nn.Parameter]] = {lr: []}
         for name, parameter in self.named_parameters():
             module = name.split(".")[0]
-            if parameter.requires_grad and module not in self.adversary_modules:
+            if parameter.requires_grad and module not in self.auxiliary_modules:
                 groups.setdefault(self.learning_rates.get(module, lr), []).append(parameter)
         return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
@@ -196,7 +196,7 @@ class EmbeddingRecommender(Recommender):
         """Return the final embeddings that are trained, [U, n] and [I, n]: by default the model's own."""
         return self.users, self.items
 
-    def layer0(self) -> tuple[Tensor, Tensor]:
+    def ego_embeddings(self) -> tuple[Tensor, Tensor]:
         """Return the embeddings [U, n] and [I, m] whose rows in a batch have the L2 term."""
         return self.users, self.items
 
@@ -208,10 +208,10 @@ class EmbeddingRecommender(Recommender):
         return users, items if self.from_neighbours is None else self.from_neighbours @ items
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the ranking loss on ``embeddings`` and, where weighted, L2 on ``layer0``."""
+        """Return the ranking loss on ``embeddings`` and, where weighted, L2 on ``ego_embeddings``."""
         final = self.embeddings()
         self._check_shapes("embeddings", final)
-        return ranking_terms(self.settings, *final, batch, self.layer0())
+        return ranking_terms(self.settings, *final, batch, self.ego_embeddings())
 
 
 class GraphRecommender(EmbeddingRecommender):
@@ -257,7 +257,7 @@ def ranking_terms(
     layer0: tuple[Tensor, Tensor],
     of_users: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return the ranking loss of a batch on final embeddings [U, d], [I, d], and the L2 term on its ``layer0`` rows.
+    """Return the ranking loss of a batch on final embeddings [U, d], [I, d], and the L2 term on its rows of ``layer0``.
 
     ``of_users`` are the rows of ``users`` in the batch [B, d], where the model has taken them already.
     """

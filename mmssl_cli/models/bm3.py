@@ -81,7 +81,7 @@ class BM3(PluggableRecommender):
         return users, items + self.items
 
     def _view(self, rows: Tensor, nodes: Tensor, count: int) -> Tensor:
-        """The target view [n, d] of embeddings of ``nodes``, int64 [n] below ``count``, of length 1, without gradient.
+        """The target view [n, d] of embeddings of ``nodes``, int64 [n] below ``count``, of unit norm, without gradient.
 
         It is dropped out: by ``dropout_masks``, alike wherever a node is repeated or each time anew.
         """
@@ -94,7 +94,7 @@ class BM3(PluggableRecommender):
 
 
 def distances(rows: Tensor, target: Tensor) -> Tensor:
-    """1 - cosine of rows with a target of length 1 without gradient, [n, d] each, [n]."""
+    """1 - cosine of rows with a target of unit norm without gradient, [n, d] each, [n]."""
     result: Tensor = _CosineDistance.apply(rows, target)
     return result
 

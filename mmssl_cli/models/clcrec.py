@@ -21,7 +21,7 @@ class CLCRec(EmbeddingRecommender):
     The whole of the paper. An item of the training interactions is ranked by its embedding, any other by its
     content. Departures: the K negatives of a step are shared by its triples (the paper draws K for each), where an
     item is no negative of itself; the L2 term is that of the other models, half the squared norm, where the authors'
-    program has mean norms. As there, features have rows of length 1 in each modality (``feature_scaling``).
+    program has mean norms. As there, features have rows of unit norm in each modality (``feature_scaling``).
     """
 
     cold_items = "content"

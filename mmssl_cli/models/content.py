@@ -158,7 +158,7 @@ def _brought(block: Tensor, weight: Tensor) -> Tensor:
 def dense_content(data: InteractionData) -> dict[str, Tensor]:
     """Return raw features of each modality as floats [I, dim], to compare items by content.
 
-    Tokens become the rows of a bag-of-tokens matrix, of length 1. All are on the device of the interactions.
+    Tokens become the rows of a bag-of-tokens matrix, of unit norm. All are on the device of the interactions.
     """
     device = data.train.indices.device
     return {

@@ -59,7 +59,7 @@ class DAMRS(GraphRecommender):
         views = self._views()
         mean = views.mean(dim=0)
         final = users, items + mean
-        terms = ranking_terms(settings, *final, batch, self.layer0())
+        terms = ranking_terms(settings, *final, batch, self.ego_embeddings())
         if "bpr" in terms:
             terms["bpr"] = weighted_bpr(*final, views, batch)
         in_batch = torch.cat([batch.positives, batch.negatives]).unique()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, leaky_relu, normalize
 
 from mmssl_cli.config.diffusion import DiffMMSettings
-from mmssl_cli.data.graph import BipartiteGraph, EdgeDropout
+from mmssl_cli.data.graph import BipartiteGraph, EdgeDropout, Sides
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.distributed.collectives import broadcast_tensors
@@ -18,13 +18,11 @@ from mmssl_cli.models.base import EmbeddingRecommender, ranking_terms
 from mmssl_cli.models.content import ContentProjections
 from mmssl_cli.models.diffusion import Denoiser, Schedule, restoration_errors
 from mmssl_cli.models.dropout import dropout
-from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.losses import contrast_nodes
 from mmssl_cli.models.optimizers import Adam
-from mmssl_cli.models.rows import some_rows, take
+from mmssl_cli.models.rows import some_rows
 from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.sparse.products import SparseMatrix
-
-Sides = tuple[Tensor, Tensor]  # users [U, d] and items [I, d]
 
 
 class DiffMM(EmbeddingRecommender):
@@ -38,7 +36,7 @@ class DiffMM(EmbeddingRecommender):
     """
 
     cold_items = "content"
-    adversary_modules = ("denoisers",)
+    auxiliary_modules = ("denoisers",)
     settings: DiffMMSettings
 
     def __init__(self, data: InteractionData, settings: DiffMMSettings) -> None:
@@ -51,7 +49,7 @@ class DiffMM(EmbeddingRecommender):
         self.graph = LoopedGraph.from_edges(*edges, self.num_users, self.num_items)
         size, device = (settings.denoiser_hidden, settings.time_dim, settings.denoiser_dropout), edges[0].device
         self.denoisers = nn.ModuleDict({name: Denoiser(self.num_items, *size) for name in names}).to(device)
-        self.adversary_optimizer = Adam(self.denoisers.parameters(), lr=settings.lr)
+        self.auxiliary_optimizer = Adam(self.denoisers.parameters(), lr=settings.lr)
         noise = (settings.noise_scale, settings.noise_min, settings.noise_max)
         self.schedule = Schedule(settings.diffusion_steps, *noise, device)
         kept = min(settings.generated_items, self.num_items)
@@ -84,7 +82,7 @@ class DiffMM(EmbeddingRecommender):
         settings = self.settings
         content, graphs = self._projected(), self._graphs()
         final = self._final(content, graphs)
-        terms = ranking_terms(settings, *final, batch, self.layer0())
+        terms = ranking_terms(settings, *final, batch, self.ego_embeddings())
         if settings.l2_weight:
             terms["l2"] = settings.l2_weight * (self.users.square().sum() + self.items.square().sum())
         if settings.contrast_weight:
@@ -97,7 +95,7 @@ class DiffMM(EmbeddingRecommender):
         return terms
 
     def _projected(self) -> list[Tensor]:
-        """Return the content of each modality, rows of length 1, [I, d]."""
+        """Return the content of each modality, rows of unit norm, [I, d]."""
         return [normalize(rows, dim=1) for rows in self._features()]
 
     def _features(self) -> list[Tensor]:
@@ -131,12 +129,12 @@ class DiffMM(EmbeddingRecommender):
         nodes = batch.users[drawn], batch.positives[drawn]
         temperature = self.settings.contrast_temperature
         sides = zip(one, other, nodes, strict=True)
-        return torch.stack([info_nce(take(a, of), b, temperature, positives=of) for a, b, of in sides]).sum()
+        return torch.stack([contrast_nodes(a, b, of, temperature, "all") for a, b, of in sides]).sum()
 
     # Diffusion
 
     def _train_denoisers(self) -> None:
-        assert self.adversary_optimizer is not None
+        assert self.auxiliary_optimizer is not None
         with torch.no_grad():
             features = dict(zip(self.denoisers, self._features(), strict=True))
         items = self.items.detach()
@@ -144,9 +142,9 @@ class DiffMM(EmbeddingRecommender):
             rows = self.train_items.select(users)
             wanted = embedding_bag(rows.indices, items, rows.indptr[:-1], mode="sum")
             losses = [self._diffusion_loss(of, rows, features[name], wanted) for name, of in self.denoisers.items()]
-            self.adversary_optimizer.zero_grad()
+            self.auxiliary_optimizer.zero_grad()
             torch.stack(losses).sum().backward()
-            self.adversary_optimizer.step()
+            self.auxiliary_optimizer.step()
 
     def _diffusion_loss(self, denoiser: nn.Module, rows: CSR, content: Tensor, wanted: Tensor) -> Tensor:
         """Return the loss of 0/1 rows [n, I] restored at random steps, and of their content from ``wanted`` [n, d]."""

@@ -55,10 +55,10 @@ class EASE(Recommender):
             inverse[block, block.stop :] = inverse[block.stop :, block].T
             square = inverse[block, block]
             inverse[block, block] = np.tril(square) + np.tril(square, -1).T
-        for block in blocks:
-            inverse[:, block] /= -diagonal[block]
+        for block in blocks:  # the transpose of B, as the inverse is symmetric
+            inverse[block] /= -diagonal[block, None]
         inverse.flat[:: self.num_items + 1] = 0
-        self.weights = torch.from_numpy(np.ascontiguousarray(inverse))
+        self.weights = torch.from_numpy(inverse.T)
 
     def score(self, users: Tensor) -> Tensor:
         """Return R B of the users, [n, I]; popularity for users without items."""

@@ -50,7 +50,7 @@ class FREEDOM(PluggableRecommender):
         """The ranking loss on the final embeddings, and on each modality's projected content."""
         users, items = self._propagated(self.pruned)
         distinct, of = take(users, batch.distinct_users), torch.searchsorted(batch.distinct_users, batch.users)
-        terms = ranking_terms(self.settings, users, items, batch, self.layer0(), take(distinct, of))
+        terms = ranking_terms(self.settings, users, items, batch, self.ego_embeddings(), take(distinct, of))
         if self.settings.feature_weight:
             losses = [self._content_loss(distinct, of, name, batch) for name in self.content.layers]
             terms["content"] = self.settings.feature_weight * torch.stack(losses).sum()

@@ -37,7 +37,7 @@ class GRCN(EmbeddingRecommender):
         self.known = {name: present[self.edges.items] for name, present in data.present.items()}
         every = torch.ones_like(self.edges.users, dtype=torch.bool)
         zeros = torch.zeros(len(every), device=every.device)
-        self.even = self.edges.softmax_by_user(zeros, every), self.edges.softmax_by_item(zeros, every)
+        self.uniform = self.edges.softmax_by_user(zeros, every), self.edges.softmax_by_item(zeros, every)
         dim, count = settings.embedding_dim, len(data.features)
         self.content = ContentProjections(data, dim, None)
         xavier_weights(self.content.layers.values(), nn.init.xavier_normal_)
@@ -63,7 +63,7 @@ class GRCN(EmbeddingRecommender):
         id_users, id_items = self._propagated(*self._weights(to_users, to_items))
         return self._fused([id_users, *users]), self._fused([id_items, *items])
 
-    def layer0(self) -> tuple[Tensor, Tensor]:
+    def ego_embeddings(self) -> tuple[Tensor, Tensor]:
         """Return the ids and the initial prototypes."""
         return torch.cat([self.users, *self.prototypes.values()], dim=1), self.items
 
@@ -85,10 +85,10 @@ class GRCN(EmbeddingRecommender):
         if self.settings.integration == "confidence":  # that of the node an edge comes from
             of_users = of_users * self.item_confidence[self.edges.items]
             of_items = of_items * self.user_confidence[self.edges.users]
-        return self._integrated(of_users, self.even[0]), self._integrated(of_items, self.even[1])
+        return self._integrated(of_users, self.uniform[0]), self._integrated(of_items, self.uniform[1])
 
-    def _integrated(self, affinities: Tensor, even: Tensor) -> Tensor:
-        """Return edge weights [n] from affinities [n, modalities]; ``even`` [n] where no modality is known."""
+    def _integrated(self, affinities: Tensor, uniform: Tensor) -> Tensor:
+        """Return edge weights [n] from affinities [n, modalities]; ``uniform`` [n] where no modality is known."""
         known = torch.stack(list(self.known.values()), dim=1)
         if self.settings.integration == "mean":
             weights = affinities.sum(dim=1) / known.sum(dim=1).clamp(min=1)
@@ -96,7 +96,7 @@ class GRCN(EmbeddingRecommender):
             weights = affinities.masked_fill(~known, -torch.inf).amax(dim=1)
         if self.settings.pruning == "hard":
             weights = weights.relu()
-        return torch.where(known.any(dim=1), weights, even)
+        return torch.where(known.any(dim=1), weights, uniform)
 
     def _propagated(self, to_users: Tensor, to_items: Tensor) -> tuple[Tensor, Tensor]:
         users, items = normalize(self.users, dim=1), normalize(self.items, dim=1)

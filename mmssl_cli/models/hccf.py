@@ -7,14 +7,12 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from mmssl_cli.config.collaborative import HCCFSettings
-from mmssl_cli.data.graph import EdgeDropout
+from mmssl_cli.data.graph import EdgeDropout, Sides
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender, embedding, ranking_terms
 from mmssl_cli.models.dropout import dropout
 from mmssl_cli.models.losses import contrast_batch
-
-Sides = tuple[Tensor, Tensor]  # users [U, d] and items [I, d]
 
 
 class HCCF(GraphRecommender):
@@ -47,7 +45,7 @@ class HCCF(GraphRecommender):
         """The ranking terms, and the contrast of local with global embeddings, summed over layers."""
         settings = self.settings
         users, items, layers = self._propagated()
-        terms = ranking_terms(settings, users, items, batch, self.layer0())
+        terms = ranking_terms(settings, users, items, batch, self.ego_embeddings())
         if settings.contrast_weight and layers:
             losses = [
                 loss

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
@@ -43,9 +42,9 @@ class ItemWeights(Recommender):
             least = values.min().item() if len(values) else 1.0
             self.popularity = (least * degrees / (degrees.max() + 1)).float()
 
-    @abstractmethod
     def item_weights(self, matrix: sp.csr_matrix) -> sp.spmatrix:
         """Return W [I, I] from the 0/1 matrix R [U, I], both sparse float64."""
+        raise TypeError(f"{type(self).__name__} must define item_weights()")
 
     def score(self, users: Tensor) -> Tensor:
         """Return R W of the users, [n, I], and the fallback's scores in place of zeros."""

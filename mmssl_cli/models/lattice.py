@@ -8,7 +8,6 @@ from torch.nn.functional import normalize
 
 from mmssl_cli.config.structure import LATTICESettings
 from mmssl_cli.data.graph import (
-    BipartiteGraph,
     Edges,
     ItemGraph,
     cosine_topk,
@@ -46,8 +45,6 @@ class LATTICE(PluggableRecommender):
         #: Share of a node's own embedding in what it receives, [U, 1] and [I, 1]; None without loops.
         self.own_shares: tuple[Tensor, Tensor] | None = None
         if settings.adjacency == "mean-self":
-            edges = data.train.entries()
-            self.graph = BipartiteGraph.from_edges(*edges, data.num_users, data.num_items, "mean")
             degrees = data.train.degrees(), torch.bincount(data.train.indices, minlength=data.num_items)
             self.own_shares = (1 / (degrees[0] + 1).unsqueeze(1), 1 / (degrees[1] + 1).unsqueeze(1))
         self.raw_graphs = list(content_graphs(data, settings.graph_topk).values())
@@ -90,7 +87,7 @@ class LATTICE(PluggableRecommender):
         latent = self._on_learnt_graph() if self.learns_graph else self._on_fixed_graph()
         self.learns_graph = False
         final = self._final(latent)
-        penalised = final if self.settings.l2_on == "final" else self.layer0()
+        penalised = final if self.settings.l2_on == "final" else self.ego_embeddings()
         return ranking_terms(self.settings, *final, batch, penalised) | self.plugged(batch)
 
     def _final(self, latent: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,21 +9,19 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmssl_cli.config.content import LGMRecSettings
-from mmssl_cli.data.graph import BipartiteGraph
+from mmssl_cli.data.graph import BipartiteGraph, Sides
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import ranking_terms
 from mmssl_cli.models.content import ContentProjections
 from mmssl_cli.models.dropout import dropout
-from mmssl_cli.models.losses import info_nce
+from mmssl_cli.models.losses import contrast_nodes
 from mmssl_cli.models.plugins import PluggableRecommender
-from mmssl_cli.models.rows import some_rows, take
-
-Sides = tuple[Tensor, Tensor]  # users [U, d] and items [I, d]
+from mmssl_cli.models.rows import some_rows
 
 
 class LGMRec(PluggableRecommender):
-    """LightGCN plus propagated content, of length 1, plus items gathered and spread by hyperedges of each modality.
+    """LightGCN plus propagated content, of unit norm, plus items gathered and spread by hyperedges of each modality.
 
     The whole of the paper. An item's shares in the hyperedges come from its content, a user's from the sum over their
     items, by a Gumbel softmax; the global views of the modalities are contrasted. As in the authors' program (MMRec),
@@ -58,7 +56,7 @@ class LGMRec(PluggableRecommender):
             drawn = some_rows(count, settings.contrast_anchors, batch.users.device)
             nodes = batch.users[drawn], batch.positives[drawn]
             losses = [
-                info_nce(take(a, of), b, settings.contrast_temperature, positives=of)
+                contrast_nodes(a, b, of, settings.contrast_temperature, "all")
                 for one, other in combinations(views, 2)
                 for a, b, of in zip(one, other, nodes, strict=True)
             ]

@@ -17,7 +17,7 @@ class LightGCNM(PluggableRecommender):
     """The mean of the layers of linear propagation, whose layer 0 holds the items' projected content.
 
     The paper says no more than that the features take part in the message passing. Here the projections, rows of
-    length 1, are added to the items' embeddings (``sum``), or stand beside them with embeddings of the users for
+    unit norm, are added to the items' embeddings (``sum``), or stand beside them with embeddings of the users for
     each modality (``concat``).
     """
 
@@ -31,7 +31,7 @@ class LightGCNM(PluggableRecommender):
         if settings.content_join == "concat":
             self.content_users = embedding(data.num_users, len(data.features) * settings.embedding_dim)
 
-    def layer0(self) -> tuple[Tensor, Tensor]:
+    def ego_embeddings(self) -> tuple[Tensor, Tensor]:
         """Return the embeddings of layer 0 without the content."""
         if self.settings.content_join == "concat":
             return torch.cat([self.users, self.content_users], dim=1), self.items
@@ -44,4 +44,4 @@ class LightGCNM(PluggableRecommender):
             items = torch.cat([self.items, *content], dim=1)
         else:
             items = self.items + torch.stack(content).sum(dim=0)
-        return self.graph.propagate(self.layer0()[0], items, self.settings.layers)
+        return self.graph.propagate(self.ego_embeddings()[0], items, self.settings.layers)

@@ -113,21 +113,21 @@ class _InfoNCE(torch.autograd.Function):
             scores = torch.mm(rows, candidates.T, out=memory[: len(rows)])
             if excluded is not None:
                 scores.scatter_(1, excluded[of].unsqueeze(1), -torch.inf)
-            shares = scores.float() if scores.dtype == torch.bfloat16 else scores
-            chosen = shares.gather(1, at)
+            logits = scores.float() if scores.dtype == torch.bfloat16 else scores
+            chosen = logits.gather(1, at)
             if logs is not None:
-                shares += logs
-            peaks = shares.amax(dim=1, keepdim=True)
-            sums = shares.sub_(peaks).exp_().sum(dim=1, keepdim=True)
+                logits += logs
+            peaks = logits.amax(dim=1, keepdim=True)
+            probabilities = logits.sub_(peaks).exp_()  # in place, and divided by their sums below
+            sums = probabilities.sum(dim=1, keepdim=True)
             weights = torch.ones_like(sums) if counts is None else counts[positives[of]].unsqueeze(1).to(sums.dtype)
             total += (weights * (sums.log() + peaks - chosen)).sum()
-            shares.mul_(weights / sums).scatter_add_(1, at, -weights)
-            shares = shares.to(dtype)
-            to_anchors[of] = shares @ candidates
+            gradients = probabilities.mul_(weights / sums).scatter_add_(1, at, -weights).to(dtype)
+            to_anchors[of] = gradients @ candidates
             if dtype == to_others.dtype:
-                to_others.addmm_(shares.T, rows)
+                to_others.addmm_(gradients.T, rows)
             else:  # sums stay in full precision
-                to_others += shares.T @ rows
+                to_others += gradients.T @ rows
         ctx.save_for_backward(to_anchors, to_others)
         return total
 

@@ -27,7 +27,7 @@ class MMGCN(GraphRecommender):
     layers whatever ``--num_layer`` is, and never trains ids and preferences (``train_ids``), so that their L2 term has
     no effect. Content named visual, and tokens here, are projected to 256 columns, other content enters as it is
     (``content_width``), and the final embeddings are a mean over the modalities (``fusion``). Rows of layer 0 have
-    length 1.
+    unit norm.
     """
 
     cold_items = "content"
@@ -37,7 +37,7 @@ class MMGCN(GraphRecommender):
     def __init__(self, data: InteractionData, settings: MMGCNSettings) -> None:
         super().__init__(data, settings)
         dim = settings.embedding_dim
-        #: Layer 0 of the items in modalities that no layer projects, rows of length 1, [I, columns].
+        #: Layer 0 of the items in modalities that no layer projects, rows of unit norm, [I, columns].
         self.unprojected: dict[str, Tensor] = {}
         program = settings.content_width == "program" and settings.layers > 0  # without layers all have d columns
         if program:
@@ -68,7 +68,7 @@ class MMGCN(GraphRecommender):
             }
         )
 
-    def layer0(self) -> tuple[Tensor, Tensor]:
+    def ego_embeddings(self) -> tuple[Tensor, Tensor]:
         """Return the id embeddings and the preferences."""
         return torch.cat([self.users, *self.preferences.values()], dim=1), self.items
 

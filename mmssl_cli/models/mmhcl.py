@@ -49,7 +49,7 @@ class MMHCL(GraphRecommender):
         """The ranking loss, and the contrasts of final embeddings with those of the hypergraphs."""
         settings = self.settings
         final, hyper = self._propagated()
-        terms = ranking_terms(settings, *final, batch, final if settings.l2_on == "final" else self.layer0())
+        terms = ranking_terms(settings, *final, batch, final if settings.l2_on == "final" else self.ego_embeddings())
         weights = settings.user_contrast_weight, settings.item_contrast_weight
         for side, weight, whole, of_hyper in zip(("users", "items"), weights, final, hyper, strict=True):
             if weight:

@@ -66,10 +66,10 @@ class NCL(GraphRecommender):
         settings = self.settings
         mean, spread = mean_and_layer(self.graph, self.users, self.items, settings.layers, 2 * settings.structure_hops)
         users, items = mean
-        terms = ranking_terms(settings, users, items, batch, self.layer0())
+        terms = ranking_terms(settings, users, items, batch, self.ego_embeddings())
         if settings.contrast_weight:
             of_users, of_items = contrast_batch(
-                spread, self.layer0(), batch, settings.contrast_temperature, settings.contrast_negatives
+                spread, self.ego_embeddings(), batch, settings.contrast_temperature, settings.contrast_negatives
             )
             terms["structure"] = settings.contrast_weight * (of_users + settings.item_weight * of_items)
         if settings.prototype_weight:

@@ -20,8 +20,8 @@ class NGCF(GraphRecommender):
 
     As the paper's Eq. 7 and 9, with its message and node dropout, all layers of the same width. Node dropout blocks
     the messages of a node in a layer; what is left grows so that sums keep their mean. The authors scale every layer
-    but the first to length 1 before they are joined, which the paper does not say: ``layer_scaling`` has both. Their L2
-    term is of the batch's final embeddings (``l2_on``); the matrices know ``weight_decay`` alone.
+    but the first to unit norm before they are joined, which the paper does not say: ``layer_scaling`` has both. Their
+    L2 term is of the batch's final embeddings (``l2_on``); the matrices know ``weight_decay`` alone.
     """
 
     static_shapes = True
@@ -54,7 +54,9 @@ class NGCF(GraphRecommender):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the ranking loss and, where weighted, L2 on the final embeddings or on layer 0."""
         final = self.embeddings()
-        return ranking_terms(self.settings, *final, batch, final if self.settings.l2_on == "final" else self.layer0())
+        return ranking_terms(
+            self.settings, *final, batch, final if self.settings.l2_on == "final" else self.ego_embeddings()
+        )
 
     def _layer(self, own: Tensor, received: Tensor, of_sums: Tensor, of_products: Tensor) -> Tensor:
         """Eq. 7 for one side of the graph: [N, d] from its own embeddings and what it receives, [N, d] each."""

@@ -10,7 +10,7 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.base import GraphRecommender
 from mmssl_cli.models.content import ContentProjections
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, low_rank_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.rows import take
@@ -24,7 +24,7 @@ class PluggableRecommender(GraphRecommender):
     with ``modality_users`` (Eq. 11). A subclass makes ``content`` and adds ``plugged`` to its terms.
     """
 
-    adversary_modules = ("adversary",)
+    auxiliary_modules = ("adversary",)
     content: ContentProjections  #: to ``embedding_dim`` columns
 
     def __init__(self, data: InteractionData, settings: PluginSettings) -> None:
@@ -32,8 +32,8 @@ class PluggableRecommender(GraphRecommender):
         self.adversary: AdversarialSelfAugmentation | None = None
         if settings.asl and settings.adversarial_weight:
             self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, settings)
-            self.adversary_optimizer = self.adversary.make_optimizer()
-            self.adversary_lr_decay = settings.discriminator_lr_decay
+            self.auxiliary_optimizer = self.adversary.make_optimizer()
+            self.auxiliary_lr_decay = settings.discriminator_lr_decay
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the ranking loss, and the terms of what is plugged in."""
@@ -76,8 +76,8 @@ class PluggableRecommender(GraphRecommender):
         Args:
             users, items: final embeddings of these users [B, d] and of all items [I, d], which get no gradient.
         """
-        assert self.adversary is not None and self.adversary_optimizer is not None
-        generated = thin_factors(rows.users, self.modality_features())
-        (final,) = thin_factors(torch.arange(len(users), device=users.device), [(users.detach(), items.detach())])
-        self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, rows, generated, final)
+        assert self.adversary is not None and self.auxiliary_optimizer is not None
+        generated = low_rank_factors(rows.users, self.modality_features())
+        (final,) = low_rank_factors(torch.arange(len(users), device=users.device), [(users.detach(), items.detach())])
+        self.monitored = self.adversary.discriminator_step(self.auxiliary_optimizer, rows, generated, final)
         return self.adversary.generator_loss(rows, generated, final)

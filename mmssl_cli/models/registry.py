@@ -7,7 +7,6 @@ import inspect
 from mmssl_cli.config import TrainSettings, settings_class
 from mmssl_cli.config.classes import class_of
 from mmssl_cli.config.fit import check_content
-from mmssl_cli.config.registry import MODELS as MODELS
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
 from pipelines.errors import UsageError

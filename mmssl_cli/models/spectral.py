@@ -20,7 +20,7 @@ from mmssl_cli.data.interactions import InteractionData
 
 USER_EXPONENT = 0.5
 #: Length of a user's scores that counts as none.
-LEAST_LENGTH = 1e-12
+MIN_NORM = 1e-12
 #: Users whose scores are compared at once.
 BLOCK_USERS = 1024
 
@@ -28,7 +28,7 @@ BLOCK_USERS = 1024
 class SpectralFilter(nn.Module):
     """Adds ``spectral_weight`` x the scores of ``low_pass_factors`` to those of a model.
 
-    Both parts are brought to the same scale first: each user's scores over all the items to length 1. Part of the
+    Both parts are brought to the same scale first: each user's scores over all the items to unit norm. Part of the
     filter's scale is with the items, so that their rows weigh both parts as those of most users do.
     """
 
@@ -46,8 +46,8 @@ class SpectralFilter(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings [U, d] and [I, d] with the filter's columns beside them, [U, d + rank] and [I, d + rank]."""
-        of_model, of_filter = score_lengths(users, items), score_lengths(self.user_factors, self.item_factors)
-        known = (of_model > LEAST_LENGTH) & (of_filter > LEAST_LENGTH)
+        of_model, of_filter = score_norms(users, items), score_norms(self.user_factors, self.item_factors)
+        known = (of_model > MIN_NORM) & (of_filter > MIN_NORM)
         ratios = (self.weight * of_model / of_filter)[known]
         # A power of two, so that the products are the same to the bit.
         scale = torch.exp2(ratios.median().log2().round()).item() if len(ratios) else 1.0
@@ -56,15 +56,15 @@ class SpectralFilter(nn.Module):
         return joined_users, torch.cat([items, scale * self.item_factors], dim=1)
 
 
-def score_lengths(users: Tensor, items: Tensor) -> Tensor:
+def score_norms(users: Tensor, items: Tensor) -> Tensor:
     """Return the length of each user's scores over all the items, float64 [U, 1]; no users x items array."""
     _, upper = torch.linalg.qr(items.double(), mode="r")
     return (users.double() @ upper.T).norm(dim=1, keepdim=True)
 
 
 def unit_scores(users: Tensor, lengths: Tensor) -> Tensor:
-    """Return users [U, d] divided by the ``score_lengths``, so that their scores have length 1."""
-    return (users.double() / lengths.clamp(min=LEAST_LENGTH)).to(users.dtype)
+    """Return users [U, d] divided by the ``score_norms``, so that their scores have unit norm."""
+    return (users.double() / lengths.clamp(min=MIN_NORM)).to(users.dtype)
 
 
 def first_items(users: Tensor, items: Tensor, k: int, folder: Path) -> Tensor:

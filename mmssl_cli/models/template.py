@@ -54,6 +54,6 @@ class MyModel(Recommender):
 
     def ratings(self, items: CSR) -> Tensor:
         """Return 1 where a user has an item, else 0, [n, I]."""
-        found = torch.zeros(items.num_rows, self.num_items)
+        found = torch.zeros(items.num_rows, self.num_items, device=items.indices.device)
         found[items.row_of_each(), items.indices] = 1
         return found

@@ -45,6 +45,6 @@ class VBPR(EmbeddingRecommender):
         bias = self.item_bias + self.content @ self.content_bias
         return users, torch.cat([self.items, self.content @ self.projection, bias], dim=1)
 
-    def layer0(self) -> tuple[Tensor, Tensor]:
+    def ego_embeddings(self) -> tuple[Tensor, Tensor]:
         """Return the factors and biases."""
         return torch.cat([self.users, self.content_users], dim=1), torch.cat([self.items, self.item_bias], dim=1)

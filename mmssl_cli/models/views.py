@@ -9,16 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from mmssl_cli.config.structure import ModalityViewsSettings
-from mmssl_cli.data.graph import BipartiteGraph
+from mmssl_cli.data.graph import BipartiteGraph, Sides
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.content import ContentProjections, projected, xavier_weights
 from mmssl_cli.models.plugins import PluggableRecommender
 
 #: Raw content is propagated ahead of training up to this size a modality; what is larger is projected first.
 SPREAD_BYTES = 2**28
-
-#: Values at users [U, n] and at items [I, n].
-Sides = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ class RunFolder:
         """The settings of config.toml, validated."""
         saved = self.read_config()[0]
         try:
-            earlier = settings_class(saved["model"]).earlier
+            earlier = settings_class(saved["model"]).legacy_defaults
         except UsageError as problem:
             raise InputError(f"Run {self.id} cannot be read without its model. {problem}") from problem
         try:

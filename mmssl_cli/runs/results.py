@@ -119,9 +119,19 @@ class Configuration:
     def seeds(self) -> tuple[int, ...]:
         return tuple(run.seed for run in self.runs)
 
+    @property
+    def seeds_text(self) -> str:
+        """The seeds, separated by commas."""
+        return ", ".join(map(str, self.seeds))
+
     def test(self, metric: str) -> list[float]:
         """A test metric of each run, by seed; of the runs that measured it."""
         return [run.test[metric] for run in self.runs if metric in run.test]
+
+    def validation(self, metric: str) -> list[float]:
+        """A validation metric of the selected epoch of each run, by seed; of the runs that measured it."""
+        scores = [run.result["validation"].get(metric) for run in self.runs]
+        return [score for score in scores if score is not None]
 
     def per_user(self, metric: str) -> pd.Series:
         """A test metric of each user (the index), the mean over the runs.

@@ -77,7 +77,7 @@ def _table(found: Mapping[str, Configuration], dataset: str, where: str, metric:
 def _row(variant: str, found: Mapping[str, Configuration], dataset: str, metric: str) -> list[Cell]:
     ours = found[variant]
     paper = published_ablation(dataset).get(variant, {}).get(metric)
-    return [word(variant), word(", ".join(map(str, ours.seeds))), mean_of(ours.test(metric)), number(paper)]
+    return [word(variant), word(ours.seeds_text), mean_of(ours.test(metric)), number(paper)]
 
 
 def _against_full(found: Mapping[str, Configuration]) -> list[tuple[str, Configuration, Configuration]]:

@@ -41,7 +41,7 @@ _NOTE = (
 )
 _MEASURES_NOTE = (
     "Means over the seeds, of the last epoch. Turnover: share of the modality graphs' edges that the first epoch did "
-    "not have; D, real and generated: its verdicts on rows brought to one norm; Gumbel share: of the first term of "
+    "not have; D, real and generated: its outputs on rows brought to one norm; Gumbel share: of the first term of "
     "Eq. 5 in the norm of a real row; Cosine: of the gradients of L_G and of the ranking loss at the projections, "
     "where both reach them."
 )
@@ -114,11 +114,9 @@ def _accuracy(dataset: str, found: Mapping[str, Found], metrics: Sequence[str]) 
     rows = []
     for form, both in found.items():
         for kind, one in zip(("with", "without"), both, strict=True):
-            scores = [run.result["validation"][metrics[0]] for run in one.runs]
-            seeds = word(", ".join(map(str, one.seeds)))
-            rows.append(
-                [word(form), word(kind), seeds, *(mean_of(one.test(each)) for each in metrics), mean_of(scores)]
-            )
+            found_on_test = (mean_of(one.test(each)) for each in metrics)
+            scores = mean_of(one.validation(metrics[0]))
+            rows.append([word(form), word(kind), word(one.seeds_text), *found_on_test, scores])
     columns = ("Form", "Adversary", "Seeds", *map(metric_label, metrics), "Validation")
     title = f"MMSSL on {dataset} with and without forms of the adversary"
     notes = (_NOTE, _settings_note(found))

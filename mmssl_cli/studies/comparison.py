@@ -59,9 +59,9 @@ def _accuracy(
     ours = [
         [
             word(model.label),
-            word(f"here, {'seed' if len(model.seeds) == 1 else 'seeds'} {', '.join(map(str, model.seeds))}"),
+            word(f"here, {'seed' if len(model.seeds) == 1 else 'seeds'} {model.seeds_text}"),
             *(mean_of(model.test(metric)) for metric in metrics),
-            mean_of(_known([run.result["validation"] for run in model.runs], model.settings.select_on)),
+            mean_of(model.validation(model.settings.select_on)),
         ]
         for model in models
     ]

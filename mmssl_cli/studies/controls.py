@@ -82,12 +82,9 @@ def _accuracy(dataset: str, found: Mapping[str, Found], selected_on: str, metric
     rows = []
     for model, runs in found.items():
         for kind, one in runs.items():
-            scores = [run.result["validation"].get(selected_on) for run in one.runs]
-            known = [score for score in scores if score is not None]
-            seeds = word(", ".join(map(str, one.seeds)))
-            rows.append(
-                [word(model), word(kind), seeds, *(mean_of(one.test(each)) for each in metrics), mean_of(known)]
-            )
+            found_on_test = (mean_of(one.test(each)) for each in metrics)
+            scores = mean_of(one.validation(selected_on))
+            rows.append([word(model), word(kind), word(one.seeds_text), *found_on_test, scores])
     return Table(
         dashed(f"controls-{dataset}"),
         f"Models with and without the features of {dataset}",

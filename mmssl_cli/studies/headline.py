@@ -41,11 +41,11 @@ def headline(dataset: str, models: Sequence[Configuration], metric: str) -> str:
         f"{start}: test {shown} {scores[0]} against {scores[1]} of the next, {rivals[0].label}, "
         f"{percent(lead.relative).text} (p {p_equals(users)} over users, {over_seeds}{count})."
     )
-    sentences = (text, _verdict(lead.relative, lead.is_clear), _seeds_left_out(pair[0], measured[:2]))
+    sentences = (text, _sentence_on_lead(lead.relative, lead.is_clear), _seeds_left_out(pair[0], measured[:2]))
     return " ".join(filter(None, sentences))
 
 
-def _verdict(relative: float | None, is_clear: bool) -> str:
+def _sentence_on_lead(relative: float | None, is_clear: bool) -> str:
     if relative is not None and relative <= 0:
         return "On test it has no lead."
     return "" if is_clear else "This is not significant."

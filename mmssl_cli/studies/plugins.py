@@ -114,17 +114,9 @@ def _accuracy(dataset: str, found: Mapping[str, Found], selected_on: str, metric
             paper = published.get(model, {}).get(kind, {})
             values = [number(paper.get(metric)) for metric in metrics]
             if (one := runs.get(kind)) is not None:
-                scores = [run.result["validation"].get(selected_on) for run in one.runs]
-                rows.append(
-                    [
-                        word(model),
-                        word(kind),
-                        word(", ".join(map(str, one.seeds))),
-                        *(mean_of(one.test(metric)) for metric in metrics),
-                        *values,
-                        mean_of([score for score in scores if score is not None]),
-                    ]
-                )
+                found_on_test = (mean_of(one.test(metric)) for metric in metrics)
+                scores = mean_of(one.validation(selected_on))
+                rows.append([word(model), word(kind), word(one.seeds_text), *found_on_test, *values, scores])
             elif paper:
                 rows.append([word(model), word(kind), word("-"), *(number(None) for _ in metrics), *values, word("-")])
     labels = [metric_label(metric) for metric in metrics]

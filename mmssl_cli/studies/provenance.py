@@ -44,9 +44,7 @@ def processor_time(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
 
 def _settings(dataset: str, shown: Sequence[Configuration]) -> Table:
     """One row per configuration: the settings that differ from the model's defaults."""
-    rows = tuple(
-        (word(one.label), word(", ".join(map(str, one.seeds))), word(unusual(one) or "all defaults")) for one in shown
-    )
+    rows = tuple((word(one.label), word(one.seeds_text), word(unusual(one) or "all defaults")) for one in shown)
     return Table(
         dashed(f"settings-{dataset}"),
         f"Settings on {dataset}, where they differ from the model's defaults",

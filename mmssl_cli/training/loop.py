@@ -31,12 +31,8 @@ def pick_device(wanted: str) -> torch.device:
     """Return the device to train on: ``auto`` takes a GPU if there is one; each of several processes takes its own.
 
     Raises:
-        UsageError: ``cuda`` or ``mps`` was asked for and there is none, or there are fewer GPUs than processes here.
+        UsageError: ``cuda`` was asked for and there is none, or there are fewer GPUs than processes here.
     """
-    if wanted == "mps":
-        if not torch.backends.mps.is_available():
-            raise UsageError("--device mps needs a Mac with an Apple GPU; use --device cpu or auto here.")
-        return torch.device("mps")
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise UsageError("--device cuda needs a CUDA GPU, and PyTorch finds none here; use --device cpu or auto.")
@@ -65,8 +61,8 @@ class TrainingLoop:
         self.optimizer = optimizer(groups, weight_decay=settings.weight_decay, fused=True)
         self.row_gradients = RowGradients()
         self.learning_rates = [group["lr"] for group in self.optimizer.param_groups]
-        adversary = model.adversary_optimizer
-        self.adversary_rates = [group["lr"] for group in adversary.param_groups] if adversary else []
+        auxiliary = model.auxiliary_optimizer
+        self.auxiliary_rates = [group["lr"] for group in auxiliary.param_groups] if auxiliary else []
         # Shapes that vary make a GPU wait for the host at each step; the CPU is quicker without the padding.
         padded = model.static_shapes and self.device.type == "cuda" and world_size() == 1
         self.sampler = TripleSampler(
@@ -100,8 +96,8 @@ class TrainingLoop:
         decays = (self.epoch - 1) // self.settings.lr_decay_every
         decay = self.settings.lr_decay**decays
         self._set_rates(self.optimizer, self.learning_rates, decay)
-        if self.model.adversary_optimizer:
-            self._set_rates(self.model.adversary_optimizer, self.adversary_rates, self.model.adversary_lr_decay**decays)
+        if self.model.auxiliary_optimizer:
+            self._set_rates(self.model.auxiliary_optimizer, self.auxiliary_rates, self.model.auxiliary_lr_decay**decays)
         self.model.train()
         self.model.begin_epoch(self.epoch)
         # What is found by comparing sums of floats, as nearest items are, could differ from one device to the next.
@@ -170,9 +166,8 @@ class TrainingLoop:
     def _means(self, steps: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
         """Return the mean of each term over the steps that have it."""
         names = list(dict.fromkeys(name for step in steps for name in step))
-        wide = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-        none = torch.zeros((), dtype=wide, device=self.device)
-        terms = [torch.stack([step[name].to(wide) if name in step else none for name in names]) for step in steps]
+        none = torch.zeros((), dtype=torch.float64, device=self.device)
+        terms = [torch.stack([step[name].double() if name in step else none for name in names]) for step in steps]
         table = all_reduce_mean(torch.stack(terms))
         counts = torch.tensor([sum(name in step for step in steps) for name in names], device=self.device)
         bad = torch.nonzero(~table.isfinite())
@@ -212,14 +207,14 @@ class TrainingLoop:
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epochs depend on, as tensors and plain values."""
-        adversary = self.model.adversary_optimizer
+        auxiliary = self.model.auxiliary_optimizer
         return {
             "epoch": self.epoch,
             "steps_done": self.steps_done,
             "average": self.average,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "adversary_optimizer": adversary.state_dict() if adversary else None,
+            "adversary_optimizer": auxiliary.state_dict() if auxiliary else None,
             "diagnostics": self.model.diagnostic_state,
             "sampler_random": self.generator.get_state(),
             "torch_random": torch.get_rng_state(),
@@ -234,8 +229,8 @@ class TrainingLoop:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.cuda_graph = self._make_cuda_graph()  # one made before reads what the optimisers had
-        if self.model.adversary_optimizer:
-            self.model.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
+        if self.model.auxiliary_optimizer:
+            self.model.auxiliary_optimizer.load_state_dict(state["adversary_optimizer"])
         self.model.diagnostic_state = dict(state.get("diagnostics", {}))
         self.generator.set_state(state["sampler_random"])
         torch.set_rng_state(state["torch_random"])

@@ -82,6 +82,18 @@ class Ranker:
         return users.detach(), items.detach()
 
     @cached_property
+    def _user_index(self) -> pd.Index[str]:
+        return pd.Index(self.user_ids)
+
+    @cached_property
+    def _item_index(self) -> pd.Index[str]:
+        return pd.Index(self.item_ids)
+
+    @cached_property
+    def _directions(self) -> Tensor:
+        return normalize(self.embeddings[1], dim=1)
+
+    @cached_property
     def ranking(self) -> Ranking:
         """Ranks the candidates for users given by their rows."""
         with torch.inference_mode():
@@ -158,7 +170,7 @@ class Ranker:
         Raises:
             UsageError: no user has such an id.
         """
-        return _rows(self.user_ids, ids, "user")
+        return _rows(self._user_index, ids, "user")
 
     def item_rows_of(self, ids: Sequence[str | int]) -> list[int]:
         """The rows of items given by their original ids.
@@ -166,21 +178,20 @@ class Ranker:
         Raises:
             UsageError: no item has such an id.
         """
-        return _rows(self.item_ids, ids, "item")
+        return _rows(self._item_index, ids, "item")
 
     def best_for(self, liked: Sequence[int], top: int) -> tuple[np.ndarray, np.ndarray]:
         """The best items for a new user who liked some: their rows [n] and scores [n], n <= top.
 
         The score is the inner product of an item's final embedding with the mean of those of the liked items, each
-        normalised to length 1; for a model without embeddings that of ``score_from_items``.
+        normalised to unit norm; for a model without embeddings that of ``score_from_items``.
 
         Args:
             liked: rows of items, at least one; they are left out.
         """
         if self._scores_by_items():
             return self._from_items(liked, top, self.model.score_from_items)
-        items = self.embeddings[1]
-        return self._nearest(normalize(items[liked], dim=1).mean(0), items, liked, top)
+        return self._nearest(self._directions[liked].mean(0), self.embeddings[1], liked, top)
 
     def most_similar(self, item: int, top: int) -> tuple[np.ndarray, np.ndarray]:
         """The items most similar to one, by the cosine of final embeddings: their rows [n] and scores [n], n <= top.
@@ -189,8 +200,7 @@ class Ranker:
         """
         if self._scores_by_items():
             return self._from_items([item], top, self.model.similar_to)
-        directions = normalize(self.embeddings[1], dim=1)
-        return self._nearest(directions[item], directions, [item], top)
+        return self._nearest(self._directions[item], self._directions, [item], top)
 
     def _scores_by_items(self) -> bool:
         if not self.model.has_embeddings() and not self.model.scores_new_users():
@@ -293,7 +303,7 @@ def listed_ids(ids: object) -> list[Any]:
     """Return one id or several as a list.
 
     Raises:
-        UsageError: there is no id.
+        UsageError: ``ids`` is neither an id nor a collection of ids.
     """
     if hasattr(ids, "columns"):
         raise UsageError("Ids cannot be a DataFrame: give one of its columns.")
@@ -306,15 +316,15 @@ def listed_ids(ids: object) -> list[Any]:
     return list(ids)
 
 
-def _rows(known: pd.Series, ids: Sequence[str | int], what: str) -> list[int]:
+def _rows(known: pd.Index[str], ids: Sequence[str | int], what: str) -> list[int]:
     ids = [str(one) if isinstance(one, Integral) and not isinstance(one, bool) else one for one in ids]
     if wrong := [name for name in ids if not isinstance(name, str)]:
-        raise UsageError(f"Ids cannot be {wrong[0]!r}: expected original ids of {what}s, such as {known.iloc[0]!r}.")
-    row_of = {name: row for row, name in enumerate(known)}
-    unknown = [name for name in dict.fromkeys(ids) if name not in row_of]
-    if unknown:
+        raise UsageError(f"Ids cannot be {wrong[0]!r}: expected original ids of {what}s, such as {known[0]!r}.")
+    wanted = list(dict.fromkeys(ids))
+    rows = known.get_indexer(wanted)
+    if unknown := [name for name, row in zip(wanted, rows, strict=True) if row < 0]:
         rest = len(unknown) - 1
         others = f" (nor {pluralize(rest, 'other')} that {'were' if rest > 1 else 'was'} given)" if rest else ""
-        hint = nearest_of_many(str(unknown[0]), list(row_of), what)
+        hint = nearest_of_many(str(unknown[0]), list(known), what)
         raise UsageError(f"There is no {what} {unknown[0]!r}{others}: {hint}")
-    return [row_of[wanted] for wanted in dict.fromkeys(ids)]
+    return rows.tolist()

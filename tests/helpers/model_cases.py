@@ -138,7 +138,7 @@ def weighted(matrix: np.ndarray, adjacency: str) -> tuple[np.ndarray, np.ndarray
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1; zero rows stay."""
+    """Rows of unit norm; zero rows stay."""
     lengths = np.sqrt((rows**2).sum(axis=1, keepdims=True))
     return rows / np.where(lengths > 0, lengths, 1)
 
@@ -163,7 +163,7 @@ def features_of(model: MMSSL, matrix: np.ndarray) -> list[tuple[np.ndarray, np.n
     return [(to_users @ rows, to_items @ to_users @ rows) for rows in projected(model)]
 
 
-def verdicts(d: Discriminator, rows: np.ndarray, batch_statistics: bool = False) -> np.ndarray:
+def dense_outputs(d: Discriminator, rows: np.ndarray, batch_statistics: bool = False) -> np.ndarray:
     """Eq. 4 of rows [n, I], without dropout: with running statistics, or with those of the rows themselves."""
     linear1, act1, norm1, _, linear2, act2, norm2, _, last, _ = d.first, *d.rest
     for linear, act, norm in ((linear1, act1, norm1), (linear2, act2, norm2)):

@@ -17,15 +17,16 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mmssl_cli.config import build_settings
+from mmssl_cli.config.registry import MODELS
 from mmssl_cli.distributed.collectives import all_gather, all_reduce_mean, average_gradients, is_rank_zero, local_slice
 from mmssl_cli.distributed.process_group import check_same, fail_together
 from mmssl_cli.evaluation.ranking import ranked_blocks
 from mmssl_cli.models.losses import bpr_loss, info_nce, softmax_loss
 from mmssl_cli.models.mmssl import generator
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, low_rank_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
-from mmssl_cli.models.registry import MODELS, model_class
+from mmssl_cli.models.registry import model_class
 from mmssl_cli.training import shared_ranking as sharing
 from mmssl_cli.training.device import device_name
 from mmssl_cli.training.epochs import evaluate_model, evaluate_on_test
@@ -70,8 +71,8 @@ def _adversary(**settings: Any) -> tuple[AdversarialSelfAugmentation, tuple[Any,
     assert model.adversary is not None
     users = toy_batch(data).distinct_users
     torch.manual_seed(4)
-    generated = [(u.detach().requires_grad_(), i.detach()) for u, i in thin_factors(users, model.generator())]
-    (final,) = thin_factors(users, [(model.users, model.items)])
+    generated = [(u.detach().requires_grad_(), i.detach()) for u, i in low_rank_factors(users, model.generator())]
+    (final,) = low_rank_factors(users, [(model.users, model.items)])
     return model.adversary, (BatchRows(users), generated, final)
 
 

@@ -7,11 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmssl_cli.config import FittedSettings, TrainSettings
-from mmssl_cli.config.presets import searched_file, shipped_settings
+from mmssl_cli.config.presets import searched_file
 from mmssl_cli.console.tuning import TuneReporter
 from mmssl_cli.experiments.tuning.findings import Outcome, check_replaced, write_best, write_trials
 from mmssl_cli.experiments.tuning.search import Budget, run_search
-from mmssl_cli.experiments.tuning.space import read_space, read_starts, shipped_space, shipped_starts, without
+from mmssl_cli.experiments.tuning.space import (
+    read_space,
+    read_starts,
+    shipped_space,
+    shipped_start,
+    shipped_starts,
+    without,
+)
 from mmssl_cli.experiments.tuning.study import Search, best_of, open_study, trials_of
 from mmssl_cli.experiments.workers.pool import WorkerPool
 from mmssl_cli.runs.data_match import data_identity, model_code
@@ -48,11 +55,11 @@ def define_search(
     space = read_space(ranges, model) if ranges is not None else shipped_space(model)
     starts = read_starts(ranges, model) if ranges is not None else shipped_starts(model)
     if starts_shipped:
-        starts = [shipped_settings(base.dataset, model), *starts]  # in the shortest budget too
+        starts = [shipped_start(base.dataset, model), *starts]  # in the shortest budget too
     if "patience" not in fixed:
         base = base.model_copy(update={"patience": max(base.patience, PATIENCE)})
     free = without(space, fixed)
-    searched = [{name: value for name, value in start.items() if name in free} for start in starts]
+    searched = [{name: value for name, value in start.items() if name not in fixed} for start in starts]
     content = data_identity(base, data_dir)["content_digest"]
     code = model_code(base).get("model_code", "")
     return Search(base, free, content, seed, tuple(start for start in searched if start), code)

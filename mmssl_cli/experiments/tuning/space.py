@@ -11,6 +11,7 @@ from mmssl_cli.config import build_settings, settings_class
 from mmssl_cli.config.forms import ELSEWHERE
 from mmssl_cli.config.merging import flag_of
 from mmssl_cli.config.presets import parse_toml, shipped_settings
+from mmssl_cli.config.train import RESUMABLE
 from pipelines.errors import InputError, UsageError, nearest
 
 _ELSEWHERE = ELSEWHERE | {
@@ -37,7 +38,7 @@ class Span:
 
 
 Space = dict[str, Choices | Span]
-#: Values of settings with a range that a search tries first.
+#: Values of settings that a search tries first; those of a preset may be of settings without a range.
 Start = dict[str, Any]
 
 
@@ -83,18 +84,30 @@ def _start(table: Mapping[str, Any], space: Space, model: str, where: str) -> St
     if unknown := [name.replace("_", "-") for name in given if name not in space]:
         raise UsageError(f"{where} has {unknown[0]!r}, which has no range; give it one or leave it out.")
     preset = _of_preset(table["preset"], model, where) if "preset" in table else {}
-    start = {name: value for name, value in preset.items() if name in space} | given
+    start = preset | given
     for name, value in start.items():
-        if not contains(space[name], value):
+        if name in space and not contains(space[name], value):
             key = name.replace("_", "-")
             raise InputError(f"{where} has {key} = {value}, outside of its range; widen the range.")
     return start
 
 
+def shipped_start(dataset: str, model: str, of: str | None = None) -> Start:
+    """Return the settings shipped for a data set and a model as a start of a search; empty if there are none.
+
+    Those of how long a trial trains are left out, for these are the search's.
+
+    Args:
+        of: the model they were shipped for, by default the same; settings that ``model`` lacks are left out.
+    """
+    fields = settings_class(model).model_fields.keys() - {*_ELSEWHERE, *RESUMABLE}
+    return {key: hashable(value) for key, value in shipped_settings(dataset, of or model).items() if key in fields}
+
+
 def _of_preset(name: Any, model: str, where: str) -> Start:
     dataset, _, other = str(name).partition("/")
-    if settings := shipped_settings(dataset, other or model):
-        return {key: hashable(value) for key, value in settings.items()}
+    if settings := shipped_start(dataset, model, other or None):
+        return settings
     raise UsageError(
         f"{where} has the preset {name!r}: expected DATASET or DATASET/MODEL with shipped settings, such as "
         '"tiktok/lightgcn".'

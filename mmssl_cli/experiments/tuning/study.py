@@ -183,9 +183,9 @@ def _trials_before(storage: Any, name: str) -> int:
 
 
 def _enqueue_start(study: optuna.Study, search: Search, start: Start) -> None:
-    """Enqueue a trial with the given values, and else with those of the base, in the ranges or not."""
-    values = {name: start.get(name, getattr(search.base, name)) for name in search.space}
-    held = {name: value for name, value in values.items() if contains(search.space[name], value)}
+    """Enqueue a trial with the given values, and else with those of the base, with or without a range that has them."""
+    values = {name: getattr(search.base, name) for name in search.space} | start
+    held = {name: values[name] for name, of in search.space.items() if contains(of, values[name])}
     study.enqueue_trial(_parameters(held, search.space), user_attrs={"start": values})
 
 

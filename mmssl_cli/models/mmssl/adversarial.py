@@ -81,8 +81,8 @@ class AdversarialSelfAugmentation(nn.Module):
         # One pass over all rows: batch statistics of their own would hide how observed and generated rows differ.
         blocks = 1 + len(fakes)
         users = rows.local(final[0])
-        verdicts = d(torch.cat([real, *fakes]), rows.repeat(blocks), users.repeat(blocks, 1))
-        observed, *others = map(rows.mean, verdicts.chunk(blocks))
+        outputs = d(torch.cat([real, *fakes]), rows.repeat(blocks), users.repeat(blocks, 1))
+        observed, *others = map(rows.mean, outputs.chunk(blocks))
         gap = observed - torch.stack(others).mean()
         if not self.settings.gradient_penalty:
             return -gap, gap
@@ -102,10 +102,10 @@ class AdversarialSelfAugmentation(nn.Module):
         d.eval()
         d.requires_grad_(False)
         users = None if final is None else rows.local(final[0].detach()).repeat(len(generated), 1)
-        verdicts = d(torch.cat([self.first_layer_of_generated(rows, factors) for factors in generated]), users=users)
+        outputs = d(torch.cat([self.first_layer_of_generated(rows, factors) for factors in generated]), users=users)
         d.requires_grad_(True)
         d.train(training)
-        return -rows.repeat(len(generated)).mean(verdicts)
+        return -rows.repeat(len(generated)).mean(outputs)
 
     @torch.no_grad()
     def transformed_rows(self, rows: BatchRows) -> Tensor | None:
@@ -179,7 +179,7 @@ class AdversarialSelfAugmentation(nn.Module):
         return block if rows.mask is None else block[:-1]
 
 
-def thin_factors(users: Tensor, pairs: list[Factors]) -> list[Factors]:
+def low_rank_factors(users: Tensor, pairs: list[Factors]) -> list[Factors]:
     """Eq. 3: factors ([B, d], [I, d]) of the rows of cosines of ``users`` (int64 [B]), from pairs ([U, d], [I, d])."""
     return [(normalize(u[users], dim=1), normalize(i, dim=1)) for u, i in pairs]
 

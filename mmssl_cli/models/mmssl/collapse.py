@@ -26,7 +26,7 @@ def vicreg_penalty(rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def effective_rank(rows: Tensor) -> Tensor:
-    """Effective rank (Roy and Vetterli, EUSIPCO 2007) of rows [n, d] at length 1, a scalar from 1 to d.
+    """Effective rank (Roy and Vetterli, EUSIPCO 2007) of rows [n, d] at unit norm, a scalar from 1 to d.
 
     The exponential of the entropy of the singular values, which come from the d x d Gram matrix.
     """

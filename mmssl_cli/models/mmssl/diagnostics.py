@@ -1,4 +1,4 @@
-"""Measures of whether the adversary acts: turnover of the neighbours, verdicts at one scale, gradients."""
+"""Measures of whether the adversary acts: turnover of the neighbours, outputs at one scale, gradients."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def judged(rows: BatchRows) -> BatchRows:
 
 
 @torch.no_grad()
-def verdict_measures(
+def discriminator_outputs(
     adversary: AdversarialSelfAugmentation, rows: BatchRows, generated: list[Factors], final: Factors
 ) -> dict[str, Tensor]:
-    """Return mean verdicts of D in evaluation mode, and the mean share of the first term in the norm of Eq. 5.
+    """Return mean outputs of D in evaluation mode, and the mean share of the first term in the norm of Eq. 5.
 
     ``D generated scaled`` judges generated rows at the norm of their user's real row: a D that reads more than scale
     tells these apart too. Arguments are as in ``AdversarialSelfAugmentation.objective``. The Gumbel noise is drawn
@@ -59,13 +59,13 @@ def verdict_measures(
         norms = [lowrank_norms(rows.local(left), right) for left, right in generated]
         scaled = [first * (of_real / norm) for first, norm in zip(fakes, norms, strict=True)]
 
-    def verdict(firsts: list[Tensor]) -> Tensor:
+    def output(firsts: list[Tensor]) -> Tensor:
         return torch.stack([rows.mean(d(first, users=users)) for first in firsts]).mean()
 
     return {
-        "D real": verdict([adversary.first_layer_of_real(rows, transformed, final)]),
-        "D generated": verdict(fakes),
-        "D generated scaled": verdict(scaled),
+        "D real": output([adversary.first_layer_of_real(rows, transformed, final)]),
+        "D generated": output(fakes),
+        "D generated scaled": output(scaled),
         "gumbel share": rows.mean((of_term / of_real).squeeze(1)),
     }
 

@@ -98,6 +98,6 @@ class ModalityAttention(nn.Module):
         return (weights.unsqueeze(3) * views.view(split)).sum(dim=0).reshape(n, d)
 
 
-def layer_zero(embeddings: Tensor, fused: Tensor, eta: float) -> Tensor:
+def fused_layer0(embeddings: Tensor, fused: Tensor, eta: float) -> Tensor:
     """Eq. 10: E + eta x the row-normalised modality-aware embeddings, [N, d]."""
     return embeddings + eta * normalize(fused, dim=1)

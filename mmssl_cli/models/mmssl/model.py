@@ -12,19 +12,19 @@ from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
 from mmssl_cli.distributed.collectives import all_reduce_mean, broadcast_tensors
 from mmssl_cli.models.base import GraphRecommender, ranking_terms
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, thin_factors
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, low_rank_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.collapse import effective_rank, vicreg_penalty
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
 from mmssl_cli.models.mmssl.diagnostics import (
     LOW_TURNOVER,
+    discriminator_outputs,
     gradient_measures,
     judged,
     sampled,
     turnover,
-    verdict_measures,
 )
-from mmssl_cli.models.mmssl.encoder import ModalityAttention, WeightedGraph, layer_zero, modality_graph
+from mmssl_cli.models.mmssl.encoder import ModalityAttention, WeightedGraph, fused_layer0, modality_graph
 from mmssl_cli.models.mmssl.generator import RelationGenerator
 from mmssl_cli.models.mmssl.gradients import relative_scale
 from mmssl_cli.models.rows import take
@@ -34,7 +34,7 @@ from mmssl_cli.models.spectral import first_items, low_pass_factors
 class MMSSL(GraphRecommender):
     """The whole model; with no modality it is plain propagation of embeddings over the interaction graph."""
 
-    adversary_modules = ("adversary",)
+    auxiliary_modules = ("adversary",)
     cold_items = "neighbours"
     static_shapes = True
     settings: MMSSLSettings
@@ -57,8 +57,8 @@ class MMSSL(GraphRecommender):
         if self.generates and variant != "r/p-GAE":
             gumbel = variant != "w/o-GT"
             self.adversary = AdversarialSelfAugmentation(data.train, data.num_items, settings, gumbel)
-            self.adversary_optimizer = self.adversary.make_optimizer()
-            self.adversary_lr_decay = settings.discriminator_lr_decay
+            self.auxiliary_optimizer = self.adversary.make_optimizer()
+            self.auxiliary_lr_decay = settings.discriminator_lr_decay
         k = min(settings.graph_topk, data.num_items)
         self.register_buffer("neighbours", torch.zeros(self.num_modalities, data.num_users, k, dtype=torch.int64))
         self.modality_graphs: list[BipartiteGraph] | None = None
@@ -88,7 +88,7 @@ class MMSSL(GraphRecommender):
             self.weighted_graphs = None
             # In place: a step recorded earlier reads the graphs from where they were.
             for graph, nearest in zip(self.modality_graphs or [], self.neighbours, strict=False):
-                graph.become(modality_graph(nearest, self.num_items, self.settings.adjacency))
+                graph.copy_(modality_graph(nearest, self.num_items, self.settings.adjacency))
 
     def _compare_neighbours(self, previous: Tensor, epoch: int) -> None:
         if epoch == 1:
@@ -137,13 +137,15 @@ class MMSSL(GraphRecommender):
         assert self.adversary is not None
         reached = self.weighs_edges or self.settings.omega > 0
         with torch.set_grad_enabled(reached):
-            final = self._final(self.layer_zero(*self.views(features)), features)
+            final = self._final(self.fused_layer0(*self.views(features)), features)
         rows = judged(BatchRows(batch.distinct_users, batch.mask))
-        *generated, cosines = thin_factors(rows.users, [*features, final])
-        ranking = next(iter(ranking_terms(self.settings, *final, batch, self.layer0()).values())) if reached else None
+        *generated, cosines = low_rank_factors(rows.users, [*features, final])
+        ranking = (
+            next(iter(ranking_terms(self.settings, *final, batch, self.ego_embeddings()).values())) if reached else None
+        )
         loss = self.adversary.generator_loss(rows, generated, cosines)
         gradients = gradient_measures(loss, ranking, list(self.generator.parameters()))
-        return {**verdict_measures(self.adversary, rows, generated, cosines), **gradients}
+        return {**discriminator_outputs(self.adversary, rows, generated, cosines), **gradients}
 
     def forget_graphs(self) -> None:
         """Drop the modality graphs; they are rebuilt from ``neighbours`` when next needed."""
@@ -165,7 +167,7 @@ class MMSSL(GraphRecommender):
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Eq. 12: h_u [U, d] and h_i [I, d]."""
         features = self.generator() if self.settings.omega or self.weighs_edges else []
-        return self._final(self.layer_zero(*self.views(features)), features)
+        return self._final(self.fused_layer0(*self.views(features)), features)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Algorithm 1 for a batch: the discriminator's update, then the terms of Eq. 13."""
@@ -173,21 +175,21 @@ class MMSSL(GraphRecommender):
         used = settings.omega or settings.vicreg_weight or self.generates or self.weighs_edges
         features = self.generator() if used else []
         user_views, item_views = self.views(features)
-        users, items = self._final(self.layer_zero(user_views, item_views), features)
-        terms = ranking_terms(settings, users, items, batch, self.layer0())
+        users, items = self._final(self.fused_layer0(user_views, item_views), features)
+        terms = ranking_terms(settings, users, items, batch, self.ego_embeddings())
         if self.contrasts:
             terms["contrast"] = settings.contrast_weight * self._contrast(users, user_views, batch)
-        if self.adversary is not None and self.adversary_optimizer is not None:
+        if self.adversary is not None and self.auxiliary_optimizer is not None:
             rows = BatchRows(batch.distinct_users, batch.mask)
-            *generated, final = thin_factors(rows.users, [*features, (users, items)])
-            self.monitored = self.adversary.discriminator_step(self.adversary_optimizer, rows, generated, final)
+            *generated, final = low_rank_factors(rows.users, [*features, (users, items)])
+            self.monitored = self.adversary.discriminator_step(self.auxiliary_optimizer, rows, generated, final)
             loss = self.adversary.generator_loss(rows, generated, final)
             if settings.adversarial_scale == "relative":
                 ranking, *_ = terms.values()
                 loss = relative_scale(ranking, loss, list(self.generator.parameters())) * loss
             terms["adversarial"] = settings.adversarial_weight * loss
         elif self.generates:
-            loss = reconstruction_loss(thin_factors(batch.users, features), batch, settings.contrast_temperature)
+            loss = reconstruction_loss(low_rank_factors(batch.users, features), batch, settings.contrast_temperature)
             terms["autoencoder"] = settings.adversarial_weight * loss
         if settings.vicreg_weight and features:
             penalties = [vicreg_penalty(of_items) for _, of_items in features]
@@ -203,7 +205,7 @@ class MMSSL(GraphRecommender):
         ]
         return [g.users_from(r, self.items) for g, r in pairs], [g.items_from(r, self.users) for g, r in pairs]
 
-    def layer_zero(self, user_views: list[Tensor], item_views: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def fused_layer0(self, user_views: list[Tensor], item_views: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Eq. 10: layer 0 of users [U, d] and items [I, d], from their ``views`` and that of ``interaction_topk``."""
         if self.interaction_graph is not None:
             user_views = [*user_views, self.interaction_graph.users_from(self.items)]
@@ -211,7 +213,7 @@ class MMSSL(GraphRecommender):
         if not user_views:
             return self.users, self.items
         users, items = (self.attention(torch.stack(views)) for views in (user_views, item_views))
-        return layer_zero(self.users, users, self.settings.eta), layer_zero(self.items, items, self.settings.eta)
+        return fused_layer0(self.users, users, self.settings.eta), fused_layer0(self.items, items, self.settings.eta)
 
     def _final(self, layer0: tuple[Tensor, Tensor], features: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         users, items = self.graph.propagate(*layer0, self.settings.layers)

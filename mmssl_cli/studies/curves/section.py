@@ -54,7 +54,7 @@ def curves_section(
     if measures:
         meaning = (
             "Turnover: share of the neighbours (Eq. 8) that were none in the refresh before, or in the first one. D: "
-            "mean verdict on rows of Eq. 5, on generated ones, and on generated ones at the norm of the user's real "
+            "mean output on rows of Eq. 5, on generated ones, and on generated ones at the norm of the user's real "
             "row. Gumbel share: first term's norm over that of the whole of Eq. 5. Generator gradient: norm of the "
             "gradient of L_G (Eq. 7) at the projections; gradient cosine: with the ranking loss's, where that reaches "
             "them. Rank: effective rank of the items' modality features. "

@@ -37,11 +37,11 @@ def measure_cost(
 
     Args:
         data: data set of the run.
-        settings: of MMSSL; the spectral filter, which no step uses, is left out.
+        settings: of MMSSL; the spectral filter, which no step uses, is left out, and no step is recorded.
         on_progress: called with a description of each size before it is measured.
         fractions: sizes as multiples of the data, ascending.
     """
-    settings = settings.model_copy(update={"spectral_weight": 0.0})
+    settings = settings.model_copy(update={"spectral_weight": 0.0, "cuda_graph": False})
     points = []
     for fraction in fractions:
         if min(data.num_users, data.num_items) * fraction < FEWEST:

@@ -44,7 +44,7 @@ def margin_gradients(model: MMSSL, train: CSR, users: Tensor) -> tuple[Tensor, d
     """
     with torch.no_grad():
         final_users, final_items = model.embeddings()
-        by_item = item_contributions(model, *model.layer_zero(*model.views()))
+        by_item = item_contributions(model, *model.fused_layer0(*model.views()))
         features = dict(zip(model.generator.projections, model.generator(), strict=True))
         projected = {
             name: content.projected(layer, model.generator.raw[name]) * model.generator.present[name]

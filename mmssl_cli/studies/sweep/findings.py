@@ -35,7 +35,7 @@ class Measured:
 
     def validation(self, metric: str) -> list[float]:
         """Return a validation metric of each run's selected epoch."""
-        return validation_of(self.runs, metric) if self.runs else []
+        return self.runs.validation(metric) if self.runs else []
 
     @property
     def shown(self) -> str:
@@ -61,11 +61,6 @@ def on_seeds(runs: Configuration, seeds: Collection[int]) -> Configuration:
     """Return the runs with these seeds, or all of them if there are none."""
     kept = tuple(run for run in runs.runs if run.seed in seeds)
     return Configuration(kept) if kept else runs
-
-
-def validation_of(runs: Configuration, metric: str) -> list[float]:
-    """Return a validation metric of the selected epoch of each run that measured it."""
-    return [run.result["validation"][metric] for run in runs.runs if metric in run.result["validation"]]
 
 
 def selected_on_validation(measured: Sequence[Measured], metric: str) -> Measured | None:

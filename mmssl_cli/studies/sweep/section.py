@@ -21,7 +21,6 @@ from mmssl_cli.studies.sweep.findings import (
     on_seeds,
     on_shared_seeds,
     selected_on_validation,
-    validation_of,
 )
 from mmssl_cli.studies.sweep.points import Line, shown_name, shown_value
 from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label
@@ -74,8 +73,8 @@ def sweep_section(
 
 def best_baseline(configurations: Sequence[Configuration], model: str, metric: str) -> Configuration | None:
     """Return the best on validation of the other models; None if there are none."""
-    others = [c for c in configurations if c.settings.model != model and validation_of(c, metric) and c.test(metric)]
-    return max(best_of_each_model(others), key=lambda c: fmean(validation_of(c, metric)), default=None)
+    others = [c for c in configurations if c.settings.model != model and c.validation(metric) and c.test(metric)]
+    return max(best_of_each_model(others), key=lambda c: fmean(c.validation(metric)), default=None)
 
 
 def baseline_along(
@@ -140,7 +139,7 @@ def _numbers(runs: Configuration | None, metric: str, tested: Sequence[str]) -> 
         return [Cell("0", 0.0), *[Cell("-")] * (len(tested) + 1)]
     return [
         Cell(str(len(runs.runs)), float(len(runs.runs))),
-        mean_of(validation_of(runs, metric)),
+        mean_of(runs.validation(metric)),
         *(mean_of(runs.test(name)) for name in tested),
     ]
 

@@ -49,8 +49,8 @@ def test_models_are_compared_and_one_that_fails_does_not_stop_the_rest(compare: 
     assert Path("out/tables/table2-comparison-toy.csv").exists() and Path("out/comparison-toy.tex").exists()
 
     failing = compare("--models", "lightgcn,mf,ngcf", "--layers", 0, "--dry-run", "--json")
-    stands = {run["run"].split()[0]: run["stands"] for run in json.loads(failing.out)["runs"]}
-    assert stands == {"lightgcn": "missing", "mf": "finished", "ngcf": "missing"}
+    status_of = {run["run"].split()[0]: run["status"] for run in json.loads(failing.out)["runs"]}
+    assert status_of == {"lightgcn": "missing", "mf": "finished", "ngcf": "missing"}
     mishap = compare("--models", "mf,lightgcn", "--lr", "1e30")
     assert mishap.code == 1 and "failed" in mishap.err and "log.jsonl" in mishap.err
     assert not mishap.out  # no heading without results

@@ -68,6 +68,7 @@ def test_evaluate_writes_csv_and_json_lines(cli: Cli, run: RunFolder, tmp_path: 
         (["--split", "tset"], 2, "There is no split 'tset' to evaluate on: did you mean test?"),
         (["--ks", "ten"], 2, "ks cannot be 'ten': expected cut-offs of at least 1, such as 10,20,50."),
         (["--ks", "0"], 2, "ks cannot be '0'"),
+        (["--ks", "1" * 5000], 2, "expected cut-offs of at least 1, such as 10,20,50."),
         (["--ks", "7"], 2, "K is 7, but the data set has 6 items; choose a K from 1 to 6."),
         (["--out", "data"], 2, "--out cannot be 'data': expected a file that ends in .parquet, .csv or .jsonl."),
         (["--metrics", "coverage,gini", "--out", "q.csv"], 2, "metrics of each user, and coverage and gini have none"),

@@ -182,7 +182,7 @@ def test_what_is_missing_is_named_with_its_command(cli: Cli, toy: Path) -> None:
     assert "--variant w/o-CL" not in said
     dry = said.partition("mmssl ablate --variant w/o-GT ")[2].splitlines()[0].split()
     planned = json.loads(cli("ablate", "--variant", "w/o-GT", *dry, "--dry-run", "--json").out)["runs"]
-    assert [run["stands"] for run in planned] == ["finished", "missing"] * 2
+    assert [run["status"] for run in planned] == ["finished", "missing"] * 2
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -60,6 +60,15 @@ def test_one_run_is_shown_annotated_and_removed(trained: Cli) -> None:
     assert not (Path("runs") / run["id"]).exists()
 
 
+def test_a_folder_that_is_no_run_is_not_removed(cli: Cli) -> None:
+    site = Path("site")
+    site.mkdir()
+    (site / "config.toml").write_text('title = "A web site"\n')
+    refused = cli("runs", "rm", "./site", "--yes")
+    assert refused.code == 1 and "lacks model, data set or provenance of the run" in refused.err
+    assert (site / "config.toml").exists()
+
+
 def test_a_damaged_run_can_be_removed(cli: Cli) -> None:
     folder = Path("runs/broken")
     folder.mkdir(parents=True)

@@ -121,13 +121,6 @@ def test_data_sets_and_models_in_any_case(cli: Run, trainer: FakeTrainer) -> Non
     )
 
 
-def test_mps_is_refused_where_there_is_none(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
-    answer = cli("train", "demo", "--model", "mf", "--device", "mps")
-    assert answer.code == 2
-    assert "--device mps needs a Mac with an Apple GPU; use --device cpu or auto here." in answer.err
-
-
 def test_flags_reach_the_trainer_as_checked_settings(cli: Run, trainer: FakeTrainer) -> None:
     flags = [
         "--graph-topk",

@@ -351,10 +351,11 @@ def test_a_start_may_name_shipped_settings(tmp_path: Path) -> None:
         '[[starts]]\npreset = "tiktok"\n[[starts]]\npreset = "tiktok/mf"\nlayers = 1\n'
     )
     shipped = {model: shipped_settings("tiktok", model) for model in ("lightgcn", "mf")}
-    assert read_starts(path, "lightgcn") == [
-        {"lr": shipped["lightgcn"]["lr"], "layers": 3},
-        {"lr": shipped["mf"]["lr"], "layers": 1},
-    ]
+    own, of_mf = read_starts(path, "lightgcn")
+    assert (own["lr"], own["layers"]) == (shipped["lightgcn"]["lr"], 3)
+    assert (of_mf["lr"], of_mf["layers"]) == (shipped["mf"]["lr"], 1)
+    assert own["user_sampling"] == shipped["lightgcn"]["user_sampling"]  # though it has no range here
+    assert not {"model", "dataset", "epochs", "patience"} & own.keys()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmssl_cli import config
 from mmssl_cli.config import (
     SETTINGS,
     build_settings,
@@ -20,7 +19,7 @@ from mmssl_cli.config import (
     refuse_idle,
     settings_to_toml,
 )
-from mmssl_cli.config.presets import preset_file, sources
+from mmssl_cli.config.presets import SHIPPED, preset_file, sources
 from pipelines.errors import InputError, UsageError
 
 
@@ -114,7 +113,7 @@ def test_a_data_set_may_have_the_name_of_the_folder_of_ranges() -> None:
 
 
 def test_every_shipped_file_is_valid() -> None:
-    files = [path for path in config.SHIPPED.rglob("*.toml") if path.parent.name != "ranges"]
+    files = [path for path in SHIPPED.rglob("*.toml") if path.parent.name != "ranges"]
     assert {path.parent.name for path in files} >= {"demo", "tiktok", "paper", "released", "tuned"}
     for path in files:
         values = read_toml(path)
@@ -179,6 +178,8 @@ def test_a_preset_of_the_paper_names_every_setting_and_its_source(preset: str) -
         ({"modalities": "visual,visual"}, "modalities cannot be"),
         ({"select_on": "hits@20"}, "select-on cannot be 'hits@20': expected recall@K"),
         ({"select_on": "recall@0"}, "select-on cannot be"),
+        ({"select_on": "recall@²"}, "select-on cannot be 'recall@²': expected recall@K"),
+        ({"model": "diffmm", "noise_min": 0.5}, "noise-max cannot be 0.02: expected at least --noise-min, 0.5"),
         ({"embedding_dim": 10, "heads": 4}, "heads cannot be 4: expected a divisor of embedding-dim (10)."),
     ],
 )

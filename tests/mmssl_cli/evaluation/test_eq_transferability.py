@@ -100,7 +100,7 @@ def _slow_margins(row: np.ndarray, user: int, model: MMSSL, train: np.ndarray) -
         margins[name] = margin(of_user, of_items)
         added_users, added_items = added_users + unit(of_user[None])[0], added_items + unit(of_items)
     omega, layers = model.settings.omega, model.settings.layers
-    users, items = map(array, model.layer_zero(*model.views()))
+    users, items = map(array, model.fused_layer0(*model.views()))
     of_user, sums = users[user].copy(), items.copy()
     for _ in range(layers):
         of_user += weights @ items

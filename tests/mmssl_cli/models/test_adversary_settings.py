@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from mmssl_cli.config import build_settings
 from mmssl_cli.config.mmssl import AdversarySettings
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, Factors, thin_factors
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, Factors, low_rank_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.collapse import effective_rank, vicreg_penalty
 from mmssl_cli.models.mmssl.discriminator import Discriminator
@@ -41,10 +41,10 @@ def _factors(seed: int, users: torch.Tensor, modalities: int = 2) -> list[Factor
         (torch.randn(USERS, DIM, generator=generator), torch.randn(ITEMS, DIM, generator=generator))
         for _ in range(modalities)
     ]
-    return thin_factors(users, pairs)
+    return low_rank_factors(users, pairs)
 
 
-def _dense_verdicts(d: Discriminator, rows: torch.Tensor, users: torch.Tensor | None = None) -> torch.Tensor:
+def _dense_outputs(d: Discriminator, rows: torch.Tensor, users: torch.Tensor | None = None) -> torch.Tensor:
     """Eq. 4 of dense rows [n, I] in evaluation mode, and the product with the users [n, d] before the sigmoid."""
     d.eval()
     hidden = d.rest[:-2](d.first(rows))
@@ -87,13 +87,13 @@ def test_objective_and_generator_loss_are_those_of_the_dense_form(scaling: str, 
     assert transformed is not None
     real = rows_of(transformed + 0.7 * final[0] @ final[1].T)
     fakes = [rows_of(left @ right.T) for left, right in leaves]
-    gap = _dense_verdicts(d, real, users).mean() - torch.stack([_dense_verdicts(d, f, users) for f in fakes]).mean()
+    gap = _dense_outputs(d, real, users).mean() - torch.stack([_dense_outputs(d, f, users) for f in fakes]).mean()
     torch.manual_seed(9)
     shares = torch.rand(2, len(BATCH), 1)
     penalties = []
     for share, fake in zip(shares, fakes, strict=True):
         mixed = (share * real + (1 - share) * fake).detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(_dense_verdicts(d, mixed, users).sum(), mixed)
+        (gradient,) = torch.autograd.grad(_dense_outputs(d, mixed, users).sum(), mixed)
         penalties.append((gradient.norm(dim=1) - 1).square().mean())
 
     torch.manual_seed(9)
@@ -102,7 +102,7 @@ def test_objective_and_generator_loss_are_those_of_the_dense_form(scaling: str, 
     assert objective.item() == pytest.approx(-gap.item() + 2 * torch.stack(penalties).mean().item(), rel=1e-4)
 
     loss = adversary.generator_loss(ROWS, [(left, right) for left, right in leaves], final)
-    expected = -torch.stack([_dense_verdicts(d, fake, users) for fake in fakes]).mean()
+    expected = -torch.stack([_dense_outputs(d, fake, users) for fake in fakes]).mean()
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     parts = [part for pair in leaves for part in pair]
     for gradient, wanted in zip(torch.autograd.grad(loss, parts), torch.autograd.grad(expected, parts), strict=True):
@@ -134,11 +134,11 @@ def test_the_rate_of_the_discriminator_decays_on_the_schedule_of_the_others() ->
     settings = {"discriminator_lr": 0.08, "discriminator_lr_decay": 0.5, "lr_decay_every": 2, "lr": 0.01}
     model = toy_model(data, **settings)
     loop = TrainingLoop(model, data, model.settings)
-    assert model.adversary_optimizer is not None
+    assert model.auxiliary_optimizer is not None
     rates = []
     for _ in range(5):
         loop.run_epoch()
-        rates.append((loop.optimizer.param_groups[0]["lr"], model.adversary_optimizer.param_groups[0]["lr"]))
+        rates.append((loop.optimizer.param_groups[0]["lr"], model.auxiliary_optimizer.param_groups[0]["lr"]))
     own = loop.settings.lr_decay
     np.testing.assert_allclose(rates, [(0.01 * own**n, 0.08 * 0.5**n) for n in (0, 0, 1, 1, 2)])
 

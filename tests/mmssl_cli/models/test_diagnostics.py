@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_cli.models.mmssl.adversarial import thin_factors
+from mmssl_cli.models.mmssl.adversarial import low_rank_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
-from mmssl_cli.models.mmssl.diagnostics import turnover, verdict_measures
+from mmssl_cli.models.mmssl.diagnostics import discriminator_outputs, turnover
 from mmssl_cli.models.mmssl.gradients import gradient_at
 from mmssl_cli.models.mmssl.model import MMSSL
 from mmssl_cli.training.loop import TrainingLoop
-from tests.helpers.model_cases import array, dense, randomise, toy_batch, toy_data, toy_model, verdicts
+from tests.helpers.model_cases import array, dense, dense_outputs, randomise, toy_batch, toy_data, toy_model
 
 ADVERSARY = {"D real", "D generated", "D generated scaled", "gumbel share", "generator gradient"}
 RANKS = {"rank visual", "rank text"}
@@ -33,8 +33,8 @@ def test_turnover_is_the_share_of_new_neighbours() -> None:
     assert turnover(before, before) == 0
 
 
-def _verdict(d: Any, rows: np.ndarray) -> float:
-    return float(verdicts(d, rows).mean())
+def _output(d: Any, rows: np.ndarray) -> float:
+    return float(dense_outputs(d, rows).mean())
 
 
 @pytest.mark.parametrize("variant", ["full", "w/o-GT"])
@@ -46,9 +46,9 @@ def test_verdicts_are_those_of_dense_rows_at_both_scales(variant: str) -> None:
     d = randomise(adversary.discriminator).eval()
     users = torch.tensor([1, 3, 4, 7])
     pairs = [(torch.randn(12, 4), torch.randn(9, 4)) for _ in range(3)]
-    *generated, final = thin_factors(users, pairs)
+    *generated, final = low_rank_factors(users, pairs)
     state = torch.get_rng_state()
-    found = verdict_measures(adversary, BatchRows(users), generated, final)
+    found = discriminator_outputs(adversary, BatchRows(users), generated, final)
     assert torch.equal(torch.get_rng_state(), state)
 
     torch.manual_seed(0)
@@ -58,9 +58,9 @@ def test_verdicts_are_those_of_dense_rows_at_both_scales(variant: str) -> None:
     fakes = [array(left @ right.T) for left, right in generated]
     lengths = np.linalg.norm(real, axis=1, keepdims=True)
     scaled = [fake / np.linalg.norm(fake, axis=1, keepdims=True) * lengths for fake in fakes]
-    assert found["D real"].item() == pytest.approx(_verdict(d, real), abs=1e-5)
-    assert found["D generated"].item() == pytest.approx(np.mean([_verdict(d, f) for f in fakes]), abs=1e-5)
-    assert found["D generated scaled"].item() == pytest.approx(np.mean([_verdict(d, f) for f in scaled]), abs=1e-5)
+    assert found["D real"].item() == pytest.approx(_output(d, real), abs=1e-5)
+    assert found["D generated"].item() == pytest.approx(np.mean([_output(d, f) for f in fakes]), abs=1e-5)
+    assert found["D generated scaled"].item() == pytest.approx(np.mean([_output(d, f) for f in scaled]), abs=1e-5)
     share = (np.linalg.norm(term, axis=1) / lengths[:, 0]).mean()
     assert found["gumbel share"].item() == pytest.approx(share, rel=1e-4)
 
@@ -74,7 +74,7 @@ def test_the_gradient_cosine_is_that_of_both_losses_at_the_projections() -> None
     model.eval()
     assert model.adversary is not None
     features, final = model.generator(), model.embeddings()
-    *generated, cosines = thin_factors(batch.distinct_users, [*features, final])
+    *generated, cosines = low_rank_factors(batch.distinct_users, [*features, final])
     loss = model.adversary.generator_loss(BatchRows(batch.distinct_users), generated, cosines)
     users, items = final
     margins = (users[batch.users] * (items[batch.positives] - items[batch.negatives])).sum(dim=1)

@@ -1,4 +1,4 @@
-"""Normalisation in D (Eq. 4): a D without batch statistics has one verdict in training and in evaluation."""
+"""Normalisation in D (Eq. 4): a D without batch statistics has one output in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmssl_cli.sparse.csr import CSR
 from tests.helpers.model_cases import array, randomise
 
 USERS, ITEMS, DIM = 300, 200, 8
-#: The settings under which running statistics turned the verdicts around on TikTok.
+#: The settings under which running statistics turned the dense_outputs around on TikTok.
 SCALED: dict[str, Any] = {
     "row_scaling": "l2",
     "discriminator_input": "row-and-user",

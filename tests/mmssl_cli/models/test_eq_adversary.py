@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from mmssl_cli.config.mmssl import AdversarySettings
-from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, Factors, thin_factors
+from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation, Factors, low_rank_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.mmssl.discriminator import Discriminator
 from mmssl_cli.sparse.csr import CSR
-from tests.helpers.model_cases import array, dense, randomise, toy_pairs, unit, verdicts
+from tests.helpers.model_cases import array, dense, dense_outputs, randomise, toy_pairs, unit
 
 USERS, ITEMS = 12, 9
 
@@ -31,7 +31,7 @@ def _factors(seed: int, users: torch.Tensor, modalities: int = 2) -> list[Factor
     generator = torch.Generator().manual_seed(seed)
     sizes = ((USERS, 4), (ITEMS, 4))
     pairs = [tuple(torch.randn(size, generator=generator) for size in sizes) for _ in range(modalities)]
-    return thin_factors(users, pairs)  # type: ignore[arg-type]
+    return low_rank_factors(users, pairs)  # type: ignore[arg-type]
 
 
 def _cosines(factors: Factors) -> np.ndarray:
@@ -44,7 +44,7 @@ ROWS = BatchRows(BATCH)
 
 def test_thin_factors_are_the_rows_of_the_cosines() -> None:
     users, items = torch.randn(USERS, 4), torch.randn(ITEMS, 4)
-    [(left, right)] = thin_factors(BATCH, [(users, items)])
+    [(left, right)] = low_rank_factors(BATCH, [(users, items)])
     expected = (unit(array(users)) @ unit(array(items)).T)[BATCH.numpy()]
     np.testing.assert_allclose(array(left @ right.T), expected, atol=1e-6)
 
@@ -54,13 +54,13 @@ def test_eq4_discriminator_with_running_statistics() -> None:
     rows = torch.randn(5, ITEMS)
     found = d(d.first_layer_dense(rows))
     assert found.shape == (5,)
-    np.testing.assert_allclose(array(found), verdicts(d, array(rows)), atol=1e-6)
+    np.testing.assert_allclose(array(found), dense_outputs(d, array(rows)), atol=1e-6)
 
 
 def test_eq4_discriminator_in_training_uses_the_statistics_of_the_batch_and_dropout() -> None:
     d = randomise(Discriminator(ITEMS, 6, dropout=0.0)).train()
     rows = torch.randn(5, ITEMS)
-    np.testing.assert_allclose(array(d(d.first_layer_dense(rows))), verdicts(d, array(rows), True), atol=1e-5)
+    np.testing.assert_allclose(array(d(d.first_layer_dense(rows))), dense_outputs(d, array(rows), True), atol=1e-5)
     dropping = Discriminator(ITEMS, 64, dropout=0.5).train()
     assert not torch.equal(dropping(dropping.first_layer_dense(rows)), dropping(dropping.first_layer_dense(rows)))
 
@@ -148,7 +148,7 @@ def test_eq6_objective_is_the_gap_between_generated_and_observed(gumbel: bool, t
     assert (observed is None) is not gumbel
     plain = dense(adversary.train_items, ITEMS)[BATCH.numpy()] if observed is None else array(observed)
     rows = _dense_rows(adversary, generated, final, plain)
-    judged = np.split(verdicts(d, np.concatenate(rows), batch_statistics=training), len(rows))
+    judged = np.split(dense_outputs(d, np.concatenate(rows), batch_statistics=training), len(rows))
     gap = judged[0].mean() - np.mean([fake.mean() for fake in judged[1:]])
 
     objective, found = adversary.objective(ROWS, observed, generated, final)
@@ -229,7 +229,7 @@ def test_eq7_generator_loss_and_its_gradient_are_those_of_the_dense_form() -> No
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in d.named_buffers())
     d.eval()
     rows = np.concatenate([array(left) @ array(right).T for left, right in leaves])
-    assert loss.item() == pytest.approx(-verdicts(d, rows).mean(), abs=1e-6)
+    assert loss.item() == pytest.approx(-dense_outputs(d, rows).mean(), abs=1e-6)
     for left, right in leaves:
         found = (left.grad, right.grad)
         left.grad = right.grad = None

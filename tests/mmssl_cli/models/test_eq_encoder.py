@@ -8,7 +8,7 @@ import torch
 
 from mmssl_cli.data.graph import BipartiteGraph
 from mmssl_cli.models.mmssl.contrastive import cross_modal_contrast
-from mmssl_cli.models.mmssl.encoder import ModalityAttention, layer_zero, modality_graph
+from mmssl_cli.models.mmssl.encoder import ModalityAttention, fused_layer0, modality_graph
 from mmssl_cli.models.mmssl.model import MMSSL
 from tests.helpers.model_cases import MODALITIES, array, dense, features_of, toy_data, toy_model, unit, weighted
 
@@ -106,7 +106,7 @@ def test_eq8_users_and_items_without_content_share_no_forced_neighbours(adjacenc
 def test_a_graph_with_fewer_neighbours_takes_the_place_of_another() -> None:
     graph = modality_graph(torch.tensor([[0, 2], [2, 3], [0, 2]]), num_items=5, adjacency="sym")
     fewer = modality_graph(torch.tensor([[4, -1], [-1, -1], [0, 4]]), num_items=5, adjacency="sym")
-    graph.become(fewer)
+    graph.copy_(fewer)
     items = torch.randn(5, 4)
     torch.testing.assert_close(graph.users_from(items), fewer.users_from(items))
     torch.testing.assert_close(graph.users_from(items)[0], items[4] / 2**0.5)
@@ -138,7 +138,7 @@ def test_eq9_heads_see_their_own_columns() -> None:
 def test_eq10_layer_zero_adds_rows_of_length_eta() -> None:
     embeddings, fused = torch.randn(4, 6), torch.randn(4, 6)
     fused[1] = 0
-    added = array(layer_zero(embeddings, fused, 0.7)) - array(embeddings)
+    added = array(fused_layer0(embeddings, fused, 0.7)) - array(embeddings)
     np.testing.assert_allclose(added, 0.7 * unit(array(fused)), atol=1e-6)
 
 

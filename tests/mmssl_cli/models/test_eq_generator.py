@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_cli.models.mmssl.adversarial import thin_factors
+from mmssl_cli.models.mmssl.adversarial import low_rank_factors
 from tests.helpers.model_cases import MODALITIES, array, dense, features_of, toy_data, toy_model, unit, weighted
 
 ADJACENCIES = pytest.mark.parametrize("adjacency", ["sym", "left"])
@@ -100,7 +100,7 @@ def test_eq3_relations_are_cosines() -> None:
     users, items = random.normal(size=(5, 4)), random.normal(size=(6, 4))
     items[2] = 0
 
-    [(left, right)] = thin_factors(torch.arange(5), [(torch.tensor(users), torch.tensor(items))])
+    [(left, right)] = low_rank_factors(torch.arange(5), [(torch.tensor(users), torch.tensor(items))])
     found = left @ right.T
 
     for user in range(5):

@@ -14,12 +14,12 @@ from mmssl_cli.training.loop import TrainingLoop
 from tests.helpers.model_cases import (
     array,
     dense,
+    dense_outputs,
     features_of,
     toy_batch,
     toy_data,
     toy_model,
     unit,
-    verdicts,
 )
 
 
@@ -100,7 +100,7 @@ def test_eq13_terms_of_a_training_step_are_weighted(omega: float) -> None:
     rows = sorted(set(batch.users.tolist()))
     matrix = dense(data.train, data.num_items)
     generated = np.concatenate([(unit(u) @ unit(i).T)[rows] for u, i in features_of(model, matrix)])
-    judged = verdicts(model.adversary.discriminator, generated)
+    judged = dense_outputs(model.adversary.discriminator, generated)
     assert terms["adversarial"].item() == pytest.approx(-0.3 * judged.mean(), rel=1e-4)
 
 
@@ -121,9 +121,9 @@ def test_algorithm1_a_step_trains_the_discriminator_by_its_own_optimiser_alone(s
     adversary = {name for name in before if name.startswith("adversary.")}
     assert changed and changed <= adversary
     assert all(model.get_parameter(name).grad is None for name in before.keys() - adversary)
-    assert model.adversary_optimizer is not None
-    assert {int(state["step"]) for state in model.adversary_optimizer.state.values()} == {steps}
-    own = {id(p) for group in model.adversary_optimizer.param_groups for p in group["params"]}
+    assert model.auxiliary_optimizer is not None
+    assert {int(state["step"]) for state in model.auxiliary_optimizer.state.values()} == {steps}
+    own = {id(p) for group in model.auxiliary_optimizer.param_groups for p in group["params"]}
     main = {id(p) for p in model.main_parameters()}
     assert own == {id(model.get_parameter(name)) for name in adversary}
     assert main == {id(model.get_parameter(name)) for name in before.keys() - adversary}

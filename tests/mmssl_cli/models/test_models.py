@@ -12,7 +12,7 @@ import torch
 from mmssl_cli.config import SETTINGS, FittedSettings, build_settings
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.models.base import Recommender
-from mmssl_cli.models.mmssl.adversarial import thin_factors
+from mmssl_cli.models.mmssl.adversarial import low_rank_factors
 from mmssl_cli.models.mmssl.batch_rows import BatchRows
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.training.loop import TrainingLoop
@@ -34,7 +34,7 @@ def test_the_whole_model_has_three_terms() -> None:
 def test_without_asl_there_is_no_adversary(settings: dict[str, Any]) -> None:
     assert _terms(**settings) == {"bpr", "contrast"}
     model = toy_model(toy_data(), **settings)
-    assert model.adversary is None and model.adversary_optimizer is None
+    assert model.adversary is None and model.auxiliary_optimizer is None
     assert not [name for name in model.state_dict() if name.startswith("adversary")]
 
 
@@ -165,7 +165,7 @@ def test_absent_items_get_no_gradient_through_their_features() -> None:
     model = toy_model(data)
     raw = data.features["visual"].requires_grad_()
     users = torch.arange(data.num_users)
-    [(left, right)] = thin_factors(users, model.generator())
+    [(left, right)] = low_rank_factors(users, model.generator())
     (left @ right.T).square().sum().backward()
     assert raw.grad is not None
     touched = raw.grad.abs().sum(dim=1) > 0

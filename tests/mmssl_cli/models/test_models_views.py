@@ -13,7 +13,7 @@ from mmssl_cli.data.sampling import Batch
 from mmssl_cli.models.mmgcl import modality_view
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation
 from mmssl_cli.models.slmrec import masked_views
-from tests.helpers.model_cases import array, dense, toy_batch, toy_data, unit, verdicts, weighted
+from tests.helpers.model_cases import array, dense, dense_outputs, toy_batch, toy_data, unit, weighted
 from tests.helpers.structure_cases import bpr, built, content, info_nce, lightgcn
 
 
@@ -169,7 +169,7 @@ def test_slmrec_with_the_adversary_of_mmssl() -> None:
     for rows in content(model).values():
         at_users = to_users @ rows
         generated.append(unit(at_users[distinct(batch.users)]) @ unit(to_items @ at_users).T)
-    found = verdicts(model.adversary.discriminator, np.concatenate(generated))
+    found = dense_outputs(model.adversary.discriminator, np.concatenate(generated))
     assert terms["adversarial"].item() == pytest.approx(-0.3 * found.mean(), rel=1e-4)
     terms["adversarial"].backward()
     assert all(layer.weight.grad.abs().max() > 0 for layer in model.content.layers.values())

@@ -11,7 +11,7 @@ import torch
 from mmssl_cli.config import SETTINGS, build_settings
 from mmssl_cli.models.mmssl.adversarial import AdversarialSelfAugmentation
 from pipelines.errors import UsageError
-from tests.helpers.model_cases import array, toy_batch, toy_data, unit, verdicts
+from tests.helpers.model_cases import array, dense_outputs, toy_batch, toy_data, unit
 from tests.helpers.structure_cases import built
 
 ADDED = [name for name, cls in SETTINGS.items() if "cl_weight" in cls.model_fields]
@@ -61,7 +61,7 @@ def test_plugged_terms_are_those_of_mmssl(name: str) -> None:
     final = array(model.embeddings()[0][users])
     assert terms["cl"].item() == pytest.approx(0.2 * _contrast(final, views, 0.4), rel=1e-4)
     generated = [unit(of_users[users.numpy()]) @ unit(of_items).T for of_users, of_items in features]
-    found = verdicts(model.adversary.discriminator, np.concatenate(generated))  # after its step, as the loss is
+    found = dense_outputs(model.adversary.discriminator, np.concatenate(generated))  # after its step, as the loss is
     assert terms["adversarial"].item() == pytest.approx(-0.3 * found.mean(), rel=1e-4)
 
 

@@ -11,7 +11,7 @@ import torch
 from mmssl_cli.config import GraphSettings, build_settings
 from mmssl_cli.models import spectral
 from mmssl_cli.models.registry import build_model
-from mmssl_cli.models.spectral import low_pass_factors, score_lengths, unit_scores
+from mmssl_cli.models.spectral import low_pass_factors, score_norms, unit_scores
 from tests.helpers.model_cases import array, dense, toy_data
 
 
@@ -58,7 +58,7 @@ def test_scores_of_unit_length_keep_their_order() -> None:
     random = torch.Generator().manual_seed(0)
     users, items = torch.randn(5, 3, generator=random), torch.randn(20, 3, generator=random)
     users[2] = 0
-    scores = unit_scores(users, score_lengths(users, items)) @ items.T
+    scores = unit_scores(users, score_norms(users, items)) @ items.T
     expected = users @ items.T
     lengths = expected.norm(dim=1, keepdim=True).clamp(min=1e-12)
     torch.testing.assert_close(scores, expected / lengths)
@@ -79,7 +79,7 @@ def test_the_filter_is_added_to_the_scores_and_not_trained(model: str) -> None:
 
     users, items = plain.represent()
     low_pass = low_pass_factors(data, filter_settings(rank=4))
-    parts = [unit_scores(one, score_lengths(one, other)) @ other.T for one, other in ((users, items), low_pass)]
+    parts = [unit_scores(one, score_norms(one, other)) @ other.T for one, other in ((users, items), low_pass)]
 
     wide_users, wide_items = joined.represent()
     torch.testing.assert_close(wide_users @ wide_items.T, parts[0] + 0.5 * parts[1])
@@ -134,5 +134,5 @@ def test_the_graph_of_the_filter_is_one_more_view_in_layer_0_of_mmssl(weight: fl
     of_users, of_items = joined.views()
     fused = joined.attention(torch.stack([*of_users, view]))
     expected = joined.users + joined.settings.eta * torch.nn.functional.normalize(fused, dim=1)
-    torch.testing.assert_close(joined.layer_zero(of_users, of_items)[0], expected)
-    assert not torch.equal(plain.layer_zero(*plain.views())[0], joined.layer_zero(of_users, of_items)[0])
+    torch.testing.assert_close(joined.fused_layer0(of_users, of_items)[0], expected)
+    assert not torch.equal(plain.fused_layer0(*plain.views())[0], joined.fused_layer0(of_users, of_items)[0])

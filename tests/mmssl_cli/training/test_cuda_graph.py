@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from mmssl_cli.config import build_settings
+from mmssl_cli.config.registry import MODELS
 from mmssl_cli.data.interactions import InteractionData
 from mmssl_cli.data.sampling import Batch
-from mmssl_cli.models.registry import MODELS, build_model, model_class
+from mmssl_cli.models.registry import build_model, model_class
 from mmssl_cli.training import cuda_graph as recorded
 from mmssl_cli.training.cuda_graph import RecordedStep
 from mmssl_cli.training.loop import TrainingLoop

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmssl_cli.config import build_settings
+from mmssl_cli.config.registry import MODELS
 from mmssl_cli.data.sampling import Batch, TripleSampler
 from mmssl_cli.models.base import Recommender
 from mmssl_cli.models.mmssl import generator as generator_module
 from mmssl_cli.models.mmssl.model import MMSSL
-from mmssl_cli.models.registry import MODELS, build_model, model_class
+from mmssl_cli.models.registry import build_model, model_class
 from mmssl_cli.sparse.csr import CSR
 from tests.helpers.model_cases import MODALITIES, toy_batch, toy_data, toy_model
 

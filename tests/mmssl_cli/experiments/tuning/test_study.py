@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mmssl_cli.config import SETTINGS, build_settings
-from mmssl_cli.experiments.tuning.carry_out import prepare_folder
+from mmssl_cli.config import SETTINGS, build_settings, merge_settings
+from mmssl_cli.experiments.tuning.carry_out import define_search, prepare_folder
 from mmssl_cli.experiments.tuning.findings import write_best, write_trials
 from mmssl_cli.experiments.tuning.space import Choices, Span, shipped_space, shipped_starts
 from mmssl_cli.experiments.tuning.study import (
@@ -22,6 +22,7 @@ from mmssl_cli.experiments.tuning.study import (
     with_further,
 )
 from pipelines.errors import InputError
+from tests.helpers.model_cases import write_toy
 
 TRIED = [model for model in SETTINGS if model != "pop"]
 
@@ -48,6 +49,18 @@ def test_searches_of_data_sets_whose_names_begin_alike_have_files_of_their_own(t
     with pytest.raises(InputError, match=r"itemknn-shop\.a\.toml is the result of another search"):
         prepare_folder(tmp_path, searches[:1], replace_other=False)
     prepare_folder(tmp_path, searches[1:], replace_other=False)
+
+
+@pytest.mark.parametrize("model", ["ngcf", "ncl", "mmhcl"])
+def test_shipped_settings_are_tried_whole_but_for_how_long_they_train(model: str, tmp_path: Path) -> None:
+    (write_toy(tmp_path) / "toy").rename(tmp_path / "tiktok")
+    shipped = merge_settings({"model": model, "dataset": "tiktok"})
+    base = merge_settings({"model": model, "dataset": "tiktok", "epochs": 7, "patience": 30}, shipped=False)
+    search = define_search(base, tmp_path, fixed={"epochs", "patience"})
+    study = open_study(search, tmp_path / "search.journal", 9)
+    search.propose(study)
+    tried = search.settings(search.drawn(search.propose(study)))
+    assert tried.model_dump() == shipped.model_dump() | {"epochs": 7, "patience": 30}
 
 
 def test_a_trial_is_recorded_with_the_values_that_its_ranges_do_not_hold(tmp_path: Path) -> None:
