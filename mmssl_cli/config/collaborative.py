@@ -100,10 +100,18 @@ class HCCFSettings(NodeContrastSettings):
     layers: int = 2
     l2_weight: float = 1e-4
     hyperedges: int = Field(128, ge=1, description="Learnt hyperedges K of the users, and of the items.")
-    hyper_levels: int = Field(3, ge=0, le=16, description="Levels C of mixing among the hyperedges of a layer.")
+    hyper_levels: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="Levels C of mixing among the hyperedges of a layer; 3 in the paper, none in its authors' later "
+        "program.",
+    )
     hyper_scale: float = Field(1.0, ge=0, description="Factor on weights in the hyperedges; below 1 for sparse data.")
-    residual: bool = Field(True, description="Residual connections, in the paper; off in its authors' later program.")
-    leaky_slope: float = Field(0.5, ge=0, le=1, description="Slope of LeakyReLU for negative numbers; 1 turns it off.")
+    residual: bool = Field(False, description="Residual connections, as in the paper.")
+    leaky_slope: float = Field(
+        1.0, ge=0, le=1, description="Slope of LeakyReLU for negative numbers; 0.5 in the paper, 1 turns it off."
+    )
     edge_dropout: float = Field(
         0.5,
         ge=0,

@@ -21,9 +21,9 @@ class HCCF(GraphRecommender):
     Users and items have a hypergraph each, H = E W of low rank, from the embeddings of layer 0; what its hyperedges
     gather passes through levels of mixing among them (the paper's hierarchical mapping). The contrast tells, in each
     layer, a node's local embedding from its global one. In training edges of the graph and entries of H are left out,
-    others in each layer. Final embeddings are the sum of the layers. As in the authors' later program (PyTorch), the
-    contrast has no gradient on the local side (``detach_local``); its other differences from the paper are
-    ``residual`` off, ``leaky_slope`` 1 and ``hyper_levels`` 0, and ``hyper_scale`` is from its form for sparse data.
+    others in each layer. Final embeddings are the sum of the layers. The defaults are those of the authors' later
+    program (PyTorch): no gradient of the contrast on the local side (``detach_local``), ``residual`` off,
+    ``leaky_slope`` 1, ``hyper_levels`` 0; ``hyper_scale`` is from its form for sparse data.
     Both programs contrast a node with those of the batch; ``contrast_negatives`` has all nodes too. Other than in the
     paper, the ranking loss is BPR, as for all models here and in the later program, not a hinge, and the contrast is a
     mean over the batch's users and its positive items, each once.
