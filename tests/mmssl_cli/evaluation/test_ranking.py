@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmssl_cli.evaluation import ranking
-from mmssl_cli.evaluation.ranking import rank_topk, ranked_blocks
+from mmssl_cli.evaluation.ranking import embedding_ranking, rank_topk, ranked_blocks
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import MmsslError, UsageError
 
@@ -78,6 +78,22 @@ def test_blocks_carry_the_scores_of_their_items() -> None:
     expected = (users[:2] @ items.T).gather(1, best.clamp(min=0))
     known = best >= 0
     torch.testing.assert_close(scores[known], expected[known])
+
+
+def test_a_ranking_of_embeddings_checks_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    users, items, checked = torch.randn(5, 4), torch.randn(9, 4), []
+    check = ranking._check_finite
+    monkeypatch.setattr(ranking, "_check_finite", lambda *pair: (checked.append(pair), check(*pair)))
+    candidates = torch.arange(9) % 2 == 0
+    ranks = embedding_ranking(users, items, candidates)
+    expected = list(ranked_blocks(users, items, torch.arange(5), 3, candidates=candidates))
+    checked.clear()
+    for _ in range(3):
+        [(_, best, scores)] = ranks(torch.arange(5), 3, None)
+        assert torch.equal(best, expected[0][1]) and torch.equal(scores, expected[0][2])
+    assert len(checked) == 1
+    with pytest.raises(UsageError, match="K is 10"):
+        list(ranks(torch.arange(5), 10, None))
 
 
 def test_the_block_follows_from_the_number_of_items(monkeypatch: pytest.MonkeyPatch) -> None:

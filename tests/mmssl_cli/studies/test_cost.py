@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from mmssl_cli.config import build_settings
 from mmssl_cli.studies.diagnostics import cost
 from tests.helpers.model_cases import array, dense, toy_data, toy_model
 
@@ -27,6 +29,13 @@ def test_resized_data_keep_what_a_user_has_and_share_nothing_between_copies() ->
         np.testing.assert_array_equal(np.sort(found, axis=0), rows)
     with pytest.raises(ValueError, match="whole number"):
         cost.resized(data, 1.5)
+
+
+def test_no_step_is_recorded_while_its_cost_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, measured = build_settings({"model": "mmssl", "cuda_graph": True}), []
+    monkeypatch.setattr(cost, "measure_point", lambda data, settings, fraction: measured.append(settings))
+    cost.measure_cost(toy_data(users=40, items=30), settings, torch.device("cpu"), lambda text: None, [1.0])
+    assert [one.cuda_graph for one in measured] == [False]
 
 
 def test_complexity_is_that_of_the_appendix() -> None:

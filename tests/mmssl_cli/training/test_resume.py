@@ -18,6 +18,7 @@ import torch
 from mmssl_cli.console.training import Reporter
 from mmssl_cli.evaluation.metrics import evaluate_ranking
 from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.sparse.csr import CSR
 from mmssl_cli.training.loop import TrainingLoop
 from mmssl_cli.training.trainer import RunResult, resume_run, train_run
 from pipelines.errors import InputError, MmsslError
@@ -144,10 +145,10 @@ def test_a_run_cut_off_in_its_first_epoch_starts_over(
     assert_same_run(folder, whole.folder)
 
 
-def _score_by_length(ranking: Any, *given: Any, **named: Any) -> tuple[dict[str, float], pd.DataFrame]:
-    means, table = evaluate_ranking(ranking, *given, **named)
-    length = float(ranking.args[0].norm())  # of the users' embeddings
-    return dict.fromkeys(means, length / (1 + length)), table  # a metric lies in [0, 1]
+def _score_by_largest(ranking: Any, train: CSR, *given: Any, **named: Any) -> tuple[dict[str, float], pd.DataFrame]:
+    means, table = evaluate_ranking(ranking, train, *given, **named)
+    largest = torch.cat([scores for _, _, scores in ranking(torch.arange(train.num_rows), 1, None)])
+    return dict.fromkeys(means, float(largest.norm() / (1 + largest.norm()))), table  # a metric lies in [0, 1]
 
 
 def _interrupt(*given: Any, **named: Any) -> Any:
@@ -160,7 +161,7 @@ def test_a_run_cut_off_between_two_files_ends_with_the_same_numbers(
     tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, write: str, epoch: int
 ) -> None:
     # Embeddings grow: with their length for a score, every epoch is the best so far and its model is written.
-    monkeypatch.setattr("mmssl_cli.training.epochs.evaluate_ranking", _score_by_length)
+    monkeypatch.setattr("mmssl_cli.training.epochs.evaluate_ranking", _score_by_largest)
     whole = _whole(tmp_path, model="lightgcn")
     assert whole.record["best_epoch"] == 5
     real, loops = getattr(RunFolder, write), []
