@@ -32,8 +32,10 @@ def test_resized_data_keep_what_a_user_has_and_share_nothing_between_copies() ->
 
 
 def test_no_step_is_recorded_while_its_cost_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings, measured = build_settings({"model": "mmssl", "cuda_graph": True}), []
-    monkeypatch.setattr(cost, "measure_point", lambda data, settings, fraction: measured.append(settings))
+    settings = build_settings({"model": "mmssl", "cuda_graph": True})
+    point = cost.measure_point(toy_data(users=40, items=30), settings.model_copy(update={"cuda_graph": False}), 1.0)
+    measured = []
+    monkeypatch.setattr(cost, "measure_point", lambda data, settings, fraction: measured.append(settings) or point)
     cost.measure_cost(toy_data(users=40, items=30), settings, torch.device("cpu"), lambda text: None, [1.0])
     assert [one.cuda_graph for one in measured] == [False]
 
