@@ -5,7 +5,7 @@ the defaults. The final score is that of the selected epoch, by the metric that 
 epochs, validation included, and not of reading the data and building the model. ``--against`` shows the log of other
 programs beside, until 99 % of its own final score: theirs divided by ours until 99 % of our score, and of their score.
 The log is CSV of model, epoch, seconds and score, with seed where there are several trainings, or JSON, a list of
-objects with these keys; a row an epoch, its own processor seconds with validation, the score empty (null) where it was
+objects with these keys; a row per epoch, its own processor seconds with validation, the score empty (null) where it was
 not validated.
 
 Example: python -m benchmarks.bench_quality --runs runs --dataset tiktok --against mmrec_log.csv
@@ -204,7 +204,7 @@ def read_log(path: Path) -> dict[str, list[Course]]:
     for model, seed in dict.fromkeys((name, seed) for name, seed, *_ in epochs):
         numbers, seconds, scores = np.array([row for name, of, *row in epochs if (name, of) == (model, seed)]).T
         if len(set(numbers)) < len(numbers) or not np.isfinite(scores).any():
-            raise InputError(f"{path}: {model} has an epoch twice, or no score; expected a row an epoch.")
+            raise InputError(f"{path}: {model} has an epoch twice, or no score; expected a row per epoch.")
         found.setdefault(model, []).append(Course(scores, seconds, seconds))
     return found
 

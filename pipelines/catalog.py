@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pipelines.entries import DatasetEntry, Entry, FeatureEntry, FileEntry, PaperNumbers, TableOptions
+from pipelines.entries import DatasetEntry, Entry, FeatureEntry, FileEntry, PaperNumbers, ShopEntry, TableOptions
 from pipelines.errors import InputError, UsageError, in_words, nearest
 from pipelines.io.files import read_problem
 from pipelines.io.parsing import parse_toml
@@ -26,6 +26,7 @@ _TABLES: dict[str, type[Entry]] = {
     "files": FileEntry,
     "features": FeatureEntry,
     "table": TableOptions,
+    "shop": ShopEntry,
     "paper": PaperNumbers,
 }
 _FORMS = {

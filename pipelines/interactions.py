@@ -1,4 +1,4 @@
-"""Implicit feedback: repeats folded, an iterative k-core of users and items, and the split.
+"""Implicit feedback: duplicates removed, an iterative k-core of users and items, and the split.
 
 The result depends on the interactions, the settings and the seed, never on the order of the lines they came in.
 """
@@ -57,7 +57,7 @@ class SplitInteractions:
     cold: str = ""
 
     def notes(self) -> list[str]:
-        """Return sentences on what chance decided, and on a given split that is not kept, or is an odd one."""
+        """Return notes on random tie-breaks, an unused split, pairs in two splits, and users without training items."""
         some = f"the held-out interactions of {self.drawn:,} of {pluralize(len(self.users), 'user')}"
         counts = [f"{count:,} of {split}" for split, count in self.moved.items() if count]
         said = {
@@ -168,7 +168,7 @@ def split_interactions(
     rows = _Rows(user, item, raw.timestamp, None if resplit else raw.split)
     steps = [rows.step("read")]
     rows, moved = _fold(rows)
-    steps.append(rows.step("repeats folded"))
+    steps.append(rows.step("duplicates removed"))
     if k_core > 1:
         before, rows = rows, rows.kept(core_mask(rows.user, rows.item, k_core))
         steps.append(rows.step(f"{k_core}-core"))

@@ -102,7 +102,7 @@ def _prepare(
     from pipelines.sources.published import unpacked_removed_on_refusal
 
     check_ours(folder)
-    with unpacked_removed_on_refusal(work, options.source):
+    with unpacked_removed_on_refusal(work):
         if force:
             work.forget()
         source = load_source(entry.source)

@@ -70,7 +70,7 @@ class SourceOptions(Entry):
     panel: ClassVar = "Where the data come from"
 
     source: Path | None = option(
-        "Folder or zip of the published layout (train.json, ...), or folder of LightGCN, RecBole, MMRec or MicroLens.",
+        "Folder or zip of the published layout (train.json, ...), LightGCN, RecBole, MMRec or MicroLens.",
         flag="--from",
         metavar="PLACE",
     )
@@ -95,7 +95,7 @@ class CleaningOptions(Entry):
         "held out (cold-items); --split-column (given).",
         metavar="|".join(get_args(Split)),
     )
-    seed: int | None = option("Seed of the split, the sampling, the demo (0).", ge=0, metavar="N")
+    seed: int | None = option("Seed of the split, the sampling, the demo (0).", ge=0, le=2**32 - 1, metavar="N")
     cold_users: ColdUsers | None = option(
         "With --from: users with held-out interactions but none in training: refuse the data, keep them, or drop "
         "those interactions. By default as datasets.toml says, else refuse.",
@@ -252,6 +252,13 @@ def resolve(name: str, entry: DatasetEntry, options: PrepOptions, raw_dir: Path)
     if merged["split"] not in SPLITTERS:
         raise UsageError(f"There is no split {merged['split']!r}: {nearest(merged['split'], SPLITTERS)}")
     features = _features(name, entry, table, options)
+    has = {feature.input for feature in _features_of(table).values()}
+    for modality, feature in features.items() if entry.source == "table" else ():
+        if feature.input in _CONTENTS and feature.input not in has:
+            what, flags = _CONTENTS[feature.input]
+            raise UsageError(
+                f"Modality {modality!r} of data set {name!r} is made of {what}, which no column has: give {flags}."
+            )
     recipe = Recipe(name=name, entry=entry, table=table, features=features, **merged)
     if entry.source != "table":  # names of columns are checked first
         check_encoders(recipe, options)

@@ -117,7 +117,7 @@ def _cut_by_time(timestamp: np.ndarray) -> np.ndarray:
 def stable_order(numbers: np.ndarray) -> np.ndarray:
     """Return the positions of ``numbers`` (int32, from 0) in ascending order of the number, equal ones as they come.
 
-    The transposition of a sparse matrix with one entry a row is a counting sort: several times the speed of argsort.
+    The transposition of a sparse matrix with one entry per row is a counting sort: several times the speed of argsort.
     """
     from scipy.sparse import csr_array
 

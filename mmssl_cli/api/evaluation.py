@@ -37,7 +37,7 @@ class Metrics(dict[str, float]):
     """Metric -> its mean over the users: ``{"recall@20": ...}``.
 
     Attributes:
-        per_user: a row a user with a held-out item: ``user`` (number), ``id``, ``train_degree`` and a column a metric
+        per_user: a row per user with a held-out item: ``user`` (number), ``id``, ``train_degree`` and a column a metric
             that has a value a user.
         warm_cold: ``warm`` and ``cold`` → ``users``, ``interactions`` and ``metrics`` with the held-out items
             restricted to those with, and without, training interactions; the ranked lists are the same, and users

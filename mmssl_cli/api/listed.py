@@ -18,9 +18,9 @@ def scores_of_lists(table: pd.DataFrame, data: Dataset) -> Callable[[Tensor], Te
     """Return a function from user numbers, int64 [n], to scores [n, I] that rank as the table does; -inf elsewhere.
 
     Args:
-        table: a row a user and item, by their original ids, in the columns ``user`` and ``item``; ordered by ``score``
-            (larger is better, -inf leaves the item out) or ``rank`` (smaller is better), or without these by the
-            order of the rows.
+        table: a row per user and item, by their original ids, in the columns ``user`` and ``item``; ordered by
+            ``score`` (larger is better, -inf leaves the item out) or ``rank`` (smaller is better), or without these
+            by the order of the rows.
 
     Raises:
         InputError: a column is missing, an id unknown, a pair given twice, or an order is no number.

@@ -6,6 +6,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from pipelines.errors import UsageError
+from pipelines.io.files import expanded
 
 #: Values of a list that an error shows.
 _SHORT = 5
@@ -31,4 +32,4 @@ def path_of(given: str | PathLike[str], argument: str) -> Path:
     """
     if not isinstance(given, str | PathLike) or not fspath(given):
         raise UsageError(f"{argument} cannot be {shown(given)}: expected a path.")
-    return Path(given).expanduser()
+    return expanded(given)

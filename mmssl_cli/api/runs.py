@@ -92,7 +92,7 @@ class Run:
         return dict(self.result["validation"])
 
     def epochs(self) -> pd.DataFrame:
-        """Return a row an epoch: ``epoch``, losses, validation metrics, ``seconds``."""
+        """Return a row per epoch: ``epoch``, losses, validation metrics, ``seconds``."""
         return self.folder.read_metrics()
 
     @cached_property
@@ -253,7 +253,7 @@ def list_runs(*, runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR) -> pd.DataFra
         runs_dir: folder of the runs; a missing one holds none.
 
     Returns:
-        A row a run: ``id``, ``path``, ``status`` (finished, stopped, diverged, running, interrupted, failed or
+        A row per run: ``id``, ``path``, ``status`` (finished, stopped, diverged, running, interrupted, failed or
         damaged), ``started``, ``model``, ``variant``, ``dataset``, ``seed``, ``select_on``, ``epochs``, ``seconds``,
         ``problem``, ``note``, and a column a metric (``validation recall@20``, ``test recall@20``; or NaN).
 

@@ -101,7 +101,7 @@ def compare(
         settings: the flags of `mmssl train`, with underscores for dashes; each applies to every model that has it.
 
     Returns:
-        A row a model, best on validation first: ``model``, ``seeds`` (their number), the mean of each test metric
+        A row per model, best on validation first: ``model``, ``seeds`` (their number), the mean of each test metric
         (``recall@20``; those of ``metrics``, and of ``select_on``) and its sample standard deviation over the seeds
         (``recall@20 std``; NaN for one seed), and ``validation``, the mean of the validation metric that selected the
         epochs.

@@ -32,7 +32,7 @@ class TuneResult:
         settings: the best settings, those that were given included, for ``train(model, data, **result.settings)``;
             with ``preset="none"``, since no shipped settings lie below them.
         score: validation score of them, the mean over the seeds of a finalist.
-        trials: a row a trial: ``trial``, ``state`` (complete, pruned or failed), ``score``; of finalists ``seeds``,
+        trials: a row per trial: ``trial``, ``state`` (complete, pruned or failed), ``score``; of finalists ``seeds``,
             ``mean`` and ``deviation``; ``best_epoch``, ``epochs``, ``seconds``, ``cpu_seconds``, ``problem``; and the
             settings that were searched.
         file: TOML file of these settings, for ``config=``.

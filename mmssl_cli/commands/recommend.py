@@ -141,7 +141,7 @@ def _among(file: Path, ranker: Ranker) -> Ranker:
 
     if file.is_dir():
         raise InputError(
-            f"--items {file} is a folder: expected a file with an id a line, or {', '.join(TABLE_ENDINGS)}."
+            f"--items {file} is a folder: expected a file with an id per line, or {', '.join(TABLE_ENDINGS)}."
         )
     ids, there = read_ids(file, "item"), set(ranker.item_ids)
     known, unknown = [one for one in ids if one in there], [one for one in ids if one not in there]

@@ -47,7 +47,7 @@ class Reporter(SilentReporter):
 
 
 class PlainReporter(LineReporter, Reporter):
-    """One line an epoch, for a file or a pipe; with ``verbose``, every loss term and validation metric in it."""
+    """One line per epoch, for a file or a pipe; with ``verbose``, every loss term and validation metric in it."""
 
     def start(self, info: Mapping[str, Any]) -> None:
         first = not self.info

@@ -27,7 +27,7 @@ def evaluate_items(ranking: Ranking, num_items: int, train: CSR, test: CSR, ks: 
         ks: cut-offs K, at most the number of items.
 
     Returns:
-        A row an item, int32: ``item``, ``train_degree``, ``relevant`` (test interactions with it), and for each K
+        A row per item, int32: ``item``, ``train_degree``, ``relevant`` (test interactions with it), and for each K
         ``hits@K`` (test users who have it among their test items and in their first K) and ``recommended@K``
         (test users who have it in their first K).
 

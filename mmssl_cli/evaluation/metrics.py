@@ -124,7 +124,7 @@ def evaluate(
         catalog: the items, for metrics of the lists alone.
 
     Returns:
-        The mean of each metric over the users, and a table with a row a user: ``user`` and ``train_degree``
+        The mean of each metric over the users, and a table with a row per user: ``user`` and ``train_degree``
         (int32) and a float64 column a metric; a metric of all lists together has no column.
 
     Raises:

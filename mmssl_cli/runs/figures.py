@@ -29,7 +29,7 @@ def plot_curves(
     """Draw every loss term and validation metric against the epoch, the best epoch marked.
 
     Args:
-        metrics: a row an epoch: ``epoch``, ``loss/<term>`` and ``validation/<metric>@<K>``. What is not
+        metrics: a row per epoch: ``epoch``, ``loss/<term>`` and ``validation/<metric>@<K>``. What is not
             finite (an epoch without validation) is left out.
         folder: where ``curves.png`` and ``curves.svg`` go.
         select_on: the validation metric whose highest value is the best epoch.

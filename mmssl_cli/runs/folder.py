@@ -1,7 +1,7 @@
 """The folder of one run. Files are written whole or not at all, and checked when they are read.
 
 config.toml        settings, flat, and a [provenance] table
-metrics.parquet    a row an epoch; curves.png and curves.svg draw it
+metrics.parquet    a row per epoch; curves.png and curves.svg draw it
 result.json        status, test metrics, cost
 per_user.parquet   test metrics a user
 per_item.parquet   test hits an item, written by `mmssl sparsity`
@@ -143,7 +143,7 @@ class RunFolder:
             raise InputError(f"{self.path / CONFIG} does not describe a run. {problem}") from problem
 
     def write_metrics(self, epochs: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:
-        """Write metrics.parquet: a row an epoch, with ``epoch``, ``seconds``, ``lr``, losses and metrics."""
+        """Write metrics.parquet: a row per epoch, with ``epoch``, ``seconds``, ``lr``, losses and metrics."""
         import pandas as pd
 
         write_table(self._kept(METRICS), pd.DataFrame(epochs))

@@ -13,6 +13,7 @@ from mmssl_cli.runs.folder import FILES, METRICS, RESULT, RunFolder
 from mmssl_cli.runs.notes import read_note
 from mmssl_cli.text import first_of, model_label, nearest_of_many
 from pipelines.errors import InputError, UsageError
+from pipelines.io.files import expanded
 
 LATEST = "latest"
 RUNNING, INTERRUPTED, FAILED, DAMAGED, DIVERGED = "running", "interrupted", "failed", "damaged", "diverged"
@@ -158,7 +159,7 @@ def resolve_run(argument: str, runs_dir: Path) -> RunFolder:
         return _latest(runs_dir)
     path = Path(argument)
     if argument and (len(path.parts) > 1 or path.is_absolute() or argument.startswith((".", "~"))):
-        return RunFolder.open(path.expanduser())
+        return RunFolder.open(expanded(path))
     ids = [folder.name for folder in _folders(runs_dir)]
     if argument in ids:
         return RunFolder.open(runs_dir / argument)

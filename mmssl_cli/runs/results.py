@@ -96,7 +96,7 @@ class FinishedRun:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """A row an epoch, as metrics.parquet has them."""
+        """A row per epoch, as metrics.parquet has them."""
         return self.folder.read_metrics()
 
 

@@ -110,7 +110,7 @@ def check_ending(path: Path) -> None:
 def records(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
     """Write a table of ``schema`` part by part as the file's ending says: yield the function that adds a part.
 
-    CSV has a header, JSON lines an object a row; both are UTF-8.
+    CSV has a header, JSON lines an object per row; both are UTF-8.
 
     Raises:
         UsageError: another ending than ``ENDINGS``.

@@ -18,6 +18,9 @@ LARGEST_RATE = 768_000
 _WHOLE = 2**31
 """The span of 32-bit samples."""
 
+LONGEST = 30.0
+"""Seconds of a file that are heard, unless the model hears fewer."""
+
 
 class AudioError(ValueError):
     """A file that is no audio."""
@@ -29,7 +32,7 @@ def load_audio(path: Path, rate: int, seconds: float) -> np.ndarray:
     WAV is read by SciPy, everything else by soundfile where that is installed.
 
     Raises:
-        AudioError: the file is missing, damaged, silent of any sample, or of an unknown kind.
+        AudioError: the file is missing, damaged, without samples, or of an unknown kind.
     """
     try:
         samples, own_rate = _read(path, seconds)
@@ -53,7 +56,7 @@ def load_audio(path: Path, rate: int, seconds: float) -> np.ndarray:
 def audio_problem(path: Path) -> str | None:
     """Return the reason why ``path`` cannot be read as audio; None if it can."""
     try:
-        load_audio(path, 16_000, 1.0)
+        load_audio(path, 16_000, LONGEST)
     except AudioError as problem:
         return str(problem)
     return None

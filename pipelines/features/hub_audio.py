@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 
 from pipelines.errors import InputError
-from pipelines.features.audio_files import AudioError, load_audio
+from pipelines.features.audio_files import LONGEST, AudioError, load_audio
 from pipelines.features.chunks import Encoded
 from pipelines.features.device import NetworkEncoder
 from pipelines.features.model_folders import check_safe, locate_model
 from pipelines.io.circumstances import AUDIO
 from pipelines.text import shortened
 
-LONGEST = 30.0
-"""Seconds of a file that are heard, unless the model hears fewer."""
 #: Of a second: shorter clips are filled with silence, as convolutions need some length.
 SHORTEST = 10
 _NO_AUDIO = "{folder} has no feature extractor of audio; give a model such as CLAP or wav2vec 2.0."

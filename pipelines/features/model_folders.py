@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import InputError
-from pipelines.io.files import sha256_of
+from pipelines.io.files import expanded, sha256_of
 from pipelines.io.parsing import parse_json
 from pipelines.recipe import DEFAULT_ENCODERS
 from pipelines.text import shortened
@@ -51,7 +51,7 @@ def locate_model(model: str, kind: str, offline: bool) -> ModelFolder:
     Raises:
         InputError: there is no such folder, or the model cannot be downloaded.
     """
-    folder = Path(model).expanduser()
+    folder = expanded(model)
     if folder.is_dir():
         return ModelFolder(folder.resolve().name, None, folder)
     if model.startswith((".", "/", "~")) or model.count("/") > 1 or folder.exists():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +13,7 @@ import pandas as pd
 from pipelines.features.chunks import ChunkStore, DamagedChunkError, Encoder, encode_in_chunks
 from pipelines.features.known_encoders import KnownEncoder
 from pipelines.features.ray_encoding import encode_on_ray
+from pipelines.io.files import expanded
 from pipelines.io.step_cache import WorkFolder
 from pipelines.prepared.dataset import Features
 from pipelines.recipe import Recipe
@@ -75,7 +75,7 @@ class EncodedRows(Rows):
     @property
     def _place(self) -> str:
         """The name, or the absolute path of a folder."""
-        folder = Path(self.name).expanduser()
+        folder = expanded(self.name)
         return str(folder.absolute()) if folder.is_dir() else self.name
 
     @abstractmethod

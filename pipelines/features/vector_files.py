@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from pipelines.errors import InputError, MmsslError, UsageError, nearest
 from pipelines.features.vector_tables import FORMS, ItemVectors, read_vector_table
-from pipelines.io.files import no_file, read_problem
+from pipelines.io.files import expanded, no_file, read_problem
 from pipelines.io.parquet import MOST_PACKED
 from pipelines.prepared.storage import MAPPED_BYTES, check_unpacked, unwarned
 from pipelines.tables.column_names import may_name_items
@@ -31,6 +31,10 @@ class _Part(NamedTuple):
     shape: tuple[int, ...]
     kind: str
 
+    def names_rows(self, rows: tuple[int, ...]) -> bool:
+        """Return whether there is an entry for each of the ``rows``, (n,), in one column or flat."""
+        return self.shape[:1] == rows and self.shape[1:] in ((), (1,))
+
 
 def locate_vectors(place: str) -> tuple[Path, str | None]:
     """Split ``FILE`` or ``FILE:KEY`` into the file and the key of an array, or the name of a column.
@@ -40,18 +44,18 @@ def locate_vectors(place: str) -> tuple[Path, str | None]:
     Raises:
         InputError: there is no such file.
     """
-    if Path(place).expanduser().is_dir():
-        return Path(place).expanduser(), None
+    if expanded(place).is_dir():
+        return expanded(place), None
     parts = place.split(":")
     for end in range(len(parts), 0, -1):
-        path = Path(":".join(parts[:end])).expanduser()
+        path = expanded(":".join(parts[:end]))
         if path.is_file():
             return path, ":".join(parts[end:]) or None
     raise InputError(f"{no_file(Path(place))}; --features expects MODALITY=FILE, or MODALITY=FILE:KEY.")
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files that hold vectors: the file itself, or those of a folder, a file an item.
+    """Return the files that hold vectors: the file itself, or those of a folder, a file per item.
 
     Raises:
         InputError: the folder has no .npy.
@@ -105,7 +109,7 @@ def _check(path: Path, found: ItemVectors) -> None:
     if values.dtype.kind not in "fiu":
         raise InputError(f"{path} holds {values.dtype} values; {FORMS}.")
     if ids is not None and len(ids) != len(values):
-        raise InputError(f"{path} has {len(ids):,} ids, but {len(values):,} rows; expected an id a row.")
+        raise InputError(f"{path} has {len(ids):,} ids, but {len(values):,} rows; expected an id per row.")
     bad = [
         start + row
         for start in range(0, len(values), _BLOCK)
@@ -210,7 +214,7 @@ def _chosen(path: Path, key: str | None, parts: Mapping[str, _Part]) -> tuple[st
                 f"{path} holds Python objects in {name}, which are never loaded; save them as {name}.astype({kind})."
             )
     rows = parts[key].shape[:1]
-    others = [name for name, part in parts.items() if name != key and part.shape == rows and part.kind in "iuUSO"]
+    others = [name for name, part in parts.items() if name != key and part.names_rows(rows) and part.kind in "iuUSO"]
     if ids is None and others:
         raise InputError(
             f"{path} holds {others[0]} beside {key}, with one entry per row; rename it to {_IDS} if it holds "

@@ -119,7 +119,7 @@ class VectorFileRows(Rows):
         return Features(values, present, self.settings()), lambda row: why[bool(rows[row] >= 0)]
 
     def record(self, modality: str) -> dict[str, dict[str, Any]]:
-        """Return the rows read and left out by :meth:`make`, under the words of --features; empty before."""
+        """Return the rows read and left out by :meth:`make`, keyed MODALITY=FILE; empty before."""
         return {f"{modality}={name}": about for name, about in self._counts.record().items()}
 
     def _report(

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path, suffix: str = "", *, before: str = "") -> Path:
-    """Return a new name beside ``path``, of the form that ``remove_leftovers`` knows."""
-    return path.with_name(f".{path.name}.{before}{secrets.token_hex(4)}{suffix}")
+    """Return a new name beside ``path``, of the form that ``remove_leftovers`` knows; no data set has a ``~``."""
+    return path.with_name(f".{path.name}~{before}{secrets.token_hex(4)}{suffix}")
 
 
 def _replace_folder(new: Path, path: Path) -> None:
@@ -108,13 +109,18 @@ def remove_leftovers(path: Path) -> None:
     Raises:
         InputError: it cannot be removed.
     """
-    left = re.compile(rf"\.{re.escape(path.name)}\.(old\.)?[a-z0-9_]{{8}}(\..*)?")
+    left = re.compile(rf"\.{re.escape(path.name)}~(old\.)?[a-z0-9_]{{8}}(\..*)?")
     try:
         for other in path.parent.iterdir() if path.parent.is_dir() else ():
             if left.fullmatch(other.name):
                 _remove(other)
     except OSError as problem:
         raise write_problem(path, problem) from problem
+
+
+def expanded(path: str | PathLike[str]) -> Path:
+    """Return a path with the home folder for ``~``; that of an unknown user stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises RuntimeError for an unknown user)
 
 
 def sha256_of(path: Path) -> str:

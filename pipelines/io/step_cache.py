@@ -44,6 +44,8 @@ class WorkFolder:
         self.path, self.reporter = path, reporter
         self.inputs: set[Path] = set()
         """Files whose hashes were asked for."""
+        self.unpacked: dict[Path, Path] = {}
+        """Folder in this one -> the zip that was unpacked into it."""
 
     def forget(self) -> None:
         """Remove what all steps wrote."""

@@ -53,4 +53,4 @@ def _check_ids(dataset: PreparedDataset) -> None:
             try:
                 check_id(name)
             except ValueError as problem:
-                raise InputError(f"{dataset.name} has a {kind} that cannot be exported: {problem}.") from None
+                raise InputError(f"{dataset.name} has {kind} ids that cannot be exported: {problem}.") from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipelines.build import Plan, Request, hashes_by_name, known_columns
@@ -19,7 +20,7 @@ from pipelines.layouts.numbered_ids import picture_places, picture_settings, rea
 from pipelines.layouts.unused import unused_files
 from pipelines.prepared.dataset import Features, PreparedDataset
 from pipelines.prepared.manifest import RECORDS
-from pipelines.recipe import MODALITY_OF, resolve
+from pipelines.recipe import MODALITY_OF, DType, resolve
 
 _OPTIONS = (
     *("source", "k_core", "split", "seed", "max_malformed", "text_encoder", "image_encoder", "image_weights"),
@@ -77,6 +78,7 @@ def plan_import(
         **features.given_settings(),
         **picture_settings(folder, request.work),
         **({} if options.min_rating is None else {"min_rating": options.min_rating}),
+        **({"offline": True} if options.offline and "image" in made else {}),  # what it left out may be fetched later
     }
     sources = hashes_by_name(paths, request.work)
 
@@ -93,6 +95,8 @@ def plan_import(
         of_items = MalformedRecords(paths.get("items", malformed.path), recipe.max_malformed)
         items = read_items(paths, ids, of_items)
         own_features = read_features(paths, ids, of_items)
+        if options.dtype is not None:
+            own_features = {name: in_precision(one, name, options.dtype) for name, one in own_features.items()}
         for line in (*malformed.sentences(), *of_items.sentences()):
             report(line)
         features.set_order(read_order(paths, raw))
@@ -113,6 +117,21 @@ def plan_import(
         return dataset, read_pictures(folder, dataset.items.get("image", ()))
 
     return Plan(settings, sources, build)
+
+
+def in_precision(features: Features, name: str, dtype: DType) -> Features:
+    """Return features with values of a type; ids of tokens stay whole numbers.
+
+    Raises:
+        InputError: a value is too large for it.
+    """
+    if not np.issubdtype(features.values.dtype, np.floating):
+        return features
+    with np.errstate(over="ignore"):
+        values = features.values.astype(dtype)
+    if not np.isfinite(values).all():
+        raise InputError(f"The features {name} hold values too large for {dtype}; leave out --dtype.")
+    return replace(features, values=values)
 
 
 def rating_column(path: Path, columns: Mapping[str, str], min_rating: float | None) -> str | None:

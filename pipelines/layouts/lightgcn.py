@@ -136,7 +136,8 @@ def draw_validation(training: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd
     order = np.random.default_rng(seed).permutation(len(training))
     users = training["user"].to_numpy()[order]
     place = pd.Series(users).groupby(users).cumcount().to_numpy()
-    counts = np.bincount(users)[users] if len(users) else users
+    _, of_user, each = np.unique(users, return_inverse=True, return_counts=True)
+    counts = each[of_user]
     drawn = np.zeros(len(training), dtype=bool)
     drawn[order] = place < np.where(counts < 2, 0, np.maximum(1, counts // SHARE))
     return training[~drawn].reset_index(drop=True), training[drawn].reset_index(drop=True)

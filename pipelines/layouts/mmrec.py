@@ -2,7 +2,7 @@
 
     <name>.inter        tab-separated: userID, itemID; optionally timestamp, and x_label: 0 (train), 1 (validation)
                         or 2 (test); rating, for --min-rating; other columns are ignored
-    <kind>_feat.npy     [items, dim], a row an item: image_feat.npy, text_feat.npy, ...
+    <kind>_feat.npy     [items, dim], a row per item: image_feat.npy, text_feat.npy, ...
     u_id_mapping.csv    optional, with tabs or commas: user_id (the original id), userID
     i_id_mapping.csv    optional, likewise: asin, itemID
     items.csv           optional: item (the number), id, title, text, imUrl (an address, or images/<file>)
@@ -198,5 +198,5 @@ def _rows(paths: Mapping[str, Path], item_ids: Sequence[str], count: int, path: 
     known = None if ids is None else {name: number for number, name in enumerate(ids)}
     rows = np.array([int(name) if known is None else known[name] for name in item_ids], dtype=np.int64)
     if len(rows) and rows.max() >= count:
-        raise InputError(f"{path} has {count:,} rows, and none for item {rows.max()}; expected one row an item.")
+        raise InputError(f"{path} has {count:,} rows, and none for item {rows.max()}; expected one row per item.")
     return rows

@@ -1,7 +1,7 @@
 """The layout in which the paper's processed data sets were published.
 
     train.json, val.json, test.json   {"0": [12, 7, ...], ...}: user -> the items of that split
-    <kind>_feat.npy                   floats [items, dim], one file a modality; any of them may be absent
+    <kind>_feat.npy                   floats [items, dim], one file per modality; any of them may be absent
     items.csv                         optional: column item, an original id (asin or id), imUrl, title, text
     users.csv                         optional: columns user, id
     timestamps.csv                    optional: columns user, item, timestamp
@@ -119,7 +119,7 @@ def write_tables(dataset: PreparedDataset, place: Path) -> dict[str, FeatureNote
 
 
 def _write_lists(path: Path, pairs: np.ndarray, num_users: int) -> None:
-    """Write ``{"0": [12, 7], ...}``, a line a user, of (user, item) pairs [n, 2] sorted by user."""
+    """Write ``{"0": [12, 7], ...}``, a line per user, of (user, item) pairs [n, 2] sorted by user."""
     ends = np.searchsorted(pairs[:, 0], np.arange(num_users + 1))
     with path.open("w", encoding="utf-8") as file:
         for user in range(num_users):

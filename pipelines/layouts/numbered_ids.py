@@ -16,7 +16,7 @@ import pandas as pd
 from pipelines.entries import MODALITIES
 from pipelines.errors import InputError
 from pipelines.io.files import read_problem
-from pipelines.io.raw import LONGEST_LINE, MalformedRecords
+from pipelines.io.raw import LONGEST_LINE, MalformedRecords, check_id
 from pipelines.io.step_cache import WorkFolder, key_of
 from pipelines.layouts.notes import FeatureNote, note_of, noted, read_notes
 from pipelines.prepared.dataset import Features, PreparedDataset, filled_rows
@@ -88,6 +88,8 @@ def read_ids(
     for place, row in enumerate(rows):
         if any(BROKEN in cell for cell in row.values() if isinstance(cell, str)):
             counts.add(place + 2, "not text in the encoding of the file")
+        elif None in row or None in row.values():
+            counts.add(place + 2, "the wrong number of cells")
     counts.check(len(rows))
     id_column = next((column for column in ids if column in columns), None)
     if number not in columns or id_column is None:
@@ -96,6 +98,11 @@ def read_ids(
     if len(order) < len(rows) or set(order) != {str(item) for item in range(len(rows))}:
         raise InputError(f"{path} does not number its {len(rows):,} {kind}s 0 to {len(rows) - 1:,}, each once.")
     ordered = [order[str(item)] for item in range(len(rows))]
+    for row in ordered:
+        try:
+            check_id(row[id_column] or "-")
+        except ValueError as problem:
+            raise InputError(f"{path}: {kind} {row[number]} cannot be read: {problem}.") from problem
     table = numbered(kind, len(rows)).assign(id=[row[id_column] or None for row in ordered])
     for column, source in DETAILS.items():
         if source in columns:
@@ -143,7 +150,7 @@ def _read_file(path: Path, note: FeatureNote | None) -> Features:
     if note is None and rows.dtype.kind != "f":
         raise InputError(f"{path} holds {rows.dtype} values; expected floating-point numbers.")
     if rows.ndim != 2 or rows.shape[1] == 0:
-        raise InputError(f"{path} has shape {rows.shape}; expected [items, dim], one row an item.")
+        raise InputError(f"{path} has shape {rows.shape}; expected [items, dim], one row per item.")
     if note is None:
         with np.errstate(over="ignore", invalid="ignore"):  # infinite in float32, and refused as such
             values = rows.astype(np.float16 if rows.dtype.itemsize == 2 else np.float32, copy=False)

@@ -240,7 +240,7 @@ def _check_features(dataset: PreparedDataset, name: str, features: Features) -> 
     if len(values) != dataset.num_items:
         raise InputError(
             f'modality "{name}" has {len(values):,} feature rows for {dataset.num_items:,} items; '
-            "expected exactly one row an item."
+            "expected exactly one row per item."
         )
     if present.dtype != np.bool_ or present.shape != (dataset.num_items,):
         raise InputError(

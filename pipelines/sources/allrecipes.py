@@ -31,6 +31,7 @@ from pipelines.io.files import read_problem
 from pipelines.io.literals import parse_literal
 from pipelines.io.raw import LONGEST_LINE, MalformedRecords, RawInteractions, check_id, read_lines
 from pipelines.io.reporter import Reporter
+from pipelines.sources.numbered_records import numbered_records
 from pipelines.tables.time_units import with_fractions
 
 RECIPES = "metadata"
@@ -46,7 +47,6 @@ _HOW_TO_GET_IT = (
     f"unpack it, and pass the folder that holds {', '.join(_CORE.values())} and core-data-images (or "
     f"{', '.join(_RAW.values())} and raw-data-images) as --raw DIR"
 )
-_RECORD = re.compile(rb'"?[0-9]+"?,')
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = 1_000_000
 _TIMES = re.compile(r"\A\s*(?:(?:Prep|Cook|Ready In)\n[^\n]*\n)+")  # what the directions begin with
@@ -198,24 +198,7 @@ def _open(path: Path, needed: Sequence[str]) -> tuple[list[str], Iterator[tuple[
         raise InputError(f"{path} has no column {', '.join(missing)}; expected a table of FoodRecSys-V1.")
     if twice := [name for name in needed if columns.count(name) > 1]:
         raise InputError(f"{path} has more than one column {', '.join(twice)}; expected a table of FoodRecSys-V1.")
-    return columns, _records(path, lines)
-
-
-def _records(path: Path, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """Records with the number of their first line: lines that do not begin like one belong to the one before."""
-    first, parts, size = 0, list[bytes](), 0
-    for number, line in lines:
-        if parts and not _RECORD.match(line):
-            size += len(line)
-            if size > LONGEST_LINE:
-                raise InputError(f"The record in line {first:,} of {path} is longer than {LONGEST_LINE:,} bytes.")
-            parts.append(line)
-            continue
-        if parts:
-            yield first, b"\n".join(parts)
-        first, parts, size = number, [line], len(line)
-    if parts:
-        yield first, b"\n".join(parts)
+    return columns, numbered_records(path, lines, b"\n")
 
 
 def _names(cell: str) -> list[str]:

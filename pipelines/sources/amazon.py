@@ -84,7 +84,7 @@ class Amazon(RawSource):
         if not len(raw) and least is not None:
             raise InputError(f"{path} holds no reviews with a rating of {least:g} or more.")
         if not len(raw):
-            raise InputError(f"{path} holds no reviews; expected a JSON object a line with {_RELEASES[1]}.")
+            raise InputError(f"{path} holds no reviews; expected a JSON object per line with {_RELEASES[1]}.")
         return raw
 
     def settings(self) -> dict[str, Any]:

@@ -11,9 +11,9 @@ Titles and covers are optional, as is the size in the names.
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import dropwhile
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,13 +26,13 @@ from pipelines.features.text_cleaning import clean_text
 from pipelines.interactions import collect
 from pipelines.io.raw import MalformedRecords, RawInteractions, check_id, read_lines
 from pipelines.io.reporter import Reporter
+from pipelines.sources.numbered_records import begins_record, numbered_records
 from pipelines.sources.picture_files import pictures_named
 from pipelines.tables.interaction_reader import Part, gather
 
 _PAIRS = ("MicroLens*_pairs.csv", "MicroLens*_pairs.tsv")
 _TITLES = ("MicroLens*_titles.csv", "MicroLens*_title_en.csv", "MicroLens*_title.csv")
 _COVERS = "MicroLens*_covers"
-_RECORD = re.compile(rb'"?[0-9]+"?,')
 
 
 def recognises(folder: Path) -> bool:
@@ -111,6 +111,9 @@ def _histories(path: Path, malformed: MalformedRecords) -> Iterator[tuple[str, s
     """User, item and the place of the item in the user's history."""
     number = 0
     for number, line in read_lines(path):
+        if not line.strip():
+            malformed.leave_out("empty lines")
+            continue
         try:
             user, tab, items = line.decode().partition("\t")
             if not tab:
@@ -127,7 +130,8 @@ def _titles(path: Path, wanted: set[str], malformed: MalformedRecords) -> dict[s
     """The title of each wanted item; of several records of one item the first counts."""
     titles: dict[str, str | None] = {}
     total = 0
-    for number, record in _records(path):
+    lines = dropwhile(lambda line: not begins_record(line[1]), read_lines(path))  # past the names of the columns
+    for number, record in numbered_records(path, lines, b" "):
         total += 1
         try:
             name, *parts = next(csv.reader([record.decode()]))
@@ -138,17 +142,3 @@ def _titles(path: Path, wanted: set[str], malformed: MalformedRecords) -> dict[s
             titles.setdefault(name, clean_text([",".join(parts)]))  # a title with commas may have no quotes
     malformed.check(total)
     return titles
-
-
-def _records(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The records with the number of their first line: a line that begins with no id belongs to the one before."""
-    first, record = 0, b""
-    for number, line in read_lines(path):
-        if not _RECORD.match(line):
-            record += b" " + line if record else b""
-            continue
-        if record:
-            yield first, record
-        first, record = number, line
-    if record:
-        yield first, record

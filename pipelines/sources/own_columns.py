@@ -73,7 +73,7 @@ def find_columns(
         unsure.append(f"the column {labels[0]} is not used; --split given keeps the split that it says")
     taken = [f"{name} is {_MEANING[role]}" for role, name in found.items() if name not in (None, role)]
     taken += ["time is the time"] if found.get("time") == "time" else []
-    notes = [f"{path.name}: found by their usual names: {', '.join(taken)}"] if taken and table.columns is None else []
+    notes = [f"{path.name}: columns found by name: {', '.join(taken)}"] if taken and table.columns is None else []
     return table.model_copy(update=found), unsure, notes
 
 

@@ -55,10 +55,11 @@ def unused_pictures(folder: Path, items: pd.DataFrame, *, by_id: bool) -> list[s
     others = [path.name for path in left if path.name not in unread]
     lines = []
     if others:
-        lines.append(f"not used: {len(others):,} of {len(files):,} files of {folder}: of no item kept ({some(others)})")
+        shown = f"{len(others):,} of {len(files):,} files of {folder}"
+        lines.append(f"not used: {shown}: not the image of an item kept ({some(others)})")
     if unread:
         shown = f"{pluralize(len(unread), 'file')} of {folder} ({some(unread)})"
-        lines.append(f"not used: {shown}: of items, but of no kind that is read: {', '.join(ENDINGS)}")
+        lines.append(f"not used: {shown}: of items, but in no supported format: {', '.join(ENDINGS)}")
     return lines
 
 

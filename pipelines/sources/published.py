@@ -54,20 +54,20 @@ def layout_of(folder: Path) -> str | None:
 
 
 @contextmanager
-def unpacked_removed_on_refusal(work: WorkFolder, place: Path | None) -> Iterator[None]:
+def unpacked_removed_on_refusal(work: WorkFolder) -> Iterator[None]:
     """Remove what was unpacked into the work folder if a ``with`` block refuses its contents.
 
     Raises:
-        InputError: the same, with the name of the zip ``place`` in place of that of the folder.
+        InputError, UsageError: the same, with the name of the zip in place of that of the folder.
     """
     try:
         yield
-    except InputError as problem:
+    except (InputError, UsageError) as problem:
         told = str(problem)
-        for folder in work.path.glob(f"{_UNPACKED}*"):
+        for folder, archive in work.unpacked.items():
             shutil.rmtree(folder, ignore_errors=True)
-            told = told.replace(str(folder), str(place))
-        raise (problem if told == str(problem) else InputError(told)) from None
+            told = told.replace(str(folder), str(archive))
+        raise (problem if told == str(problem) else type(problem)(told)) from None
 
 
 def unpacked(place: Path, work: WorkFolder) -> Path:
@@ -79,6 +79,7 @@ def unpacked(place: Path, work: WorkFolder) -> Path:
     if place.is_dir() or not place.exists():
         return place
     folder = work.path / f"{_UNPACKED}{work.sha256(place)[:16]}"
+    work.unpacked[folder] = place
     if not folder.is_dir():
         work.reporter.line(f"Unpacking {place}")
         extract_zip(place, folder)

@@ -17,7 +17,7 @@ def read_ids(path: Path, role: str) -> list[str]:
     """Return the ids in a file, in its order, repeated ones once.
 
     Args:
-        path: .csv, .tsv, .jsonl or .parquet; any other file is text with an id a line.
+        path: .csv, .tsv, .jsonl or .parquet; any other file is text with an id per line.
         role: user or item. In a table the column of that name is read, else one that usually holds the role, else id.
 
     Raises:
@@ -34,7 +34,7 @@ def _lines(path: Path) -> list[str]:
     text = b"".join(text_blocks(path)).decode()
     if BROKEN in text or "\0" in text:
         raise InputError(
-            f"{path} is not text; expected an id a line, or a file that ends in {', '.join(TABLE_ENDINGS)}."
+            f"{path} is not text; expected an id per line, or a file that ends in {', '.join(TABLE_ENDINGS)}."
         )
     return [line.strip() for line in text.split("\n")]
 
@@ -46,7 +46,7 @@ def _column(path: Path, role: str) -> list[str]:
     if column is None:
         raise InputError(
             f"{path} has no column {' or '.join(columns)}, only {file.shown_names()}; expected one of them, or a text "
-            "file with an id a line."
+            "file with an id per line."
         )
     malformed = MalformedRecords(path)
     cells = [

@@ -17,7 +17,7 @@ MISSING = frozenset({"", "nan", "NaN", "NULL", "null", "None", "NA", "<NA>", "N/
 
 _NONE = "the id is missing"
 _WHOLE = re.compile(r"[0-9]+(\.0)?")
-_SHORTENED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]{2}")
+_SHORTENED = re.compile(r"[0-9][.,][0-9]+[eE]\+[0-9]{2}")
 
 
 def id_of(text: str | None, exact: bool = False) -> str:
@@ -115,11 +115,11 @@ def without_fractions(codes: np.ndarray, ids: Sequence[str], what: str) -> tuple
 
 def shortened_by_spreadsheets(ids: Iterable[str], what: str) -> list[str]:
     """Return a sentence on ids of ``what`` (user or item) that are rounded numbers, such as 1.00001E+12; or none."""
-    found = [name for name in ids if "E+" in name and _SHORTENED.fullmatch(name)]
+    found = [name for name in ids if _SHORTENED.fullmatch(name)]
     if not found:
         return []
     count = f"{pluralize(len(found), f'{what} id')} such as {found[0]}"
-    return [f"{count}: a spreadsheet rounds numbers so, merging different ids; export that column as text"]
+    return [f"{count}: rounded, as by spreadsheets, which merges ids; export that column as text"]
 
 
 def written_as(names: Iterable[str], known: Container[str]) -> list[str]:

@@ -16,7 +16,7 @@ from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.prepared.dataset import SPLITS
 from pipelines.tables.batch import Batch, joined
-from pipelines.tables.column_names import plain_name
+from pipelines.tables.column_names import usual_columns
 from pipelines.tables.column_types import as_numbers, as_text, cell_texts
 from pipelines.tables.ids import IdColumn, shortened_by_spreadsheets
 from pipelines.tables.table_file import ColumnFile
@@ -141,7 +141,7 @@ class _PartReader:
     def unused_ratings(self) -> list[str]:
         """Return a sentence if there is a column of ratings that decides nothing."""
         used = {self._part.user, self._part.item, self._part.time, self._part.split_column}
-        rated = [name for name in self._file.names if plain_name(name) == "rating" and name not in used]
+        rated = [name for name in usual_columns("rating", self._file.names) if name not in used]
         if self._part.min_rating is not None or not rated:
             return []
         return [f"{rated[0]} is not used, every interaction counts; --min-rating leaves the lower ones out"]

@@ -1,4 +1,4 @@
-"""JSON lines: an object a line, whose keys are the columns."""
+"""JSON lines: an object per line, whose keys are the columns."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class JsonLines:
             )
         if len(objects) == 1 and objects[0] and all(isinstance(cells, dict | list) for cells in objects[0].values()):
             raise InputError(
-                f"{path} is one JSON object of columns; expected JSON lines: one object a line, as "
+                f"{path} is one JSON object of columns; expected JSON lines: one object per line, as "
                 'pandas writes with to_json(PATH, orient="records", lines=True).'
             )
         self.names = list(dict.fromkeys(key for record in objects if isinstance(record, dict) for key in record))

@@ -27,7 +27,7 @@ _OTHERS = {
     b"\xff\xd8\xff": "an image (JPEG)",
     b"GIF8": "an image (GIF)",
     b"RIFF": "an image, audio or video (RIFF)",
-    b"PK\x03\x04": "a zip, as spreadsheets are",
+    b"PK\x03\x04": "a zip archive (as .xlsx is)",
     b"%PDF": "a document (PDF)",
     b"SQLite": "a database (SQLite)",
     b"\x93NUMPY": "an array (NumPy)",
@@ -153,11 +153,11 @@ def _open(path: Path, encoding: str | None, columns: Sequence[str] | None) -> Te
     for beginning, what in _OTHERS.items():
         if start.startswith(beginning):
             way_out = _WAYS_OUT.get(beginning, f"expected {TABLE}")
-            raise InputError(f"{path} is {what}, no table; {way_out}.")
+            raise InputError(f"{path} is {what}, not a table; {way_out}.")
     block = next(text_blocks(path, encoding), b"")
     head = block[:_START].lstrip()
     if _JSON_LIST.match(head):
-        raise InputError(f"{path} is a JSON list; expected JSON lines: one object a line, with no list around them.")
+        raise InputError(f"{path} is a JSON list; expected JSON lines: one object per line, with no list around them.")
     if not head.startswith(b"{"):
         return TextTable(path, encoding, block, columns)
     if columns is not None:

@@ -56,7 +56,7 @@ def test_a_category_is_downloaded_prepared_and_trained_on(cli: Cli, tmp_path: Pa
     assert manifest.sources == {path.name: sha256_of(path) for path in paths.values()}
     assert (manifest.counts.users, manifest.counts.items) == (USERS, ITEMS)
     assert manifest.counts.interactions == len(pairs())
-    assert [step.name for step in manifest.steps] == ["read", "repeats folded", "5-core"]
+    assert [step.name for step in manifest.steps] == ["read", "duplicates removed", "5-core"]
     assert {name: entry.present for name, entry in manifest.modalities.items()} == {
         "visual": ITEMS - 1,
         "textual": ITEMS - 1,

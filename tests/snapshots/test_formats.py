@@ -201,7 +201,7 @@ def test_result(result: dict[str, Any]) -> None:
 
 
 def test_metrics_of_the_epochs(run: Path) -> None:
-    """Check names, types and order of the columns, and a row an epoch."""
+    """Check names, types and order of the columns, and a row per epoch."""
     assert list(_columns(run / "metrics.parquet").items()) == list(EPOCH.items())
     assert pq.read_table(run / "metrics.parquet")["epoch"].to_pylist() == [1, 2]
 

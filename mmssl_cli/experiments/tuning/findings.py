@@ -86,7 +86,7 @@ class Outcome:
 
 
 def trials_frame(found: Sequence[Trial]) -> pd.DataFrame:
-    """Return a row a trial: how it ended, its score, and a column for each drawn setting."""
+    """Return a row per trial: how it ended, its score, and a column for each drawn setting."""
     rows = [{"trial": t.number, "state": t.state, **_scores(t), **_facts(t), **_written(t.drawn)} for t in found]
     return pd.DataFrame(rows)
 

@@ -137,7 +137,7 @@ def test_recommend_to_a_new_user(cli: Cli, run: RunFolder, tmp_path: Path) -> No
     ("name", "content", "sentence"),
     [
         ("empty.txt", b"\n \n", "empty.txt holds no ids."),
-        ("picture.txt", b"\x89PNG\r\n\x00\x00", "picture.txt is not text; expected an id a line"),
+        ("picture.txt", b"\x89PNG\r\n\x00\x00", "picture.txt is not text; expected an id per line"),
         ("few.csv", b"price,brand\n2,i1\n", "few.csv has no column item or id, only price, brand; expected one"),
         ("few.parquet", b"PAR1 no", "few.parquet cannot be read as parquet"),
         ("cut.jsonl", b'{"id": "i1"}\n{"id": ', "cut.jsonl has malformed records: line 2"),
@@ -163,7 +163,7 @@ def test_a_bad_file_of_items_is_refused(
         (
             ["--like", "i1", "--items", "data"],
             1,
-            "--items data is a folder: expected a file with an id a line, or .csv",
+            "--items data is a folder: expected a file with an id per line, or .csv",
         ),
         (
             ["--like", "i1", "--items", "data/shop/manifest.json"],

@@ -74,6 +74,12 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, write: Callable[[Path], 
     np.testing.assert_array_equal(np.asarray(found.values, dtype=np.float32), VALUES)
 
 
+def test_ids_in_a_column_of_their_own_are_not_ignored(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", emb=VALUES, item=np.array(IDS)[:, None])
+    with pytest.raises(InputError, match="holds item beside emb, with one entry per row; rename it to ids"):
+        read_item_vectors(tmp_path / "v.npz", "emb")
+
+
 def test_forms_without_ids(tmp_path: Path) -> None:
     import torch
 

@@ -14,6 +14,7 @@ from pipelines.errors import InputError
 from pipelines.io.files import (
     atomic_file,
     atomic_folder,
+    expanded,
     read_problem,
     remove_leftovers,
     sha256_of,
@@ -78,11 +79,26 @@ def test_a_link_to_a_folder_is_replaced_without_what_it_leads_to(tmp_path: Path)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "kept").touch()
     (tmp_path / "f").symlink_to("elsewhere")
-    (tmp_path / ".f.old.0123abcd").symlink_to("elsewhere")
+    (tmp_path / ".f~old.0123abcd").symlink_to("elsewhere")
     with atomic_folder(tmp_path / "f") as place:
         (place / "new").touch()
     remove_leftovers(tmp_path / "f")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["elsewhere", "f", "kept", "new"]
+
+
+def test_leftovers_of_a_name_that_begins_alike_stay(tmp_path: Path) -> None:
+    (tmp_path / ".shop.20240101.lock").touch()
+    with pytest.raises(KeyError), atomic_folder(tmp_path / "shop.20240101"):
+        [half] = [path for path in tmp_path.iterdir() if path.is_dir()]
+        remove_leftovers(tmp_path / "shop")
+        assert half.is_dir() and (tmp_path / ".shop.20240101.lock").exists()
+        raise KeyError
+
+
+@pytest.mark.parametrize("path", ["~no-such-user-here/clip.npy", "clip.npy"])
+def test_the_home_folder_of_nobody_stays_as_it_is(path: str) -> None:
+    assert expanded(path) == Path(path)
+    assert expanded("~/a") == Path.home() / "a"
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_what_cannot_be_exported(prepared: Path, tmp_path: Path) -> None:
     data = small()
     data.users.loc[1, "id"] = "bo\nb"
     write_prepared(data, tmp_path / "odd")
-    with pytest.raises(InputError, match="own has a user that cannot be exported: the id holds characters"):
+    with pytest.raises(InputError, match="own has user ids that cannot be exported: the id holds characters"):
         export(tmp_path / "odd", "mmssl", tmp_path / "out")
     (prepared / "features" / "visual.npz").write_bytes(b"cut")
     with pytest.raises(InputError, match="is not the file that was prepared"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.sparse import coo_array, coo_matrix
 
@@ -101,6 +102,12 @@ def test_one_training_item_is_kept(tmp_path: Path) -> None:
     assert users.tolist() == [3, 4, 5]
     kept, drawn = lightgcn.draw_validation(training, seed=0)
     assert sorted(kept["user"]) == [3, 4] and drawn["user"].tolist() == [4]
+
+
+def test_validation_is_drawn_for_users_of_any_number() -> None:
+    training = pd.DataFrame({"user": [3, 3, 3, 2_000_000_000], "item": [0, 1, 2, 0]})
+    left, drawn = lightgcn.draw_validation(training, seed=0)
+    assert (len(left), drawn["user"].tolist()) == (3, [3])
 
 
 def test_a_line_of_lightgcn_that_is_wrong(cli: Cli, tmp_path: Path) -> None:

@@ -128,6 +128,8 @@ def test_mmrec_without_a_split_is_split_as_any_interactions_are(baby: Path) -> N
         ("i_id_mapping.csv", "asin\titemID\nB0\t0\nB0\t1\nB2\t2\n", "an empty id, or one id twice"),
         ("i_id_mapping.csv", "asin\titemID\nB0\t1\nB2\t2\n", "does not number its 2 items 0 to 1"),
         ("i_id_mapping.csv", "name\titemID\nB0\t0\n", "has the columns name, itemID; expected itemID, asin"),
+        ("i_id_mapping.csv", "asin\titemID\nB0\t0\tmore\nB2\t1\n", "1 of 2 .*the wrong number of cells"),
+        ("i_id_mapping.csv", "asin\titemID\nB0\x07\t0\nB2\t1\n", "item 0 cannot be read: the id"),
         ("image_feat.npy", b"no array", "damaged, truncated or not a NumPy file"),
     ],
 )

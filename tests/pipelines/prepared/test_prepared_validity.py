@@ -108,5 +108,5 @@ def test_features_that_are_not_finite(value: float) -> None:
 @pytest.mark.parametrize("rows", [3, 5])
 def test_feature_rows_that_differ_from_the_items(rows: int) -> None:
     features = Features(np.ones((rows, 2), dtype=np.float16), np.ones(rows, dtype=bool))
-    with pytest.raises(InputError, match=f"{rows} feature rows for 4 items; expected exactly one row an item"):
+    with pytest.raises(InputError, match=f"{rows} feature rows for 4 items; expected exactly one row per item"):
         validate(dataset(features={"visual": features}))

@@ -52,6 +52,9 @@ def test_an_entry_sets_the_size_of_the_shop(tmp_path: Path, monkeypatch: pytest.
     Path("datasets.toml").write_text("[datasets.kiosk]\ntitle = 'K'\nsource = 'demo'\nshop = { users = 3 }\n")
     with pytest.raises(InputError, match=r"shop\.users: "):
         load_catalog()
+    Path("datasets.toml").write_text("[datasets.kiosk]\ntitle = 'K'\nsource = 'demo'\nshop = { user = 30 }\n")
+    with pytest.raises(InputError, match=r"shop\.user: unknown key; did you mean users"):
+        load_catalog()
 
 
 def test_titles_name_what_pictures_do_not_show(shop: Shop) -> None:

@@ -95,6 +95,13 @@ def test_the_order_alone(cli: Cli, tmp_path: Path) -> None:
     assert "has no times, which --split global-time needs" in cli(*common, "--split", "global-time").words
 
 
+def test_empty_lines_of_histories_do_not_matter(cli: Cli, tmp_path: Path) -> None:
+    write_pairs(tmp_path / "ml", "tsv")
+    with (tmp_path / "ml" / "MicroLens-50k_pairs.tsv").open("a") as file:
+        file.write("\n\n")
+    assert cli("prep", "videos", "--from", "ml", "--k-core", 2, "--split", "leave-one-out").code == 0
+
+
 def test_titles_without_a_header_or_quotes(cli: Cli, tmp_path: Path) -> None:
     write_pairs(tmp_path / "ml", "csv")
     lines = "".join(f"{item},{title(item)}, again\n" for item in range(ITEMS))

@@ -287,7 +287,7 @@ def test_hostile_files_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     read(b"u\x00s\x00", "neither parquet nor text in UTF-8.* --encoding utf-16-le")
     read(b"PAR1 and nothing else", "cannot be read as parquet")
     read(b"\xfeabc\n\x00\x01\n", "neither parquet nor text in UTF-8; expected a table: CSV, TSV, JSON lines or parquet")
-    read(b"\xff\xd8\xff\xe0\x00\x10JFIF", r"is an image \(JPEG\), no table; expected CSV, TSV, JSON lines or parq")
+    read(b"\xff\xd8\xff\xe0\x00\x10JFIF", r"is an image \(JPEG\), not a table; expected CSV, TSV, JSON lines or parq")
     packed = gzip.compress(b"user,item\n" + b"".join(b"%d,%d\n" % (n * 7919, n) for n in range(9000)))
     read(packed[: len(packed) // 2], "cannot be read after record|damaged or cut off")
     read(b"user,item\n" + b"x" * 300 + b",y\n", "the id has 300 characters")
@@ -375,8 +375,8 @@ def test_pictures_named_by_id(tmp_path: Path) -> None:
     assert read["image"].tolist() == [name and str(photos / name) for name in found]
     assert read["text"].tolist() == [None] * 7
     assert unused_pictures(photos, read, by_id=True) == [
-        f"not used: 2 of 8 files of {photos}: of no item kept (B1.png, x.jpg)",
-        f"not used: 1 file of {photos} (B3.heic): of items, but of no kind that is read: {', '.join(ENDINGS)}",
+        f"not used: 2 of 8 files of {photos}: not the image of an item kept (B1.png, x.jpg)",
+        f"not used: 1 file of {photos} (B3.heic): of items, but in no supported format: {', '.join(ENDINGS)}",
     ]
 
 

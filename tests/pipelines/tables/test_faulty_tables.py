@@ -81,10 +81,10 @@ def test_pictures_that_no_item_names_are_told(cli: Cli, tmp_path: Path) -> None:
     refused = cli("prep", "t", *flags)
     assert refused.code == 1 and "the first, i2: no image); at most 50% are tolerated" in refused.words
     answer = cli("prep", "t", *flags, "--max-absent", 1)
-    assert "not used: 2 of 4 files of photos: of no item kept (i77.png, notes.txt)" in answer.words
+    assert "not used: 2 of 4 files of photos: not the image of an item kept (i77.png, notes.txt)" in answer.words
     Path("items.csv").write_text("item,photo\n" + "".join(f"i{n},i{n}.png\n" for n in range(2)) + "i2,i77.png\n")
     answer = cli("prep", "t", *flags, "--max-absent", 1, "--items", "items.csv", "--image-column", "photo")
-    assert "not used: 1 of 4 files of photos: of no item kept (notes.txt)" in answer.words
+    assert "not used: 1 of 4 files of photos: not the image of an item kept (notes.txt)" in answer.words
     (Path("photos") / "notes.txt").unlink()
     assert (
         "not used"

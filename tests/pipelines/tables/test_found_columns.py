@@ -38,7 +38,7 @@ def test_usual_names_are_found_and_told(cli: Cli, tmp_path: Path, user: str, ite
     write("clicks.csv", [user, item, time, "rating"], [(*pair, 1_600_000_000 + n, 4) for n, pair in enumerate(PAIRS)])
     answer = cli("prep", "t", "--interactions", "clicks.csv", *NO_FEATURES)
     assert answer.code == 0, answer.words
-    assert f"clicks.csv: found by their usual names: {user} is the user, {item} is the item" in answer.err
+    assert f"clicks.csv: columns found by name: {user} is the user, {item} is the item" in answer.err
     dataset = read_prepared(tmp_path / "data" / "t")
     assert sorted(dataset.interactions["timestamp"]) == [1_600_000_000 + n for n in range(30)]
     assert dataset.settings["columns"]["user"] == user and "split_column" not in dataset.settings["columns"]
@@ -72,11 +72,11 @@ def test_the_flag_is_named(cli: Cli, header: tuple[str, ...], flags: tuple[Any, 
     [
         (
             b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
-            "odd is an image (PNG), no table; expected CSV, TSV, JSON lines or parquet",
+            "odd is an image (PNG), not a table; expected CSV, TSV, JSON lines or parquet",
         ),
         (
             b"PK\x03\x04\x14\x00\x06\x00",
-            "odd is a zip, as spreadsheets are, no table; unpack it, or save the sheet as CSV",
+            "odd is a zip archive (as .xlsx is), not a table; unpack it, or save the sheet as CSV",
         ),
         (
             b"hello world, this is prose.\nMore.\n",

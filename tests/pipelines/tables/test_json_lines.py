@@ -1,4 +1,4 @@
-"""JSON lines: an object a line, for interactions and for items."""
+"""JSON lines: an object per line, for interactions and for items."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def test_items_with_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('[{"user": 1, "item": 2}]', "is a JSON list; expected JSON lines: one object a line"),
+        ('[{"user": 1, "item": 2}]', "is a JSON list; expected JSON lines: one object per line"),
         ('[\n{"user": 1}\n]', "is a JSON list"),
         (
             '{"user": {"0": 1}, "item": {"0": 2}}',
-            "is one JSON object of columns; expected JSON lines: one object a line",
+            "is one JSON object of columns; expected JSON lines: one object per line",
         ),
         ('{"columns": ["user", "item"], "index": [0], "data": [[1, 2]]}', "is one JSON object of columns"),
         ('{\n"user": 1}\n', "its first line is no whole object; expected JSON lines"),

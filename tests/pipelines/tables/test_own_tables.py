@@ -110,13 +110,13 @@ def test_spaces_separate_the_columns_of_usual_names(tmp_path: Path) -> None:
         read_interactions(path, MalformedRecords(path))
 
 
-@pytest.mark.parametrize("name", ["1.00001E+12", "1,00001E+12"])
+@pytest.mark.parametrize("name", ["1.00001E+12", "1,00001E+12", "1.345678901234567e+18"])
 def test_ids_that_a_spreadsheet_shortened_are_noted(tmp_path: Path, name: str) -> None:
     path = tmp_path / "clicks.tsv"
     path.write_text(f"user\titem\n{name}\ti1\n1e5\ti2\n")
     malformed = MalformedRecords(path)
     assert read_interactions(path, malformed).user_ids == [name, "1e5"]
-    assert f"1 user id such as {name}: a spreadsheet rounds numbers so" in malformed.notes[0]
+    assert f"1 user id such as {name}: rounded, as by spreadsheets, which merges ids" in malformed.notes[0]
 
 
 @pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
