@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import islice
 from textwrap import shorten
 
 TABLE = "CSV, TSV, JSON lines or parquet"
@@ -28,6 +29,7 @@ def shortened(problem: object, most: int = 200) -> str:
     return cut if cut != _CUT.strip() else text[: most - len(_CUT)] + _CUT
 
 
-def some(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names: ``a, b, c, ...``."""
-    return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])
+def some(values: Iterable[object], most: int = 3) -> str:
+    """Return the first values: ``a, b, c, ...``."""
+    first = [str(value) for value in islice(values, most + 1)]
+    return ", ".join([*first[:most], *(["..."] if len(first) > most else [])])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 
 from pipelines.errors import InputError, UsageError
 from pipelines.prepared.manifest import check_name
-from pipelines.text import pluralize
+from pipelines.text import pluralize, some
 
 SPLITS = ("train", "validation", "test")
 
@@ -121,7 +120,7 @@ def check_cold_users(interactions: pd.DataFrame, ids: pd.Series) -> None:
     those = f"{pluralize(len(everyone), 'user')} {'has' if len(everyone) == 1 else 'have'}"
     raise InputError(
         f"{those} validation or test interactions but none in training ({each}; first ids "
-        f"{first(ids.iloc[everyone])}); prepare with --cold-users keep to evaluate them all the same, or "
+        f"{some(ids.iloc[everyone], 5)}); prepare with --cold-users keep to evaluate them all the same, or "
         "--cold-users drop to leave their held-out interactions out."
     )
 
@@ -130,12 +129,6 @@ def filled_rows(values: np.ndarray) -> np.ndarray:
     """Return which rows of [n, dim] hold another number than 0, bool [n]; without a warning of NaN."""
     with np.errstate(invalid="ignore"):
         return np.asarray(values.any(axis=1))
-
-
-def first(values: Iterable[Any], limit: int = 5) -> str:
-    """Return the first few of ``values``, for a sentence."""
-    known = list(values)
-    return ", ".join(str(value) for value in known[:limit]) + (", ..." if len(known) > limit else "")
 
 
 def validate(dataset: PreparedDataset) -> None:
@@ -169,7 +162,7 @@ def check_images(dataset: PreparedDataset, files: set[str]) -> None:
     if missing:
         raise InputError(
             f'Data set "{dataset.name}": images of {pluralize(len(missing), "item")} are missing '
-            f"(first {first(missing, 3)})."
+            f"(first {some(missing)})."
         )
 
 
@@ -182,7 +175,7 @@ def _check_ids(kind: str, table: pd.DataFrame) -> None:
         raise InputError(f"{int(table['id'].isna().sum()):,} {kind}s have no original id.")
     repeated = table.loc[table["id"].duplicated(), "id"]
     if len(repeated):
-        raise InputError(f"{len(repeated):,} {kind} ids occur more than once (first {first(repeated)}).")
+        raise InputError(f"{len(repeated):,} {kind} ids occur more than once (first {some(repeated, 5)}).")
 
 
 def _check_interactions(dataset: PreparedDataset) -> None:
@@ -195,11 +188,11 @@ def _check_interactions(dataset: PreparedDataset) -> None:
         if len(outside):
             raise InputError(
                 f"{len(outside):,} {kind} numbers of the interactions are out of range (first "
-                f"{first(outside)}); there are {known:,} {kind}s, numbered from 0."
+                f"{some(outside, 5)}); there are {known:,} {kind}s, numbered from 0."
             )
     strange = table.loc[~table["split"].isin(SPLITS), "split"].unique()
     if len(strange):
-        raise InputError(f"unknown split {first(strange)}; expected train, validation or test.")
+        raise InputError(f"unknown split {some(strange, 5)}; expected train, validation or test.")
     for split, count in dataset.counts().items():
         if count == 0:
             own = dataset.settings.get("split") == "given"
@@ -254,7 +247,7 @@ def _check_features(dataset: PreparedDataset, name: str, features: Features) -> 
         ids = dataset.items["id"].to_numpy()[~finite]
         raise InputError(
             f'modality "{name}" has NaN or infinite features for {len(ids):,} items '
-            f"(first ids {first(ids)}); replace them, or use a zero row for an item without content."
+            f"(first ids {some(ids, 5)}); replace them, or use a zero row for an item without content."
         )
     # By blocks, since values may lie in a file and be larger than the memory.
     filled = np.concatenate([filled_rows(rows) for rows in _blocks(values)])
@@ -262,7 +255,7 @@ def _check_features(dataset: PreparedDataset, name: str, features: Features) -> 
     if len(stray):
         raise InputError(
             f'modality "{name}" has features other than zero for {len(stray):,} items marked as absent '
-            f"(first ids {first(dataset.items['id'].to_numpy()[~present][stray])})."
+            f"(first ids {some(dataset.items['id'].to_numpy()[~present][stray], 5)})."
         )
 
 

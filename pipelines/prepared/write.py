@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.errors import InputError
 from pipelines.io.files import atomic_folder, sha256_of
-from pipelines.prepared.dataset import PreparedDataset, check_images, first, validate
+from pipelines.prepared.dataset import PreparedDataset, check_images, validate
 from pipelines.prepared.manifest import (
     MANIFEST,
     Counts,
@@ -19,6 +19,7 @@ from pipelines.prepared.manifest import (
     vocabulary_file,
 )
 from pipelines.prepared.storage import TABLES, write_features, write_table
+from pipelines.text import some
 from pipelines.version import created_by
 
 _OURS = {MANIFEST, "features", "images", *(f"{table}.parquet" for table in TABLES)}
@@ -66,7 +67,7 @@ def check_ours(folder: Path) -> None:
     others = held if MANIFEST not in held else [name for name in held if name not in _OURS]
     if others:
         raise InputError(
-            f"{folder} holds files that are no part of a prepared data set ({first(others, 3)}) and would be lost; "
+            f"{folder} holds files that are no part of a prepared data set ({some(others)}) and would be lost; "
             "remove it, or choose another name or --data-dir."
         )
 

@@ -155,11 +155,6 @@ class TimeColumn:
         return "" if first == second else _DAY_FIRST if first else _MONTH_FIRST
 
 
-def as_times(column: pa.Array, name: str, path: Path) -> Times:
-    """Return the times of a whole column; see :meth:`TimeColumn.read`."""
-    return TimeColumn(name, path, lambda: [column]).read(column)
-
-
 def _all(texts: pa.Array, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(texts, pattern), min_count=0).as_py())
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from pipelines.build import RawSource
 from pipelines.entries import DatasetEntry, TableOptions
@@ -14,6 +15,12 @@ from pipelines.io.raw import MalformedRecords, RawInteractions
 from pipelines.io.reporter import Reporter
 from pipelines.recipe import Recipe
 from pipelines.sources.table import Table
+from pipelines.tables.times import TimeColumn, Times
+
+
+def as_times(column: pa.Array, name: str, path: Path) -> Times:
+    """The times of a whole column."""
+    return TimeColumn(name, path, lambda: [column]).read(column)
 
 
 def recipe_of(raw_dir: Path = Path("raw"), **columns: Any) -> Recipe:

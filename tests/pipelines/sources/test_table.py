@@ -28,8 +28,7 @@ from pipelines.io.unchanged import recall_digest, remember_inputs
 from pipelines.sources.picture_files import unused_pictures
 from pipelines.sources.table import Table
 from pipelines.tables import encodings
-from pipelines.tables.times import as_times
-from tests.helpers.source_cases import read_interactions, read_items, recipe_of
+from tests.helpers.source_cases import as_times, read_interactions, read_items, recipe_of
 
 ROWS = [("u1", 12, 100), ("u2", 7, 90), ("u1", 7, 110), ("u1", 12, 80)]
 

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from pipelines.errors import InputError
 from pipelines.io.raw import MalformedRecords
 from pipelines.tables.time_units import in_one_unit
-from pipelines.tables.times import as_times
-from tests.helpers.source_cases import read_interactions
+from tests.helpers.source_cases import as_times, read_interactions
 
 MOMENT = int(datetime(2021, 3, 4, 5, 6, 7, tzinfo=UTC).timestamp())
 DAY = int(datetime(2021, 3, 4, tzinfo=UTC).timestamp())
