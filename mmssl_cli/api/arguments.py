@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
 from mmssl_cli.api.paths import shown
 from mmssl_cli.config import known_model, settings_class
-from mmssl_cli.config.own_names import allow
+from mmssl_cli.config.own_models import stale_code
+from mmssl_cli.config.own_names import allowed_if_valid
 from mmssl_cli.text import as_list
 from pipelines.errors import UsageError
 
@@ -18,6 +20,9 @@ def known_names(models: object) -> list[str]:
 
     Raises:
         UsageError: none, or an unknown one.
+
+    Warns:
+        UserWarning: the file of a model of one's own is another one than was imported.
     """
     given = as_list(models)
     for name in given:
@@ -25,10 +30,12 @@ def known_names(models: object) -> list[str]:
             raise UsageError(f'A model cannot be {shown(name)}: expected its name, such as "mf".')
     if not given:
         raise UsageError('No model is given: expected at least one model, such as "mf".')
-    allow(given)
-    names = list(dict.fromkeys(map(known_model, given)))
-    for name in names:
-        settings_class(name)
+    with allowed_if_valid(given):
+        names = list(dict.fromkeys(map(known_model, given)))
+        for name in names:
+            settings_class(name)
+    for sentence in filter(None, map(stale_code, names)):
+        warnings.warn(sentence, stacklevel=3)
     return names
 
 
@@ -38,7 +45,7 @@ def check_count(name: str, number: object, meaning: str) -> None:
     Raises:
         UsageError: it is not.
     """
-    if not isinstance(number, Integral) or number < 1:
+    if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
         raise UsageError(f"{name} cannot be {number!r}: expected the number of {meaning}, at least 1.")
 
 

@@ -21,6 +21,7 @@ from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import DEFAULT_DATA_DIR
 from pipelines.catalog import resolve_dataset
 from pipelines.errors import UsageError, in_words, nearest
+from pipelines.io.files import expanded
 from pipelines.prepare import prepare as run_pipeline
 from pipelines.prepared.manifest import MANIFEST, Manifest, check_name, read_manifest
 from pipelines.prepared.storage import read_table
@@ -200,11 +201,13 @@ def _options(given: dict[str, Any]) -> PrepOptions:
         if name not in fields:
             raise UsageError(f"There is no option {name!r} of prepare: {nearest(name, fields)}")
     try:
-        return PrepOptions(**{fields[name]: value for name, value in given.items() if value is not False})
+        made = PrepOptions(**{fields[name]: value for name, value in given.items() if value is not False})
     except ValidationError as problem:
         error = problem.errors()[0]
         flag = flag_of(str(error["loc"][0]))
         raise UsageError(f"{flag} cannot be {shown(error['input'])}: {in_words(error)}") from problem
+    paths = {name: value for name, value in made.given().items() if isinstance(value, Path)}
+    return made.model_copy(update={name: expanded(path) for name, path in paths.items()})
 
 
 def _keyword(field: str) -> str:

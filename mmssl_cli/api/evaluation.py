@@ -108,6 +108,8 @@ def evaluate(
             means, per_user, warm_cold = evaluate_split(model.ranking(), loaded, chosen, cutoffs, names)
     else:
         loaded = load_interactions(data.path, modalities=())
+        if hasattr(scores, "to_pandas"):  # a table of PyArrow or Polars
+            scores = scores.to_pandas()
         if isinstance(scores, pd.DataFrame):
             score = scores_of_lists(scores, data)
             _check_lists(scores, loaded, chosen, data.user_ids)

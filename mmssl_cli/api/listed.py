@@ -23,7 +23,8 @@ def scores_of_lists(table: pd.DataFrame, data: Dataset) -> Callable[[Tensor], Te
             by the order of the rows.
 
     Raises:
-        InputError: a column is missing, an id unknown, a pair given twice, or an order is no number.
+        InputError: a column is missing, an id unknown, a pair given twice, an order no number, or score and rank
+            contradict each other.
     """
     if missing := [name for name in ("user", "item") if name not in table]:
         raise InputError(
@@ -38,6 +39,8 @@ def scores_of_lists(table: pd.DataFrame, data: Dataset) -> Callable[[Tensor], Te
         raise InputError(f"The lists have {twice.sum():,} pairs of user and item more than once, such as {pair}.")
     if "score" in table:
         values = _order(table["score"], "score")
+        if "rank" in table:
+            _check_ranks(users, values, _order(table["rank"], "rank"))
     else:
         values = -(_order(table["rank"], "rank") if "rank" in table else np.arange(len(table), dtype=np.float64))
     order = np.argsort(users, kind="stable")
@@ -54,6 +57,8 @@ def scores_of_lists(table: pd.DataFrame, data: Dataset) -> Callable[[Tensor], Te
 
 
 def _numbers(ids: pd.Series, known: list[str], kind: str) -> np.ndarray:
+    if pd.api.types.is_float_dtype(ids) and (ids.dropna() % 1 == 0).all():  # whole numbers beside missing ones
+        ids = ids.astype("Int64")
     ids = ids.astype(str)
     found: np.ndarray = pd.Index(known, dtype=object).get_indexer(pd.Index(ids, dtype=object))
     if (found < 0).any():
@@ -63,6 +68,18 @@ def _numbers(ids: pd.Series, known: list[str], kind: str) -> np.ndarray:
             f"ids, such as {known[0]!r}."
         )
     return found
+
+
+def _check_ranks(users: np.ndarray, scores: np.ndarray, ranks: np.ndarray) -> None:
+    order = np.lexsort((ranks, users))
+    users, scores, ranks = users[order], scores[order], ranks[order]
+    better, worse = scores[1:] > scores[:-1], ranks[1:] > ranks[:-1]
+    rising = int(((users[1:] == users[:-1]) & better & worse).sum())
+    if rising:
+        raise InputError(
+            f"The columns score and rank of the lists contradict each other: {rising:,} items of a higher score have a "
+            "worse rank; leave one column out (a larger score, or a smaller rank, is better)."
+        )
 
 
 def _order(column: pd.Series, name: str) -> np.ndarray:

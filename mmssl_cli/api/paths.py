@@ -30,6 +30,6 @@ def path_of(given: str | PathLike[str], argument: str) -> Path:
     Raises:
         UsageError: ``argument`` is neither, or empty.
     """
-    if not isinstance(given, str | PathLike) or not fspath(given):
+    if not isinstance(given, str | PathLike) or not fspath(given) or "\0" in fspath(given):
         raise UsageError(f"{argument} cannot be {shown(given)}: expected a path.")
     return expanded(given)

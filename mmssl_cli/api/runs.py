@@ -75,6 +75,7 @@ class Run:
             InputError: the run is not over.
         """
         if not self.folder.is_over():
+            RunFolder.open(self.path)  # which says where the run is missing
             raise InputError(
                 f"Run {self.id} is not over: it is being trained, was interrupted or failed, as `mmssl runs` says; "
                 f"resume it by `mmssl train --resume {self.id}`."
@@ -217,7 +218,7 @@ class Run:
 
 
 def load_run(
-    run: str | PathLike[str],
+    run: Run | str | PathLike[str],
     *,
     runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR,
     data_dir: str | PathLike[str] = DEFAULT_DATA_DIR,
@@ -225,7 +226,7 @@ def load_run(
     """Open a run.
 
     Args:
-        run: a path, an id in ``runs_dir``, the beginning of exactly one, or ``latest``.
+        run: a path, an id in ``runs_dir``, the beginning of exactly one, or ``latest``; a run is returned as it is.
         runs_dir: folder of the runs.
         data_dir: folder of the prepared data sets.
 
@@ -237,6 +238,8 @@ def load_run(
         >>> mmssl.load_run("latest").settings["dataset"]
         'demo'
     """
+    if isinstance(run, Run):
+        return run
     if not isinstance(run, str | PathLike):
         raise UsageError(f"A run cannot be {shown(run)}: expected its path or id, or latest.")
     if isinstance(run, Path):
@@ -271,6 +274,6 @@ def list_runs(*, runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR) -> pd.DataFra
             for split, found in (("validation", summary.validation), ("test", summary.test))
             for name, value in found.items()
         }
-        known = {name: getattr(summary, name) for name in _LISTED}
+        known = {name: getattr(summary, name) for name in _LISTED} | {"path": summary.path.absolute()}
         rows.append({**known, "started": pd.Timestamp(summary.started, unit="s", tz="UTC"), **metrics})
     return pd.DataFrame(rows, columns=None if rows else [*_LISTED])

@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
+import torch
 
 from mmssl_cli.api.arguments import check_count, check_settings_alone, known_names
 from mmssl_cli.api.datasets import Dataset, load_dataset
@@ -149,8 +150,9 @@ def _trained(
 ) -> list[RunFolder]:
     reporter = make_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET)
     try:
-        results = train_in_process(plan, data.data_dir, path_of(runs_dir, "runs_dir"), reporter, reuse=reuse)
-        return [RunFolder.open(result.folder) for result in results]
+        with torch.random.fork_rng():  # the caller's random state is not the training's
+            results = train_in_process(plan, data.data_dir, path_of(runs_dir, "runs_dir"), reporter, reuse=reuse)
+            return [RunFolder.open(result.folder) for result in results]
     finally:
         reporter.close()
 

@@ -6,17 +6,18 @@ import hashlib
 import importlib
 import sys
 from functools import cache, lru_cache
-from inspect import get_annotations, getsource, isclass
+from inspect import get_annotations, isclass, isfunction
 from pathlib import Path
 from pkgutil import resolve_name
 from traceback import extract_tb
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Literal, cast, get_origin
 from weakref import WeakKeyDictionary
 
 from pydantic import Field, create_model
 
 from mmssl_cli.config.own_names import VARIABLE, allowed, installed
+from mmssl_cli.config.registry import MODELS
 from mmssl_cli.config.train import FittedSettings, TrainSettings
 from mmssl_cli.console.errors import OWN_MODULES
 from mmssl_cli.console.lines import warn
@@ -79,10 +80,10 @@ def own_class(model: str) -> type[Any]:
     raise UsageError(f"Module {module_name!r} has no class {class_name!r}: {hint}")
 
 
-def code_digest(model: str) -> str | None:
+def code_digest(model: str) -> str:
     """Return the SHA-256 of a model as it was imported: of the file that defines its class, or of its files.
 
-    The base classes of the user count as well. Of a class without a file, as in a notebook, it is that of its source.
+    The base classes of the user count as well. Of a class without a file, as in a notebook, it is that of its methods.
 
     Raises:
         UsageError: as ``own_class`` does.
@@ -91,7 +92,20 @@ def code_digest(model: str) -> str | None:
     digests = [digest for module in _defining_modules(found) if (digest := _digests[module][1]) is not None]
     if len(digests) > 1:
         return hashlib.sha256(" ".join(digests).encode()).hexdigest()
-    return digests[0] if digests else _source_digest(found)
+    return digests[0] if digests else _digest_of_methods(found)
+
+
+def stale_code(model: str) -> str | None:
+    """Return a sentence if a file of a model of one's own has changed since it was imported, else None."""
+    if model in MODELS:
+        return None
+    for module in _defining_modules(own_class(model)):
+        if _digests[module][1] not in (None, _digest_of(module)):
+            return (
+                f"{module.__file__} has changed since it was imported, and {model} is still the model as it was; "
+                f"importlib.reload(sys.modules[{module.__name__!r}]) reads it again."
+            )
+    return None
 
 
 def _defining_modules(found: type) -> list[ModuleType]:
@@ -108,11 +122,23 @@ def _digest_of(module: ModuleType) -> str | None:
         return None
 
 
-def _source_digest(found: type) -> str | None:
-    try:
-        return hashlib.sha256(getsource(found).encode()).hexdigest()
-    except (OSError, TypeError):
-        return None
+def _digest_of_methods(found: type) -> str:
+    """The SHA-256 of the methods and plain attributes of a class and its bases, whose source may be lost."""
+    parts = []
+    for one in found.__mro__:
+        if one.__module__.split(".")[0] not in _LIBRARIES:
+            for name, value in vars(one).items():
+                function = getattr(value, "__func__", getattr(value, "fget", value))
+                if isfunction(function):
+                    parts.append((name, _shown(function.__code__)))
+                elif isinstance(value, str | int | float | tuple):
+                    parts.append((name, repr(value)))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _shown(code: CodeType) -> str:
+    constants = [_shown(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    return repr((code.co_code, constants, code.co_names, code.co_varnames))
 
 
 def _reason(problem: Exception, module: str) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
+
+from pipelines.errors import UsageError
 
 #: Names of models that the user has named, separated by commas; processes started from here inherit it.
 VARIABLE = "MMSSL_IMPORT"
@@ -28,6 +31,20 @@ def allow(words: Iterable[str]) -> None:
     found = [name for word in words for name in word.rpartition("=")[2].split(",") if is_own(name.strip())]
     if found:
         os.environ[VARIABLE] = ",".join(dict.fromkeys([*allowed(), *map(str.strip, found)]))
+
+
+@contextmanager
+def allowed_if_valid(words: Iterable[str]) -> Iterator[None]:
+    """As ``allow``, but take it back if the ``with`` block refuses a name."""
+    before = os.environ.get(VARIABLE)
+    allow(words)
+    try:
+        yield
+    except UsageError:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
+        raise
 
 
 def allowed() -> list[str]:

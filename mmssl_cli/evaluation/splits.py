@@ -32,9 +32,8 @@ def checked_ks(ks: int | Iterable[int]) -> tuple[int, ...]:
         UsageError: there is none, or one is not a whole number of at least 1.
     """
     given: list[int] = as_list(ks)
-    if not given or not all(isinstance(k, Integral) and k >= 1 for k in given):
-        shown = ",".join(map(str, given))
-        raise UsageError(f"ks cannot be {shown!r}: expected cut-offs of at least 1, such as 10,20,50.")
+    if not given or not all(isinstance(k, Integral) and not isinstance(k, bool) and k >= 1 for k in given):
+        raise UsageError(f"ks cannot be {ks!r}: expected whole numbers of at least 1, such as (10, 20, 50).")
     return tuple(sorted({int(k) for k in given}))
 
 

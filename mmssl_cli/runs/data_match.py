@@ -31,8 +31,7 @@ def model_code(settings: TrainSettings) -> dict[str, str]:
     """Return the digest of the file of a model of one's own, as a run keeps it; empty for other models."""
     if settings.model in MODELS:
         return {}
-    digest = code_digest(settings.model)
-    return {} if digest is None else {"model_code": digest}
+    return {"model_code": code_digest(settings.model)}
 
 
 def code_of_both(provenance: Mapping[str, Any], settings: TrainSettings) -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.console.lines import warn
 from mmssl_cli.data.interactions import InteractionData, load_interactions
@@ -53,7 +55,8 @@ def load_model(run_dir: Path, data_dir: Path) -> tuple[Recommender, InteractionD
     if (changed := changed_code(run, settings)) is not None:
         warn(f"{changed} Its weights are used with the code as it is now.")
     data = load_data(settings, data_dir)
-    model = build_model(data, settings)
+    with torch.random.fork_rng():  # the first weights are drawn, and replaced
+        model = build_model(data, settings)
     load_weights(run, model)
     return model.eval(), data, settings
 

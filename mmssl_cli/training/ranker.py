@@ -309,15 +309,21 @@ def listed_ids(ids: object) -> list[Any]:
         raise UsageError("Ids cannot be a DataFrame: give one of its columns.")
     if hasattr(ids, "tolist"):  # arrays, tensors and columns
         ids = ids.tolist()
-    if isinstance(ids, str | Integral):
+    if isinstance(ids, str | Integral | float):
         return [ids]
     if not isinstance(ids, Iterable) or isinstance(ids, bytes):
         raise UsageError(f"Ids cannot be {ids!r}: expected the original id of a user or item, or a list of several.")
     return list(ids)
 
 
+def _text_of(name: Any) -> Any:
+    if isinstance(name, float) and name.is_integer():  # as pandas has whole numbers beside missing ones
+        return str(int(name))
+    return str(name) if isinstance(name, Integral) and not isinstance(name, bool) else name
+
+
 def _rows(known: pd.Index[str], ids: Sequence[str | int], what: str) -> list[int]:
-    ids = [str(one) if isinstance(one, Integral) and not isinstance(one, bool) else one for one in ids]
+    ids = [_text_of(one) for one in ids]
     if wrong := [name for name in ids if not isinstance(name, str)]:
         raise UsageError(f"Ids cannot be {wrong[0]!r}: expected original ids of {what}s, such as {known[0]!r}.")
     wanted = list(dict.fromkeys(ids))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 import torch
@@ -318,6 +319,25 @@ def test_users_without_a_list_are_said_and_lists_of_nobody_refused(data: mmssl.D
         mmssl.train("mf", lists)  # type: ignore[arg-type]
 
 
+def test_training_leaves_the_random_state_as_it_was(data: mmssl.Dataset, run: mmssl.Run, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    first = torch.rand(1)
+    mmssl.train("mf", data, epochs=1, embedding_dim=8, runs_dir=tmp_path)
+    mmssl.load_run(run).recommend(k=1)
+    mmssl.evaluate(run, data, ks=5)
+    assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
+
+
+def test_scores_and_ranks_that_contradict_each_other_are_refused(data: mmssl.Dataset, run: mmssl.Run) -> None:
+    lists = run.recommend(k=20)
+    assert mmssl.evaluate(lists, data, ks=20) == mmssl.evaluate(run, data, ks=20)
+    with pytest.raises(mmssl.InputError, match="score and rank of the lists contradict each other"):
+        mmssl.evaluate(lists.assign(score=-lists["score"]), data, ks=20)
+    assert mmssl.evaluate(pa.Table.from_pandas(lists), data, ks=20) == mmssl.evaluate(lists, data, ks=20)
+
+
 def test_a_run_that_is_not_over_says_so(data: mmssl.Dataset, run: mmssl.Run, tmp_path: Path) -> None:
     copy = tmp_path / "begun"
     shutil.copytree(run.path, copy)
@@ -339,7 +359,7 @@ def mmssl_runs(folder: Path) -> list[mmssl.Run]:
             "no metric 'recal': did you mean rec",
         ),
         (lambda data, run: mmssl.evaluate(run, data, split="tset"), "Usage", "There is no split 'tset' to evaluate on"),
-        (lambda data, run: mmssl.evaluate(run, data, ks=(0,)), "Usage", "ks cannot be '0'"),
+        (lambda data, run: mmssl.evaluate(run, data, ks=(0,)), "Usage", r"ks cannot be \(0,\)"),
         (lambda data, run: mmssl.evaluate(run, data, ks=(401,)), "Usage", "K is 401, but the data set has 400 items"),
         (
             lambda data, run: mmssl.evaluate(np.ones((2, 3)), data),
@@ -415,11 +435,11 @@ def mmssl_runs(folder: Path) -> list[mmssl.Run]:
         (
             lambda data, run: run.recommend(5.5),
             "Usage",
-            "Ids cannot be 5.5: expected the original id of a user or item",
+            "Ids cannot be 5.5: expected original ids of users",
         ),
         (lambda data, run: run.recommend(True), "Usage", "Ids cannot be True: expected original ids of users"),
         (lambda data, run: run.recommend_for(5), "Usage", "There is no item '5'"),
-        (lambda data, run: mmssl.evaluate(run, data, ks=2.5), "Usage", "ks cannot be '2.5': expected cut-offs"),
+        (lambda data, run: mmssl.evaluate(run, data, ks=2.5), "Usage", "ks cannot be 2.5: expected whole numbers"),
         (lambda data, run: mmssl.evaluate(run, data, metrics=5), "Usage", "There is no metric 5: choose from"),
         (lambda data, run: mmssl.train(5, data), "Usage", "A model cannot be 5: expected its name"),
         (lambda data, run: mmssl.compare(data, 5), "Usage", "A model cannot be 5: expected its name"),
