@@ -53,11 +53,12 @@ def assert_kept() -> Callable[..., None]:
 def train(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Train a model on the demo in a folder of runs of its own, and return the run."""
 
-    def run(model: str, *, epochs: int) -> Path:
+    def run(model: str, *, epochs: int, **settings: Any) -> Path:
         runs = tmp_path_factory.mktemp(model) / "runs"
         line: list[Any] = ["train", "--dataset", "demo", "--model", model, "--device", "cpu"]
         line += ["--epochs", epochs] if "epochs" in settings_class(model).model_fields else []
         line += ["--data-dir", demo.parent, "--runs-dir", runs]
+        line += [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
         answer = CliRunner().invoke(app, [str(word) for word in line])
         assert answer.exit_code == 0, answer.output
         [folder] = runs.iterdir()

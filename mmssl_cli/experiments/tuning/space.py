@@ -106,8 +106,8 @@ def shipped_start(dataset: str, model: str, of: str | None = None) -> Start:
 
 def _of_preset(name: Any, model: str, where: str) -> Start:
     dataset, _, other = str(name).partition("/")
-    if settings := shipped_start(dataset, model, other or None):
-        return settings
+    if shipped_settings(dataset, other or model):
+        return shipped_start(dataset, model, other or None)
     raise UsageError(
         f"{where} has the preset {name!r}: expected DATASET or DATASET/MODEL with shipped settings, such as "
         '"tiktok/lightgcn".'
