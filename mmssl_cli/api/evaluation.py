@@ -16,7 +16,7 @@ from scipy.sparse import issparse
 from torch import Tensor
 
 from mmssl_cli.api.datasets import Dataset, load_dataset
-from mmssl_cli.api.listed import scores_of_lists
+from mmssl_cli.api.listed import id_texts, scores_of_lists
 from mmssl_cli.api.runs import Run
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.ranking import BEYOND_FLOATS, ranked_scores
@@ -126,7 +126,7 @@ def evaluate(
 def _check_lists(table: pd.DataFrame, data: InteractionData, split: str, ids: Sequence[str]) -> None:
     """Warn of users whose lists are missing, and refuse a table without any list of a user of the split."""
     users = getattr(data, split).degrees().nonzero().squeeze(1).tolist()
-    listed = set(table["user"].astype(str))
+    listed = set(id_texts(table["user"]))
     missing = [ids[user] for user in users if ids[user] not in listed]
     if len(missing) == len(users):
         raise InputError(f"The lists are of none of the {len(users):,} users with {split} items.")

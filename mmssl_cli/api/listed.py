@@ -57,9 +57,7 @@ def scores_of_lists(table: pd.DataFrame, data: Dataset) -> Callable[[Tensor], Te
 
 
 def _numbers(ids: pd.Series, known: list[str], kind: str) -> np.ndarray:
-    if pd.api.types.is_float_dtype(ids) and (ids.dropna() % 1 == 0).all():  # whole numbers beside missing ones
-        ids = ids.astype("Int64")
-    ids = ids.astype(str)
+    ids = id_texts(ids)
     found: np.ndarray = pd.Index(known, dtype=object).get_indexer(pd.Index(ids, dtype=object))
     if (found < 0).any():
         unknown = [repr(one) for one in dict.fromkeys(ids[found < 0])]
@@ -68,6 +66,12 @@ def _numbers(ids: pd.Series, known: list[str], kind: str) -> np.ndarray:
             f"ids, such as {known[0]!r}."
         )
     return found
+
+
+def id_texts(ids: pd.Series) -> pd.Series:
+    """Return a column of original ids as texts: 3 for 3.0, as pandas has whole numbers beside missing ones."""
+    is_whole = pd.api.types.is_float_dtype(ids) and (ids.dropna() % 1 == 0).all()
+    return (ids.astype("Int64") if is_whole else ids).astype(str)
 
 
 def _check_ranks(users: np.ndarray, scores: np.ndarray, ranks: np.ndarray) -> None:

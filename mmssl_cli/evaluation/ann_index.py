@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmssl_cli.evaluation.ranking import NO_ITEM, Ranking, rank_topk, ranked_blocks
+from mmssl_cli.evaluation.ranking import NO_ITEM, Ranking, embedding_ranking, rank_topk
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import UsageError
 
@@ -129,7 +129,7 @@ def index_ranking(users: Tensor, items: Tensor, kind: str, candidates: Tensor | 
     """
     rows = torch.arange(len(items)) if candidates is None else candidates.nonzero().squeeze(1).cpu()
     index, _ = build_index(users.float().cpu().numpy(), items.float().cpu().numpy()[rows.numpy()], kind)
-    exact = partial(ranked_blocks, users, items, candidates=candidates)
+    exact = embedding_ranking(users, items, candidates)
     return partial(_ranked_by_index, index, users.float().cpu().numpy(), rows, exact)
 
 

@@ -62,9 +62,9 @@ def score_norms(users: Tensor, items: Tensor) -> Tensor:
     return (users.double() @ upper.T).norm(dim=1, keepdim=True)
 
 
-def unit_scores(users: Tensor, lengths: Tensor) -> Tensor:
+def unit_scores(users: Tensor, norms: Tensor) -> Tensor:
     """Return users [U, d] divided by the ``score_norms``, so that their scores have unit norm."""
-    return (users.double() / lengths.clamp(min=MIN_NORM)).to(users.dtype)
+    return (users.double() / norms.clamp(min=MIN_NORM)).to(users.dtype)
 
 
 def first_items(users: Tensor, items: Tensor, k: int, folder: Path) -> Tensor:

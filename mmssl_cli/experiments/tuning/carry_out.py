@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmssl_cli.config import FittedSettings, TrainSettings
-from mmssl_cli.config.presets import searched_file
+from mmssl_cli.config.presets import searched_file, shipped_settings
 from mmssl_cli.console.tuning import TuneReporter
 from mmssl_cli.experiments.tuning.findings import Outcome, check_replaced, write_best, write_trials
 from mmssl_cli.experiments.tuning.search import Budget, run_search
@@ -15,8 +15,8 @@ from mmssl_cli.experiments.tuning.space import (
     read_space,
     read_starts,
     shipped_space,
-    shipped_start,
     shipped_starts,
+    start_of,
     without,
 )
 from mmssl_cli.experiments.tuning.study import Search, best_of, open_study, trials_of
@@ -55,7 +55,7 @@ def define_search(
     space = read_space(ranges, model) if ranges is not None else shipped_space(model)
     starts = read_starts(ranges, model) if ranges is not None else shipped_starts(model)
     if starts_shipped:
-        starts = [shipped_start(base.dataset, model), *starts]  # in the shortest budget too
+        starts = [start_of(shipped_settings(base.dataset, model), model), *starts]  # in the shortest budget too
     if "patience" not in fixed:
         base = base.model_copy(update={"patience": max(base.patience, PATIENCE)})
     free = without(space, fixed)

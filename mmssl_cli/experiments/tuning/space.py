@@ -92,22 +92,19 @@ def _start(table: Mapping[str, Any], space: Space, model: str, where: str) -> St
     return start
 
 
-def shipped_start(dataset: str, model: str, of: str | None = None) -> Start:
-    """Return the settings shipped for a data set and a model as a start of a search; empty if there are none.
+def start_of(settings: Mapping[str, Any], model: str) -> Start:
+    """Return shipped settings, of a model or another one, as a start of a search of ``model``.
 
-    Those of how long a trial trains are left out, for these are the search's.
-
-    Args:
-        of: the model they were shipped for, by default the same; settings that ``model`` lacks are left out.
+    Those that it lacks are left out, and those of how long a trial trains, for these are the search's.
     """
     fields = settings_class(model).model_fields.keys() - {*_ELSEWHERE, *RESUMABLE}
-    return {key: hashable(value) for key, value in shipped_settings(dataset, of or model).items() if key in fields}
+    return {key: hashable(value) for key, value in settings.items() if key in fields}
 
 
 def _of_preset(name: Any, model: str, where: str) -> Start:
     dataset, _, other = str(name).partition("/")
-    if shipped_settings(dataset, other or model):
-        return shipped_start(dataset, model, other or None)
+    if settings := shipped_settings(dataset, other or model):
+        return start_of(settings, model)
     raise UsageError(
         f"{where} has the preset {name!r}: expected DATASET or DATASET/MODEL with shipped settings, such as "
         '"tiktok/lightgcn".'

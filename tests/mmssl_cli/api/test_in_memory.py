@@ -172,6 +172,16 @@ def test_ids_that_are_whole_numbers_may_be_given_as_such() -> None:
     assert set(run.recommend("u1", k=2, candidates=[3, np.int64(5), 6])["item"]) <= {"3", "5", "6"}
 
 
+def test_whole_floats_are_ids_of_lists_and_recommendations() -> None:
+    clicks = _clicks().assign(user=_clicks()["user"].str[1:].astype(int))
+    data = _prepare("shop", interactions=clicks, items=_items())
+    run = mmssl.train("itemknn", data, device="cpu", ks=[5], select_on="recall@5")
+    lists = run.recommend(k=5)
+    floats = lists.astype({"user": float, "item": float})
+    assert mmssl.evaluate(floats, data, ks=5) == mmssl.evaluate(lists, data, ks=5)
+    pd.testing.assert_frame_equal(run.recommend([1.0, 2.0], k=3), run.recommend(["1", "2"], k=3))
+
+
 def test_a_refused_data_set_leaves_no_files_behind() -> None:
     with pytest.raises(mmssl.UsageError, match="demo"):
         mmssl.prepare("demo", interactions=_clicks())
