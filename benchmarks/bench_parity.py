@@ -31,8 +31,21 @@ from pipelines.io.files import atomic_file
 
 #: Model -> its name in MMRec, and settings there and here that make both train alike, values of MMRec's files.
 MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "lightgcn": ("LightGCN", {"n_layers": 2, "reg_weight": 1e-4}, {"layers": 2, "l2_weight": 1e-4}),
-    "mf": ("BPR", {"reg_weight": 1e-3}, {"l2_weight": 1e-3}),
+    "lightgcn": ("LightGCN", {"n_layers": 2, "reg_weight": 1e-4}, {"layers": 2, "l2_weight": 2e-6}),
+    "mf": ("BPR", {"reg_weight": 1e-3}, {"l2_weight": 2e-5}),
+    "vbpr": ("VBPR", {"reg_weight": 1e-3}, {"l2_weight": 2e-5}),
+    "lattice": (
+        "LATTICE",
+        {"learning_rate": 1e-3, "reg_weight": 1e-4},
+        {"lr": 1e-3, "layers": 2, "l2_weight": 1e-4, "lr_decay": 0.96},
+    ),
+    "slmrec": (
+        "SLMRec",
+        {"learning_rate": 1e-3, "ssl_temp": 0.2, "ssl_alpha": 0.1},
+        {"lr": 1e-3, "contrast_temperature": 0.2, "contrast_weight": 0.1},
+    ),
+    "grcn": ("GRCN", {"learning_rate": 1e-3, "reg_weight": 1e-3}, {"lr": 1e-3, "l2_weight": 1.6e-5}),
+    "mmgcn": ("MMGCN", {"learning_rate": 1e-3, "reg_weight": 0.0}, {"lr": 1e-3}),
     "freedom": (
         "FREEDOM",
         {"n_ui_layers": 2, "dropout": 0.8, "reg_weight": 1e-3},

@@ -144,6 +144,7 @@ def _stand_in() -> None:
     sparse.dok_matrix._update = lambda self, entries: self._dict.update(entries)
     scatter = ModuleType("torch_scatter")
     scatter.scatter_add = _scatter_add  # type: ignore[attr-defined]
+    scatter.scatter = None  # type: ignore[attr-defined]  # SLMRec imports it and has no use for it
     sys.modules.setdefault("torch_scatter", scatter)
     for kind in (Tensor, torch.nn.Module):
         kind.cuda = lambda self, *given, **named: self  # type: ignore[method-assign]

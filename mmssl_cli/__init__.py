@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mmssl_cli.api.embeddings import Embeddings
     from mmssl_cli.api.evaluation import Metrics, evaluate
     from mmssl_cli.api.runs import Run, list_runs, load_run
-    from mmssl_cli.api.training import compare, train
+    from mmssl_cli.api.studies import ablate, compare, controls
+    from mmssl_cli.api.training import train
     from mmssl_cli.api.tuning import TuneResult, tune
     from pipelines.errors import InputError, MmsslError, UsageError
     from pipelines.version import __version__ as __version__
@@ -33,7 +34,9 @@ __all__ = [
     "Run",
     "TuneResult",
     "UsageError",
+    "ablate",
     "compare",
+    "controls",
     "evaluate",
     "list_runs",
     "load_dataset",
@@ -48,7 +51,8 @@ _MODULES = {
     "mmssl_cli.api.embeddings": ("Embeddings",),
     "mmssl_cli.api.evaluation": ("Metrics", "evaluate"),
     "mmssl_cli.api.runs": ("Run", "list_runs", "load_run"),
-    "mmssl_cli.api.training": ("compare", "train"),
+    "mmssl_cli.api.studies": ("ablate", "compare", "controls"),
+    "mmssl_cli.api.training": ("train",),
     "mmssl_cli.api.tuning": ("TuneResult", "tune"),
     "pipelines.errors": ("InputError", "MmsslError", "UsageError"),
     "pipelines.version": ("__version__",),

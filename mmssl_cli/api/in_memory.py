@@ -64,13 +64,16 @@ def as_files(options: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], 
             if _is_table(values):
                 replaced["features"][modality] = path = folder / f"{stem}.vectors.parquet"
                 contents[path] = _vector_table(name, values, options.get("item_column"))
+            elif isinstance(values, Mapping):
+                replaced["features"][modality] = path = folder / f"{stem}.vectors.parquet"
+                contents[path] = _vectors_by_id(name, values, options.get("item_column"))
             elif hasattr(values, "__array__"):
                 replaced["features"][modality] = path = folder / f"{stem}.npy"
                 contents[path] = _array(name, values)
             elif not isinstance(values, str | PathLike):
                 raise UsageError(
-                    f"{name} is {shown(values)}: expected an array or tensor [items, dimensions], a table with a "
-                    "column of item ids, or the path of a file."
+                    f"{name} is {shown(values)}: expected an array or tensor [items, dimensions], a dict of "
+                    "item ids and vectors, a table with a column of item ids, or the path of a file."
                 )
     return replaced, contents
 
@@ -169,6 +172,25 @@ def _vector_table(name: str, given: Any, item_column: object) -> pa.Table:
             "item_column, or give the numbers alone as an array, in the order of the items."
         )
     return table
+
+
+def _vectors_by_id(name: str, given: Mapping[Any, Any], item_column: object) -> pa.Table:
+    """Return vectors by item id as a table.
+
+    Raises:
+        UsageError: there are none, or they are not of one length.
+    """
+    if not given:
+        raise UsageError(f"{name} is an empty dict: expected item ids and their vectors.")
+    rows = {
+        item: _array(f"{name}, item {item!r},", vector[None] if hasattr(vector, "detach") else [vector])
+        for item, vector in given.items()
+    }
+    length = next(iter(rows.values())).shape[1]
+    if other := [item for item, row in rows.items() if row.shape[1] != length]:
+        raise UsageError(f"{name} have {length} dimensions, but {rows[other[0]].shape[1]} for item {other[0]!r}.")
+    ids = pd.DataFrame({str(item_column or "item"): [*rows]})
+    return _table(name, ids).append_column("vector", pa.array([*np.concatenate([*rows.values()])]))
 
 
 def _with_index(name: str, frame: pd.DataFrame) -> pd.DataFrame:

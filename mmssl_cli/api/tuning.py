@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from os import PathLike
@@ -59,7 +60,7 @@ def tune(
     seeds: int = 3,
     jobs: int = 1,
     out: str | PathLike[str] = "tuning",
-    ranges: str | PathLike[str] | None = None,
+    ranges: str | PathLike[str] | Mapping[str, Any] | None = None,
     config: str | PathLike[str] | None = None,
     search_seed: int = 0,
     replace: bool = False,
@@ -80,7 +81,8 @@ def tune(
         seeds: seeds of each finalist; the best mean wins.
         jobs: trials trained at once.
         out: folder of the searches and their results, also what `mmssl compare --config` takes.
-        ranges: TOML file of ranges, and of settings to try first; by default those shipped for the model.
+        ranges: what to search: setting -> list of values, or ``{"low": 1e-4, "high": 1e-2, "log": True}``; and
+            ``starts``, a list of settings to try first. Or a TOML file of the same; by default that of the model.
         config: TOML file of settings, which are not searched.
         search_seed: seed of the proposals.
         replace: replace the results of another search of the model and data set.
@@ -96,6 +98,9 @@ def tune(
         >>> found = mmssl.tune("mf", data, trials=2, seeds=1, epochs=1, embedding_dim=8, ks=(20,))
         >>> found.settings["embedding_dim"], len(found.trials)
         (8, 2)
+        >>> ease = mmssl.tune("ease", data, trials=2, seeds=1, ranges={"ridge": [100.0, 300.0]}, ks=(20,))
+        >>> sorted(ease.trials["ridge"])
+        [100.0, 300.0]
     """
     refuse_import_by_worker()
     data = load_dataset(data)
@@ -119,7 +124,7 @@ def tune(
         merge_settings({**given, "model": model, "dataset": data.name}, file, shipped=False),
         data.data_dir,
         fixed={*given, *(read_toml(file) if file else {})},
-        ranges=None if ranges is None else path_of(ranges, "ranges"),
+        ranges=ranges if ranges is None or isinstance(ranges, Mapping) else path_of(ranges, "ranges"),
         seed=search_seed,
         starts_shipped=file is None and "preset" not in given,
     )

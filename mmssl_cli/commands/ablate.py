@@ -10,8 +10,8 @@ from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import VARIANTS, TrainSettings
-from mmssl_cli.config.forms import variant_settings
-from pipelines.errors import UsageError, nearest
+from mmssl_cli.config.forms import check_ablation, chosen_variants, variant_settings
+from pipelines.errors import UsageError
 
 
 @plans_runs(exclude=("model", "variant"))
@@ -43,18 +43,12 @@ def ablate(
     """
     from pipelines.prepared.manifest import read_manifest
 
-    chosen = _chosen([*listed(variant), *listed(variants)])
+    chosen = chosen_variants([*listed(variant), *listed(variants)])
     if adversary and len(chosen) < len(VARIANTS):
         raise UsageError("--adversary compares forms of the adversary, not variants; leave out --variant.")
     options.check(["mmssl"])
     full = options.settings(model="mmssl")
-    if full.modalities == ():
-        raise UsageError("The variants change parts that work on modalities: leave out --modalities none.")
-    if not read_manifest(options.data_dir / full.dataset).modalities:
-        raise UsageError(
-            f"The variants change parts that work on modalities, and data set {full.dataset!r} has none; choose a data "
-            "set with features, or prepare it with some."
-        )
+    check_ablation(full, read_manifest(options.data_dir / full.dataset).modalities)
     if adversary:
         _compare_forms(full, options)
         return
@@ -79,10 +73,3 @@ def _compare_forms(given: TrainSettings, options: PlanOptions) -> None:
         if (ours := result.configuration(pair.adversary)) and (without := result.configuration(pair.without))
     }
     result.present(adversary_section(given, found), options)
-
-
-def _chosen(names: list[str]) -> list[str]:
-    for name in names:
-        if name not in VARIANTS:
-            raise UsageError(f"There is no variant {name!r}: {nearest(name, VARIANTS)}")
-    return [name for name in VARIANTS if name == "full" or name in names or not names]

@@ -9,10 +9,7 @@ import typer
 from mmssl_cli.commands.options import listed
 from mmssl_cli.commands.plan_options import PlanOptions, plans_runs
 from mmssl_cli.commands.running import carry_out
-from mmssl_cli.config import settings_class
-from mmssl_cli.config.fit import check_content
-from mmssl_cli.config.forms import CONTROLS, control_settings
-from pipelines.errors import UsageError
+from mmssl_cli.config.forms import CONTROLS, controls_plan
 
 
 @plans_runs(exclude=("model", "variant", "modalities", "feature_control"))
@@ -38,19 +35,10 @@ def controls(
     from pipelines.prepared.manifest import read_manifest
 
     names = list(dict.fromkeys([*listed(models), *listed(more)])) or ["mmssl"]
-    for name in names:
-        if not settings_class(name).uses_content and not settings_class(name).needs_content:
-            raise UsageError(f"Model {name!r} uses no item features to control; choose a model that does.")
     options.check(names)
-    plan = {name: control_settings(options.settings(name)) for name in names}
     dataset = options.dataset()
-    has_content = read_manifest(options.data_dir / dataset).modalities
-    for settings in plan.values():
-        if not has_content:
-            raise UsageError(
-                f"Data set {dataset!r} has no item features to control; choose one that has, such as demo or tiktok."
-            )
-        check_content(settings["real"], dataset, has_content)
+    modalities = read_manifest(options.data_dir / dataset).modalities
+    plan = controls_plan({name: options.settings(name) for name in names}, modalities)
     wanted = (kinds[kind] for kind in CONTROLS for kinds in plan.values() if kind in kinds)
     result = carry_out(options.plan(wanted), options)
     found = {name: result.configurations(kinds) for name, kinds in plan.items()}

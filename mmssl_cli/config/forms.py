@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
+from mmssl_cli.config.fit import check_content
 from mmssl_cli.config.merging import build_settings
+from mmssl_cli.config.mmssl import VARIANTS
 from mmssl_cli.config.train import RUNTIME_FIELDS, TrainSettings
+from pipelines.errors import UsageError, nearest
 
 #: Kind of features -> the settings that make it; the first is the data set's own.
 CONTROLS: dict[str, dict[str, object]] = {
@@ -28,6 +33,53 @@ ELSEWHERE: dict[str, str] = {
 def variant_settings(settings: TrainSettings, variant: str) -> TrainSettings:
     """Return the same settings with another variant."""
     return build_settings({**settings.model_dump(), "variant": variant})
+
+
+def chosen_variants(names: Collection[str]) -> list[str]:
+    """Return the variants of an ablation in the order of ``VARIANTS``: the full model and those named, or all.
+
+    Raises:
+        UsageError: there is no such variant.
+    """
+    if unknown := [name for name in names if name not in VARIANTS]:
+        raise UsageError(f"There is no variant {unknown[0]!r}: {nearest(str(unknown[0]), VARIANTS)}")
+    return [name for name in VARIANTS if name == "full" or name in names or not names]
+
+
+def check_ablation(full: TrainSettings, modalities: Collection[str]) -> None:
+    """Check that variants of MMSSL have something to leave out: ``modalities`` are those of the data set.
+
+    Raises:
+        UsageError: the settings or the data set have no modalities.
+    """
+    if full.modalities == ():
+        raise UsageError("The variants change parts that work on modalities: leave out --modalities none.")
+    if not modalities:
+        raise UsageError(
+            f"The variants change parts that work on modalities, and data set {full.dataset!r} has none; choose a data "
+            "set with features, or prepare it with some."
+        )
+
+
+def controls_plan(
+    models: Mapping[str, TrainSettings], modalities: Collection[str]
+) -> dict[str, dict[str, TrainSettings]]:
+    """Return model -> kind of features -> settings; ``modalities`` are those of the data set.
+
+    Raises:
+        UsageError: a model uses no features, or there are none.
+    """
+    plan = {name: control_settings(real) for name, real in models.items()}
+    for name, real in models.items():
+        if not real.uses_content and not real.needs_content:
+            raise UsageError(f"Model {name!r} uses no item features to control; choose a model that does.")
+        if not modalities:
+            raise UsageError(
+                f"Data set {real.dataset!r} has no item features to control; choose one that has, such as demo or "
+                "tiktok."
+            )
+        check_content(real, real.dataset, modalities)
+    return plan
 
 
 def control_settings(real: TrainSettings) -> dict[str, TrainSettings]:

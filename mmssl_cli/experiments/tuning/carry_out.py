@@ -12,6 +12,7 @@ from mmssl_cli.console.tuning import TuneReporter
 from mmssl_cli.experiments.tuning.findings import Outcome, check_replaced, write_best, write_trials
 from mmssl_cli.experiments.tuning.search import Budget, run_search
 from mmssl_cli.experiments.tuning.space import (
+    Ranges,
     read_space,
     read_starts,
     shipped_space,
@@ -34,7 +35,7 @@ def define_search(
     data_dir: Path,
     *,
     fixed: Collection[str] = (),
-    ranges: Path | None = None,
+    ranges: Ranges | None = None,
     seed: int = 0,
     starts_shipped: bool = True,
 ) -> Search:
@@ -43,7 +44,7 @@ def define_search(
     Args:
         base: the settings that are not searched, with model, data set and seed.
         fixed: names of the settings that were given, which are not searched.
-        ranges: file of ranges and starts; None for those shipped for the model.
+        ranges: ranges and starts, as a file or as what it would hold; None for those shipped for the model.
         seed: of the proposals.
         starts_shipped: try the settings shipped for the data set after the defaults, before the published ones.
 

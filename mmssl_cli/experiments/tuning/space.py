@@ -1,4 +1,4 @@
-"""Ranges of a search as TOML: lists, or spans such as ``{ low = 1e-4, high = 1e-2 }``."""
+"""Ranges of a search: lists, or spans such as ``{ low = 1e-4, high = 1e-2 }``; in a TOML file, or as a mapping."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ class Span:
 
 
 Space = dict[str, Choices | Span]
+#: A TOML file of ranges and starts, or what it would hold.
+Ranges = Path | Mapping[str, Any]
 #: Values of settings that a search tries first; those of a preset may be of settings without a range.
 Start = dict[str, Any]
 
@@ -57,7 +59,7 @@ def shipped_space(model: str) -> Space:
     path = RANGES / f"{model}.toml"
     if not has_space(model):
         raise UsageError(f"Model {model!r} has no settings to search; name some in a file of --ranges.")
-    return read_space(path, model) if path.is_file() else _checked(settings.ranges, model, Path(settings.__name__))
+    return read_space(path, model) if path.is_file() else _checked(settings.ranges, model, settings.__name__)
 
 
 def shipped_starts(model: str) -> list[Start]:
@@ -66,8 +68,8 @@ def shipped_starts(model: str) -> list[Start]:
     return read_starts(path, model) if path.is_file() else []
 
 
-def read_starts(path: Path, model: str) -> list[Start]:
-    """Read the tables ``[[starts]]`` of a file of ranges: settings to try first, and ``source``, where they come from.
+def read_starts(ranges: Ranges, model: str) -> list[Start]:
+    """Read the tables ``[[starts]]`` of ranges: settings to try first, and ``source``, where they come from.
 
     With ``preset = "DATASET"`` or ``"DATASET/MODEL"``, those shipped for it stand for the settings that are not given.
 
@@ -75,8 +77,9 @@ def read_starts(path: Path, model: str) -> list[Start]:
         InputError: a table is none, or a value is outside of its range.
         UsageError: a setting without a range, or a preset that is not shipped.
     """
-    space = read_space(path, model)
-    return [_start(table, space, model, f"{path}: start {number}") for number, table in enumerate(_tables(path), 1)]
+    raw, where = _read(ranges)
+    space = _checked(raw, model, where)
+    return [_start(table, space, model, f"{where}: start {at}") for at, table in enumerate(_tables(raw, where), 1)]
 
 
 def _start(table: Mapping[str, Any], space: Space, model: str, where: str) -> Start:
@@ -111,10 +114,10 @@ def _of_preset(name: Any, model: str, where: str) -> Start:
     )
 
 
-def _tables(path: Path) -> list[dict[str, Any]]:
-    tables = parse_toml(path, f"There is no file of ranges {path}.").get("starts", [])
+def _tables(raw: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    tables = raw.get("starts", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise InputError(f"{path}: expected starts as tables [[starts]], each with values such as lr = 1e-3.")
+        raise InputError(f"{where}: expected starts as tables [[starts]], each with values such as lr = 1e-3.")
     return tables
 
 
@@ -125,18 +128,36 @@ def contains(of: Choices | Span, value: Any) -> bool:
     return isinstance(value, int | float) and of.low <= value <= of.high
 
 
-def read_space(path: Path, model: str) -> Space:
-    """Read the ranges in a TOML file, each end and choice checked by the model's settings class.
+def read_space(ranges: Ranges, model: str) -> Space:
+    """Read ranges, each end and choice checked by the model's settings class.
 
     Raises:
         InputError: the file is missing, is not TOML, or a range is none.
         UsageError: an unknown setting, or a value out of its bounds.
     """
-    raw = parse_toml(path, f"There is no file of ranges {path}; expected TOML such as lr = [1e-4, 1e-3].")
-    return _checked(raw, model, path)
+    raw, where = _read(ranges)
+    return _checked(raw, model, where)
 
 
-def _checked(raw: Mapping[str, Any], model: str, path: Path) -> Space:
+def _read(ranges: Ranges) -> tuple[Mapping[str, Any], str]:
+    if isinstance(ranges, Mapping):
+        if unnamed := [key for key in ranges if not isinstance(key, str)]:
+            raise UsageError(f"ranges cannot be of {unnamed[0]!r}: expected names of settings, such as lr.")
+        return _plain(ranges), "ranges"
+    missing = f"There is no file of ranges {ranges}; expected TOML such as lr = [1e-4, 1e-3]."
+    return parse_toml(ranges, missing), str(ranges)
+
+
+def _plain(given: Any) -> Any:
+    """Return what a TOML file would hold: arrays and tuples as lists, numbers of NumPy as Python's."""
+    if hasattr(given, "tolist"):
+        return given.tolist()
+    if isinstance(given, Mapping):
+        return {key: _plain(value) for key, value in given.items()}
+    return [_plain(value) for value in given] if isinstance(given, list | tuple) else given
+
+
+def _checked(raw: Mapping[str, Any], model: str, where: str) -> Space:
     space: Space = {}
     fields = settings_class(model).model_fields
     for key, given in raw.items():
@@ -144,27 +165,27 @@ def _checked(raw: Mapping[str, Any], model: str, path: Path) -> Space:
             continue
         name = key.replace("-", "_")
         if name in _ELSEWHERE:
-            raise UsageError(f"{path} has a range for {key!r}, which cannot be searched: {_ELSEWHERE[name]}.")
+            raise UsageError(f"{where} has a range for {key!r}, which cannot be searched: {_ELSEWHERE[name]}.")
         if name not in fields:
-            raise _unknown(key, given, model, path)
-        space[name] = _range(given, key, path)
+            raise _unknown(key, given, model, where)
+        space[name] = _range(given, key, where)
         for value in _examples(space[name]):
-            _check(model, name, value, path)
+            _check(model, name, value, where)
     if not space:
-        raise InputError(f"{path} holds no range; expected lines such as lr = [1e-4, 1e-3].")
+        raise InputError(f"{where} holds no range; expected lines such as lr = [1e-4, 1e-3].")
     return space
 
 
-def _unknown(key: str, given: Any, model: str, path: Path) -> UsageError:
+def _unknown(key: str, given: Any, model: str, where: str) -> UsageError:
     if isinstance(given, list) and all(isinstance(one, dict) for one in given):
-        return UsageError(f"{path} has tables [[{key}]]; settings to try first are tables [[starts]].")
+        return UsageError(f"{where} has tables [[{key}]]; settings to try first are tables [[starts]].")
     if isinstance(given, dict) and not {"low", "high"} & given.keys():
-        return UsageError(f"{path} has a table [{key}]; write its ranges without a heading.")
+        return UsageError(f"{where} has a table [{key}]; write its ranges without a heading.")
     known = [name.replace("_", "-") for name in settings_class(model).model_fields if name not in _ELSEWHERE]
-    return UsageError(f"{path} has a range for {key!r}, which is no setting of {model}: {nearest(key, known)}")
+    return UsageError(f"{where} has a range for {key!r}, which is no setting of {model}: {nearest(key, known)}")
 
 
-def _range(given: Any, key: str, path: Path) -> Choices | Span:
+def _range(given: Any, key: str, where: str) -> Choices | Span:
     if isinstance(given, list) and given:
         return Choices(tuple(map(hashable, given)))
     if isinstance(given, dict) and {"low", "high"} <= given.keys() <= {"low", "high", "log"}:
@@ -173,8 +194,8 @@ def _range(given: Any, key: str, path: Path) -> Choices | Span:
         if numbers and low < high and isinstance(log, bool) and (low > 0 or not log):
             return Span(low, high, log)
     raise InputError(
-        f"{path}: the range of {key!r} is not one: expected a list of values or {{ low = 1e-4, high = 1e-2, log = true "
-        "} with low below high (and above 0 with log)."
+        f"{where}: the range of {key!r} is not one: expected a list of values or {{ low = 1e-4, high = 1e-2, "
+        "log = true } with low below high (and above 0 with log)."
     )
 
 
@@ -187,13 +208,13 @@ def _examples(of: Choices | Span) -> tuple[Any, ...]:
     return of.values if isinstance(of, Choices) else (of.low, of.high)
 
 
-def _check(model: str, name: str, value: Any, path: Path) -> None:
+def _check(model: str, name: str, value: Any, where: str) -> None:
     try:
         # Alone, a value may be refused for another's sake (heads divide the dimension): only its own bounds count.
         build_settings({"model": model, name: value})
     except UsageError as problem:
         if str(problem).startswith(f"{flag_of(name)} ") and "divisor" not in str(problem):
-            raise UsageError(f"{path}: {problem}") from problem
+            raise UsageError(f"{where}: {problem}") from problem
 
 
 def without(space: Mapping[str, Choices | Span], fixed: Collection[str]) -> Space:

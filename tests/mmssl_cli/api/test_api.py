@@ -18,24 +18,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import scipy.sparse as sp
 import torch
 
 import mmssl_cli as mmssl
 from mmssl_cli.evaluation.ranking import rank_topk
 from tests.conftest import ROOT
 from tests.helpers.inline_pool import train_inline
-
-
-@pytest.fixture(scope="module")
-def data(demo: Path) -> mmssl.Dataset:
-    return mmssl.load_dataset(demo)
-
-
-@pytest.fixture(scope="module")
-def run(data: mmssl.Dataset, tmp_path_factory: pytest.TempPathFactory) -> mmssl.Run:
-    """Two epochs of MF, trained once; only to be read."""
-    return mmssl.train("mf", data, epochs=2, ks=(10, 20), device="cpu", runs_dir=tmp_path_factory.mktemp("runs"))
 
 
 def _examples() -> Iterator[doctest.DocTest]:
@@ -162,10 +150,6 @@ def test_a_model_that_knows_no_items_of_a_user_has_no_similar_ones(data: mmssl.D
             call()
 
 
-def _lists(**columns: object) -> pd.DataFrame:
-    return pd.DataFrame({"user": ["user-0007"] * 2, "item": ["item-0003", "item-0004"], **columns})
-
-
 def test_ranked_lists_evaluate_as_the_run_that_made_them(run: mmssl.Run, data: mmssl.Dataset) -> None:
     expected = mmssl.evaluate(run, data, ks=(5, 20))
     best = run.recommend(k=20)
@@ -220,37 +204,6 @@ def test_a_run_its_scores_and_a_function_of_them_evaluate_alike(run: mmssl.Run, 
     assert mmssl.evaluate(run, data, split="validation", ks=[20]) != mmssl.evaluate(run, data, ks=[20])
 
 
-def test_compare_has_mean_deviation_and_reuses_runs(data: mmssl.Dataset, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"epochs": 1, "ks": (20,), "device": "cpu", "layers": 1, "runs_dir": tmp_path}
-    table = mmssl.compare(data, ["mf", "lightgcn"], runs=2, **settings)
-    assert sorted(table["model"]) == ["lightgcn", "mf"]
-    assert table["seeds"].tolist() == [2, 2]
-    assert table["validation"].is_monotonic_decreasing
-    runs = [mmssl.load_run(path, data_dir=data.data_dir) for path in tmp_path.iterdir() if path.is_dir()]
-    tests = [run.test["recall@20"] for run in runs if run.settings["model"] == "mf"]
-    row = table[table["model"] == "mf"].iloc[0]
-    assert row["recall@20"] == pytest.approx(np.mean(tests))
-    assert row["recall@20 std"] == pytest.approx(np.std(tests, ddof=1))
-    assert mmssl.compare(data, ["mf", "lightgcn"], runs=2, **settings).equals(table)
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
-    mmssl.compare(data, ["mf", "lightgcn"], runs=1, metrics=("recall", "mrr"), **settings)
-    again = mmssl.compare(data, ["mf", "lightgcn"], runs=2, **settings)  # whatever else earlier runs measured
-    assert again.columns.tolist() == table.columns.tolist() and not again.isna().any(axis=None)
-
-
-@pytest.mark.slow
-def test_compare_in_two_processes_has_the_numbers_of_one(
-    data: mmssl.Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    settings: dict[str, Any] = {"epochs": 1, "ks": (20,), "device": "cpu"}
-    at_once = mmssl.compare(data, ["mf", "pop"], jobs=2, runs_dir=tmp_path / "two", **settings)
-    assert capfd.readouterr().out == ""
-    alone = mmssl.compare(data, ["mf", "pop"], runs_dir=tmp_path / "one", **settings)
-    assert at_once["model"].tolist() == alone["model"].tolist()
-    np.testing.assert_allclose(at_once["recall@20"], alone["recall@20"], rtol=1e-3)
-    assert mmssl.compare(data, ["mf", "pop"], jobs=2, runs_dir=tmp_path / "two", **settings).equals(at_once)
-
-
 def test_one_cut_off_metric_or_id_stands_for_a_list_of_it(data: mmssl.Dataset, run: mmssl.Run, tmp_path: Path) -> None:
     found = mmssl.evaluate(run, data, ks=20, metrics="recall")
     assert found == mmssl.evaluate(run, data, ks=np.array([20]), metrics=["recall"])
@@ -267,41 +220,6 @@ def test_it_is_quiet_unless_told_otherwise(
     assert capfd.readouterr() == ("", "")
     mmssl.train("mf", data, verbose=True, **settings)
     assert "Training mf on demo" in capfd.readouterr().err
-
-
-@pytest.mark.usefixtures("inline_runs")
-def test_tune_finds_what_compare_then_trains_with_and_goes_on_where_it_was(data: mmssl.Dataset, tmp_path: Path) -> None:
-    small: Any = {"epochs": 2, "embedding_dim": 8, "ks": (20,), "device": "cpu"}
-    search: Any = {**small, "seeds": 2, "finalists": 1, "out": tmp_path / "tuning", "batch_size": 512}
-    begun = mmssl.tune("mf", data, trials=2, **search)
-    found = mmssl.tune("mf", data, trials=3, **search)
-    assert found.trials["trial"].tolist() == [0, 1, 2]
-    pd.testing.assert_frame_equal(found.trials[["score", "lr"]][:2], begun.trials[["score", "lr"]])
-    assert found.settings["batch_size"] == 512
-    best = found.trials.set_index("trial").loc[found.trials["score"].idxmax()]
-    assert (best["lr"], best["mean"], best["seeds"]) == (found.settings["lr"], found.score, 2)
-    table = mmssl.compare(data, "MF", runs=2, config=tmp_path / "tuning", runs_dir=tmp_path / "runs", **small)
-    assert table["validation"].tolist() == pytest.approx([found.score], abs=1e-12)
-    [run, _] = mmssl_runs(tmp_path / "runs")
-    assert run.settings["batch_size"] == 512
-    assert {**{name: run.settings[name] for name in found.settings}, "preset": "none"} == found.settings
-    again = mmssl.train("mf", data, device="cpu", runs_dir=tmp_path / "runs", **found.settings)
-    assert again.validation["recall@20"] == best["score"]  # and no shipped settings below them
-    with pytest.raises(mmssl.InputError, match="is the result of another search"):
-        mmssl.tune("mf", data, trials=2, **{**search, "batch_size": 256})
-
-
-def test_a_script_without_a_guard_is_told_what_it_lacks_and_fails_no_trial(demo: Path, tmp_path: Path) -> None:
-    call = f"mmssl.tune('itemknn', {str(demo)!r}, trials=1, out='tuning')"
-    (tmp_path / "bare.py").write_text(f"import mmssl_cli as mmssl\n{call}\n")
-    (tmp_path / "good.py").write_text(f"import mmssl_cli as mmssl\nif __name__ == '__main__':\n    {call}\n")
-    bare, good = (
-        subprocess.run([sys.executable, f"{name}.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
-        for name in ("bare", "good")
-    )
-    assert bare.returncode == 1
-    assert "before it began. Each of these processes imports the script that starts it: put the calls" in bare.stderr
-    assert good.returncode == 0, good.stderr
 
 
 def test_users_without_a_list_are_said_and_lists_of_nobody_refused(data: mmssl.Dataset, run: mmssl.Run) -> None:
@@ -344,134 +262,3 @@ def test_a_run_that_is_not_over_says_so(data: mmssl.Dataset, run: mmssl.Run, tmp
     (copy / "result.json").unlink()
     with pytest.raises(mmssl.InputError, match=r"Run begun is not over: .* resume it by `mmssl train --resume begun`"):
         _ = mmssl.load_run(copy, data_dir=data.data_dir).test
-
-
-def mmssl_runs(folder: Path) -> list[mmssl.Run]:
-    return [mmssl.load_run(path) for path in sorted(folder.iterdir())]
-
-
-@pytest.mark.parametrize(
-    ("call", "kind", "sentence"),
-    [
-        (
-            lambda data, run: mmssl.evaluate(run, data, metrics=["recal"]),
-            "Usage",
-            "no metric 'recal': did you mean rec",
-        ),
-        (lambda data, run: mmssl.evaluate(run, data, split="tset"), "Usage", "There is no split 'tset' to evaluate on"),
-        (lambda data, run: mmssl.evaluate(run, data, ks=(0,)), "Usage", r"ks cannot be \(0,\)"),
-        (lambda data, run: mmssl.evaluate(run, data, ks=(401,)), "Usage", "K is 401, but the data set has 400 items"),
-        (
-            lambda data, run: mmssl.evaluate(np.ones((2, 3)), data),
-            "Input",
-            r"the shape \[2, 3\]; expected \[users, items\] = ",
-        ),
-        (lambda data, run: mmssl.evaluate(lambda users: np.ones(3), data), "Input", "have the shape"),
-        (lambda data, run: mmssl.evaluate(np.full((600, 400), np.nan), data), "Input", "hold NaN"),
-        (lambda data, run: mmssl.train("mff", data), "Usage", "There is no model 'mff': did you mean"),
-        (lambda data, run: mmssl.train("mf", data, epoch=1), "Usage", "There is no setting 'epoch'"),
-        (lambda data, run: mmssl.train("mf", data, epochs=0), "Usage", "epochs cannot be 0"),
-        (lambda data, run: mmssl.train("mf", data, dataset="demo"), "Usage", "leave out dataset"),
-        (lambda data, run: mmssl.compare(data, ["mf"], model="mf"), "Usage", "leave out model"),
-        (lambda data, run: mmssl.train("mf", data, **{"l2-weight": 1}), "Usage", "'l2-weight': write l2_weight"),
-        (lambda data, run: mmssl.evaluate(pd.DataFrame(np.ones((600, 400))), data), "Input", "given as to_numpy"),
-        (lambda data, run: mmssl.evaluate(_lists(user=["x"] * 2), data), "Input", "1 users that the data set lacks"),
-        (lambda data, run: mmssl.evaluate(_lists(item=["item-0003"] * 2), data), "Input", "1 pairs of user and item"),
-        (lambda data, run: mmssl.evaluate(_lists(score=[1, None]), data), "Input", "column score of the lists holds"),
-        (lambda data, run: mmssl.evaluate(sp.csr_matrix((600, 400)), data), "Input", r"a csr_matrix; give its toarray"),
-        (
-            lambda data, run: mmssl.evaluate(torch.ones(600, 400).to_sparse(), data),
-            "Input",
-            r"tensor; give its to_dense",
-        ),
-        (lambda data, run: mmssl.evaluate(np.full((600, 400), 2**60, np.uint64), data), "Input", r"beyond 2\^53"),
-        (lambda data, run: mmssl.evaluate(np.ma.ones((600, 400), int) * 2**60, data), "Input", r"beyond 2\^53"),
-        (lambda data, run: mmssl.evaluate(np.ma.ones((600, 400), complex), data), "Input", "array of real numbers"),
-        (lambda data, run: mmssl.evaluate(_lists(score=[1, np.inf]), data), "Input", "column score of the lists holds"),
-        (lambda data, run: mmssl.evaluate(lambda: 3, data), "Input", "cannot be called with the numbers of users"),
-        (lambda data, run: mmssl.evaluate(np.full((600, 400), 2**60), data), "Input", r"whole numbers beyond 2\^53"),
-        (lambda data, run: mmssl.prepare(Path("x")), "Usage", "A data set cannot be PosixPath.*expected its name"),
-        (lambda data, run: mmssl.Dataset(None), "Usage", "path cannot be None"),
-        (lambda data, run: mmssl.train("mf", data, runs_dir=""), "Usage", "runs_dir cannot be ''"),
-        (lambda data, run: run.recommend(pd.DataFrame({"user": ["user-0007"]})), "Usage", "give one of its columns"),
-        (lambda data, run: run.recommend(b"user-0007"), "Usage", "Ids cannot be b'user-0007'"),
-        (lambda data, run: mmssl.evaluate(lambda users: None, data), "Input", "a NoneType of object"),
-        (lambda data, run: mmssl.evaluate(np.ones((600, 400), complex), data), "Input", "expected an array of real"),
-        (lambda data, run: mmssl.load_dataset(""), "Usage", "A data set cannot be ''"),
-        (lambda data, run: mmssl.load_dataset(3), "Usage", "A data set cannot be 3"),
-        (lambda data, run: mmssl.load_run(3), "Usage", "A run cannot be 3"),
-        (lambda data, run: mmssl.load_run("latest", runs_dir=3), "Usage", "runs_dir cannot be 3: expected a path"),
-        (lambda data, run: mmssl.load_dataset("demo", data_dir=3), "Usage", "data_dir cannot be 3: expected a path"),
-        (lambda data, run: mmssl.train("mf", data, config=3), "Usage", "config cannot be 3: expected a path"),
-        (lambda data, run: mmssl.compare(data, ["mf"], runs_dir=3), "Usage", "runs_dir cannot be 3: expected a path"),
-        (lambda data, run: run.recommend([["user-0007"]]), "Usage", "Ids cannot be .*user-0007"),
-        (lambda data, run: mmssl.prepare("x", interactions=np.eye(2)), "Usage", "a ndarray: expected a table"),
-        (lambda data, run: mmssl.compare(data, ["mf"], layers=1), "Usage", "None of mf has a setting 'layers'"),
-        (lambda data, run: mmssl.compare(data, []), "Usage", "at least one model"),
-        (lambda data, run: mmssl.compare(data, ["mf"], jobs=0), "Usage", "jobs cannot be 0"),
-        (lambda data, run: mmssl.load_run("nosuch", runs_dir="x"), "Usage", "There is no run 'nosuch'"),
-        (lambda data, run: mmssl.load_run(Path("nosuch")), "Input", "There is no run folder nosuch"),
-        (lambda data, run: mmssl.load_dataset("nosuch"), "Usage", "There is no data set 'nosuch'"),
-        (lambda data, run: mmssl.load_dataset("tiktok"), "Input", "Data set 'tiktok' is not prepared in data; run"),
-        (lambda data, run: mmssl.load_dataset(Path("nosuch")), "Input", "nosuch"),
-        (lambda data, run: mmssl.prepare("demo", k_cor=2), "Usage", "There is no option 'k_cor' of prepare: did you"),
-        (
-            lambda data, run: mmssl.prepare("demo", k_core="x"),
-            "Usage",
-            "--k-core cannot be 'x': expected a whole number",
-        ),
-        (lambda data, run: run.recommend("user-7"), "Usage", "There is no user 'user-7'"),
-        (lambda data, run: run.recommend_for([]), "Usage", "at least one item"),
-        (lambda data, run: run.recommend("user-0007", candidates="hot"), "Usage", "There are no candidates 'hot'"),
-        (lambda data, run: run.recommend("user-0007", candidates=[]), "Usage", "expected the id of at least one item"),
-        (lambda data, run: run.recommend_for("item-0003", candidates=["x"]), "Usage", "There is no item 'x'"),
-        (lambda data, run: run.similar_items("item-3"), "Usage", "There is no item 'item-3'"),
-        (
-            lambda data, run: run.similar_items("item-0003", k=0),
-            "Usage",
-            "K is 0: expected a whole number",
-        ),
-        (lambda data, run: run.recommend("user-0007", k="3"), "Usage", "K is '3': expected a whole number"),
-        (
-            lambda data, run: run.recommend(5.5),
-            "Usage",
-            "Ids cannot be 5.5: expected original ids of users",
-        ),
-        (lambda data, run: run.recommend(True), "Usage", "Ids cannot be True: expected original ids of users"),
-        (lambda data, run: run.recommend_for(5), "Usage", "There is no item '5'"),
-        (lambda data, run: mmssl.evaluate(run, data, ks=2.5), "Usage", "ks cannot be 2.5: expected whole numbers"),
-        (lambda data, run: mmssl.evaluate(run, data, metrics=5), "Usage", "There is no metric 5: choose from"),
-        (lambda data, run: mmssl.train(5, data), "Usage", "A model cannot be 5: expected its name"),
-        (lambda data, run: mmssl.compare(data, 5), "Usage", "A model cannot be 5: expected its name"),
-        (lambda data, run: mmssl.compare(data, ["mf"], config="."), "Usage", "has no settings for mf on demo"),
-        (lambda data, run: mmssl.tune("mff", data), "Usage", "There is no model 'mff': did you mean"),
-        (lambda data, run: mmssl.tune("mf", data, trials=0), "Usage", "trials cannot be 0: expected the number of"),
-        (lambda data, run: mmssl.tune("mf", data, minutes="x"), "Usage", "minutes cannot be 'x': expected processor"),
-        (
-            lambda data, run: mmssl.tune("mf", data, search_seed=-1),
-            "Usage",
-            "search_seed cannot be -1: expected a whole",
-        ),
-        (lambda data, run: mmssl.tune("mf", data, layers=1), "Usage", "has no setting 'layers'"),
-        (lambda data, run: mmssl.tune("mf", data, ranges="none.toml"), "Input", "There is no file of ranges none.toml"),
-        (lambda data, run: mmssl.tune("pop", data), "Usage", "'pop' has no settings to search"),
-        (
-            lambda data, run: mmssl.compare(data, ["mf"], runs="2"),
-            "Usage",
-            "runs cannot be '2': expected the",
-        ),
-    ],
-)
-def test_wrong_input_raises_the_sentence_of_the_command_line(
-    data: mmssl.Dataset,
-    run: mmssl.Run,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    call: Any,
-    kind: str,
-    sentence: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(getattr(mmssl, f"{kind}Error"), match=sentence):
-        call(data, run)
-    assert not list(tmp_path.iterdir())

@@ -73,7 +73,7 @@ def test_other_forms_of_a_table(form: str) -> None:
     pd.testing.assert_frame_equal(made.interactions(), expected.interactions())
 
 
-@pytest.mark.parametrize("form", ["tensor", "bfloat16", "table", "named", "index"])
+@pytest.mark.parametrize("form", ["tensor", "bfloat16", "table", "named", "index", "dict", "named dict"])
 def test_other_forms_of_vectors(form: str) -> None:
     values = np.arange(16, dtype=np.float32).reshape(8, 2) + 1
     order = [3, 1, 0, 2, 7, 6, 5, 4]
@@ -84,10 +84,13 @@ def test_other_forms_of_vectors(form: str) -> None:
         "table": frame,
         "named": frame.rename(columns={"item": "sku"}),
         "index": frame.set_index("item"),
+        "dict": {item: torch.tensor(values[item], requires_grad=True) for item in order},
+        "named dict": {item: values[item].tolist() for item in order},
     }[form]
-    items = _items().rename(columns={"item": "sku"}) if form == "named" else _items()
-    clicks = _clicks().rename(columns={"item": "sku"}) if form == "named" else _clicks()
-    named = {"item_column": "sku"} if form == "named" else {}
+    own_name = form.startswith("named")
+    items = _items().rename(columns={"item": "sku"}) if own_name else _items()
+    clicks = _clicks().rename(columns={"item": "sku"}) if own_name else _clicks()
+    named = {"item_column": "sku"} if own_name else {}
     made = _prepare("shop", interactions=clicks, items=items, features={"clip.v1": given}, **named)
     np.testing.assert_array_equal(read_prepared(made.path).features["clip.v1"].values, values)
 
@@ -138,9 +141,13 @@ def test_other_forms_of_vectors(form: str) -> None:
             "image_column names files, such as '/a.png': give the folder that holds them too, as images",
         ),
         *(
-            ({"interactions": _clicks(), "features": {"visual": values}}, f"features of visual {sentence}")
+            ({"interactions": _clicks(), "features": {"visual": values}}, f"features of visual,? {sentence}")
             for values, sentence in (
                 ([[1.0, 2.0]] * 8, "is a list: expected an array or tensor"),
+                ({}, "is an empty dict: expected item ids"),
+                ({0: [1.0, 2.0], 1: [1.0]}, "have 2 dimensions, but 1 for item 1"),
+                ({0: [1.0, 2.0], 1: "ab"}, r"item 1, are <U2 values of shape \(1,\): expected numbers"),
+                ({0: [1.0, 2.0], "b": [1.0, 2.0]}, "has values of type int, str in the column 'item'"),
                 (None, "is None: expected an array or tensor"),
                 (sparse.eye(8, format="csr"), "is a csr_matrix: expected an array or tensor"),
                 (np.ma.masked_equal(np.eye(8), 1), "has masked values: fill them in"),

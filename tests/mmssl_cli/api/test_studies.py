@@ -1,0 +1,117 @@
+"""Comparisons, ablations, controls and searches in Python: the numbers of their runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mmssl_cli as mmssl
+
+
+def test_compare_has_mean_deviation_and_reuses_runs(data: mmssl.Dataset, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "ks": (20,), "device": "cpu", "layers": 1, "runs_dir": tmp_path}
+    table = mmssl.compare(data, ["mf", "lightgcn"], runs=2, **settings)
+    assert sorted(table["model"]) == ["lightgcn", "mf"]
+    assert table["seeds"].tolist() == [2, 2]
+    assert table["validation"].is_monotonic_decreasing
+    runs = [mmssl.load_run(path, data_dir=data.data_dir) for path in tmp_path.iterdir() if path.is_dir()]
+    tests = [run.test["recall@20"] for run in runs if run.settings["model"] == "mf"]
+    row = table[table["model"] == "mf"].iloc[0]
+    assert row["recall@20"] == pytest.approx(np.mean(tests))
+    assert row["recall@20 std"] == pytest.approx(np.std(tests, ddof=1))
+    assert mmssl.compare(data, ["mf", "lightgcn"], runs=2, **settings).equals(table)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
+    mmssl.compare(data, ["mf", "lightgcn"], runs=1, metrics=("recall", "mrr"), **settings)
+    again = mmssl.compare(data, ["mf", "lightgcn"], runs=2, **settings)  # whatever else earlier runs measured
+    assert again.columns.tolist() == table.columns.tolist() and not again.isna().any(axis=None)
+
+
+@pytest.mark.slow
+def test_compare_in_two_processes_has_the_numbers_of_one(
+    data: mmssl.Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "ks": (20,), "device": "cpu"}
+    at_once = mmssl.compare(data, ["mf", "pop"], jobs=2, runs_dir=tmp_path / "two", **settings)
+    assert capfd.readouterr().out == ""
+    alone = mmssl.compare(data, ["mf", "pop"], runs_dir=tmp_path / "one", **settings)
+    assert at_once["model"].tolist() == alone["model"].tolist()
+    np.testing.assert_allclose(at_once["recall@20"], alone["recall@20"], rtol=1e-3)
+    assert mmssl.compare(data, ["mf", "pop"], jobs=2, runs_dir=tmp_path / "two", **settings).equals(at_once)
+
+
+@pytest.mark.usefixtures("inline_runs")
+def test_tune_finds_what_compare_then_trains_with_and_goes_on_where_it_was(data: mmssl.Dataset, tmp_path: Path) -> None:
+    small: Any = {"epochs": 2, "embedding_dim": 8, "ks": (20,), "device": "cpu"}
+    search: Any = {**small, "seeds": 2, "finalists": 1, "out": tmp_path / "tuning", "batch_size": 512}
+    begun = mmssl.tune("mf", data, trials=2, **search)
+    found = mmssl.tune("mf", data, trials=3, **search)
+    assert found.trials["trial"].tolist() == [0, 1, 2]
+    pd.testing.assert_frame_equal(found.trials[["score", "lr"]][:2], begun.trials[["score", "lr"]])
+    assert found.settings["batch_size"] == 512
+    best = found.trials.set_index("trial").loc[found.trials["score"].idxmax()]
+    assert (best["lr"], best["mean"], best["seeds"]) == (found.settings["lr"], found.score, 2)
+    table = mmssl.compare(data, "MF", runs=2, config=tmp_path / "tuning", runs_dir=tmp_path / "runs", **small)
+    assert table["validation"].tolist() == pytest.approx([found.score], abs=1e-12)
+    [run, _] = mmssl_runs(tmp_path / "runs")
+    assert run.settings["batch_size"] == 512
+    assert {**{name: run.settings[name] for name in found.settings}, "preset": "none"} == found.settings
+    again = mmssl.train("mf", data, device="cpu", runs_dir=tmp_path / "runs", **found.settings)
+    assert again.validation["recall@20"] == best["score"]  # and no shipped settings below them
+    with pytest.raises(mmssl.InputError, match="is the result of another search"):
+        mmssl.tune("mf", data, trials=2, **{**search, "batch_size": 256})
+
+
+@pytest.mark.usefixtures("inline_runs")
+def test_tune_takes_ranges_as_a_mapping_and_is_the_same_search_as_with_a_file(
+    data: mmssl.Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "ranges.toml").write_text("ridge = [50.0, 100.0, 200.0]\nstarts = [{ ridge = 200.0 }]\n")
+    search: Any = {"trials": 2, "finalists": 1, "seeds": 1, "ks": (20,), "device": "cpu", "preset": "none"}
+    ranges = {"ridge": np.array([50.0, 100.0, 200.0]), "starts": [{"ridge": np.float64(200)}]}
+    found = mmssl.tune("ease", data, ranges=ranges, out=tmp_path / "tuning", **search)
+    assert found.trials["ridge"].tolist() == [100.0, 200.0]  # the default, then the start
+    again = mmssl.tune("ease", data, ranges=tmp_path / "ranges.toml", out=tmp_path / "tuning", **search)
+    pd.testing.assert_frame_equal(found.trials, again.trials)  # resumed, not refused as another search
+
+
+def test_ablate_and_controls_have_the_numbers_of_their_runs(data: mmssl.Dataset, tmp_path: Path) -> None:
+    small: Any = {"epochs": 1, "embedding_dim": 8, "ks": (20,), "device": "cpu", "runs_dir": tmp_path}
+    table = mmssl.ablate(data, ["w/o-CL"], runs=2, **small)
+    assert table["variant"].tolist() == ["full", "w/o-CL"] and table["seeds"].tolist() == [2, 2]
+    runs = mmssl_runs(tmp_path)
+    for variant, mean in zip(table["variant"], table["recall@20"], strict=True):
+        tests = [run.test["recall@20"] for run in runs if run.settings["variant"] == variant]
+        assert mean == pytest.approx(np.mean(tests)) and len(tests) == 2
+    assert mmssl.compare(data, "mmssl", runs=2, **small).iloc[0]["recall@20"] == table["recall@20"][0]
+
+    worth = mmssl.controls(data, ["mmssl", "vbpr"], **small)
+    kinds = [*zip(worth["model"], worth["features"], strict=True)]
+    assert kinds == [
+        *(("mmssl", kind) for kind in ("real", "shuffled", "noise", "none")),
+        *(("vbpr", kind) for kind in ("real", "shuffled", "noise")),
+    ]
+    of_noise = [run for run in mmssl_runs(tmp_path) if run.settings["feature_control"] == "noise"]
+    assert {run.test["recall@20"] for run in of_noise} == set(worth["recall@20"][worth["features"] == "noise"])
+
+
+def test_a_script_without_a_guard_is_told_what_it_lacks_and_fails_no_trial(demo: Path, tmp_path: Path) -> None:
+    call = f"mmssl.tune('itemknn', {str(demo)!r}, trials=1, out='tuning')"
+    (tmp_path / "bare.py").write_text(f"import mmssl_cli as mmssl\n{call}\n")
+    (tmp_path / "good.py").write_text(f"import mmssl_cli as mmssl\nif __name__ == '__main__':\n    {call}\n")
+    bare, good = (
+        subprocess.run([sys.executable, f"{name}.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        for name in ("bare", "good")
+    )
+    assert bare.returncode == 1
+    assert "before it began. Each of these processes imports the script that starts it: put the calls" in bare.stderr
+    assert good.returncode == 0, good.stderr
+
+
+def mmssl_runs(folder: Path) -> list[mmssl.Run]:
+    return [mmssl.load_run(path) for path in sorted(folder.iterdir())]
