@@ -36,9 +36,9 @@ def controls(
 
     names = list(dict.fromkeys([*listed(models), *listed(more)])) or ["mmssl"]
     options.check(names)
+    on_features = {name: options.settings(name) for name in names}
     dataset = options.dataset()
-    modalities = read_manifest(options.data_dir / dataset).modalities
-    plan = controls_plan({name: options.settings(name) for name in names}, modalities)
+    plan = controls_plan(on_features, read_manifest(options.data_dir / dataset).modalities)
     wanted = (kinds[kind] for kind in CONTROLS for kinds in plan.values() if kind in kinds)
     result = carry_out(options.plan(wanted), options)
     found = {name: result.configurations(kinds) for name, kinds in plan.items()}
