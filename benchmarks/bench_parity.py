@@ -42,7 +42,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "slmrec": (
         "SLMRec",
         {"learning_rate": 1e-3, "ssl_temp": 0.2, "ssl_alpha": 0.1},
-        {"lr": 1e-3, "contrast_temperature": 0.2, "contrast_weight": 0.1},
+        {"lr": 1e-3, "contrast_temperature": 0.2, "contrast_weight": 0.1, "feature_scaling": "l2"},
     ),
     "grcn": ("GRCN", {"learning_rate": 1e-3, "reg_weight": 1e-3}, {"lr": 1e-3, "l2_weight": 1.6e-5}),
     "mmgcn": ("MMGCN", {"learning_rate": 1e-3, "reg_weight": 0.0}, {"lr": 1e-3}),
