@@ -9,6 +9,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
@@ -23,6 +24,7 @@ from pipelines.catalog import resolve_dataset
 from pipelines.errors import UsageError, in_words, nearest
 from pipelines.io.files import expanded
 from pipelines.prepare import prepare as run_pipeline
+from pipelines.prepared import read_prepared
 from pipelines.prepared.manifest import MANIFEST, Manifest, check_name, read_manifest
 from pipelines.prepared.storage import read_table
 from pipelines.recipe import RAW, PrepOptions, flag_of
@@ -38,8 +40,10 @@ class Dataset:
     Examples:
         >>> data.name, data.num_users, data.num_items, sorted(data.modalities)
         ('demo', 600, 400, ['textual', 'visual'])
-        >>> data.interactions().columns.tolist()
-        ['user', 'item', 'split']
+        >>> data.interactions().columns.tolist(), data.items().columns.tolist()
+        (['user', 'item', 'split'], ['item', 'title', 'image'])
+        >>> data.features("visual").shape
+        (400, 77)
     """
 
     path: Path
@@ -106,6 +110,29 @@ class Dataset:
         table = read_table("interactions", self.path / "interactions.parquet")
         ids = {"user": self.user_ids, "item": self.item_ids}
         return table.assign(**{name: pd.Series(known)[table[name]].to_numpy() for name, known in ids.items()})
+
+    def items(self) -> pd.DataFrame:
+        """Return the items by number: ``item`` by original id and, where known, ``title``, ``text`` and ``image``.
+
+        An image is an address, or a path inside the folder of the data set.
+
+        Raises:
+            InputError: the data set is damaged.
+        """
+        table = read_table("items", self.path / "items.parquet")
+        return table.drop(columns="item").rename(columns={"id": "item"})
+
+    def features(self, modality: str) -> np.ndarray:
+        """Return the features of a modality, [I, d] in the order of the items, a row of zeros where an item lacks them.
+
+        They are float32; of texts as tokens the ids of these, int32 [I, tokens], padded by 0.
+
+        Raises:
+            UsageError: there is no such modality.
+            InputError: the data set is damaged.
+        """
+        values = read_prepared(self.path, [modality]).features[modality].values
+        return values if values.dtype == np.int32 else values.astype(np.float32, copy=False)
 
 
 def load_dataset(

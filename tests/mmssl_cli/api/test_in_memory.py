@@ -92,7 +92,10 @@ def test_other_forms_of_vectors(form: str) -> None:
     clicks = _clicks().rename(columns={"item": "sku"}) if own_name else _clicks()
     named = {"item_column": "sku"} if own_name else {}
     made = _prepare("shop", interactions=clicks, items=items, features={"clip.v1": given}, **named)
-    np.testing.assert_array_equal(read_prepared(made.path).features["clip.v1"].values, values)
+    np.testing.assert_array_equal(made.features("clip.v1"), values)
+    assert made.features("clip.v1").dtype == np.float32
+    assert made.items()["item"].tolist() == made.item_ids
+    assert made.items()["title"].tolist() == _items()["title"].tolist()
 
 
 @pytest.mark.parametrize(

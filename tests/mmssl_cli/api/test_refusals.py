@@ -89,6 +89,7 @@ from tests.helpers.ranked_lists import ranked_lists
         (lambda data, run: mmssl.prepare("x", interactions=np.eye(2)), "Usage", "a ndarray: expected a table"),
         (lambda data, run: mmssl.compare(data, ["mf"], layers=1), "Usage", "None of mf has a setting 'layers'"),
         (lambda data, run: mmssl.compare(data, []), "Usage", "at least one model"),
+        (lambda data, run: data.features("visul"), "Usage", "no modality 'visul': did you mean visual"),
         (lambda data, run: mmssl.ablate(data, "w/o-XY"), "Usage", "There is no variant 'w/o-XY'"),
         (lambda data, run: mmssl.ablate(data, variant="w/o-CL"), "Usage", "use the argument variants"),
         (lambda data, run: mmssl.ablate(data, modalities=()), "Usage", "work on modalities"),
