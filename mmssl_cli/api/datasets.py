@@ -25,7 +25,7 @@ from pipelines.errors import UsageError, in_words, nearest
 from pipelines.io.files import expanded
 from pipelines.prepare import prepare as run_pipeline
 from pipelines.prepared import read_prepared
-from pipelines.prepared.manifest import MANIFEST, Manifest, check_name, read_manifest
+from pipelines.prepared.manifest import MANIFEST, Manifest, check_files, check_name, read_manifest
 from pipelines.prepared.storage import read_table
 from pipelines.recipe import RAW, PrepOptions, flag_of
 
@@ -66,13 +66,18 @@ class Dataset:
     def _manifest(self) -> Manifest:
         return read_manifest(self.path)
 
+    def _table(self, name: str) -> pd.DataFrame:
+        """A table, checked against the manifest."""
+        check_files(self.path, self._manifest, [f"{name}.parquet"])
+        return read_table(name, self.path / f"{name}.parquet")
+
     def _ids(self, name: str) -> list[str]:
         """The ids in a table, read again once the data set has been prepared again."""
         manifest = self.path / MANIFEST
         state = manifest.stat().st_mtime_ns if manifest.exists() else None
         kept = self.__dict__.setdefault("_kept", {})
         if state is None or name not in kept or kept[name][0] != state:
-            kept[name] = state, read_table(name, self.path / f"{name}.parquet")["id"].tolist()
+            kept[name] = state, self._table(name)["id"].tolist()
         ids: list[str] = kept[name][1]
         return ids
 
@@ -107,19 +112,20 @@ class Dataset:
         Raises:
             InputError: the data set is damaged.
         """
-        table = read_table("interactions", self.path / "interactions.parquet")
+        table = self._table("interactions")
         ids = {"user": self.user_ids, "item": self.item_ids}
         return table.assign(**{name: pd.Series(known)[table[name]].to_numpy() for name, known in ids.items()})
 
     def items(self) -> pd.DataFrame:
-        """Return the items by number: ``item`` by original id and, where known, ``title``, ``text`` and ``image``.
+        """Return the items by number: ``item`` by original id and, where prepared, ``title``, ``text`` and ``image``.
 
-        An image is an address, or a path inside the folder of the data set.
+        Title and text are of the columns named by ``text`` in the preparation, the image of ``image_column``: an
+        address, or a path inside the folder of the data set.
 
         Raises:
             InputError: the data set is damaged.
         """
-        table = read_table("items", self.path / "items.parquet")
+        table = self._table("items")
         return table.drop(columns="item").rename(columns={"id": "item"})
 
     def features(self, modality: str) -> np.ndarray:
@@ -131,6 +137,8 @@ class Dataset:
             UsageError: there is no such modality.
             InputError: the data set is damaged.
         """
+        if not isinstance(modality, str):
+            raise UsageError(f"A modality cannot be {shown(modality)}: expected its name, such as visual.")
         values = read_prepared(self.path, [modality]).features[modality].values
         return values if values.dtype == np.int32 else values.astype(np.float32, copy=False)
 

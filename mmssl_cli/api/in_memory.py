@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,7 +43,7 @@ def as_files(options: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], 
         UsageError: a table or array cannot be written as a file, or is of another type.
     """
     features = options.get("features")
-    if _is_table(features) or hasattr(features, "__array__"):
+    if _is_table(features) or isinstance(features, list | tuple) or hasattr(features, "__array__"):
         raise UsageError(f"features is {shown(features)}: expected a dict of modalities, such as visual: array.")
     contents: Contents = {}
     replaced = dict(options)
@@ -178,19 +179,36 @@ def _vectors_by_id(name: str, given: Mapping[Any, Any], item_column: object) -> 
     """Return vectors by item id as a table.
 
     Raises:
-        UsageError: there are none, or they are not of one length.
+        UsageError: there are none, they are not of one length, or the ids are not of one type.
     """
     if not given:
         raise UsageError(f"{name} is an empty dict: expected item ids and their vectors.")
-    rows = {
-        item: _array(f"{name}, item {item!r},", vector[None] if hasattr(vector, "detach") else [vector])
-        for item, vector in given.items()
-    }
-    length = next(iter(rows.values())).shape[1]
-    if other := [item for item, row in rows.items() if row.shape[1] != length]:
-        raise UsageError(f"{name} have {length} dimensions, but {rows[other[0]].shape[1]} for item {other[0]!r}.")
-    ids = pd.DataFrame({str(item_column or "item"): [*rows]})
-    return _table(name, ids).append_column("vector", pa.array([*np.concatenate([*rows.values()])]))
+    vectors = {item: _vector(f"{name}, item {item!r},", vector) for item, vector in given.items()}
+    length = len(next(iter(vectors.values())))
+    if other := [item for item, vector in vectors.items() if len(vector) != length]:
+        raise UsageError(f"{name} have {length} dimensions, but {len(vectors[other[0]])} for item {other[0]!r}.")
+    if not all(isinstance(item, str) for item in vectors) and not all(map(_is_whole, vectors)):
+        types = ", ".join(sorted({type(item).__name__ for item in vectors}))
+        raise UsageError(f"{name} have ids of type {types}: expected texts, or whole numbers, for all items.")
+    ids = [item if isinstance(item, str) else str(int(item)) for item in vectors]
+    return pa.table({str(item_column or "item"): ids, "vector": pa.array([*vectors.values()])})
+
+
+def _is_whole(item: object) -> bool:
+    """Return whether an id is a whole number that is known to the last digit."""
+    if isinstance(item, bool) or not isinstance(item, Real):
+        return False
+    return isinstance(item, Integral) or (float(item).is_integer() and abs(float(item)) < 2**53)
+
+
+def _vector(name: str, given: Any) -> np.ndarray:
+    """Return the vector of an item [d]."""
+    if given is None:
+        raise UsageError(f"{name} are None; leave out items that have none.")
+    array = _as_array(name, given)
+    if array.dtype.kind not in "fiu" or array.ndim != 1:
+        raise UsageError(f"{name} are {array.dtype} values of shape {array.shape}: expected numbers [dimensions].")
+    return array.astype(np.float64 if array.dtype.kind in "iu" else array.dtype)
 
 
 def _with_index(name: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -213,17 +231,21 @@ def _with_index(name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _array(name: str, values: Any) -> np.ndarray:
     """Return an array or tensor [I, d] as an array of numbers."""
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise UsageError(f"{name} has masked values: fill them in, or give a table without the items that lack them.")
-    try:
-        array = np.asarray(_dense(values) if hasattr(values, "detach") else values)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        raise UsageError(f"{name} cannot be read as an array: {str(problem).rstrip('.')}.") from problem
+    array = _as_array(name, values)
     if array.dtype.kind not in "fiu" or array.ndim != 2:
         raise UsageError(
             f"{name} are {array.dtype} values of shape {array.shape}: expected numbers of shape [items, dimensions]."
         )
     return array
+
+
+def _as_array(name: str, values: Any) -> np.ndarray:
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise UsageError(f"{name} has masked values: fill them in, or give a table without the items that lack them.")
+    try:
+        return np.asarray(_dense(values) if hasattr(values, "detach") else values)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise UsageError(f"{name} cannot be read as an array: {str(problem).rstrip('.')}.") from problem
 
 
 def _dense(tensor: Any) -> Any:

@@ -74,6 +74,7 @@ def compare(
         ['model', 'seeds', 'recall@20', 'recall@20 std']
     """
     data = load_dataset(data)
+    check_settings_alone(settings)
     names = known_names(models)
     plan = _planned(names, data, config, settings)
     found = _over_seeds(list(plan.values()), data, runs, jobs, runs_dir, verbose)
@@ -119,6 +120,7 @@ def ablate(
         ['full', 'w/o-ASL']
     """
     data = load_dataset(data)
+    check_settings_alone(settings)
     _check_free(settings, "variant", "variants")
     names = chosen_variants(as_list(variants))
     [full] = _planned(["mmssl"], data, config, settings).values()
@@ -168,6 +170,7 @@ def controls(
         ['real', 'shuffled', 'noise']
     """
     data = load_dataset(data)
+    check_settings_alone(settings)
     for name in ("modalities", "feature_control"):
         _check_free(settings, name, None)
     names = known_names(models)
@@ -188,7 +191,6 @@ def _planned(
     names: Sequence[str], data: Dataset, config: str | PathLike[str] | None, settings: Mapping[str, Any]
 ) -> dict[str, TrainSettings]:
     """Return model -> settings, from what was given, a file or folder of ``config``, and what is shipped."""
-    check_settings_alone(settings)
     file = None if config is None else path_of(config, "config")
     if file is not None and file.is_dir():
         refuse_idle(names, settings, data.name)

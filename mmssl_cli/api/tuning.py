@@ -13,7 +13,7 @@ import pandas as pd
 
 from mmssl_cli.api.arguments import check_count, check_settings_alone, known_names
 from mmssl_cli.api.datasets import Dataset, load_dataset
-from mmssl_cli.api.paths import path_of
+from mmssl_cli.api.paths import path_of, shown
 from mmssl_cli.config import merge_settings, read_toml
 from mmssl_cli.console.tuning import make_tune_reporter
 from mmssl_cli.console.verbosity import Verbosity
@@ -69,8 +69,9 @@ def tune(
 ) -> TuneResult:
     """Search a model's settings by validation, as `mmssl tune` does: proposals by TPE, unpromising trials pruned.
 
-    The same call resumes an interrupted search, and extends it with more trials. Trials are trained in processes of
-    their own, so that a script needs ``if __name__ == "__main__":`` around its calls.
+    The model's defaults and the settings shipped for it are tried first. The same call resumes an interrupted search,
+    and extends it with more trials. Trials are trained in processes of their own, so that a script needs
+    ``if __name__ == "__main__":`` around its calls.
 
     Args:
         model: a name that `mmssl models` lists, or ``module:Class`` of a model of your own.
@@ -103,6 +104,10 @@ def tune(
         [100.0, 300.0]
     """
     refuse_import_by_worker()
+    if not (ranges is None or isinstance(ranges, Mapping | str | PathLike)):
+        raise UsageError(f"ranges cannot be {shown(ranges)}: expected a dict of settings and values, or a path.")
+    if isinstance(ranges, Mapping) and (both := [name for name in ranges if str(name).replace("-", "_") in settings]):
+        raise UsageError(f"{both[0]} has a value and a range; leave one out.")
     data = load_dataset(data)
     check_settings_alone(settings)
     [model] = known_names([model])

@@ -12,7 +12,7 @@ from pipelines.errors import UsageError, nearest
 
 #: Kind of features -> the settings that make it; the first is the data set's own.
 CONTROLS: dict[str, dict[str, object]] = {
-    "real": {},
+    "real": {"feature_control": "none"},
     "shuffled": {"feature_control": "shuffled"},
     "noise": {"feature_control": "noise"},
     "none": {"modalities": ()},
@@ -69,8 +69,9 @@ def controls_plan(
     Raises:
         UsageError: a model uses no features, or there are none.
     """
-    plan = {name: control_settings(real) for name, real in models.items()}
     for name, real in models.items():
+        if real.modalities == ():
+            raise UsageError("The controls change the features of the items: leave out --modalities none.")
         if not real.uses_content and not real.needs_content:
             raise UsageError(f"Model {name!r} uses no item features to control; choose a model that does.")
         if not modalities:
@@ -79,7 +80,7 @@ def controls_plan(
                 "tiktok."
             )
         check_content(real, real.dataset, modalities)
-    return plan
+    return {name: control_settings(real) for name, real in models.items()}
 
 
 def control_settings(real: TrainSettings) -> dict[str, TrainSettings]:

@@ -115,7 +115,8 @@ def refuse_idle(models: Sequence[str], flags: Mapping[str, Any], dataset: str, c
             names = [field.replace("_", "-") for model in models for field in settings_class(model).model_fields]
             shown = key.replace("_", "-")
             reason = f"{why}." if (why := _why_lacking(key, models)) else f": {nearest(shown, set(names))}"
-            raise UsageError(f"None of {', '.join(models)} has a setting {shown!r}{reason}")
+            lacking = f"Model {models[0]!r} has no" if len(models) == 1 else f"None of {', '.join(models)} has a"
+            raise UsageError(f"{lacking} setting {shown!r}{reason}")
 
 
 def build_settings(values: Mapping[str, Any], places: Mapping[str, str] | None = None) -> TrainSettings:

@@ -22,7 +22,7 @@ from mmssl_cli.experiments.tuning.space import (
 )
 from mmssl_cli.experiments.tuning.study import Search, best_of, open_study, trials_of
 from mmssl_cli.experiments.workers.pool import WorkerPool
-from mmssl_cli.runs.data_match import data_identity, model_code
+from mmssl_cli.runs.data_match import check_settings, data_identity, model_code
 from pipelines.errors import InputError
 from pipelines.io.locks import held
 
@@ -60,6 +60,7 @@ def define_search(
     if "patience" not in fixed:
         base = base.model_copy(update={"patience": max(base.patience, PATIENCE)})
     free = without(space, fixed)
+    check_settings(base, data_dir)
     searched = [{name: value for name, value in start.items() if name not in fixed} for start in starts]
     content = data_identity(base, data_dir)["content_digest"]
     code = model_code(base).get("model_code", "")

@@ -141,20 +141,24 @@ def read_space(ranges: Ranges, model: str) -> Space:
 
 def _read(ranges: Ranges) -> tuple[Mapping[str, Any], str]:
     if isinstance(ranges, Mapping):
-        if unnamed := [key for key in ranges if not isinstance(key, str)]:
-            raise UsageError(f"ranges cannot be of {unnamed[0]!r}: expected names of settings, such as lr.")
         return _plain(ranges), "ranges"
     missing = f"There is no file of ranges {ranges}; expected TOML such as lr = [1e-4, 1e-3]."
     return parse_toml(ranges, missing), str(ranges)
 
 
 def _plain(given: Any) -> Any:
-    """Return what a TOML file would hold: arrays and tuples as lists, numbers of NumPy as Python's."""
+    """Return what a TOML file would hold: arrays and tuples as lists, numbers of NumPy as Python's.
+
+    Raises:
+        UsageError: a key is no text.
+    """
     if hasattr(given, "tolist"):
         return given.tolist()
     if isinstance(given, Mapping):
+        if unnamed := [key for key in given if not isinstance(key, str)]:
+            raise UsageError(f"ranges cannot be of {unnamed[0]!r}: expected names of settings, such as lr.")
         return {key: _plain(value) for key, value in given.items()}
-    return [_plain(value) for value in given] if isinstance(given, list | tuple) else given
+    return [_plain(value) for value in given] if isinstance(given, list | tuple | range) else given
 
 
 def _checked(raw: Mapping[str, Any], model: str, where: str) -> Space:
@@ -168,6 +172,8 @@ def _checked(raw: Mapping[str, Any], model: str, where: str) -> Space:
             raise UsageError(f"{where} has a range for {key!r}, which cannot be searched: {_ELSEWHERE[name]}.")
         if name not in fields:
             raise _unknown(key, given, model, where)
+        if name in space:
+            raise UsageError(f"{where} has two ranges for {name!r}, with dashes and with underscores; leave one out.")
         space[name] = _range(given, key, where)
         for value in _examples(space[name]):
             _check(model, name, value, where)
@@ -195,7 +201,7 @@ def _range(given: Any, key: str, where: str) -> Choices | Span:
             return Span(low, high, log)
     raise InputError(
         f"{where}: the range of {key!r} is not one: expected a list of values or {{ low = 1e-4, high = 1e-2, "
-        "log = true } with low below high (and above 0 with log)."
+        f"log = true }} with low below high (and above 0 with log), not {str(given)[:60]}."
     )
 
 

@@ -73,7 +73,7 @@ def test_other_forms_of_a_table(form: str) -> None:
     pd.testing.assert_frame_equal(made.interactions(), expected.interactions())
 
 
-@pytest.mark.parametrize("form", ["tensor", "bfloat16", "table", "named", "index", "dict", "named dict"])
+@pytest.mark.parametrize("form", ["tensor", "bfloat16", "table", "named", "index", "dict", "named dict", "floats"])
 def test_other_forms_of_vectors(form: str) -> None:
     values = np.arange(16, dtype=np.float32).reshape(8, 2) + 1
     order = [3, 1, 0, 2, 7, 6, 5, 4]
@@ -85,6 +85,7 @@ def test_other_forms_of_vectors(form: str) -> None:
         "named": frame.rename(columns={"item": "sku"}),
         "index": frame.set_index("item"),
         "dict": {item: torch.tensor(values[item], requires_grad=True) for item in order},
+        "floats": {np.float64(item): values[item] for item in order},
         "named dict": {item: values[item].tolist() for item in order},
     }[form]
     own_name = form.startswith("named")
@@ -149,8 +150,11 @@ def test_other_forms_of_vectors(form: str) -> None:
                 ([[1.0, 2.0]] * 8, "is a list: expected an array or tensor"),
                 ({}, "is an empty dict: expected item ids"),
                 ({0: [1.0, 2.0], 1: [1.0]}, "have 2 dimensions, but 1 for item 1"),
-                ({0: [1.0, 2.0], 1: "ab"}, r"item 1, are <U2 values of shape \(1,\): expected numbers"),
-                ({0: [1.0, 2.0], "b": [1.0, 2.0]}, "has values of type int, str in the column 'item'"),
+                ({0: [1.0, 2.0], 1: "ab"}, r"item 1, are <U2 values of shape \(\): expected numbers"),
+                ({0: [1.0, 2.0], 1: None}, "item 1, are None; leave out items that have none"),
+                ({0: np.ones((1, 2))}, r"item 0, are float64 values of shape \(1, 2\): expected numbers"),
+                ({0: [1.0, 2.0], "b": [1.0, 2.0]}, "have ids of type int, str: expected texts, or whole numbers"),
+                ({2.0**53: [1.0], 2.0: [1.0]}, "have ids of type float: expected texts, or whole"),
                 (None, "is None: expected an array or tensor"),
                 (sparse.eye(8, format="csr"), "is a csr_matrix: expected an array or tensor"),
                 (np.ma.masked_equal(np.eye(8), 1), "has masked values: fill them in"),
@@ -206,6 +210,16 @@ def test_a_data_set_that_is_prepared_again_is_read_again() -> None:
     _prepare("shop", interactions=_clicks().query("user != 'u0'"), items=_items())
     assert (data.num_users, data.user_ids[0]) == (7, "u1")
     assert set(data.interactions()["user"]) == set(data.user_ids)
+
+
+def test_a_damaged_table_is_refused_by_name() -> None:
+    made = _prepare("shop", interactions=_clicks(), items=_items())
+    table = pd.read_parquet(made.path / "items.parquet")
+    table.iloc[::-1].assign(item=range(8)).to_parquet(made.path / "items.parquet", index=False)
+    again = mmssl.Dataset(made.path)
+    for read in (again.items, again.interactions, lambda: again.item_ids):
+        with pytest.raises(mmssl.InputError, match=r"items\.parquet is not the file that was prepared"):
+            read()
 
 
 def test_what_is_left_out_is_a_warning() -> None:

@@ -67,6 +67,14 @@ def test_tune_finds_what_compare_then_trains_with_and_goes_on_where_it_was(data:
         mmssl.tune("mf", data, trials=2, **{**search, "batch_size": 256})
 
 
+def test_the_real_features_are_meant_whatever_a_file_says(data: mmssl.Dataset, tmp_path: Path) -> None:
+    small: Any = {"embedding_dim": 8, "ks": (20,), "device": "cpu", "runs_dir": tmp_path / "runs"}
+    (tmp_path / "noise.toml").write_text('feature-control = "noise"\nepochs = 1\n')
+    worth = mmssl.controls(data, "vbpr", config=tmp_path / "noise.toml", **small)
+    assert worth["recall@20"].nunique() == 3
+    assert [run.settings["feature_control"] for run in mmssl_runs(tmp_path / "runs")].count("none") == 1
+
+
 @pytest.mark.usefixtures("inline_runs")
 def test_tune_takes_ranges_as_a_mapping_and_is_the_same_search_as_with_a_file(
     data: mmssl.Dataset, tmp_path: Path

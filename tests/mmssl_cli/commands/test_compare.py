@@ -118,7 +118,7 @@ def test_all_models_are_those_the_data_have_enough_for(compare: Cli) -> None:
             ("--models", "mf", "--select-on", "coverage@20"),
             "expected recall@K, precision@K, ndcg@K, hit@K, mrr@K or map@K",
         ),
-        (("--models", "mf", "--layers", 2), "None of mf has a setting 'layers'"),
+        (("--models", "mf", "--layers", 2), "Model 'mf' has no setting 'layers'"),
         (("--out", "data/toy/manifest.json"), "manifest.json"),
     ],
 )
