@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipelines.errors import InputError
 
 _DECIMAL_COMMA = r"^\s*([+-]?[0-9]+),([0-9]+)\s*$"
+_EXACT = 2**53  # whole numbers below have a float64 of their own
 _THOUSANDS = r"^\s*[+-]?[1-9][0-9]{0,2},[0-9]{3}\s*$"
 
 
@@ -27,6 +28,11 @@ def as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
     with suppress(pa.ArrowException):
         if pa.types.is_floating(kind):  # as pandas keeps whole numbers beside missing ones
             values = column.cast(pa.float64())
+            if (pc.max(pc.abs(values)).as_py() or 0) >= _EXACT:
+                raise InputError(
+                    f"{path} has whole numbers beyond 2^53 as decimals in column {name}, whose last digits are lost; "
+                    "write these ids as texts or as 64-bit integers."
+                )
             return pc.if_else(pc.is_nan(values), None, values).cast(pa.int64()).cast(pa.string())
         if pa.types.is_decimal(kind):
             return column.cast(pa.decimal256(76 if kind.scale else kind.precision, 0)).cast(pa.string())

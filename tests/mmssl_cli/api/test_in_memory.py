@@ -212,6 +212,14 @@ def test_a_data_set_that_is_prepared_again_is_read_again() -> None:
     assert set(data.interactions()["user"]) == set(data.user_ids)
 
 
+def test_ids_whose_last_digits_are_lost_are_refused() -> None:
+    clicks = _clicks().assign(item=lambda rows: rows["item"] + 2.0**53)
+    with pytest.raises(mmssl.InputError, match="beyond 2\\^53 as decimals in column item, whose last digits are lost"):
+        mmssl.prepare("shop", interactions=clicks, k_core=1)
+    exact = mmssl.prepare("shop", interactions=_clicks().assign(item=lambda rows: rows["item"] + 2**53), k_core=1)
+    assert exact.item_ids[1] == str(2**53 + 1)
+
+
 def test_a_damaged_table_is_refused_by_name() -> None:
     made = _prepare("shop", interactions=_clicks(), items=_items())
     table = pd.read_parquet(made.path / "items.parquet")
