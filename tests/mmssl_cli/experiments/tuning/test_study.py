@@ -55,12 +55,13 @@ def test_searches_of_data_sets_whose_names_begin_alike_have_files_of_their_own(t
 def test_shipped_settings_are_tried_whole_but_for_how_long_they_train(model: str, tmp_path: Path) -> None:
     (write_toy(tmp_path) / "toy").rename(tmp_path / "tiktok")
     shipped = merge_settings({"model": model, "dataset": "tiktok"})
-    base = merge_settings({"model": model, "dataset": "tiktok", "epochs": 7, "patience": 30}, shipped=False)
-    search = define_search(base, tmp_path, fixed={"epochs", "patience"})
+    given = {"epochs": 7, "patience": 30, "ks": (10, 20)}
+    base = merge_settings({"model": model, "dataset": "tiktok", **given}, shipped=False)
+    search = define_search(base, tmp_path, fixed=given)
     study = open_study(search, tmp_path / "search.journal", 9)
     search.propose(study)
     tried = search.settings(search.drawn(search.propose(study)))
-    assert tried.model_dump() == shipped.model_dump() | {"epochs": 7, "patience": 30}
+    assert tried.model_dump() == shipped.model_dump() | given
 
 
 def test_a_trial_is_recorded_with_the_values_that_its_ranges_do_not_hold(tmp_path: Path) -> None:
