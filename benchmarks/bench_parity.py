@@ -1,10 +1,10 @@
 """Accuracy of ours and of MMRec's models, trained with the same settings on the same data and seeds.
 
 MMRec (https://github.com/enoche/MMRec) is not part of this project; ``--mmrec`` names a checkout of it, which needs
-``pip install lmdb pyyaml``. Both programs train on one thread, keep the best epoch by Recall@20 on validation, end
-after ``--patience`` epochs without a better one, and are tested at the best. ``--out`` has a row a training in
-results.csv, and MMRec's epochs with their processor seconds in epochs.csv, for ``bench_quality --against``. The same
-command goes on where it was interrupted, and trains nothing twice.
+``pip install lmdb pyyaml``, for GRCN and MMGCN ``torch-geometric`` as well. Both programs train on one thread, keep the
+best epoch by Recall@20 on validation, end after ``--patience`` epochs without a better one, and are tested at the best.
+``--out`` has a row a training in results.csv, and MMRec's epochs with their processor seconds in epochs.csv, for
+``bench_quality --against``. The same command goes on where it was interrupted, and trains nothing twice.
 
 Example: python -m benchmarks.bench_parity --mmrec ../MMRec --data data/tiktok --models lightgcn,bm3 --out parity
 """
