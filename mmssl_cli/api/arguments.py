@@ -50,7 +50,7 @@ def check_count(name: str, number: object, meaning: str) -> None:
 
 
 def check_settings_alone(settings: Mapping[str, Any]) -> None:
-    """Check that names have no dashes, and that what is an argument of its own is not among the settings.
+    """Check that what is an argument of its own is not among the settings.
 
     Raises:
         UsageError: it is.
@@ -58,5 +58,3 @@ def check_settings_alone(settings: Mapping[str, Any]) -> None:
     for name, what in (("dataset", "data set is the argument data"), ("model", "model is the argument of that name")):
         if name in settings:
             raise UsageError(f"The {what}; leave out {name}.")
-    if dashed := [name for name in settings if "-" in name]:
-        raise UsageError(f"There is no setting {dashed[0]!r}: write {dashed[0].replace('-', '_')}.")

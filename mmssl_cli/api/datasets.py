@@ -197,9 +197,8 @@ def prepare(
             ``text=["title"]``, ``k_core=5``; `--from` is ``from_``. Interactions, items and each of ``features`` may
             also be a table of pandas, Polars or PyArrow, and features an array or tensor [I, d] in the order of the
             items, or a dict of item ids and vectors; they are written to ``data_dir/raw/NAME/in-memory`` and read from
-            there. A named index is a column.
-            The order of the items is that of the table of items, else ``Dataset.item_ids``: numbers ascending, else
-            texts; a table of features needs a column of item ids.
+            there. A named index is a column. The order of the items is that of the table of items, else
+            ``Dataset.item_ids``: numbers ascending, else texts; a table of features needs a column of item ids.
 
     Warns:
         UserWarning: rows, columns or items are left out, or what is meant was not certain; with ``verbose`` shown.

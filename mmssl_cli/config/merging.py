@@ -114,6 +114,7 @@ def refuse_idle(models: Sequence[str], flags: Mapping[str, Any], dataset: str, c
         if not any(key in settings_class(model).model_fields for model in models):
             names = [field.replace("_", "-") for model in models for field in settings_class(model).model_fields]
             shown = key.replace("_", "-")
+            _refuse_dashes(key, names)
             reason = f"{why}." if (why := _why_lacking(key, models)) else f": {nearest(shown, set(names))}"
             lacking = f"Model {models[0]!r} has no" if len(models) == 1 else f"None of {', '.join(models)} has a"
             raise UsageError(f"{lacking} setting {shown!r}{reason}")
@@ -167,9 +168,18 @@ def _check_key(key: str, model: str, where: str = "") -> None:
     shown = key.replace("_", "-")
     if reason := _why_lacking(key, [model]):
         raise UsageError(f"Model {model!r} has no setting {shown!r}{where}{reason}.")
-    if shown in names:  # of Python, where a keyword cannot have dashes
-        raise UsageError(f"There is no setting {key!r}{where}: write {shown.replace('-', '_')}.")
+    _refuse_dashes(key, names, where)
     raise UsageError(f"There is no setting {shown!r}{where}: {nearest(shown, names)}")
+
+
+def _refuse_dashes(key: str, names: Sequence[str], where: str = "") -> None:
+    """Refuse a setting of ``names`` whose dashes are not underscores, as those of a keyword in Python are.
+
+    Raises:
+        UsageError: it is such.
+    """
+    if key.replace("_", "-") in names:
+        raise UsageError(f"There is no setting {key!r}{where}: write {key.replace('-', '_')}.")
 
 
 def _why_lacking(key: str, models: Sequence[str]) -> str:

@@ -50,7 +50,7 @@ def define_search(
 
     Raises:
         InputError: the file of ranges, or the data set, cannot be read.
-        UsageError: the file has an unknown setting or a value out of its range.
+        UsageError: the ranges have an unknown setting or a value out of its bounds, or ``base`` does not fit the data.
     """
     model = base.model
     space = read_space(ranges, model) if ranges is not None else shipped_space(model)
