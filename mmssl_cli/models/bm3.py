@@ -24,7 +24,7 @@ EPSILON = 1e-12
 class BM3(PluggableRecommender):
     """LightGCN with a residual of the items' ids, trained to predict dropped-out views of users, items and content.
 
-    The whole of the paper. Cosines are counted as 1 - cosine, which differs from the paper's -cosine by a constant.
+    The whole of the paper. A loss is 1 - cosine, which differs from the paper's -cosine by a constant.
     As in the authors' program (MMRec), raw features are trained (``train_features``), projections and predictor begin
     with Xavier-normal weights, the L2 term is of the whole propagated tables, not squared (``l2_on``), and a node has
     one dropout mask a step (``dropout_masks``). The best epoch is a late one, about 100 on TikTok: settings of the
@@ -49,23 +49,23 @@ class BM3(PluggableRecommender):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Reconstruction of the graph, alignment of content with ids, content with itself, and L2 where weighted."""
         all_users, all_items = self._propagated()
-        users, items = take(all_users, batch.users), take(all_items, batch.positives)
-        target_users = self._view(users, batch.users, self.num_users)
-        target_items = self._view(items, batch.positives, self.num_items)
-        terms = {
-            "reconstruction": (
-                distances(self.predictor(users), target_items) + distances(self.predictor(items), target_users)
-            ).mean()
-        }
+        user_ids, of_user, _ = self._nodes(batch, batch.users)
+        item_ids, of_item, counts = self._nodes(batch, batch.positives)
+        users, items = take(all_users, user_ids), take(all_items, item_ids)
+        target_users = self._view(users, user_ids, self.num_users)
+        target_items = self._view(items, item_ids, self.num_items)
+        # A node is compared with the sum of its targets, which takes a cosine a node in place of one a triple.
+        similarity = cosines(self.predictor(users), _summed(target_items, of_item, of_user, len(users))).sum()
+        similarity += cosines(self.predictor(items), _summed(target_users, of_user, of_item, len(items))).sum()
+        terms = {"reconstruction": 2 - similarity / len(batch.users)}
         if self.settings.contrast_weight:
             inter, intra = [], []
-            for name, rows in self.content(batch.positives).items():
-                present = self.content.present[name][batch.positives].squeeze(1)
-                predicted, count = self.predictor(rows), present.sum().clamp(min=1)
-                inter.append((distances(predicted, target_items) * present).sum() / count)
-                intra.append(
-                    (distances(predicted, self._view(rows, batch.positives, self.num_items)) * present).sum() / count
-                )
+            for name, rows in self.content(item_ids).items():
+                weights = self.content.present[name][item_ids].squeeze(1) * counts
+                weights = weights / weights.sum().clamp(min=1)
+                predicted, target = self.predictor(rows), self._view(rows, item_ids, self.num_items)
+                inter.append((weights * (1 - cosines(predicted, target_items))).sum())
+                intra.append((weights * (1 - cosines(predicted, target))).sum())
             terms["inter"] = self.settings.contrast_weight * torch.stack(inter).sum()
             terms["intra"] = self.settings.contrast_weight * torch.stack(intra).sum()
         if self.settings.l2_weight:
@@ -80,6 +80,18 @@ class BM3(PluggableRecommender):
         users, items = self.graph.propagate(self.users, self.items, self.settings.layers)
         return users, items + self.items
 
+    def _nodes(self, batch: Batch, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the nodes to compute, which of them each triple has, and how many triples have each, int64.
+
+        These are the nodes of a batch, each once, where all its triples have the same mask of it; on a GPU, where that
+        would wait for the device, and in padded batches, one a triple as well.
+        """
+        by_triple = self.settings.dropout and self.settings.dropout_masks == "triple"
+        if by_triple or batch.mask is not None or nodes.device.type != "cpu":
+            return nodes, torch.arange(len(nodes), device=nodes.device), torch.ones_like(nodes)
+        distinct, of, counts = nodes.unique(return_inverse=True, return_counts=True)
+        return distinct, of, counts
+
     def _view(self, rows: Tensor, nodes: Tensor, count: int) -> Tensor:
         """The target view [n, d] of embeddings of ``nodes``, int64 [n] below ``count``, of unit norm, without gradient.
 
@@ -88,18 +100,23 @@ class BM3(PluggableRecommender):
         settings = self.settings
         if not settings.dropout:
             return normalize(rows.detach())
-        is_repeated = settings.dropout_masks == "node"
-        kept = dropout_mask(count if is_repeated else len(rows), rows.shape[1], settings.dropout, rows.device)
-        return normalize(rows.detach() * (take(kept, nodes) if is_repeated else kept))
+        by_node = settings.dropout_masks == "node"
+        size = count if by_node else len(rows), rows.shape[1]
+        return normalize(rows.detach() * dropout_mask(*size, settings.dropout, rows.device, nodes if by_node else None))
 
 
-def distances(rows: Tensor, target: Tensor) -> Tensor:
-    """1 - cosine of rows with a target of unit norm without gradient, [n, d] each, [n]."""
-    result: Tensor = _CosineDistance.apply(rows, target)
+def _summed(rows: Tensor, of: Tensor, into: Tensor, count: int) -> Tensor:
+    """Return the sums [count, d] of the ``rows`` ``of`` each triple, by the sum ``into`` which it goes, int64 [B]."""
+    return rows.new_zeros(count, rows.shape[1]).index_add_(0, into, take(rows, of))
+
+
+def cosines(rows: Tensor, target: Tensor) -> Tensor:
+    """Inner products of rows, made unit, with a target of any length without gradient, [n, d] each, [n]."""
+    result: Tensor = _Cosine.apply(rows, target)
     return result
 
 
-class _CosineDistance(torch.autograd.Function):
+class _Cosine(torch.autograd.Function):
     """As rows / |rows| and an inner product, with fewer passes over the rows, forwards and backwards."""
 
     @staticmethod
@@ -107,11 +124,11 @@ class _CosineDistance(torch.autograd.Function):
         lengths = torch.linalg.vector_norm(rows, dim=1).clamp(min=EPSILON)
         cosines = (rows * target).sum(dim=1) / lengths
         ctx.save_for_backward(rows, target, lengths, cosines)
-        return 1 - cosines
+        return cosines
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         rows, target, lengths, cosines = ctx.saved_tensors
         factors = gradients[0] / lengths
         along = (factors * cosines / lengths).unsqueeze(1)
-        return torch.addcmul(rows * along, target, factors.unsqueeze(1), value=-1), None
+        return torch.addcmul(target * factors.unsqueeze(1), rows, along, value=-1), None

@@ -66,7 +66,8 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # not every C library has it
             libc = ctypes.CDLL(None)
-            libc.mallopt(_M_MMAP_THRESHOLD, 64 * 2**20)
+            # Older versions refuse more than 32 MB (glibc 2.31, of Ubuntu 20.04).
+            _ = libc.mallopt(_M_MMAP_THRESHOLD, 64 * 2**20) or libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
             libc.mallopt(_M_TRIM_THRESHOLD, 256 * 2**20)
 
 

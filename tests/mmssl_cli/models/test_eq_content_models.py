@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmssl_cli.config import build_settings
-from mmssl_cli.models.bm3 import distances
+from mmssl_cli.models.bm3 import cosines
 from mmssl_cli.models.registry import build_model
 from mmssl_cli.training.loop import TrainingLoop
 from tests.helpers.content_cases import (
@@ -256,7 +256,7 @@ def test_bm3(l2_on: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     kept = np.array([1, 1, 0, 1, 1, 1, 0, 1]) / 0.75
     mask = torch.from_numpy(kept > 0)
-    monkeypatch.setattr("mmssl_cli.models.bm3.dropout_mask", lambda rows, columns, p, device: mask.expand(rows, -1))
+    monkeypatch.setattr("mmssl_cli.models.bm3.dropout_mask", lambda *_: mask)
 
     def distance(online: np.ndarray, target: np.ndarray) -> float:
         view = target * kept
@@ -321,14 +321,14 @@ def test_bm3_target_views_are_dropped_out_and_have_no_gradient() -> None:
     assert (dropped == 0).float().mean().item() == pytest.approx(0.4, abs=0.02)
 
 
-def test_bm3_distance_and_its_gradient_are_those_of_a_cosine() -> None:
+def test_bm3_cosine_and_its_gradient_are_those_of_pytorch() -> None:
     generator = torch.Generator().manual_seed(3)
     rows, target = torch.randn(2, 6, 8, generator=generator, dtype=torch.float64)
-    rows, target = rows.requires_grad_(), target / target.norm(dim=1, keepdim=True)
-    expected = 1 - torch.nn.functional.cosine_similarity(rows, target)
+    rows = rows.requires_grad_()
+    expected = torch.nn.functional.cosine_similarity(rows, target) * target.norm(dim=1)
     weights = torch.arange(1.0, 7.0, dtype=torch.float64)
     (wanted,) = torch.autograd.grad((weights * expected).sum(), rows)
-    found = distances(rows, target)
+    found = cosines(rows, target)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.autograd.grad((weights * found).sum(), rows)[0], wanted)
 

@@ -42,3 +42,19 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
 def test_a_c_library_without_the_setting_is_none_the_worse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     keep_freed_memory()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of the C library of Linux")
+def test_an_older_c_library_keeps_arrays_of_up_to_32_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted: dict[int, int] = {}
+
+    class Library:
+        def mallopt(self, parameter: int, value: int) -> int:
+            if parameter == -3 and value > 32 * 2**20:  # as glibc 2.31 does
+                return 0
+            accepted[parameter] = value
+            return 1
+
+    monkeypatch.setattr("ctypes.CDLL", lambda name: Library())
+    keep_freed_memory()
+    assert accepted == {-3: 32 * 2**20, -1: 256 * 2**20}
