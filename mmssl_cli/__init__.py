@@ -15,11 +15,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmssl_cli.api.breakdowns import sparsity, sweep
     from mmssl_cli.api.datasets import Dataset, load_dataset, prepare
     from mmssl_cli.api.embeddings import Embeddings
     from mmssl_cli.api.evaluation import Metrics, evaluate
     from mmssl_cli.api.runs import Run, list_runs, load_run
-    from mmssl_cli.api.studies import ablate, compare, controls
+    from mmssl_cli.api.studies import ablate, compare, controls, plugin
     from mmssl_cli.api.training import train
     from mmssl_cli.api.tuning import TuneResult, tune
     from pipelines.errors import InputError, MmsslError, UsageError
@@ -41,17 +42,21 @@ __all__ = [
     "list_runs",
     "load_dataset",
     "load_run",
+    "plugin",
     "prepare",
+    "sparsity",
+    "sweep",
     "train",
     "tune",
 ]
 
 _MODULES = {
+    "mmssl_cli.api.breakdowns": ("sparsity", "sweep"),
     "mmssl_cli.api.datasets": ("Dataset", "load_dataset", "prepare"),
     "mmssl_cli.api.embeddings": ("Embeddings",),
     "mmssl_cli.api.evaluation": ("Metrics", "evaluate"),
     "mmssl_cli.api.runs": ("Run", "list_runs", "load_run"),
-    "mmssl_cli.api.studies": ("ablate", "compare", "controls"),
+    "mmssl_cli.api.studies": ("ablate", "compare", "controls", "plugin"),
     "mmssl_cli.api.training": ("train",),
     "mmssl_cli.api.tuning": ("TuneResult", "tune"),
     "pipelines.errors": ("InputError", "MmsslError", "UsageError"),

@@ -1,33 +1,28 @@
-"""Studies in Python: several runs over several seeds, and their means in a table."""
+"""Studies in Python: models, variants, controls and plug-ins over several seeds, and their means in a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
 
-from mmssl_cli.api.arguments import check_count, check_settings_alone, known_names
+from mmssl_cli.api.arguments import check_settings_alone, known_names
 from mmssl_cli.api.datasets import Dataset, load_dataset
-from mmssl_cli.api.paths import path_of
-from mmssl_cli.api.training import trained
-from mmssl_cli.config import TrainSettings, merge_for, refuse_idle
-from mmssl_cli.config.forms import check_ablation, chosen_variants, controls_plan, variant_settings
-from mmssl_cli.config.presets import searched_files
-from mmssl_cli.console.plan import make_plan_reporter
-from mmssl_cli.console.verbosity import Verbosity
-from mmssl_cli.experiments.executor import Engine
-from mmssl_cli.experiments.plan import RunIndex, over_seeds
-from mmssl_cli.experiments.workers.local import refuse_import_by_worker
-from mmssl_cli.runs.data_match import check_settings
-from mmssl_cli.runs.results import Configuration, FinishedRun
+from mmssl_cli.api.plans import check_free, means_table, planned, trained_over_seeds
+from mmssl_cli.config import TrainSettings
+from mmssl_cli.config.forms import (
+    check_ablation,
+    check_pluggable,
+    chosen_variants,
+    controls_plan,
+    plugins_plan,
+    variant_settings,
+)
 from mmssl_cli.studies.run_selection import validation
 from mmssl_cli.text import DEFAULT_RUNS_DIR, as_list
-from mmssl_cli.training.inference import measured
-from pipelines.errors import MmsslError, UsageError
+from pipelines.errors import UsageError, nearest
 
 
 def compare(
@@ -38,6 +33,8 @@ def compare(
     jobs: int = 1,
     runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR,
     config: str | PathLike[str] | None = None,
+    tests: bool = False,
+    reference: str | None = None,
     verbose: bool = False,
     **settings: Any,
 ) -> pd.DataFrame:
@@ -54,6 +51,10 @@ def compare(
         runs_dir: folder of the runs.
         config: TOML file of settings, or folder of ``tune``, in which each model has its own; models without a file
             have the settings shipped for them and the data set, else their defaults.
+        tests: add the p-values of two-sided paired t-tests of each metric of accuracy against one of the models, over
+            the test users (``recall@20 p, users``) and over the seeds (``recall@20 p, seeds``), each corrected by Holm
+            for the number of tests; NaN where there is none.
+        reference: the model to test the others against, by default the best on validation.
         verbose: show the progress on standard error.
         settings: the flags of `mmssl train`, with underscores for dashes; each applies to every model that has it.
 
@@ -64,7 +65,8 @@ def compare(
         epochs.
 
     Raises:
-        UsageError: an unknown model, a setting that no model has, a value out of its range, or runs or jobs below 1.
+        UsageError: an unknown model, a setting that no model has, a value out of its range, runs or jobs below 1, or a
+            reference that is none of the models.
         InputError: a file is damaged, or a run cannot be written.
         MmsslError: a training failed or diverged.
 
@@ -76,10 +78,16 @@ def compare(
     data = load_dataset(data)
     check_settings_alone(settings)
     names = known_names(models)
-    plan = _planned(names, data, config, settings)
-    found = _over_seeds(list(plan.values()), data, runs, jobs, runs_dir, verbose)
-    ranked = sorted(found, key=validation, reverse=True)
-    return _table([({"model": one.label}, one) for one in ranked], next(iter(plan.values())), settings)
+    if reference is not None:
+        [reference] = known_names([reference])
+        if reference not in names:
+            raise UsageError(f"reference {reference!r} is none of the compared models: {nearest(reference, names)}")
+    plan = planned(names, data, config, settings)
+    found = trained_over_seeds(list(plan.values()), data, runs, jobs, runs_dir, verbose)
+    ranked = sorted(zip(names, found, strict=True), key=lambda one: validation(one[1]), reverse=True)
+    against = next((at for at, (name, _) in enumerate(ranked) if name == reference), 0)
+    pairs = [(at, against) for at in range(len(ranked)) if at != against] if tests else ()
+    return means_table([({"model": one.label}, one) for _, one in ranked], next(iter(plan.values())), settings, pairs)
 
 
 def ablate(
@@ -90,6 +98,7 @@ def ablate(
     jobs: int = 1,
     runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR,
     config: str | PathLike[str] | None = None,
+    tests: bool = False,
     verbose: bool = False,
     **settings: Any,
 ) -> pd.DataFrame:
@@ -103,6 +112,7 @@ def ablate(
         jobs: runs trained at once, as in ``compare``.
         runs_dir: folder of the runs.
         config: TOML file of settings, or folder of ``tune``.
+        tests: add p-values of the differences from the full model, as in ``compare``.
         verbose: show the progress on standard error.
         settings: the flags of `mmssl train`, with underscores for dashes.
 
@@ -121,13 +131,14 @@ def ablate(
     """
     data = load_dataset(data)
     check_settings_alone(settings)
-    _check_free(settings, "variant", "variants")
+    check_free(settings, "variant", "variants")
     names = chosen_variants(as_list(variants))
-    [full] = _planned(["mmssl"], data, config, settings).values()
+    [full] = planned(["mmssl"], data, config, settings).values()
     check_ablation(full, data.modalities)
     plan = {name: variant_settings(full, name) for name in names}
-    found = _over_seeds(list(plan.values()), data, runs, jobs, runs_dir, verbose)
-    return _table([({"variant": name}, one) for name, one in zip(plan, found, strict=True)], full, settings)
+    found = trained_over_seeds(list(plan.values()), data, runs, jobs, runs_dir, verbose)
+    pairs = [(at, 0) for at in range(1, len(names))] if tests else ()
+    return means_table([({"variant": name}, one) for name, one in zip(plan, found, strict=True)], full, settings, pairs)
 
 
 def controls(
@@ -138,6 +149,7 @@ def controls(
     jobs: int = 1,
     runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR,
     config: str | PathLike[str] | None = None,
+    tests: bool = False,
     verbose: bool = False,
     **settings: Any,
 ) -> pd.DataFrame:
@@ -153,6 +165,7 @@ def controls(
         jobs: runs trained at once, as in ``compare``.
         runs_dir: folder of the runs.
         config: TOML file of settings, or folder of ``tune``.
+        tests: add p-values of the differences from the real features, as in ``compare``.
         verbose: show the progress on standard error.
         settings: the flags of `mmssl train`, with underscores for dashes.
 
@@ -172,91 +185,77 @@ def controls(
     data = load_dataset(data)
     check_settings_alone(settings)
     for name in ("modalities", "feature_control"):
-        _check_free(settings, name, None)
+        check_free(settings, name)
     names = known_names(models)
-    plan = controls_plan(_planned(names, data, config, settings), data.modalities)
-    wanted = [(name, kind, one) for name, kinds in plan.items() for kind, one in kinds.items()]
-    found = _over_seeds([one for *_, one in wanted], data, runs, jobs, runs_dir, verbose)
-    labelled = [({"model": name, "features": kind}, one) for (name, kind, _), one in zip(wanted, found, strict=True)]
-    return _table(labelled, wanted[0][2], settings)
+    plan = controls_plan(planned(names, data, config, settings), data.modalities)
+    return _of_kinds("features", plan, data, runs, jobs, runs_dir, tests, verbose, settings)
 
 
-def _check_free(settings: Mapping[str, Any], name: str, argument: str | None) -> None:
-    if name in settings:
-        instead = f"use the argument {argument}" if argument else "leave it out"
-        raise UsageError(f"{name} is what is compared here; {instead}.")
+def plugin(
+    data: Dataset | str | PathLike[str],
+    models: str | Sequence[str] = "slmrec",
+    *,
+    runs: int = 1,
+    jobs: int = 1,
+    runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR,
+    config: str | PathLike[str] | None = None,
+    tests: bool = False,
+    verbose: bool = False,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Plug MMSSL's adversary and its contrast into other models, as `mmssl plugin` does (Table 5).
+
+    Args:
+        data: the data set, or its name or path.
+        models: names of models that learn a projection of each modality over a graph of the interactions.
+        runs: seeds of each model, alone and with either plug-in.
+        jobs: runs trained at once, as in ``compare``.
+        runs_dir: folder of the runs.
+        config: TOML file of settings, or folder of ``tune``.
+        tests: add p-values of the differences from the model alone, as in ``compare``.
+        verbose: show the progress on standard error.
+        settings: the flags of `mmssl train`, with underscores for dashes.
+
+    Returns:
+        A row per model and plug-in (``plain``, ``+ASL``, ``+CL``): ``model``, ``plug-in``, and the other columns of
+        ``compare``.
+
+    Raises:
+        UsageError: a model that has no place for them, a data set without features, or an unknown setting.
+        InputError: a file is damaged, or a run cannot be written.
+        MmsslError: a training failed or diverged.
+
+    Examples:
+        >>> table = mmssl.plugin(data, "bm3", epochs=1, embedding_dim=8, ks=(20,))
+        >>> table["plug-in"].tolist()
+        ['plain', '+ASL', '+CL']
+    """
+    data = load_dataset(data)
+    check_settings_alone(settings)
+    for name in ("asl", "cl"):
+        check_free(settings, name)
+    names = known_names(models)
+    for name in names:
+        check_pluggable(name)
+    plan = plugins_plan(planned(names, data, config, settings), data.modalities)
+    return _of_kinds("plug-in", plan, data, runs, jobs, runs_dir, tests, verbose, settings)
 
 
-def _planned(
-    names: Sequence[str], data: Dataset, config: str | PathLike[str] | None, settings: Mapping[str, Any]
-) -> dict[str, TrainSettings]:
-    """Return model -> settings, from what was given, a file or folder of ``config``, and what is shipped."""
-    file = None if config is None else path_of(config, "config")
-    if file is not None and file.is_dir():
-        refuse_idle(names, settings, data.name)
-        files = searched_files(file, names, data.name)
-    else:
-        refuse_idle(names, settings, data.name, file)
-        files = dict.fromkeys(names, file) if file is not None else {}
-    return {name: merge_for(name, settings, data.name, files.get(name)) for name in names}
-
-
-def _over_seeds(
-    plan: Sequence[TrainSettings],
+def _of_kinds(
+    what: str,
+    plan: Mapping[str, Mapping[str, TrainSettings]],
     data: Dataset,
     runs: int,
     jobs: int,
     runs_dir: str | PathLike[str],
+    tests: bool,
     verbose: bool,
-) -> list[Configuration]:
-    """Train all with the first seed, then with the next; return the runs of each in the order of the plan."""
-    check_count("runs", runs, "runs of each model")
-    check_count("jobs", jobs, "runs at once")
-    seeded = [over_seeds(settings, runs) for settings in plan]
-    by_seed = [run for of_one_seed in zip(*seeded, strict=True) for run in of_one_seed]
-    if jobs > 1:
-        refuse_import_by_worker()
-        finished = _trained_at_once(by_seed, data, path_of(runs_dir, "runs_dir"), jobs, verbose)
-    else:
-        finished = [FinishedRun.read(run) for run in trained(by_seed, data, runs_dir, True, verbose)]
-    pairs = zip(finished, by_seed, strict=True)
-    finished = [measured(run, wanted.all_metrics, data.data_dir) for run, wanted in pairs]
-    return [Configuration(tuple(finished[at :: len(plan)])) for at in range(len(plan))]
-
-
-def _trained_at_once(
-    plan: Sequence[TrainSettings], data: Dataset, runs_dir: Path, jobs: int, verbose: bool
-) -> list[FinishedRun]:
-    for settings in plan:
-        check_settings(settings, data.data_dir)
-    index = RunIndex(runs_dir)
-    planned = [index.find(settings, data.data_dir) for settings in plan]
-    reporter = make_plan_reporter(Verbosity.NORMAL if verbose else Verbosity.QUIET)
-    try:
-        reporter.begin(planned, [f"{settings.label}, seed {settings.seed}" for settings in plan], None)
-        outcomes = Engine(data.data_dir, runs_dir, jobs).carry_out(planned, reporter)
-    finally:
-        reporter.close()
-    failed = [f"{one.settings.label}, seed {one.settings.seed}: {one.problem}" for one in outcomes if one.run is None]
-    if failed:
-        raise MmsslError(f"{len(failed)} of {len(outcomes)} runs failed. {failed[0]}")
-    return [one.run for one in outcomes if one.run is not None]
-
-
-def _table(
-    labelled: Sequence[tuple[dict[str, str], Configuration]], first: TrainSettings, settings: Mapping[str, Any]
+    settings: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """Return a row per configuration, of the metrics named in ``settings``, else of all that are measured."""
-    named = {*first.metrics, first.select_on.partition("@")[0]} if "metrics" in settings else set(first.all_metrics)
-    shown = [name for name in first.all_metrics if name in named]
-    return pd.DataFrame([labels | _row(one, shown) for labels, one in labelled])
-
-
-def _row(model: Configuration, metrics: Sequence[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {"seeds": len(model.seeds)}
-    for metric in model.runs[0].test:
-        if metric.partition("@")[0] not in metrics:
-            continue
-        values = model.test(metric)
-        row |= {metric: fmean(values), f"{metric} std": stdev(values) if len(values) > 1 else float("nan")}
-    return {**row, "validation": validation(model)}
+    """Train each model in each kind, the first of which the others are tested against; return a row of each."""
+    wanted = [(name, kind, one) for name, kinds in plan.items() for kind, one in kinds.items()]
+    found = trained_over_seeds([one for *_, one in wanted], data, runs, jobs, runs_dir, verbose)
+    labelled = [({"model": name, what: kind}, one) for (name, kind, _), one in zip(wanted, found, strict=True)]
+    first = {name: at for at, (name, *_) in reversed([*enumerate(wanted)])}
+    pairs = [(at, first[name]) for at, (name, *_) in enumerate(wanted) if at != first[name]] if tests else ()
+    return means_table(labelled, wanted[0][2], settings, pairs)

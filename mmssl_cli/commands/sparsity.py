@@ -13,7 +13,7 @@ from mmssl_cli.commands.running import carry_out
 from mmssl_cli.config import SETTINGS, VARIANTS, TrainSettings, known_model, settings_class
 from mmssl_cli.config.own_names import is_own
 from mmssl_cli.experiments.plan import RunIndex, over_seeds
-from mmssl_cli.text import ACCURACY, DEFAULT_METRIC, companion
+from mmssl_cli.text import DEFAULT_METRIC, companion
 from pipelines.errors import UsageError, nearest
 
 #: Compared by default even without finished runs; other models only with some.
@@ -56,12 +56,12 @@ def sparsity(
 
     Example: mmssl sparsity --dataset demo --buckets 0,4,6,100 --metric recall@20 --out results
     """
-    wanted = _metric(metric)
     names = list(dict.fromkeys([*listed(runs_of), *listed(models)]))
     plan = _settings(names, options)
     from mmssl_cli.evaluation.sparsity import parse_buckets  # NumPy, once the models are right
-    from mmssl_cli.studies.sparsity.checks import check_before_training
+    from mmssl_cli.studies.sparsity.checks import accuracy_metric, check_before_training
 
+    wanted = accuracy_metric(metric)
     edges = None if buckets is None else parse_buckets(buckets)
     check_before_training(plan, options.data_dir, wanted, edges)
     result = carry_out(options.plan(plan), options)
@@ -76,13 +76,6 @@ def sparsity(
             "sparsity", f"Sparse users and items of {plan[0].dataset}", ("No run of this plan succeeded.",)
         )
     result.present(section, options)
-
-
-def _metric(text: str) -> str:
-    name, _, k = text.strip().lower().partition("@")
-    if name not in ACCURACY or not k.isdecimal() or len(k) > 9 or int(k) < 1:
-        raise UsageError(f"There is no metric {text!r}: expected one of {', '.join(ACCURACY)} at a K, such as ndcg@20.")
-    return f"{name}@{int(k)}"
 
 
 def _settings(names: Sequence[str], options: PlanOptions) -> list[TrainSettings]:

@@ -1,9 +1,10 @@
-"""Settings of what a study compares: variants of MMSSL, controls of the features, values of hyperparameters."""
+"""Settings of what a study compares: variants of MMSSL, controls of the features, plug-ins, hyperparameters."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from mmssl_cli.config.classes import SETTINGS, settings_class
 from mmssl_cli.config.fit import check_content
 from mmssl_cli.config.merging import build_settings
 from mmssl_cli.config.mmssl import VARIANTS
@@ -16,6 +17,20 @@ CONTROLS: dict[str, dict[str, object]] = {
     "shuffled": {"feature_control": "shuffled"},
     "noise": {"feature_control": "noise"},
     "none": {"modalities": ()},
+}
+#: Plug-in -> the settings that make it; the first is the model alone.
+PLUGINS: dict[str, dict[str, bool]] = {
+    "plain": {"asl": False, "cl": False},
+    "+ASL": {"asl": True, "cl": False},
+    "+CL": {"asl": False, "cl": True},
+}
+#: Of models of content over a graph that take no plug-in for another reason than the usual one.
+_NOT_PLUGGABLE = {
+    "mmssl": "has both by itself",
+    **dict.fromkeys(("grcn", "pgl"), "ranks by all modalities side by side, embeddings wider than those of one"),
+    **dict.fromkeys(("mmhcl", "damrs"), "compares items by raw content, and has no learnt projection of it"),
+    "mmgcn": "has layers of content of another size than its embeddings",
+    "diffmm": "trains its denoisers where the discriminator would be trained",
 }
 #: Settings that are not hyperparameters, with the reason or the flag that varies them.
 ELSEWHERE: dict[str, str] = {
@@ -87,3 +102,37 @@ def control_settings(real: TrainSettings) -> dict[str, TrainSettings]:
     """Return the settings of each kind of features; without ``none`` for a model that needs features."""
     kinds = {kind: more for kind, more in CONTROLS.items() if kind != "none" or not real.needs_content}
     return {kind: build_settings({**real.model_dump(), **more}) for kind, more in kinds.items()}
+
+
+def check_pluggable(model: str) -> None:
+    """Refuse a model that has no place for the plug-ins.
+
+    Raises:
+        UsageError: it is such a model, or there is no model of the name.
+    """
+    if "asl" in settings_class(model).model_fields:
+        return
+    able = ", ".join(name for name, cls in SETTINGS.items() if "asl" in cls.model_fields)
+    without = "has no projection of each modality to the size of its embeddings, over a graph of interactions"
+    reason = _NOT_PLUGGABLE.get(model, without)
+    raise UsageError(f"Nothing can be plugged into {model!r}: it {reason}. Choose among {able}.")
+
+
+def plugins_plan(
+    models: Mapping[str, TrainSettings], modalities: Collection[str]
+) -> dict[str, dict[str, TrainSettings]]:
+    """Return model -> plug-in -> settings; ``modalities`` are those of the data set.
+
+    Raises:
+        UsageError: there are no features for the plug-ins.
+    """
+    plan = {name: plugin_settings(one) for name, one in models.items()}
+    for kinds in plan.values():
+        plain = kinds["plain"]
+        check_content(plain, plain.dataset, modalities if plain.modalities is None else plain.modalities)
+    return plan
+
+
+def plugin_settings(settings: TrainSettings) -> dict[str, TrainSettings]:
+    """Return the settings of a model alone and with each plug-in."""
+    return {name: build_settings({**settings.model_dump(), **more}) for name, more in PLUGINS.items()}

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mmssl_cli.config import TrainSettings, build_settings
+from mmssl_cli.config.forms import PLUGINS, plugin_settings
 from mmssl_cli.reporting.document import Cell, Missing, Section, Table, mean_of, number, with_marks, word
 from mmssl_cli.reporting.published import published_plugins
 from mmssl_cli.runs.results import Configuration, configuration_of
 from mmssl_cli.studies.paired_tests import corrected, tests_table
 from mmssl_cli.text import companion, dashed, is_accuracy, metric_label
 
-PLAIN = "plain"
-#: Plug-in -> the settings that make it; the first is the model alone.
-PLUGINS: dict[str, dict[str, bool]] = {
-    PLAIN: {"asl": False, "cl": False},
-    "+ASL": {"asl": True, "cl": False},
-    "+CL": {"asl": False, "cl": True},
-}
 _NOTES = (
     "All else is the same: the settings of the model alone. +ASL adds Eq. 2 to 5 and 7 with the model's projections of "
     "the content as the generator; +CL the contrast of Eq. 11, in place of the model's own task in slmrec.",
@@ -26,11 +19,6 @@ _NOTES = (
 
 #: Plug-in -> finished runs, of a model.
 Found = Mapping[str, Configuration]
-
-
-def plugin_settings(settings: TrainSettings) -> dict[str, TrainSettings]:
-    """Return the settings of a model alone and with each plug-in."""
-    return {name: build_settings({**settings.model_dump(), **more}) for name, more in PLUGINS.items()}
 
 
 def plugins_among(configurations: Sequence[Configuration]) -> dict[str, dict[str, Configuration]]:
@@ -48,7 +36,7 @@ def plugins_among(configurations: Sequence[Configuration]) -> dict[str, dict[str
     chosen: dict[str, dict[str, Configuration]] = {}
     for group in by_plain.values():
         model = next(iter(group.values())).settings.model
-        if set(group) != {PLAIN}:
+        if set(group) != {"plain"}:
             chosen[model] = max(chosen.get(model, {}), group, key=_extent)
     return {model: {kind: group[kind] for kind in PLUGINS if kind in group} for model, group in chosen.items()}
 
@@ -88,11 +76,11 @@ def plugins_section(
     """
     metrics = metrics or (metric, companion(metric))
     entries = [
-        (f"{model} {kind}", one, runs[PLAIN])
+        (f"{model} {kind}", one, runs["plain"])
         for model, runs in found.items()
-        if PLAIN in runs
+        if "plain" in runs
         for kind, one in runs.items()
-        if kind != PLAIN
+        if kind != "plain"
     ]
     tables = [_accuracy(dataset, found, metric, metrics)]
     if entries:

@@ -9,7 +9,20 @@ import numpy as np
 
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.evaluation.sparsity import Buckets
+from mmssl_cli.text import ACCURACY
 from pipelines.errors import UsageError
+
+
+def accuracy_metric(text: str) -> str:
+    """Return a metric of accuracy as in result.json: ``ndcg@20`` for `` NDCG@20``.
+
+    Raises:
+        UsageError: there is none of this name, or its K is no whole number above 0.
+    """
+    name, _, k = text.strip().lower().partition("@")
+    if name not in ACCURACY or not k.isdecimal() or len(k) > 9 or int(k) < 1:
+        raise UsageError(f"There is no metric {text!r}: expected one of {', '.join(ACCURACY)} at a K, such as ndcg@20.")
+    return f"{name}@{int(k)}"
 
 
 def check_before_training(plan: Sequence[TrainSettings], data_dir: Path, metric: str, buckets: Buckets | None) -> None:

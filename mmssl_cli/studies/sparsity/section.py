@@ -63,6 +63,20 @@ def sparsity(
     )
 
 
+def bucket_means(configuration: Configuration, metric: str, buckets: Buckets) -> np.ndarray:
+    """Return the mean of a test metric over the users of each bucket, float64 [runs, buckets]; NaN without users.
+
+    Raises:
+        InputError: a run did not measure the metric.
+    """
+    rows = []
+    for run in configuration.runs:
+        if metric not in run.per_user:
+            raise InputError(f"Run {run.id} did not measure {metric}; train it with its K in --ks.")
+        rows.append(buckets.means(run.per_user["train_degree"], run.per_user[metric]))
+    return np.array(rows)
+
+
 def reference_of(configurations: Sequence[Configuration]) -> Configuration:
     """Return the model that the others are compared with: mmssl, else a variant of it, else the first."""
     ours = [one for one in configurations if is_full(one.settings)]
@@ -99,12 +113,7 @@ class _UserSide:
 
     def values(self, configuration: Configuration) -> np.ndarray:
         """Return the mean of the metric per run and bucket, float64 [runs, buckets]."""
-        rows = []
-        for run in configuration.runs:
-            if self.metric not in run.per_user:
-                raise InputError(f"Run {run.id} did not measure {self.metric}; train it with its K in --ks.")
-            rows.append(self.buckets.means(run.per_user["train_degree"], run.per_user[self.metric]))
-        return np.array(rows)
+        return bucket_means(configuration, self.metric, self.buckets)
 
     def table(self) -> Table:
         """Build Table 4: one row per model, one column per bucket; the first row counts the users."""

@@ -97,7 +97,7 @@ def parse(given: Sequence[str], reference: TrainSettings) -> dict[str, tuple[Any
     if not given:
         fields = type(reference).model_fields
         given = [f"{name}={values}" for name, values in FIGURE_4.items() if name in fields]
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[str]] = {}
     for text in given:
         name, equals, listed = text.partition("=")
         if not equals:
@@ -106,9 +106,17 @@ def parse(given: Sequence[str], reference: TrainSettings) -> dict[str, tuple[Any
         values = [part.strip() for part in listed.split(",") if part.strip()]
         if not values:
             raise UsageError(f"--param {text!r} has no values; expected {shown_name(parameter)}=VALUE,VALUE,...")
-        known = found.setdefault(parameter, [])
-        known.extend(getattr(_changed(reference, {parameter: value}), parameter) for value in values)
-    return {parameter: tuple(dict.fromkeys(values)) for parameter, values in found.items()}
+        found.setdefault(parameter, []).extend(values)
+    return {parameter: valid_values(parameter, values, reference) for parameter, values in found.items()}
+
+
+def valid_values(parameter: str, values: Iterable[Any], reference: TrainSettings) -> tuple[Any, ...]:
+    """Return the distinct values of a setting, validated; ``reference`` has the other settings.
+
+    Raises:
+        UsageError: one is out of range.
+    """
+    return tuple(dict.fromkeys(getattr(_changed(reference, {parameter: value}), parameter) for value in values))
 
 
 def lines_of(reference: TrainSettings, values: Mapping[str, Sequence[Any]], *, grid: bool = False) -> list[Line]:

@@ -1,4 +1,4 @@
-"""Comparisons, ablations, controls and searches in Python: the numbers of their runs."""
+"""Comparisons, ablations, controls, plug-ins, sweeps and searches in Python: the numbers of their runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_rel
 
 import mmssl_cli as mmssl
 
@@ -108,6 +109,78 @@ def test_ablate_and_controls_have_the_numbers_of_their_runs(data: mmssl.Dataset,
     assert {run.test["recall@20"] for run in of_noise} == set(worth["recall@20"][worth["features"] == "noise"])
 
 
+def test_tests_are_paired_against_the_reference_and_corrected(data: mmssl.Dataset, tmp_path: Path) -> None:
+    small: Any = {"epochs": 1, "ks": (20,), "device": "cpu", "runs_dir": tmp_path, "layers": 1}
+    plain = mmssl.compare(data, ["mf", "lightgcn", "pop"], runs=2, **small)
+    table = mmssl.compare(data, ["mf", "lightgcn", "pop"], runs=2, tests=True, reference="lightgcn", **small)
+    pd.testing.assert_frame_equal(table[plain.columns], plain)
+    added = [f"{metric}@20 p, {over}" for metric in ("recall", "precision", "ndcg") for over in ("users", "seeds")]
+    assert [*table.columns[len(plain.columns) :]] == added
+
+    by_model: dict[str, list[mmssl.Run]] = {}
+    for run in sorted(mmssl_runs(tmp_path), key=lambda run: run.settings["seed"]):
+        by_model.setdefault(str(run.settings["model"]), []).append(run)
+    lists = {name: np.mean([per_user(run)["recall@20"] for run in runs], axis=0) for name, runs in by_model.items()}
+    means = {name: [run.test["recall@20"] for run in runs] for name, runs in by_model.items()}
+    for over, values in (("users", lists), ("seeds", means)):
+        p = {name: ttest_rel(values["lightgcn"], values[name]).pvalue for name in ("mf", "pop")}
+        small_p, large_p = sorted(p, key=lambda name: p[name])
+        wanted = {small_p: min(1, 2 * p[small_p]), large_p: min(1, max(2 * p[small_p], p[large_p]))}
+        found = table.set_index("model")[f"recall@20 p, {over}"]
+        assert np.isnan(found["lightgcn"])
+        assert found[["mf", "pop"]].to_dict() == pytest.approx({name: wanted[name] for name in ("mf", "pop")})
+    best = mmssl.compare(data, ["mf", "lightgcn", "pop"], runs=2, tests=True, **small)
+    assert best["ndcg@20 p, users"].isna().tolist() == [True, False, False]  # against the best on validation
+
+
+def test_kinds_are_tested_against_the_first_of_each_model(data: mmssl.Dataset, tmp_path: Path) -> None:
+    small: Any = {"epochs": 1, "embedding_dim": 8, "ks": (20,), "device": "cpu", "runs_dir": tmp_path}
+    table = mmssl.plugin(data, ["bm3", "lattice"], tests=True, **small)
+    kinds = [(model, kind) for model in ("bm3", "lattice") for kind in ("plain", "+ASL", "+CL")]
+    assert [*zip(table["model"], table["plug-in"], strict=True)] == kinds
+    assert table["recall@20 p, users"].isna().tolist() == [kind == "plain" for _, kind in kinds]
+    assert table["recall@20 p, seeds"].isna().all()  # of one seed each
+    settings = [(run.settings["model"], run.settings["asl"], run.settings["cl"]) for run in mmssl_runs(tmp_path)]
+    assert len(settings) == len(set(settings)) == 6
+    worth = mmssl.controls(data, "vbpr", tests=True, **small)
+    assert worth["ndcg@20 p, users"].isna().tolist() == [True, False, False]
+    assert mmssl.ablate(data, "w/o-CL", tests=True, **small)["ndcg@20 p, users"].isna().tolist() == [True, False]
+
+
+def test_sparsity_has_the_means_of_the_users_in_each_bucket(data: mmssl.Dataset, tmp_path: Path) -> None:
+    small: Any = {"epochs": 1, "ks": (20,), "device": "cpu", "runs_dir": tmp_path}
+    edges = np.array([0, 3, 6, 50, 60])
+    table = mmssl.sparsity(data, ["mf", "pop"], buckets=edges, metric="recall@20", runs=2, **small)
+    assert table["bucket"].tolist() == ["[0, 3)", "[3, 6)", "[6, 50)", "[50, 60]"] * 2
+    runs = [run for run in mmssl_runs(tmp_path) if run.settings["model"] == "mf"]
+    rows = table[table["model"] == "mf"]
+    assert set(rows["seeds"]) == {2}
+    for (_, row), (low, high) in zip(rows.iterrows(), [(0, 3), (3, 6), (6, 50), (50, 61)], strict=True):
+        inside = [table[table["train_degree"].between(low, high - 1)] for table in map(per_user, runs)]
+        assert row["users"] == len(inside[0])
+        means = [part["recall@20"].mean() for part in inside]
+        assert row["recall@20"] == pytest.approx(np.mean(means), nan_ok=True)
+        assert row["recall@20 std"] == pytest.approx(np.std(means, ddof=1), nan_ok=True)
+    assert rows["users"].sum() == len(per_user(runs[0]))
+    by_quantile = mmssl.sparsity(data, "mf", **small)
+    assert by_quantile["users"].sum() == len(per_user(runs[0])) and by_quantile["ndcg@20"].notna().all()
+    assert len([*tmp_path.iterdir()]) == 4  # runs are shared
+
+
+def test_sweep_varies_one_setting_at_a_time_or_all(data: mmssl.Dataset, tmp_path: Path) -> None:
+    small: Any = {"epochs": 1, "ks": (20,), "device": "cpu", "runs_dir": tmp_path, "embedding_dim": 8}
+    table = mmssl.sweep(data, {"L": [1, 2], "lr": (0.01,)}, "lightgcn", layers=1, lr=0.001, **small)
+    assert [*zip(table["layers"], table["lr"], strict=True)] == [(1, 0.001), (2, 0.001), (1, 0.01)]
+    found = {(run.settings["layers"], run.settings["lr"]): run.test["recall@20"] for run in mmssl_runs(tmp_path)}
+    for _, row in table.iterrows():
+        assert row["recall@20"] == found[row["layers"], row["lr"]]
+    grid = mmssl.sweep(data, {"layers": [2, 1], "lr": [0.001, 0.01]}, "lightgcn", grid=True, **small)
+    assert [*zip(grid["layers"], grid["lr"], strict=True)] == [(1, 0.001), (1, 0.01), (2, 0.001), (2, 0.01)]
+    assert len([*tmp_path.iterdir()]) == 4
+    alone = mmssl.sweep(data, {"layers": 2}, "lightgcn", runs=2, layers=2, **small)
+    assert alone["seeds"].tolist() == [2]
+
+
 def test_a_script_without_a_guard_is_told_what_it_lacks_and_fails_no_trial(demo: Path, tmp_path: Path) -> None:
     call = f"mmssl.tune('itemknn', {str(demo)!r}, trials=1, out='tuning')"
     (tmp_path / "bare.py").write_text(f"import mmssl_cli as mmssl\n{call}\n")
@@ -123,3 +196,7 @@ def test_a_script_without_a_guard_is_told_what_it_lacks_and_fails_no_trial(demo:
 
 def mmssl_runs(folder: Path) -> list[mmssl.Run]:
     return [mmssl.load_run(path) for path in sorted(folder.iterdir())]
+
+
+def per_user(run: mmssl.Run) -> pd.DataFrame:
+    return pd.read_parquet(run.path / "per_user.parquet")
