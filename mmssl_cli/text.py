@@ -52,7 +52,7 @@ def is_accuracy(metric: str) -> bool:
 
 def as_list(given: Any) -> list[Any]:
     """Return several values as a list, and one value, such as a word, as a list of it."""
-    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else [given]
 
 
 def first_of(names: Sequence[str], most: int = 5) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from mmssl_cli.api.paths import shown
 from mmssl_cli.config import known_model, settings_class
 from mmssl_cli.config.own_models import stale_code
-from mmssl_cli.config.own_names import allowed_if_valid
+from mmssl_cli.config.own_names import allowed_if_valid, is_own
 from mmssl_cli.text import as_list
 from pipelines.errors import UsageError
 
@@ -28,6 +28,8 @@ def known_names(models: object) -> list[str]:
     for name in given:
         if not isinstance(name, str):
             raise UsageError(f'A model cannot be {shown(name)}: expected its name, such as "mf".')
+        if "," in name and not is_own(name):
+            raise UsageError(f"A model cannot be {name!r}: give several models as a list of names.")
     if not given:
         raise UsageError('No model is given: expected at least one model, such as "mf".')
     with allowed_if_valid(given):
@@ -47,6 +49,17 @@ def check_count(name: str, number: object, meaning: str) -> None:
     """
     if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
         raise UsageError(f"{name} cannot be {number!r}: expected the number of {meaning}, at least 1.")
+
+
+def check_flags(**flags: object) -> None:
+    """Check that arguments are True or False.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} cannot be {shown(value)}: expected True or False.")
 
 
 def check_settings_alone(settings: Mapping[str, Any]) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from numbers import Integral
+import warnings
+from collections.abc import Mapping, Sequence, Set
+from numbers import Real
 from os import PathLike
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mmssl_cli.api.arguments import check_settings_alone, known_names
+from mmssl_cli.api.arguments import check_flags, check_settings_alone, known_names
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.paths import shown
 from mmssl_cli.api.plans import means_table, planned, trained_over_seeds
@@ -61,12 +62,16 @@ def sparsity(
         InputError: no test user is in the buckets, a file is damaged, or a run cannot be written.
         MmsslError: a training failed or diverged.
 
+    Warns:
+        UserWarning: test users are in none of the buckets.
+
     Examples:
         >>> table = mmssl.sparsity(data, "mf", buckets=(0, 5, 100), epochs=1, ks=(20,))
         >>> table["bucket"].tolist()
         ['[0, 5)', '[5, 100]']
     """
     data = load_dataset(data)
+    check_flags(verbose=verbose)
     check_settings_alone(settings)
     names = known_names(models)
     if not isinstance(metric, str):
@@ -77,6 +82,8 @@ def sparsity(
     found = trained_over_seeds(list(plan.values()), data, runs, jobs, runs_dir, verbose)
     degrees = found[0].degrees().to_numpy()
     edges = edges or default_buckets(data.name, degrees)
+    if outside := edges.outside(degrees):
+        warnings.warn(outside, stacklevel=2)
     counts, rows = edges.counts(degrees), []
     for one in found:
         values = bucket_means(one, metric, edges)
@@ -118,8 +125,9 @@ def sweep(
         settings: the flags of `mmssl train`, with underscores for dashes: those of the model without a change.
 
     Returns:
-        A row per point: the value of each setting in ``values`` (``layers``), and the columns of ``compare`` from
-        ``seeds`` on. Choose by ``validation``.
+        A row per point, setting by setting, numbers by size: the value of each setting in ``values`` (``layers``),
+        ``reference`` (True for the model without a change), and the columns of ``compare`` from ``seeds`` on. Choose
+        by ``validation``.
 
     Raises:
         UsageError: an unknown model or setting, no values, or one out of its range.
@@ -132,30 +140,33 @@ def sweep(
         [8, 16, 64]
     """
     data = load_dataset(data)
+    check_flags(grid=grid, verbose=verbose)
     check_settings_alone(settings)
     [model] = known_names([model])
     [reference] = planned([model], data, config, settings).values()
     if not isinstance(values, Mapping) or not values:
-        raise UsageError(
-            f'values cannot be {shown(values)}: expected settings and values, such as {{"layers": [1, 2]}}.'
-        )
+        given = "empty" if isinstance(values, Mapping) else shown(values)
+        raise UsageError(f'values cannot be {given}: expected settings and values, such as {{"layers": [1, 2]}}.')
     swept: dict[str, list[Any]] = {}
-    for name, given in values.items():
-        of_setting = as_list(given)
+    for name, of in values.items():
+        of_setting = as_list(of)
         if not of_setting:
             raise UsageError(f"{name} has no values in values; give at least one.")
         swept.setdefault(parameter_named(str(name), model), []).extend(of_setting)
     lines = lines_of(reference, {name: valid_values(name, of, reference) for name, of in swept.items()}, grid=grid)
-    points = {configuration_of(point.settings): point.settings for line in lines for point in line.points}
-    found = trained_over_seeds(list(points.values()), data, runs, jobs, runs_dir, verbose)
+    points = {configuration_of(point.settings): point for line in lines for point in line.points}
+    found = trained_over_seeds([point.settings for point in points.values()], data, runs, jobs, runs_dir, verbose)
     labelled = [
-        ({name: getattr(point, name) for name in swept}, one) for point, one in zip(points.values(), found, strict=True)
+        ({**{name: getattr(point.settings, name) for name in swept}, "reference": point.reference}, one)
+        for point, one in zip(points.values(), found, strict=True)
     ]
     return means_table(labelled, reference, settings)
 
 
 def _buckets(edges: object) -> Buckets:
-    given = as_list(edges)
-    if isinstance(edges, str) or not all(isinstance(edge, Integral) and not isinstance(edge, bool) for edge in given):
+    given = [] if isinstance(edges, Set | Mapping | str) else as_list(edges)  # neither is in an order
+    if not given or not all(
+        isinstance(edge, Real) and not isinstance(edge, bool) and edge == edge // 1 for edge in given
+    ):
         raise UsageError(f"buckets cannot be {shown(edges)}: expected whole numbers that rise, such as (0, 4, 6, 100).")
     return Buckets(tuple(map(int, given)))

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from mmssl_cli.api.arguments import check_flags
 from mmssl_cli.api.generated import must_be_generated
 from mmssl_cli.api.in_memory import as_files, written
 from mmssl_cli.api.losses import losses
@@ -162,6 +163,7 @@ def load_dataset(
         >>> data.num_users
         600
     """
+    check_flags(verbose=verbose)
     if isinstance(name, Dataset):
         return name
     if not isinstance(name, str | PathLike) or not fspath(name):
@@ -217,6 +219,7 @@ def prepare(
         >>> mmssl.prepare("shop-in-memory", interactions=clicks, features={"visual": np.eye(9)}).modalities
         {'visual': 9}
     """
+    check_flags(force=force, verbose=verbose)
     if not isinstance(name, str):
         raise UsageError(f"A data set cannot be {shown(name)}: expected its name, as text.")
     folder = path_of(data_dir, "data_dir")

@@ -105,24 +105,24 @@ def means_table(
     labelled: Sequence[tuple[dict[str, Any], Configuration]],
     first: TrainSettings,
     settings: Mapping[str, Any],
-    pairs: Pairs = (),
+    pairs: Pairs | None = None,
 ) -> pd.DataFrame:
     """Return a row per configuration, of the metrics named in ``settings``, else of all that are measured.
 
     Args:
         labelled: the first columns of each, and its runs.
         first: settings of one of them.
-        pairs: adds p-values of their differences, corrected for their number, to the row of the first of each.
+        pairs: adds p-values of their differences, corrected for their number, to the row of the first of each; None
+            adds no such columns.
     """
     named = {*first.metrics, first.select_on.partition("@")[0]} if "metrics" in settings else set(first.all_metrics)
     shown = [name for name in first.all_metrics if name in named]
     table = pd.DataFrame([labels | _row(one, shown) for labels, one in labelled])
     configurations = [one for _, one in labelled]
-    for metric in (column for column in table if pairs and column in configurations[0].runs[0].test):
-        if not is_accuracy(metric):
-            continue
-        found = corrected([(configurations[one], configurations[other]) for one, other in pairs], metric)
-        by_row = {one: difference for (one, _), difference in zip(pairs, found, strict=True)}
+    tested = [] if pairs is None else [name for name in table if name in configurations[0].runs[0].test]
+    for metric in filter(is_accuracy, tested):
+        found = corrected([(configurations[one], configurations[other]) for one, other in pairs or ()], metric)
+        by_row = dict(zip((one for one, _ in pairs or ()), found, strict=True))
         for over in ("users", "seeds"):
             values = [getattr(by_row.get(row), f"holm_{over}", None) for row in range(len(table))]
             table[f"{metric} p, {over}"] = pd.Series(values, dtype="float64")

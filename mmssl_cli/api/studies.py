@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmssl_cli.api.arguments import check_settings_alone, known_names
+from mmssl_cli.api.arguments import check_flags, check_settings_alone, known_names
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.plans import check_free, means_table, planned, trained_over_seeds
 from mmssl_cli.config import TrainSettings
@@ -53,8 +53,8 @@ def compare(
             have the settings shipped for them and the data set, else their defaults.
         tests: add the p-values of two-sided paired t-tests of each metric of accuracy against one of the models, over
             the test users (``recall@20 p, users``) and over the seeds (``recall@20 p, seeds``), each corrected by Holm
-            for the number of tests; NaN where there is none.
-        reference: the model to test the others against, by default the best on validation.
+            for the number of tests in the column; NaN where there is none.
+        reference: the model to test the others against, which implies ``tests``; by default the best on validation.
         verbose: show the progress on standard error.
         settings: the flags of `mmssl train`, with underscores for dashes; each applies to every model that has it.
 
@@ -76,6 +76,7 @@ def compare(
         ['model', 'seeds', 'recall@20', 'recall@20 std']
     """
     data = load_dataset(data)
+    check_flags(tests=tests, verbose=verbose)
     check_settings_alone(settings)
     names = known_names(models)
     if reference is not None:
@@ -86,7 +87,8 @@ def compare(
     found = trained_over_seeds(list(plan.values()), data, runs, jobs, runs_dir, verbose)
     ranked = sorted(zip(names, found, strict=True), key=lambda one: validation(one[1]), reverse=True)
     against = next((at for at, (name, _) in enumerate(ranked) if name == reference), 0)
-    pairs = [(at, against) for at in range(len(ranked)) if at != against] if tests else ()
+    tested = tests or reference is not None
+    pairs = [(at, against) for at in range(len(ranked)) if at != against] if tested else None
     return means_table([({"model": one.label}, one) for _, one in ranked], next(iter(plan.values())), settings, pairs)
 
 
@@ -130,6 +132,7 @@ def ablate(
         ['full', 'w/o-ASL']
     """
     data = load_dataset(data)
+    check_flags(tests=tests, verbose=verbose)
     check_settings_alone(settings)
     check_free(settings, "variant", "variants")
     names = chosen_variants(as_list(variants))
@@ -137,7 +140,7 @@ def ablate(
     check_ablation(full, data.modalities)
     plan = {name: variant_settings(full, name) for name in names}
     found = trained_over_seeds(list(plan.values()), data, runs, jobs, runs_dir, verbose)
-    pairs = [(at, 0) for at in range(1, len(names))] if tests else ()
+    pairs = [(at, 0) for at in range(1, len(names))] if tests else None
     return means_table([({"variant": name}, one) for name, one in zip(plan, found, strict=True)], full, settings, pairs)
 
 
@@ -183,6 +186,7 @@ def controls(
         ['real', 'shuffled', 'noise']
     """
     data = load_dataset(data)
+    check_flags(tests=tests, verbose=verbose)
     check_settings_alone(settings)
     for name in ("modalities", "feature_control"):
         check_free(settings, name)
@@ -231,6 +235,7 @@ def plugin(
         ['plain', '+ASL', '+CL']
     """
     data = load_dataset(data)
+    check_flags(tests=tests, verbose=verbose)
     check_settings_alone(settings)
     for name in ("asl", "cl"):
         check_free(settings, name)
@@ -257,5 +262,5 @@ def _of_kinds(
     found = trained_over_seeds([one for *_, one in wanted], data, runs, jobs, runs_dir, verbose)
     labelled = [({"model": name, what: kind}, one) for (name, kind, _), one in zip(wanted, found, strict=True)]
     first = {name: at for at, (name, *_) in reversed([*enumerate(wanted)])}
-    pairs = [(at, first[name]) for at, (name, *_) in enumerate(wanted) if at != first[name]] if tests else ()
+    pairs = [(at, first[name]) for at, (name, *_) in enumerate(wanted) if at != first[name]] if tests else None
     return means_table(labelled, wanted[0][2], settings, pairs)

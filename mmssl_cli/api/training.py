@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mmssl_cli.api.arguments import check_settings_alone, known_names
+from mmssl_cli.api.arguments import check_flags, check_settings_alone, known_names
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.paths import path_of
 from mmssl_cli.api.runs import Run
@@ -53,6 +53,7 @@ def train(
         2
     """
     data = load_dataset(data)
+    check_flags(reuse=reuse, verbose=verbose)
     check_settings_alone(settings)
     [model] = known_names([model])
     given = {**settings, "model": model, "dataset": data.name}

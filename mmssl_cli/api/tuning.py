@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmssl_cli.api.arguments import check_count, check_settings_alone, known_names
+from mmssl_cli.api.arguments import check_count, check_flags, check_settings_alone, known_names
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.paths import path_of, shown
 from mmssl_cli.config import merge_settings, read_toml
@@ -109,6 +109,7 @@ def tune(
     if isinstance(ranges, Mapping) and (both := [name for name in ranges if str(name).replace("-", "_") in settings]):
         raise UsageError(f"{both[0]} has a value and a range; leave one out.")
     data = load_dataset(data)
+    check_flags(replace=replace, verbose=verbose)
     check_settings_alone(settings)
     [model] = known_names([model])
     for name, number, meaning in (

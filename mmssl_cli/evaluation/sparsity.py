@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.errors import InputError, UsageError
+from pipelines.text import pluralize
 
 #: The buckets of the paper's Table 4.
 PAPER_EDGES: dict[str, tuple[int, ...]] = {
@@ -29,8 +30,8 @@ class Buckets:
         rising = all(low < high for low, high in zip(self.edges[:-1], self.edges[1:], strict=True))
         if len(self.edges) < 2 or self.edges[0] < 0 or not rising:
             raise UsageError(
-                f"The buckets {self} are not valid: expected at least two whole numbers "
-                "that rise, such as 0,4,6,9,13,100."
+                f"The buckets {str(self) or 'without an edge'} are not valid: expected at least two whole numbers that "
+                "rise, the first at least 0, such as 0,4,6,9,13,100."
             )
 
     def __len__(self) -> int:
@@ -58,6 +59,12 @@ class Buckets:
         """Return the number of users in each bucket, int64; users outside all buckets are not counted."""
         place = self.place(degrees)
         return np.bincount(place[place >= 0], minlength=len(self))
+
+    def outside(self, degrees: np.ndarray) -> str:
+        """Return a sentence on the users in none of the buckets; empty if there are none."""
+        left = len(degrees) - int(self.counts(degrees).sum())
+        verb = "is" if left == 1 else "are"
+        return f"{left:,} of {pluralize(len(degrees), 'test user')} {verb} in none of the buckets." if left else ""
 
     def check_not_empty(self, degrees: np.ndarray, dataset: str) -> None:
         """Refuse buckets that hold none of the test users of a data set.

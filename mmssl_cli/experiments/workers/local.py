@@ -20,7 +20,7 @@ from mmssl_cli.experiments.workers.pool import GRACE, Message, WorkerPool, run_t
 from pipelines.errors import MmsslError, UsageError
 
 GUARD = (
-    "Each of these processes imports the script that starts it: put the calls of `tune`, and of `compare` with jobs, "
+    "Each of these processes imports the script that starts it: put the calls of `tune`, and of those with jobs, "
     'under if __name__ == "__main__": there.'
 )
 

@@ -19,7 +19,7 @@ from mmssl_cli.studies.paired_tests import on_common_seeds
 from mmssl_cli.studies.run_selection import is_full
 from mmssl_cli.studies.sparsity.figures import Spread, draw_user_buckets
 from mmssl_cli.studies.sparsity.items import item_side
-from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label, pluralize
+from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label
 from pipelines.errors import InputError
 
 PUBLISHED_REFERENCE = "MMSSL"
@@ -143,12 +143,7 @@ class _UserSide:
             f"Mean over the users of a bucket, then over runs with different seeds ({runs}); ± is the sample standard "
             "deviation over seeds.",
         ]
-        counts = self.buckets.counts(self.degrees)
-        outside = len(self.degrees) - int(counts.sum())
-        if outside:
-            verb = "is" if outside == 1 else "are"
-            notes.append(f"{outside:,} of {pluralize(len(self.degrees), 'test user')} {verb} in none of the buckets.")
-        return tuple(notes)
+        return tuple(filter(None, (*notes, self.buckets.outside(self.degrees))))
 
     def notes_on_published(self) -> tuple[str, ...]:
         """Return a note on the paper's rows."""

@@ -112,7 +112,7 @@ def test_ablate_and_controls_have_the_numbers_of_their_runs(data: mmssl.Dataset,
 def test_tests_are_paired_against_the_reference_and_corrected(data: mmssl.Dataset, tmp_path: Path) -> None:
     small: Any = {"epochs": 1, "ks": (20,), "device": "cpu", "runs_dir": tmp_path, "layers": 1}
     plain = mmssl.compare(data, ["mf", "lightgcn", "pop"], runs=2, **small)
-    table = mmssl.compare(data, ["mf", "lightgcn", "pop"], runs=2, tests=True, reference="lightgcn", **small)
+    table = mmssl.compare(data, ["mf", "lightgcn", "pop"], runs=2, reference="LightGCN", **small)
     pd.testing.assert_frame_equal(table[plain.columns], plain)
     added = [f"{metric}@20 p, {over}" for metric in ("recall", "precision", "ndcg") for over in ("users", "seeds")]
     assert [*table.columns[len(plain.columns) :]] == added
@@ -129,6 +129,8 @@ def test_tests_are_paired_against_the_reference_and_corrected(data: mmssl.Datase
         found = table.set_index("model")[f"recall@20 p, {over}"]
         assert np.isnan(found["lightgcn"])
         assert found[["mf", "pop"]].to_dict() == pytest.approx({name: wanted[name] for name in ("mf", "pop")})
+    alone = mmssl.compare(data, "lightgcn", tests=True, **small)
+    assert [*alone.columns[len(plain.columns) :]] == added and alone[added].isna().all(axis=None)
     best = mmssl.compare(data, ["mf", "lightgcn", "pop"], runs=2, tests=True, **small)
     assert best["ndcg@20 p, users"].isna().tolist() == [True, False, False]  # against the best on validation
 
@@ -162,6 +164,8 @@ def test_sparsity_has_the_means_of_the_users_in_each_bucket(data: mmssl.Dataset,
         assert row["recall@20"] == pytest.approx(np.mean(means), nan_ok=True)
         assert row["recall@20 std"] == pytest.approx(np.std(means, ddof=1), nan_ok=True)
     assert rows["users"].sum() == len(per_user(runs[0]))
+    with pytest.warns(UserWarning, match=r"of 600 test users are in none of the buckets"):
+        mmssl.sparsity(data, "mf", buckets=(3.0, 6.0), **small)
     by_quantile = mmssl.sparsity(data, "mf", **small)
     assert by_quantile["users"].sum() == len(per_user(runs[0])) and by_quantile["ndcg@20"].notna().all()
     assert len([*tmp_path.iterdir()]) == 4  # runs are shared
@@ -171,6 +175,7 @@ def test_sweep_varies_one_setting_at_a_time_or_all(data: mmssl.Dataset, tmp_path
     small: Any = {"epochs": 1, "ks": (20,), "device": "cpu", "runs_dir": tmp_path, "embedding_dim": 8}
     table = mmssl.sweep(data, {"L": [1, 2], "lr": (0.01,)}, "lightgcn", layers=1, lr=0.001, **small)
     assert [*zip(table["layers"], table["lr"], strict=True)] == [(1, 0.001), (2, 0.001), (1, 0.01)]
+    assert table["reference"].tolist() == [True, False, False]
     found = {(run.settings["layers"], run.settings["lr"]): run.test["recall@20"] for run in mmssl_runs(tmp_path)}
     for _, row in table.iterrows():
         assert row["recall@20"] == found[row["layers"], row["lr"]]
