@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -19,7 +20,7 @@ from mmssl_cli.commands.options import DEFAULT_RUNS_DIR, AsJson, RunsDir
 from mmssl_cli.console.lines import say
 from mmssl_cli.console.tables import mean_and_deviation, new_table, show
 from mmssl_cli.console.verbosity import Verbosity, verbosity
-from mmssl_cli.runs.folder import RunFolder
+from mmssl_cli.runs.folder import RESULT, RunFolder
 from mmssl_cli.runs.listing import DAMAGED, FINISHED, STATUSES, STOPPED, RunSummary, list_runs, resolve_run, summarize
 from mmssl_cli.runs.notes import read_note, write_note
 from mmssl_cli.text import companion, metric_label, pluralize, shown_value
@@ -27,6 +28,8 @@ from pipelines.errors import InputError, UsageError, nearest
 from pipelines.io.files import write_problem
 
 ACTIONS = ("show", "rm", "note")
+#: Of result.json, what `runs show` adds to the list's columns.
+_OF_RESULT = ("modalities", "best_epoch", "parameters", "seconds_per_epoch", "peak_memory_bytes", "device")
 
 
 def runs(
@@ -132,7 +135,9 @@ def _act(action: str, argument: str | None, text: str | None, runs_dir: Path, *,
 def _show(run: RunFolder, as_json: bool) -> None:
     summary = summarize(run.path)
     settings, provenance = run.read_config()
-    shown = _plain(summary) | {"settings": settings, "provenance": provenance}
+    result = run.read_result() if (run.path / RESULT).is_file() else {}
+    kept = {key: result[key] for key in _OF_RESULT if key in result}
+    shown = _plain(summary) | kept | {"settings": settings, "provenance": provenance}
     if as_json:
         print(json.dumps(shown, indent=2, default=str))
         return
@@ -143,7 +148,9 @@ def _show(run: RunFolder, as_json: bool) -> None:
         f"{split} {name}": f"{value:.4f}" for split in ("validation", "test") for name, value in shown[split].items()
     }
     plain = {key: value for key, value in shown.items() if not isinstance(value, dict) and value not in ("", None)}
-    for key, value in {**plain, **metrics, **settings, **provenance}.items():
+    limit = {"most epochs": settings["epochs"]} if "epochs" in settings else {}
+    others = {key: value for key, value in settings.items() if key.replace("-", "_") not in plain}
+    for key, value in {**plain, **metrics, **limit, **others, **provenance}.items():
         table.add_row(
             Text(key.replace("_", "-")), Text(shown_value(tuple(value) if isinstance(value, list) else value))
         )
@@ -157,8 +164,8 @@ def _remove(argument: str, runs_dir: Path, yes: bool) -> None:
         run.read_config()  # a path may lead to any folder with a config.toml
     if run.is_locked():
         raise InputError(f"Run {run.id} is being trained; stop it first.")
-    if not yes:
-        typer.confirm(f"Remove {run.path}?", abort=True, err=True)
+    if not yes and not _confirmed(run):
+        raise typer.Abort
     path = run.path.resolve()
     hidden = path.with_name(f".removed-{path.name}")
     try:
@@ -167,6 +174,15 @@ def _remove(argument: str, runs_dir: Path, yes: bool) -> None:
     except OSError as problem:
         raise write_problem(path, problem) from problem
     say(f"Removed {run.path}.")
+
+
+def _confirmed(run: RunFolder) -> bool:
+    try:
+        return typer.confirm(f"Remove {run.path}?", err=True)
+    except typer.Abort as end:
+        if sys.stdin.isatty():
+            raise
+        raise UsageError(f"Nobody answered; add --yes to remove {run.path} without a question.") from end
 
 
 def _differences(found: Sequence[RunSummary]) -> list[str]:

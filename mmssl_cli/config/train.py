@@ -69,7 +69,11 @@ class TrainSettings(BaseModel):
         description="Scaling of raw features: as they are, columns standardised, rows of unit norm, or principal "
         "components of unit variance.",
     )
-    feature_components: int = Field(64, ge=1, description="Maximum number of components of a whitened modality.")
+    feature_components: int = Field(
+        64,
+        ge=1,
+        description="Maximum number of components of a whitened modality; at most half as many as items have it.",
+    )
     feature_control: Literal["none", "shuffled", "noise"] = Field(
         "none",
         description="Control in place of the items' own features: the same permuted among the items (shuffled), or "

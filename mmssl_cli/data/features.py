@@ -59,6 +59,8 @@ def rows_of_block(dim: int) -> int:
 def scale_features(values: Tensor, present: Tensor, scaling: str, components: int = 64) -> Tensor:
     """Scale raw features [I, dim], ``whiten`` to at most ``components`` columns; rows of absent items become zero.
 
+    Whitened rows have at most half as many columns as there are rows: with as many, all items are equally unlike.
+
     Returns:
         float32 [I, dim], or [I, c] of ``whiten``.
     """
@@ -79,7 +81,8 @@ def _scaling(values: Tensor, present: Tensor, scaling: str, components: int) -> 
         deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
         return lambda rows: (rows - mean.float()) / deviation.float()
     if scaling == "whiten":
-        centre, directions = _principal_components(values, present, components)
+        most = max(1, int(present.sum()) // 2)
+        centre, directions = _principal_components(values, present, min(components, most))
         return lambda rows: (rows - centre) @ directions
     if scaling == "l2":
         return lambda rows: torch.nn.functional.normalize(rows, dim=1)

@@ -122,5 +122,5 @@ def _scaled(folder: Path, values: Tensor, present: Tensor, scaling: str, compone
     if scaling != "whiten":
         return scale_features(values, present, scaling)
     inputs = (values, present, components)
-    [scaled] = cached(folder, "whitened-1", inputs, lambda: [scale_features(values, present, scaling, components)])
+    [scaled] = cached(folder, "whitened-2", inputs, lambda: [scale_features(values, present, scaling, components)])
     return scaled

@@ -20,6 +20,7 @@ from mmssl_cli.models.rows import take
 from mmssl_cli.models.spectral import SpectralFilter
 from mmssl_cli.sparse.csr import CSR
 from pipelines.errors import UsageError
+from pipelines.text import pluralize
 
 
 class Recommender(nn.Module):
@@ -191,6 +192,16 @@ class EmbeddingRecommender(Recommender):
             without_ids(self.items, data.cold)
             if self.cold_items == "neighbours" and data.features and bool(data.cold.any()):
                 self.from_neighbours = nearest_warm_items(data)
+                self._tell_of_lonely(data.cold)
+
+    def _tell_of_lonely(self, cold: Tensor) -> None:
+        assert self.from_neighbours is not None
+        weights = (self.from_neighbours @ torch.ones(self.num_items, 1, device=cold.device)).squeeze(1)
+        if lonely := int((cold & (weights <= 0)).sum()):
+            self.warnings.append(
+                f"{lonely:,} of {pluralize(int(cold.sum()), 'new item')} have no content, or resemble no item with "
+                "training interactions; their embeddings are zeros."
+            )
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         """Return the final embeddings that are trained, [U, n] and [I, n]: by default the model's own."""

@@ -117,9 +117,10 @@ def _check(path: Path, found: ItemVectors) -> None:
     ]
     if bad:
         first = f"row {bad[0]:,} (from 0)" if ids is None else f"item {ids[bad[0]]!r}"
+        way_out = "give rows of zeros to items without vectors" if ids is None else "leave out items without vectors"
         raise InputError(
             f"{path} holds NaN or infinite values in {len(bad):,} of {len(values):,} rows, first in that of {first}; "
-            "leave out items without vectors."
+            f"{way_out}."
         )
 
 

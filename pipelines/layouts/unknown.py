@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ _SHOWN = 12
 _PICKLES = (".pkl", ".pickle")
 _MATRICES = {"train": ("trnMat", "train_mat"), "val": ("valMat", "val_mat"), "test": ("tstMat", "test_mat")}
 """File of the published layout, without .json -> pickled matrices of DiffMM, and of MMSSL."""
+_NAMED = {"train": r"tra?i?n", "val": r"va?li?d?", "test": r"te?st"}
+"""The same -> how names of other pickles begin."""
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".dat", ".data", ".gz")
 
 
@@ -24,16 +27,20 @@ def unknown_folder(folder: Path, on_progress: Callable[[str], None]) -> InputErr
         on_progress: receives the lines of Python that convert pickled matrices.
     """
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    matrices = {
-        split: next((name for name in names if name.removesuffix(".pkl") in known), None)
-        for split, known in _MATRICES.items()
-    }
-    known = {split: name for split, name in matrices.items() if name}
     pickles = [name for name in names if name.endswith(_PICKLES)]
+    matrices = {split: _matrix_of(split, names, pickles) for split in _MATRICES}
+    known = {split: name for split, name in matrices.items() if name}
     if known or pickles:
-        return _convert(folder, known or dict(zip(_MATRICES, pickles, strict=False)), on_progress)
+        return _convert(folder, known, pickles, on_progress)
     found = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
     return InputError(f"{folder} is of no known layout. It has {found or 'no files'}. {_nearest(folder, names)}")
+
+
+def _matrix_of(split: str, names: list[str], pickles: list[str]) -> str | None:
+    """Return the file of a split: of a released name, else the pickle of the shortest name that begins like it."""
+    released = [name for name in names if name.removesuffix(".pkl") in _MATRICES[split]]
+    begun = sorted((name for name in pickles if re.match(_NAMED[split], name, re.IGNORECASE)), key=len)
+    return next(iter([*released, *begun]), None)
 
 
 def _nearest(folder: Path, names: list[str]) -> str:
@@ -78,8 +85,14 @@ def _phrase(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}"
 
 
-def _convert(folder: Path, matrices: dict[str, str], on_progress: Callable[[str], None]) -> InputError:
-    """Tell how to turn pickled matrices into JSON in three lines of Python; return the refusal."""
+def _convert(folder: Path, known: dict[str, str], pickles: list[str], on_progress: Callable[[str], None]) -> InputError:
+    """Tell how to turn pickled matrices into JSON in three lines of Python; return the refusal.
+
+    Args:
+        known: split -> file; empty if the names of the ``pickles`` do not tell.
+    """
+    matrices = known or {split: f"{split.upper()}.pkl" for split in _MATRICES}
+    put = "" if known else f", with the file of each split in place of {', '.join(matrices.values())}"
     for line in (
         "import json, pickle",
         f"for split, name in {matrices!r}.items():",
@@ -88,7 +101,7 @@ def _convert(folder: Path, matrices: dict[str, str], on_progress: Callable[[str]
     ):
         on_progress(line)
     return InputError(
-        f"{folder} has pickled matrices ({', '.join(matrices.values())}), which are not read, as opening a pickle may "
-        "run any program. If you trust them, run the three lines of Python above in that folder (SciPy must be "
-        "installed), which turn them into JSON; then prepare again."
+        f"{folder} has pickles ({', '.join(known.values() or pickles)}), which are not read, as opening one may run "
+        f"any program. If you trust them, and they hold sparse matrices of users and items, run the three lines of "
+        f"Python above in that folder{put} (SciPy must be installed), which turn them into JSON; then prepare again."
     )

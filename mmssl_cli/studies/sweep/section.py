@@ -26,7 +26,7 @@ from mmssl_cli.studies.sweep.points import Line, shown_name, shown_value
 from mmssl_cli.text import DEFAULT_METRIC, companion, dashed, metric_label
 
 #: Definition of the best baseline, for captions.
-_BEST = f"of each other model {RULE}, then the model best on validation"
+_BEST = f"of each other model {RULE}, then the model best on validation, on the seeds shown here"
 
 
 def sweep_section(

@@ -46,13 +46,14 @@ def test_one_run_is_shown_annotated_and_removed(trained: Cli) -> None:
     assert (noted.code, noted.out) == (0, f"{run['id']}: first try\\x1b[2J\n")
     shown = trained("runs", "show", run["id"])
     assert all(word in shown.words for word in ("first try", "layers", "manifest-digest", "validation recall@5"))
+    assert all(word in shown.words for word in ("best-epoch", "parameters", "peak-memory-bytes", "most epochs"))
     assert json.loads(trained("runs", "show", run["id"], "--json").out)["note"] == "first try\x1b[2J"
     assert trained("runs", "note", run["id"], "").out == f"The note of {run['id']} is removed.\n"
     assert trained("runs", "note", run["id"], "first try\x1b[2J").code == 0
     assert "first try" in trained("runs").out
 
     asked = trained("runs", "rm", run["id"])
-    assert asked.code == 1
+    assert asked.code == 2 and f"add --yes to remove runs/{run['id']}" in asked.words
     assert (Path("runs") / run["id"]).is_dir()
     removed = trained("runs", "rm", run["id"], "--yes")
     assert (removed.code, removed.out) == (0, f"Removed runs/{run['id']}.\n")

@@ -95,6 +95,18 @@ def test_whitening_gives_principal_components_of_unit_variance(components: int) 
     np.testing.assert_allclose(scaled[present.numpy()], expected * signs, atol=1e-3)
 
 
+def test_whitening_keeps_items_alike() -> None:
+    """With as many components as items, every two of them would have the same cosine, -1 / (n - 1)."""
+    random = torch.Generator().manual_seed(1)
+    kinds = torch.randn(4, 50, generator=random).repeat_interleave(5, dim=0)  # five items of each kind
+    values = kinds + 0.3 * torch.randn(20, 50, generator=random)
+    scaled = scale_features(values, torch.ones(20, dtype=torch.bool), "whiten")
+    assert scaled.shape == (20, 10)
+    rows = torch.nn.functional.normalize(scaled, dim=1)
+    cosines = (rows @ rows.T).fill_diagonal_(-1)
+    assert (cosines.argmax(dim=1) // 5 == torch.arange(20) // 5).float().mean() > 0.8
+
+
 def test_whitening_a_constant_modality_gives_zeros() -> None:
     scaled = scale_features(torch.full((5, 3), 2.0), torch.ones(5, dtype=torch.bool), "whiten")
     assert scaled.shape == (5, 1) and not scaled.abs().gt(1e-3).any()

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 import mmssl_cli as mmssl
-from mmssl_cli.config import SETTINGS
+from mmssl_cli.config import SETTINGS, build_settings
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.data.sampling import TripleSampler
 from mmssl_cli.models.content import nearest_warm_items
+from mmssl_cli.models.registry import build_model
 from mmssl_cli.sparse.csr import CSR
 from pipelines.prepared import read_prepared
 
@@ -151,6 +152,27 @@ def test_the_mean_of_the_nearest_warm_items(cli: Cli) -> None:
         near = np.argsort(-cosines)[:5]
         expected = np.average(embeddings[near].numpy(), axis=0, weights=np.maximum(cosines[near], 0))
         np.testing.assert_allclose(found[item], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mmssl", "bm3"])
+def test_new_items_of_a_small_data_set_have_embeddings_by_default(name: str, cli: Cli) -> None:
+    shop(cli, "--split", "cold-items", "--k-core", 0)
+    settings = build_settings({"model": name, "embedding_dim": 8})
+    data = load_interactions(Path("data/shop"), None, settings.feature_scaling, settings.feature_components)
+    model = build_model(data, settings)
+    model.begin_epoch(1)
+    assert data.cold.sum() > 3 and model.represent()[1][data.cold].norm(dim=1).min() > 1e-3
+    assert not model.warnings
+
+
+def test_new_items_that_resemble_none_are_told() -> None:
+    interactions, none = CSR.from_pairs([(0, 2), (1, 3)], 2), CSR.from_pairs([], 2)
+    features = {"visual": torch.tensor([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0], [-1.0, 1.0], [-1.0, 2.0]])}
+    present = {"visual": torch.tensor([True, False, True, True, True])}
+    data = InteractionData("shop", 2, 5, interactions, none, none, features=features, present=present, new_items=True)
+    model = build_model(data, build_settings({"model": "bm3", "embedding_dim": 8}))
+    told = "2 of 3 new items have no content, or resemble no item with training interactions"
+    assert model.warnings == [f"{told}; their embeddings are zeros."]
 
 
 def test_fewer_near_items_than_asked_for_count_once_and_a_sum_of_cosines_chooses() -> None:

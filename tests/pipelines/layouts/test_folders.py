@@ -179,7 +179,15 @@ def test_the_way_out_of_a_layout_without_texts_is_a_flag_that_it_takes(cli: Cli,
     assert answer.code == 1 and "Raise --max-absent, or leave out --text-encoder." in answer.words
 
 
-@pytest.mark.parametrize("names", [("trnMat.pkl", "valMat.pkl", "tstMat.pkl"), ("train_mat", "val_mat", "test_mat")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("trnMat.pkl", "valMat.pkl", "tstMat.pkl"),
+        ("train_mat", "val_mat", "test_mat"),
+        ("train.pkl", "val.pkl", "test.pkl"),
+        ("Training.pickle", "validation.pickle", "testing.pickle"),
+    ],
+)
 def test_pickles_are_refused_with_what_turns_them_into_json(cli: Cli, tmp_path: Path, names: tuple[str, ...]) -> None:
     folder = tmp_path / "tiktok"
     folder.mkdir()
@@ -189,11 +197,22 @@ def test_pickles_are_refused_with_what_turns_them_into_json(cli: Cli, tmp_path: 
         matrix = make((np.ones(3), (users, items)), shape=(3, 5))
         (folder / name).write_bytes(pickle.dumps(matrix))
     answer = cli("prep", "t", "--from", folder)
-    assert answer.code == 1 and "pickled matrices" in answer.err
+    assert answer.code == 1 and "has pickles" in answer.err
     code = "\n".join(answer.err[answer.err.index("import json") :].splitlines()[:3])
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
     assert json.loads((folder / "val.json").read_text()) == {"0": [1], "1": [2], "2": [3]}
     assert cli("prep", "t", "--from", folder).code == 0
+
+
+def test_splits_of_pickles_are_not_guessed(cli: Cli, tmp_path: Path) -> None:
+    for name in ("a.pkl", "b.pkl", "c.pkl"):
+        (tmp_path / name).write_bytes(b"")
+    answer = cli("prep", "t", "--from", tmp_path)
+    assert answer.code == 1 and "{'train': 'TRAIN.pkl', 'val': 'VAL.pkl', 'test': 'TEST.pkl'}" in answer.err
+    assert "with the file of each split in place of TRAIN.pkl, VAL.pkl, TEST.pkl" in answer.words
+    (tmp_path / "train.pkl").write_bytes(b"")
+    (tmp_path / "test.pkl").write_bytes(b"")
+    assert "{'train': 'train.pkl', 'test': 'test.pkl'}" in cli("prep", "t", "--from", tmp_path).err
 
 
 def test_arrays_and_rows_that_are_not_used_are_told(cli: Cli, tmp_path: Path) -> None:
