@@ -118,11 +118,12 @@ def means_table(
     named = {*first.metrics, first.select_on.partition("@")[0]} if "metrics" in settings else set(first.all_metrics)
     shown = [name for name in first.all_metrics if name in named]
     table = pd.DataFrame([labels | _row(one, shown) for labels, one in labelled])
+    if pairs is None:
+        return table
     configurations = [one for _, one in labelled]
-    tested = [] if pairs is None else [name for name in table if name in configurations[0].runs[0].test]
-    for metric in filter(is_accuracy, tested):
-        found = corrected([(configurations[one], configurations[other]) for one, other in pairs or ()], metric)
-        by_row = dict(zip((one for one, _ in pairs or ()), found, strict=True))
+    for metric in [name for name in table if name in configurations[0].runs[0].test and is_accuracy(name)]:
+        found = corrected([(configurations[one], configurations[other]) for one, other in pairs], metric)
+        by_row = {one: difference for (one, _), difference in zip(pairs, found, strict=True)}
         for over in ("users", "seeds"):
             values = [getattr(by_row.get(row), f"holm_{over}", None) for row in range(len(table))]
             table[f"{metric} p, {over}"] = pd.Series(values, dtype="float64")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmssl_cli.text import pluralize
 from pipelines.errors import InputError, UsageError
-from pipelines.text import pluralize
 
 #: The buckets of the paper's Table 4.
 PAPER_EDGES: dict[str, tuple[int, ...]] = {

@@ -19,8 +19,8 @@ from mmssl_cli.models.losses import bpr_loss, l2_of, softmax_loss
 from mmssl_cli.models.rows import take
 from mmssl_cli.models.spectral import SpectralFilter
 from mmssl_cli.sparse.csr import CSR
+from mmssl_cli.text import pluralize
 from pipelines.errors import UsageError
-from pipelines.text import pluralize
 
 
 class Recommender(nn.Module):
