@@ -37,7 +37,7 @@ def known_names(models: object) -> list[str]:
         for name in names:
             settings_class(name)
     for sentence in filter(None, map(stale_code, names)):
-        warnings.warn(sentence, stacklevel=3)
+        warnings.warn(sentence, stacklevel=4)
     return names
 
 

@@ -15,6 +15,7 @@ from mmssl_cli.api.arguments import check_flags, check_settings_alone, known_nam
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.paths import shown
 from mmssl_cli.api.plans import means_table, planned, trained_over_seeds
+from mmssl_cli.api.wording import keywords_in_errors
 from mmssl_cli.evaluation.sparsity import Buckets, default_buckets
 from mmssl_cli.runs.results import configuration_of
 from mmssl_cli.studies.sparsity.checks import accuracy_metric, check_before_training
@@ -24,6 +25,7 @@ from mmssl_cli.text import DEFAULT_METRIC, DEFAULT_RUNS_DIR, as_list, companion
 from pipelines.errors import UsageError
 
 
+@keywords_in_errors
 def sparsity(
     data: Dataset | str | PathLike[str],
     models: str | Sequence[str] = ("mmssl", "lightgcn"),
@@ -83,7 +85,7 @@ def sparsity(
     degrees = found[0].degrees().to_numpy()
     edges = edges or default_buckets(data.name, degrees)
     if outside := edges.outside(degrees):
-        warnings.warn(outside, stacklevel=2)
+        warnings.warn(outside, stacklevel=3)
     counts, rows = edges.counts(degrees), []
     for one in found:
         values = bucket_means(one, metric, edges)
@@ -95,6 +97,7 @@ def sparsity(
     return pd.DataFrame(rows)
 
 
+@keywords_in_errors
 def sweep(
     data: Dataset | str | PathLike[str],
     values: Mapping[str, Any],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 import warnings
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -18,6 +17,7 @@ from mmssl_cli.api.generated import must_be_generated
 from mmssl_cli.api.in_memory import as_files, written
 from mmssl_cli.api.losses import losses
 from mmssl_cli.api.paths import path_of, shown
+from mmssl_cli.api.wording import keyword_of, keywords_in_errors, with_keywords
 from mmssl_cli.console.preparation import prep_reporter
 from mmssl_cli.console.verbosity import Verbosity
 from mmssl_cli.text import DEFAULT_DATA_DIR
@@ -144,6 +144,7 @@ class Dataset:
         return values if values.dtype == np.int32 else values.astype(np.float32, copy=False)
 
 
+@keywords_in_errors
 def load_dataset(
     name: str | PathLike[str] | Dataset, *, data_dir: str | PathLike[str] = DEFAULT_DATA_DIR, verbose: bool = False
 ) -> Dataset:
@@ -180,6 +181,7 @@ def load_dataset(
     return found
 
 
+@keywords_in_errors
 def prepare(
     name: str,
     *,
@@ -229,12 +231,12 @@ def prepare(
         outcome = run_pipeline(name, known, data_dir=folder, force=force, reporter=reporter)
     if outcome.changed and not verbose:
         for sentence in losses(outcome.manifest, own_k_core="k_core" in options):
-            warnings.warn(f"data set {name}: {sentence}", stacklevel=2)
+            warnings.warn(f"data set {name}: {with_keywords(sentence)}", stacklevel=3)
     return Dataset(outcome.folder)
 
 
 def _options(given: dict[str, Any]) -> PrepOptions:
-    fields = {_keyword(field): field for field in PrepOptions.model_fields}
+    fields = {keyword_of(field): field for field in PrepOptions.model_fields}
     for name in given:
         if name not in fields:
             raise UsageError(f"There is no option {name!r} of prepare: {nearest(name, fields)}")
@@ -246,9 +248,3 @@ def _options(given: dict[str, Any]) -> PrepOptions:
         raise UsageError(f"{flag} cannot be {shown(error['input'])}: {in_words(error)}") from problem
     paths = {name: value for name, value in made.given().items() if isinstance(value, Path)}
     return made.model_copy(update={name: expanded(path) for name, path in paths.items()})
-
-
-def _keyword(field: str) -> str:
-    """Return the keyword of an option: its flag with underscores, and one at the end of a word of Python."""
-    name = flag_of(field).removeprefix("--").replace("-", "_")
-    return f"{name}_" if keyword.iskeyword(name) else name

@@ -18,6 +18,7 @@ from torch import Tensor
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.listed import id_texts, scores_of_lists
 from mmssl_cli.api.runs import Run
+from mmssl_cli.api.wording import keywords_in_errors
 from mmssl_cli.data.interactions import InteractionData, load_interactions
 from mmssl_cli.evaluation.ranking import BEYOND_FLOATS, ranked_scores
 from mmssl_cli.evaluation.splits import checked_ks, checked_metrics, checked_split
@@ -53,6 +54,7 @@ class Metrics(dict[str, float]):
     warm_cold: dict[str, Any]
 
 
+@keywords_in_errors
 def evaluate(
     scores: Run | Scores,
     data: Dataset | str | PathLike[str],
@@ -134,7 +136,7 @@ def _check_lists(table: pd.DataFrame, data: InteractionData, split: str, ids: Se
         warnings.warn(
             f"{len(missing):,} of the {len(users):,} users with {split} items have no list ({some(missing)}); their "
             "metrics are 0.",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

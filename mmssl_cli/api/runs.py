@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mmssl_cli.api.embeddings import EmbeddingPair, Embeddings
 from mmssl_cli.api.paths import path_of, shown
+from mmssl_cli.api.wording import keywords_in_errors
 from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.runs.listing import list_runs as summaries_of
 from mmssl_cli.runs.listing import resolve_run
@@ -217,6 +218,7 @@ class Run:
         return pd.DataFrame({"rank": rank, "item": self.ranker.item_ids.to_numpy()[items], "score": scores})
 
 
+@keywords_in_errors
 def load_run(
     run: Run | str | PathLike[str],
     *,
@@ -249,6 +251,7 @@ def load_run(
     return Run(folder, path_of(data_dir, "data_dir"))
 
 
+@keywords_in_errors
 def list_runs(*, runs_dir: str | PathLike[str] = DEFAULT_RUNS_DIR) -> pd.DataFrame:
     """List the runs of a folder, newest first, as `mmssl runs` does.
 

@@ -11,6 +11,7 @@ import pandas as pd
 from mmssl_cli.api.arguments import check_flags, check_settings_alone, known_names
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.plans import check_free, means_table, planned, trained_over_seeds
+from mmssl_cli.api.wording import keywords_in_errors
 from mmssl_cli.config import TrainSettings
 from mmssl_cli.config.forms import (
     check_ablation,
@@ -25,6 +26,7 @@ from mmssl_cli.text import DEFAULT_RUNS_DIR, as_list
 from pipelines.errors import UsageError, nearest
 
 
+@keywords_in_errors
 def compare(
     data: Dataset | str | PathLike[str],
     models: str | Sequence[str],
@@ -92,6 +94,7 @@ def compare(
     return means_table([({"model": one.label}, one) for _, one in ranked], next(iter(plan.values())), settings, pairs)
 
 
+@keywords_in_errors
 def ablate(
     data: Dataset | str | PathLike[str],
     variants: str | Sequence[str] = (),
@@ -144,6 +147,7 @@ def ablate(
     return means_table([({"variant": name}, one) for name, one in zip(plan, found, strict=True)], full, settings, pairs)
 
 
+@keywords_in_errors
 def controls(
     data: Dataset | str | PathLike[str],
     models: str | Sequence[str] = "mmssl",
@@ -195,6 +199,7 @@ def controls(
     return _of_kinds("features", plan, data, runs, jobs, runs_dir, tests, verbose, settings)
 
 
+@keywords_in_errors
 def plugin(
     data: Dataset | str | PathLike[str],
     models: str | Sequence[str] = "slmrec",

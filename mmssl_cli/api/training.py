@@ -12,6 +12,7 @@ from mmssl_cli.api.arguments import check_flags, check_settings_alone, known_nam
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.paths import path_of
 from mmssl_cli.api.runs import Run
+from mmssl_cli.api.wording import keywords_in_errors
 from mmssl_cli.config import TrainSettings, merge_settings
 from mmssl_cli.console.training import make_reporter
 from mmssl_cli.console.verbosity import Verbosity
@@ -20,6 +21,7 @@ from mmssl_cli.runs.folder import RunFolder
 from mmssl_cli.text import DEFAULT_RUNS_DIR
 
 
+@keywords_in_errors
 def train(
     model: str,
     data: Dataset | str | PathLike[str],

@@ -14,6 +14,7 @@ import pandas as pd
 from mmssl_cli.api.arguments import check_count, check_flags, check_settings_alone, known_names
 from mmssl_cli.api.datasets import Dataset, load_dataset
 from mmssl_cli.api.paths import path_of, shown
+from mmssl_cli.api.wording import keywords_in_errors
 from mmssl_cli.config import merge_settings, read_toml
 from mmssl_cli.console.tuning import make_tune_reporter
 from mmssl_cli.console.verbosity import Verbosity
@@ -50,6 +51,7 @@ class TuneResult:
     file: Path
 
 
+@keywords_in_errors
 def tune(
     model: str,
     data: Dataset | str | PathLike[str],

@@ -166,7 +166,7 @@ def test_other_forms_of_vectors(form: str) -> None:
                 ),
             )
         ),
-        ({"interactions": _clicks(), "features": {1: np.ones((8, 2))}}, "--features cannot be .*expected"),
+        ({"interactions": _clicks(), "features": {1: np.ones((8, 2))}}, "features cannot be .*expected"),
         ({"interactions": _clicks(), "features": {"a/b": np.ones((8, 2))}}, "'a/b' cannot name a modality"),
         ({"interactions": _clicks(), "items": _items(), "audio_column": "title"}, "audio_column names files beside"),
     ],
@@ -245,7 +245,7 @@ def test_what_is_left_out_is_a_warning() -> None:
         "facts=facts.vectors.parquet: 2 of 4 rows left out (a row of no item that is kept: 1, another row of the same "
         "item: 1)",
         "facts=facts.vectors.parquet: the dimensions are the columns price, year",
-        "interactions.parquet: the column split is not used; --split given keeps the split that it says",
+        "interactions.parquet: the column split is not used; split given keeps the split that it says",
         "visual=visual.npy: its rows are taken in the order of the item ids as texts: i0, i1, i10, ...",
     ]
     assert all(warning.filename == __file__ for warning in caught)

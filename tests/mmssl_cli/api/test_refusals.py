@@ -149,7 +149,7 @@ from tests.helpers.ranked_lists import ranked_lists
         (
             lambda data, run: mmssl.prepare("demo", k_core="x"),
             "Usage",
-            "--k-core cannot be 'x': expected a whole number",
+            "k_core cannot be 'x': expected a whole number",
         ),
         (lambda data, run: run.recommend("user-7"), "Usage", "There is no user 'user-7'"),
         (lambda data, run: run.recommend_for([]), "Usage", "at least one item"),
