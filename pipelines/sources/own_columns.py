@@ -96,7 +96,7 @@ def _not_found(file: ColumnFile, role: str, candidates: list[str]) -> InputError
             f"{file.path} has several columns that could be {_MEANING[role]}: {', '.join(candidates)}; name one: add "
             f"{flag_of(role)} {candidates[0]}"
         )
-    file.refuse_prose()
+    file.refuse_other_text()
     return InputError(
         f"{file.path} has no column that is usually {_MEANING[role]}, only {file.shown_names()}; name the one: add "
         f"{flag_of(role)} NAME"
@@ -104,5 +104,6 @@ def _not_found(file: ColumnFile, role: str, candidates: list[str]) -> InputError
 
 
 def _without_header(file: ColumnFile) -> InputError:
+    file.refuse_other_text()
     names = suggested_columns(file.names)
     return InputError(f"{file.path} seems to have no header; name its columns: --columns {names}")

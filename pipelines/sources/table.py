@@ -101,6 +101,7 @@ class Table(RawSource):
     def _require(self, file: ColumnFile, item: str) -> None:
         table = self.table
         if file.headerless and item not in file.names:
+            file.refuse_other_text()
             raise InputError(f"{file.path} seems to have no header; add a first line with the names of its columns.")
         names = (
             (item, "item"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.errors import InputError
 from pipelines.tables.column_names import seem_values, usual_columns
 from pipelines.tables.encodings import BROKEN
-from pipelines.text import TABLE
+from pipelines.text import TABLE, pluralize
 
 SEPARATORS = ("\t", ",", ";", "|", "::")
 SPACE = " "
@@ -108,7 +108,8 @@ def _without_header(path: Path, separators: Sequence[str], text: str, lines: lis
     if not fitting:
         cells = max((_cells(text, separator) for separator in separators), key=len)
         raise InputError(
-            f"{path} begins with {text[:60]!r}, {len(cells)} columns; --columns names {len(names)}: {', '.join(names)}."
+            f"{path} begins with {text[:60]!r}, {pluralize(len(cells), 'column')}; --columns names {len(names)}: "
+            f"{', '.join(names)}."
         )
     best = max(fitting, key=lambda separator: _fitness(separator, text, lines))
     cells = [cell.strip() for cell in _cells(text, best)]

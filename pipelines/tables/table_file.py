@@ -35,6 +35,8 @@ _OTHERS = {
 """Beginning of a file that is no table -> what it is."""
 _WAYS_OUT = {b"PK\x03\x04": "unpack it, or save the sheet as CSV"}
 _PROSE = re.compile(r"\S+( \S+)+ \S+[.!?]|\S+( \S+){5,}")
+_UNDIVIDED = re.compile(r"\w+([:~^]\w+)+")
+"""The only column of a table whose columns are divided by what divides no table read here."""
 _MOST_SHOWN = 60
 _JSON_LIST = re.compile(rb"\[\s*([{\]]|$)")
 _START = 1000
@@ -111,13 +113,13 @@ class ColumnFile:
         """
         if column in self.names:
             return
-        self.refuse_prose()
+        self.refuse_other_text()
         hint = nearest(column, [_printable(name) for name in self.names])
         way_out = f" Name the column with {flag}." if flag else ""
         raise InputError(f"{self.path} has no column {column!r}, only {self.shown_names()}: {hint}{way_out}")
 
-    def refuse_prose(self) -> None:
-        """Refuse a file, a column of which is missing, if its first line reads like prose.
+    def refuse_other_text(self) -> None:
+        """Refuse a file, a column of which is missing, if its first line reads like prose or is not divided.
 
         Raises:
             InputError: it does.
@@ -126,6 +128,11 @@ class ColumnFile:
             raise InputError(
                 f"{self.path} begins with {', '.join(self.names)[:_MOST_SHOWN]!r}, which reads like prose, not like "
                 f"the names of columns; expected a table: {TABLE}."
+            )
+        if len(self.names) == 1 and _UNDIVIDED.fullmatch(self.names[0]):
+            raise InputError(
+                f"{self.path} begins with {self.names[0][:_MOST_SHOWN]!r}, which is read as one column; expected "
+                "commas, semicolons, tabs, | or :: between the columns."
             )
 
     def shown_names(self) -> str:

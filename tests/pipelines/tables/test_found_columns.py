@@ -82,6 +82,8 @@ def test_the_flag_is_named(cli: Cli, header: tuple[str, ...], flags: tuple[Any, 
             b"hello world, this is prose.\nMore.\n",
             "odd begins with 'hello world, this is prose.', which reads like prose",
         ),
+        (b"user:item\n1:2\n", "odd begins with 'user:item', which is read as one column; expected commas"),
+        (b"u1:i2:3\nu2:i4:5\n", "odd begins with 'u1:i2:3', which is read as one column; expected commas"),
     ],
 )
 def test_what_is_no_table_is_said_to_be_none(cli: Cli, content: bytes, sentence: str) -> None:
