@@ -83,7 +83,8 @@ class MMRec:
         try:
             self._start(data.absolute(), model, dict(settings))
         except ImportError as problem:
-            raise InputError(f"MMRec needs a library ({problem}); try: pip install lmdb pyyaml") from problem
+            libraries = "lmdb pyyaml torch-geometric"
+            raise InputError(f"MMRec needs a library ({problem}); try: pip install {libraries}") from problem
         finally:
             os.chdir(previous)
         self.epochs = 0
