@@ -16,11 +16,9 @@ lock               held while a process writes the run
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
@@ -30,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmssl_cli.config import TrainSettings, build_settings, settings_class
 from mmssl_cli.runs.result_fields import parse_result
+from mmssl_cli.runs.states import read_state, write_state
 from mmssl_cli.runs.tables import parse_table, write_table
 from pipelines.errors import InputError, UsageError
 from pipelines.io.files import read_problem, write_bytes, write_json, write_problem
@@ -234,26 +233,13 @@ class RunFolder:
             pass
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Write state.pt: tensors, numbers, text, and lists and dictionaries of these."""
-        import torch
-
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        write_bytes(self._kept(STATE), buffer.getbuffer())
+        """Write state.pt."""
+        write_state(self._kept(STATE), state)
 
     def read_state(self) -> dict[str, Any]:
-        """Read the checkpoint onto the CPU, as weights only, so that no code in the file is run."""
-        import torch
-
-        with (
-            self._reading(STATE, "the run cannot be resumed from it; train it again") as path,
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")  # PyTorch warns of what the error says
-            state: dict[str, Any] = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-            if not isinstance(state, dict):
-                raise TypeError("expected a dictionary")
-            return state
+        """Read state.pt onto the CPU."""
+        with self._reading(STATE, "the run cannot be resumed from it; train it again") as path:
+            return read_state(path)
 
     def append_log(self, record: Mapping[str, Any]) -> None:
         """Add a line to log.jsonl, whole or not at all."""

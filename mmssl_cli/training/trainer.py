@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from mmssl_cli.models.registry import build_model, model_class
 from mmssl_cli.runs.data_match import changed_code, check_same_data, code_of_both, data_identity, model_code
 from mmssl_cli.runs.folder import RESULT, RunFolder, new_run_id
 from mmssl_cli.text import pluralize
-from mmssl_cli.training.checkpoint import restore
+from mmssl_cli.training.checkpoint import Checkpoint, restore
 from mmssl_cli.training.device import device_name, environment, keep_freed_memory, peak_memory, reset_peak_memory
 from mmssl_cli.training.epochs import TrainState, count_items, evaluate_on_test, follow_epochs, run_epochs
 from mmssl_cli.training.fitting import FittingLoop
@@ -129,12 +130,17 @@ def _ended_early(state: TrainState, settings: TrainSettings) -> bool:
 
 
 def fit(
-    settings: TrainSettings, data_dir: Path, on_validation: Callable[[int, float], bool]
+    settings: TrainSettings,
+    data_dir: Path,
+    on_validation: Callable[[int, float], bool],
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[TrainState, bool]:
     """Train as ``train_run`` does, without writing a run and without reading the test split.
 
     Args:
         on_validation: called with each validated epoch and the best score so far; False ends the training.
+        checkpoint: the training goes on from it, and is saved there; ``on_validation`` is called for the epochs
+            before it first, whatever it returns.
 
     Returns:
         The state in the end, and False where ``on_validation`` ended the training.
@@ -143,11 +149,18 @@ def fit(
         InputError, UsageError, DivergedError: as ``train_run`` does.
     """
     loop = make_loop(settings, load_data(settings, data_dir), pick_device(settings.device))
-    state = TrainState([])
+    state = TrainState([]) if checkpoint is None else checkpoint.restore(loop)
+    column, best = f"validation/{settings.select_on}", -math.inf
+    for record in state.records:
+        if column in record:
+            best = max(best, record[column])
+            on_validation(record["epoch"], best)
 
     def on_epoch(record: dict[str, Any], best: bool) -> bool:
-        validated = f"validation/{settings.select_on}" in record
-        return not validated or on_validation(record["epoch"], state.best_score)
+        continues = column not in record or on_validation(record["epoch"], state.best_score)
+        if checkpoint is not None and continues and state.is_unfinished(settings):
+            checkpoint.save_if_due(loop, state)
+        return continues
 
     return state, run_epochs(loop, state, on_epoch)
 

@@ -105,7 +105,8 @@ def carry_out_search(
     with held(_file(out, search, "lock"), f"The search in {out} for {what}", passing=True):
         study = open_study(search, _file(out, search, "journal"), budget.trials)
         reporter.begin(what, len(trials_of(study, search)), budget.trials)
-        found = run_search(search, study, budget, data_dir, jobs, reporter, pool)
+        checkpoints = out / f"{search.name}.checkpoints"
+        found = run_search(search, study, budget, data_dir, jobs, reporter, checkpoints, pool)
         outcome = Outcome(search.base.model, budget, found, best_of(found), _file(out, search, "toml"))
         if outcome.best is not None:
             write_trials(found, _file(out, search, "csv"))

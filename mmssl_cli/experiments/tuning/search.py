@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,32 +72,41 @@ def run_search(
     data_dir: Path,
     jobs: int,
     reporter: TuneReporter,
+    checkpoints: Path,
     pool: Callable[[int], WorkerPool] = LocalPool,
 ) -> list[Trial]:
     """Continue a search until its budget is spent, train the finalists, and return all trials.
 
-    Ctrl-C leaves the trainings under way to be run again.
+    Ctrl-C leaves the trainings under way to be resumed.
 
     Args:
+        checkpoints: folder of the trainings under way, removed in the end.
         pool: makes the pool of so many workers; by default processes on this machine.
 
     Raises:
         InputError: there can be no workers.
     """
-    runner = _Runner(search, study, budget, data_dir, reporter)
+    runner = _Runner(search, study, budget, data_dir, reporter, checkpoints)
     if runner.has_work():
         with pool(jobs) as workers:
             runner.run_trials(workers)
             runner.run_finalists(workers)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     return runner.results()
 
 
 class _Runner:
     def __init__(
-        self, search: Search, study: optuna.Study, budget: Budget, data_dir: Path, reporter: TuneReporter
+        self,
+        search: Search,
+        study: optuna.Study,
+        budget: Budget,
+        data_dir: Path,
+        reporter: TuneReporter,
+        checkpoints: Path,
     ) -> None:
         self.search, self.study, self.budget = search, study, budget
-        self.data_dir, self.reporter = data_dir, reporter
+        self.data_dir, self.reporter, self.checkpoints = data_dir, reporter, checkpoints.absolute()
         self.is_exhausted = False
 
     def has_work(self) -> bool:
@@ -112,16 +124,27 @@ class _Runner:
         while not pool.is_idle or self._may_begin(proposed):
             while pool.has_room and self._may_begin(proposed) and (trial := self._propose(proposed)):
                 proposed[trial.number] = trial
-                pool.submit(trial.number, trial_task, trial, self.search, self.data_dir)
+                self._submit(pool, trial)
             for number, kind, content in pool.poll():
                 if kind == "epoch":
                     self.reporter.epoch(number, *content)
-                elif kind == "retry":  # from its start: a trial has no checkpoints
+                elif kind == "retry":
                     self.reporter.message(f"trial {number} is tried again: the process that trained it {content}")
-                    pool.submit(number, trial_task, proposed[number], self.search, self.data_dir)
+                    self._submit(pool, proposed[number])
                 else:
-                    _record(self.study, proposed.pop(number), _result(kind, content))
+                    trial = proposed.pop(number)
+                    _record(self.study, trial, _result(kind, content))
+                    self._checkpoint(self.search.drawn(trial)).unlink(missing_ok=True)
                     self.reporter.over(next(one for one in self.found() if one.number == number))
+
+    def _submit(self, pool: WorkerPool, trial: optuna.Trial) -> None:
+        checkpoint = self._checkpoint(self.search.drawn(trial))
+        pool.submit(trial.number, trial_task, trial, self.search, self.data_dir, checkpoint)
+
+    def _checkpoint(self, drawn: Mapping[str, Any]) -> Path:
+        """Return the file of the state of a training with these values."""
+        digest = hashlib.sha256(json.dumps(drawn, sort_keys=True, default=list).encode()).hexdigest()
+        return self.checkpoints / f"{digest[:16]}.pt"
 
     def _may_begin(self, running: dict[int, optuna.Trial]) -> bool:
         found = self.found()
@@ -150,16 +173,17 @@ class _Runner:
             while queue and pool.has_room:
                 key, (trial, seed) = queue.pop(0)
                 running[key] = trial, seed
-                pool.submit(key, finalist_task, self._seeded(trial, seed), self.data_dir)
+                self._submit_finalist(pool, key, trial, seed)
             for key, kind, content in pool.poll():
                 trial, seed = running[key]
                 if kind == "epoch":
                     self.reporter.epoch(trial.number, *content)
                 elif kind == "retry":
-                    pool.submit(key, finalist_task, self._seeded(trial, seed), self.data_dir)
+                    self._submit_finalist(pool, key, trial, seed)
                 else:
                     result = _result(kind, content)
                     keep_score(self.study, trial.number, seed, result)
+                    self._checkpoint({**trial.drawn, "seed": seed}).unlink(missing_ok=True)
                     outcome = result.get("problem") or f"{result['score']:.4f} at epoch {result['best_epoch']}"
                     self.reporter.message(f"finalist trial {trial.number}, seed {seed}: {outcome}")
 
@@ -169,8 +193,9 @@ class _Runner:
         finalists = finalists_of(self.found(), self.budget.finalists)
         return [(trial, seed) for trial in finalists for seed in seeds if seed not in scores_of(self.study, trial)]
 
-    def _seeded(self, trial: Trial, seed: int) -> TrainSettings:
-        return self.search.settings({**trial.drawn, "seed": seed})
+    def _submit_finalist(self, pool: WorkerPool, key: int, trial: Trial, seed: int) -> None:
+        drawn = {**trial.drawn, "seed": seed}
+        pool.submit(key, finalist_task, self.search.settings(drawn), self.data_dir, self._checkpoint(drawn))
 
 
 def _result(kind: str, content: Any) -> dict[str, Any]:
@@ -190,7 +215,7 @@ def _record(study: optuna.Study, trial: optuna.Trial, result: dict[str, Any]) ->
         study.tell(trial.number, state=TrialState.PRUNED)
 
 
-def trial_task(send: Send, trial: optuna.Trial, search: Search, data_dir: Path) -> Message:
+def trial_task(send: Send, trial: optuna.Trial, search: Search, data_dir: Path, checkpoint: Path) -> Message:
     """Train a trial of a search in a worker; it reports its scores to the journal of the search and is pruned by them.
 
     A trial whose score rose within the last epochs is not pruned.
@@ -205,17 +230,17 @@ def trial_task(send: Send, trial: optuna.Trial, search: Search, data_dir: Path) 
         send("epoch", [epoch, score])
         return rising.at(epoch, score) or not trial.should_prune()
 
-    return _train(lambda: search.settings(search.drawn(trial)), data_dir, on_validation)
+    return _train(lambda: search.settings(search.drawn(trial)), data_dir, on_validation, checkpoint)
 
 
-def finalist_task(send: Send, settings: TrainSettings, data_dir: Path) -> Message:
+def finalist_task(send: Send, settings: TrainSettings, data_dir: Path, checkpoint: Path) -> Message:
     """Train a finalist with a further seed in a worker; as ``trial_task``, but never pruned."""
 
     def on_validation(epoch: int, score: float) -> bool:
         send("epoch", [epoch, score])
         return True
 
-    return _train(lambda: settings, data_dir, on_validation)
+    return _train(lambda: settings, data_dir, on_validation, checkpoint)
 
 
 class _Rising:
@@ -230,21 +255,26 @@ class _Rising:
 
 
 def _train(
-    settings: Callable[[], TrainSettings], data_dir: Path, on_validation: Callable[[int, float], bool]
+    settings: Callable[[], TrainSettings], data_dir: Path, on_validation: Callable[[int, float], bool], path: Path
 ) -> Message:
     # PyTorch is imported in workers alone.
+    from mmssl_cli.training.checkpoint import Checkpoint
     from mmssl_cli.training.trainer import fit
 
-    started = time.process_time()
+    started, checkpoint = time.process_time(), Checkpoint(path)
+
+    def processor_seconds() -> float:
+        return time.process_time() - started + checkpoint.processor_seconds
+
     try:
-        state, whole = fit(settings(), data_dir, on_validation)
+        state, whole = fit(settings(), data_dir, on_validation, checkpoint)
         return "over", {
             "score": state.best_score,
             "best_epoch": state.best_epoch,
             "epochs": len(state.records),
             "seconds": sum(record["seconds"] for record in state.records),
-            "cpu_seconds": time.process_time() - started,
+            "cpu_seconds": processor_seconds(),
             "whole": whole,
         }
     except Exception as problem:
-        return "over", {"problem": explain(problem)[0], "cpu_seconds": time.process_time() - started}
+        return "over", {"problem": explain(problem)[0], "cpu_seconds": processor_seconds()}

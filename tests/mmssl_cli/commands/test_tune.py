@@ -256,23 +256,30 @@ def test_all_models_are_those_with_ranges_that_can_do_without_content(tune: Cli,
 
 
 @pytest.mark.slow
-def test_after_a_kill_the_trial_under_way_is_made_again(tune: Cli, tmp_path: Path) -> None:
-    flags = [str(part) for pair in {**SMALL, "--epochs": 400}.items() for part in pair]
-    command = ["tune", "mf", *flags, *SEARCH, "--trials", "2"]
-    patient = ["--patience", "400", "--evaluate-every", "5"]
+def test_after_a_kill_the_trial_under_way_is_resumed(tune: Cli, tmp_path: Path) -> None:
+    long = {"--epochs": 2500, "--patience": 2500, "--evaluate-every": 100, "--lr": 0.01, "--trials": 1}
+    flags = [str(part) for pair in {**SMALL, **long}.items() for part in pair]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mmssl_cli", *command, *patient], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-m", "mmssl_cli", "tune", "mf", *flags, *SEARCH], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
     )
-    journal = tmp_path / "tuning/mf-toy.journal"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (journal.exists() and b'"op_code":7' in journal.read_bytes()):
-        time.sleep(0.05)  # until a score is reported
+    while time.monotonic() < deadline and not [*tmp_path.glob("tuning/*.checkpoints/*.pt")]:
+        time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (tmp_path / "tuning/mf-toy.toml").exists()
-    answer = tune("--epochs", 400, *patient, "--trials", 2)
+    assert [*tmp_path.glob("tuning/*.checkpoints/*.pt")] and not (tmp_path / "tuning/mf-toy.toml").exists()
+    rest = [part for pair in long.items() for part in pair]
+    started = time.process_time()
+    answer = tune(*rest)
     assert answer.code == 0, answer.err
-    assert [row["state"] for row in trials()] == ["complete", "complete"]
+    [resumed] = trials()
+    assert resumed["state"] == "complete" and resumed["epochs"] == "2500"
+    assert float(resumed["cpu_seconds"]) > time.process_time() - started  # those of the first session are among them
+    assert not [*tmp_path.glob("tuning/*.checkpoints")]
+    assert tune(*rest, "--out", "whole").code == 0
+    Path("whole/mf-toy.csv").rename("tuning/mf-toy.csv")
+    [whole] = trials()
+    assert (resumed["score"], resumed["best_epoch"]) == (whole["score"], whole["best_epoch"])
 
 
 @pytest.mark.parametrize("model", [model for model in SETTINGS if model != "pop"])
