@@ -15,8 +15,8 @@ from pipelines.recipe import PrepOptions, flag_of
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-#: A flag, or a command in backticks, which keeps its flags.
-_FLAG = re.compile(r"`[^`]*`|(?<![\w-])--(?P<no>no-)?(?P<name>[a-z][a-z0-9-]*)")
+#: A flag or a word with dashes, or a command in backticks, which keeps its flags.
+_FLAG = re.compile(r"`[^`]*`|(?<![\w./-])(?:--(?P<no>no-)?(?P<name>[a-z][a-z0-9-]*)|(?P<word>[a-z]+(?:-[a-z0-9]+)+))")
 
 
 def keywords_in_errors(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -40,11 +40,11 @@ def keyword_of(option: str) -> str:
 
 
 def with_keywords(sentence: str, arguments: Iterable[str] = ()) -> str:
-    """Return a sentence with keywords in place of the flags of settings, options of preparation and ``arguments``."""
+    """Return a sentence with keywords in place of flags and names of settings, options of `prep` and ``arguments``."""
     known = {**_settings_and_options(), **{name.replace("_", "-"): name for name in arguments}}
 
     def named(found: re.Match[str]) -> str:
-        if (name := found["name"]) not in known:
+        if (name := found["name"] or found["word"]) not in known:
             return found[0]
         return f"{known[name]}=False" if found["no"] else known[name]
 

@@ -24,6 +24,8 @@ from pipelines.errors import InputError, MmsslError
         ("Choose another --place.", "Choose another place."),
         ("Call `mmssl prep --k-core 0`, with --k-core.", "Call `mmssl prep --k-core 0`, with k_core."),
         ("Add --yes, or item--lr.", "Add --yes, or item--lr."),
+        ("Did you mean batch-size?", "Did you mean batch_size?"),
+        ("No file runs/batch-size of lightgcn-m.", "No file runs/batch-size of lightgcn-m."),
     ],
 )
 def test_sentence(sentence: str, expected: str) -> None:
