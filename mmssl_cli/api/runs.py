@@ -102,6 +102,7 @@ class Run:
         """The model with ids, titles and training items."""
         return Ranker.load(self.path, self.data_dir)
 
+    @keywords_in_errors
     def embeddings(self) -> EmbeddingPair:
         """Return final user [U, d] and item [I, d] embeddings (Eq. 12), float32; their inner product is the score.
 
@@ -117,6 +118,7 @@ class Run:
         named = zip((ranker.user_ids, ranker.item_ids), ranker.embeddings, strict=True)
         return EmbeddingPair(*(Embeddings(ids.tolist(), values.float().cpu().numpy()) for ids, values in named))
 
+    @keywords_in_errors
     def recommend(
         self,
         users: Ids | None = None,
@@ -164,6 +166,7 @@ class Run:
         """
         return range(len(self.ranker.user_ids)) if users is None else self.ranker.rows_of(listed_ids(users))
 
+    @keywords_in_errors
     def recommend_for(
         self, items: Ids, k: int = 20, candidates: Candidates | Sequence[str | int] = "all"
     ) -> pd.DataFrame:
@@ -193,6 +196,7 @@ class Run:
             raise UsageError("recommend_for needs at least one item that the user liked.")
         return self._ranked(*self.ranker.among(candidates).best_for(liked, k))
 
+    @keywords_in_errors
     def similar_items(self, item: str | int, k: int = 20) -> pd.DataFrame:
         """Return the items most similar to an item, which is itself left out.
 

@@ -11,7 +11,7 @@ import pytest
 
 import mmssl_cli as mmssl
 from mmssl_cli.api.wording import keywords_in_errors
-from pipelines.errors import InputError, MmsslError
+from pipelines.errors import InputError, MmsslError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,8 @@ def test_prepare(tmp_path: Path) -> None:
     clicks = pd.DataFrame({"user": [1, 2], "item": [1, 2]})
     with pytest.raises(InputError, match=r"choose a lower k_core\.$"):
         mmssl.prepare("shop", data_dir=tmp_path, interactions=clicks)
+
+
+def test_methods_of_a_run(run: mmssl.Run) -> None:
+    with pytest.raises(UsageError, match=r"prepared with split cold-items or k_core 0\.$"):
+        run.recommend(candidates="cold")
