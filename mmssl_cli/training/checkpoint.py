@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,12 @@ from mmssl_cli.training.loading import load_weights
 from mmssl_cli.training.loop import TrainingLoop
 from pipelines.errors import InputError
 
+#: Seconds between two checkpoints of a training without a run, and the least ratio of these to those of writing one.
+_SECONDS, _RATIO = 5.0, 20.0
+
 
 class CheckpointError(InputError):
     """The checkpoint of a run, or the model of its best epoch, is missing, damaged or of other settings."""
-
-
-#: Seconds between two checkpoints of a training without a run, and the least ratio of these to those of writing one.
-_SECONDS, _RATIO = 5.0, 20.0
 
 
 def restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> TrainState:
@@ -49,7 +49,7 @@ def _restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> TrainSta
     state = TrainState(**saved.pop("progress"))
     if state.best_epoch:
         load_weights(run, loop.model)  # damage shows now and not after the last epoch; the state replaces them
-    if (saved["cuda_random"] is None) == (loop.device.type == "cuda"):
+    if _is_of_other_device(saved, loop):
         _change_device(saved, loop)
         reporter.message(
             f"Run {run.id} was on another kind of device until epoch {saved['epoch']}: on {loop.device} it draws "
@@ -57,6 +57,11 @@ def _restore(run: RunFolder, loop: TrainingLoop, reporter: Reporter) -> TrainSta
         )
     loop.restore(saved)
     return state
+
+
+def _is_of_other_device(saved: Mapping[str, Any], loop: TrainingLoop) -> bool:
+    """Return whether the state is of a CPU and the loop on a GPU, or the other way round."""
+    return (saved["cuda_random"] is None) == (loop.device.type == "cuda")
 
 
 def _change_device(saved: dict[str, Any], loop: TrainingLoop) -> None:
@@ -81,7 +86,7 @@ class Checkpoint:
         saved: dict[str, Any] = {}
         with suppress(Exception):  # a damaged file fails in many ways
             saved = read_state(self.path)
-        if not saved or (saved["cuda_random"] is None) == (loop.device.type == "cuda"):
+        if not saved or _is_of_other_device(saved, loop):
             return TrainState([])
         state = TrainState(**saved.pop("progress"))
         loop.restore(saved)

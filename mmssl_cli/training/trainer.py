@@ -150,11 +150,11 @@ def fit(
     """
     loop = make_loop(settings, load_data(settings, data_dir), pick_device(settings.device))
     state = TrainState([]) if checkpoint is None else checkpoint.restore(loop)
-    column, best = f"validation/{settings.select_on}", -math.inf
+    column, highest = f"validation/{settings.select_on}", -math.inf
     for record in state.records:
         if column in record:
-            best = max(best, record[column])
-            on_validation(record["epoch"], best)
+            highest = max(highest, record[column])
+            on_validation(record["epoch"], highest)
 
     def on_epoch(record: dict[str, Any], best: bool) -> bool:
         continues = column not in record or on_validation(record["epoch"], state.best_score)
